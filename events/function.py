@@ -1,0 +1,250 @@
+"""A job is a function: one event in, at most one out. This adapter is all that stands between it and HTTP.
+
+    @function(IcsRequested)
+    def handle(job: IcsRequested, event: Event) -> IcsCompleted: ...
+
+What the handler returns or raises becomes the answer that the RabbitMQ broker of Knative treats rightly:
+
+    a struct of the contract    200 with that event
+    None                        202
+    JobFailed                   200 with the failed event: the API hears at once
+    TryAgain                    503 with Retry-After: delivered again, at last a dead letter
+    not an event                500: kept as a dead letter
+    any other exception         500: a bug; delivered again, at last a dead letter
+
+Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go).
+"""
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
+from events.problem import JobFailed, NotAnEvent, Problem, TryAgain, decode
+from events.types import event_type, sibling_type
+
+if TYPE_CHECKING:  # each function pays at its start only for the web framework that serves it
+    import flask
+    import starlette.requests
+    import starlette.responses
+
+log = logging.getLogger("errands.function")
+
+J = TypeVar("J", bound=Struct)
+NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
+ATTEMPT_HEADER: Final = "errands-attempt"
+COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back over HTTP."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Ledger(Protocol):
+    """Remembers a job's reply, so that a job delivered twice is answered twice but done once."""
+
+    def recall(self, cause: Event) -> Event | None:
+        """The reply recorded for this cause, or None."""
+
+    def record(self, cause: Event, reply: Event) -> Event:
+        """Record the reply unless one is there already; return the one that is recorded."""
+
+
+def system_clock() -> datetime:
+    """The present in UTC."""
+    return datetime.now(UTC)
+
+
+def function(
+    request: type[J], *, ledger: Ledger | None = None, clock: Callable[[], datetime] = system_clock
+) -> Callable[[Callable[[J, Event], Struct | None]], Callable[["flask.Request"], "flask.Response"]]:
+    """Turn a handler of `request` jobs into a functions-framework target of the http signature.
+
+    With a `ledger`, a reply recorded for the same job is returned again and the handler is not called.
+    """
+
+    def decorate(handler: Callable[[J, Event], Struct | None]) -> Callable[["flask.Request"], "flask.Response"]:
+        def respond(event: Event) -> Answer:
+            reply = ledger.recall(event) if ledger else None
+            if reply is None:
+                reply = _reply(event, lambda: handler(open_job(event, request, now=clock()), event), clock)
+                if reply is not None and ledger:
+                    reply = ledger.record(event, reply)
+            return Answer(202) if reply is None else Answer(200, *binary(reply))
+
+        return http_function(respond, accepts=lambda event: _require_type(event, request))
+
+    return decorate
+
+
+def http_function(
+    respond: Callable[[Event], Answer], *, accepts: Callable[[Event], None] = lambda event: None
+) -> Callable[["flask.Request"], "flask.Response"]:
+    """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not."""
+
+    def handle(request: "flask.Request") -> "flask.Response":
+        import flask
+
+        answer, event, started_s = aside(request.method, request.path), None, time.monotonic()
+        if answer is None:
+            try:
+                event = read(dict(request.headers), _flask_body(request))
+                accepts(event)
+                answer = respond(event)
+            except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
+                answer = refusal(error, event)
+            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s)
+        return flask.Response(answer.body, answer.status, dict(answer.headers))
+
+    return handle
+
+
+def async_http_function(
+    respond: Callable[[Event], Awaitable[Answer]], *, accepts: Callable[[Event], None] = lambda event: None
+) -> Callable[["starlette.requests.Request"], Awaitable["starlette.responses.Response"]]:
+    """The same for a function that waits on I/O: functions-framework serves it on its ASGI side."""
+    from starlette.responses import Response
+
+    async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
+        answer, event, started_s = aside(request.method, request.url.path), None, time.monotonic()
+        if answer is None:
+            try:
+                event = read(request.headers, await _starlette_body(request))
+                accepts(event)
+                answer = await respond(event)
+            except Exception as error:  # as above
+                answer = refusal(error, event)
+            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s)
+        return Response(answer.body, answer.status, dict(answer.headers))
+
+    return handle
+
+
+def open_job(event: Event, request: type[J], *, now: datetime) -> J:
+    """The event's data as the job it asks for; raise JobFailed when it is expired or breaks the contract."""
+    expiry = event.get("expirytime")
+    if expiry is not None:
+        try:
+            expires_at = rfc3339(expiry)
+        except NotAnEvent as error:
+            raise JobFailed("invalid-attribute", f"expirytime: {error}") from error
+        if expires_at < now:
+            raise JobFailed("expired", f"the job was worth doing until {expiry}, and it is {now:%Y-%m-%dT%H:%M:%SZ}")
+    media_type = event.get("datacontenttype") or "application/json"
+    if media_type.split(";")[0].strip().lower() != "application/json":
+        raise JobFailed("invalid-attribute", f"datacontenttype must be application/json, got {media_type!r}")
+    return decode(event.data, request)
+
+
+def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> Event:
+    """The event that answers `cause`: the same cause and type give the same id, so that consumers can deduplicate.
+
+    `correlationid` and `jobsource` are the request's id and source, which together identify the job: two APIs may
+    use the same id, and an event's own source has to be ours.
+    """
+    job, phase = type_.split(".")[-3:-1]
+    attributes = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid5(NAMESPACE, f"{cause.source}\n{cause.id}\n{type_}")),
+        "source": f"/errands/{job}",
+        "type": type_,
+        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "correlationid": cause.get("correlationid") or cause.id,
+        "jobsource": cause.get("jobsource") or cause.source,
+        "causationid": cause.id,
+    }
+    attributes |= {name: cause.attributes[name] for name in COPIED if name in cause.attributes}
+    if phase in ("completed", "failed", "deadlettered"):
+        attributes["outcome"] = phase
+    return Event(MappingProxyType(attributes), msgspec.json.encode(payload))
+
+
+def refusal(error: Exception, event: Event | None) -> Answer:
+    """The answer to an event that was not dealt with; its body is the evidence that goes with a dead letter."""
+    evidence = {"event": event.id if event else None, "type": event.type if event else None}
+    if isinstance(error, TryAgain):
+        log.warning("try again: %s", error, extra=evidence)
+        retry_after_s = str(math.ceil(error.retry_after_s))
+        return _problem(503, "try-again", str(error), {"retry-after": retry_after_s})
+    if isinstance(error, NotAnEvent):
+        log.error("not an event: %s", error, extra=evidence)
+        return _problem(500, "not-an-event", str(error))
+    log.error("bug: %s", error, extra=evidence, exc_info=error)
+    return _problem(500, "bug", f"{type(error).__name__}: {error}")
+
+
+def aside(method: str, path: str) -> Answer | None:
+    """The answer to what is no delivery: the health probe, or a person who looks with a browser."""
+    if method in ("GET", "HEAD"):
+        text = "ok" if path == "/healthz" else "An Errands function: POST a CloudEvent here; GET /healthz for its health."
+        return Answer(200, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
+    if method != "POST":
+        return _problem(500, "not-an-event", f"a CloudEvent comes with POST, got {method[:20]}")
+    return None
+
+
+def log_answer(answer: Answer, event: Event | None, attempt: str | None, elapsed_s: float) -> None:
+    """One line an event: the job, the event, the attempt where the broker tells it, and what came of it."""
+    fields = {"status": answer.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
+    if event is not None:
+        fields |= {"job": event.get("correlationid") or event.id, "event": event.id, "type": event.type}
+    log.info("%s", answer.headers.get("ce-type", "answered"), extra=fields)
+
+
+def _reply(event: Event, work: Callable[[], Struct | None], clock: Callable[[], datetime]) -> Event | None:
+    try:
+        payload = work()
+    except JobFailed as failed:
+        log.warning("failed: %s", failed.detail, extra={"event": event.id, "type": event.type})
+        return reply_event(event, sibling_type(event.type, "failed"), failed.problem, now=clock())
+    return None if payload is None else reply_event(event, event_type(type(payload)), payload, now=clock())
+
+
+def _require_type(event: Event, request: type[Struct]) -> None:
+    if event.type != event_type(request):
+        raise NotAnEvent(f"this function takes {event_type(request)}, got type {event.type[:100]!r}")
+
+
+def _problem(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+    body = Problem(type=f"https://errands.dev/problems/{kind}", title=kind.replace("-", " ").capitalize(), detail=detail)
+    return Answer(status, {"content-type": "application/problem+json", **headers}, msgspec.json.encode(body))
+
+
+def _flask_body(request: "flask.Request") -> bytes:
+    from werkzeug.exceptions import HTTPException
+
+    request.max_content_length = BODY_LIMIT_BYTES
+    try:
+        return request.get_data()
+    except HTTPException as error:
+        raise NotAnEvent(f"the body must come whole and be at most {BODY_LIMIT_BYTES} bytes") from error
+
+
+async def _starlette_body(request: "starlette.requests.Request") -> bytes:
+    from starlette.requests import ClientDisconnect
+
+    chunks, size_bytes = [], 0
+    try:
+        async for chunk in request.stream():
+            size_bytes += len(chunk)
+            if size_bytes > BODY_LIMIT_BYTES:
+                raise NotAnEvent(f"the body must be at most {BODY_LIMIT_BYTES} bytes")
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise NotAnEvent("the body must come whole: the connection was closed") from error
+    return b"".join(chunks)

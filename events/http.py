@@ -1,0 +1,224 @@
+"""CloudEvents over HTTP: a request's headers and body to an `Event`, and back. The only importer of the SDK.
+
+The SDK maps; it does not validate (an empty id, bad JSON, any extension name pass it), so every rule that an event
+must keep is checked here. Structured mode is read by msgspec, which keeps the data's bytes as they came.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote, unquote
+
+import msgspec
+from cloudevents.conversion import to_binary
+from cloudevents.http import CloudEvent, from_http
+
+from events.problem import NotAnEvent
+
+BODY_LIMIT_BYTES: Final = 10 * 1024 * 1024
+# An attribute becomes a header on its way: gunicorn refuses one over 8,190 bytes, and more than 100 of them.
+ATTRIBUTE_LIMIT_CHARACTERS: Final = 4_096
+ATTRIBUTE_LIMIT_COUNT: Final = 50
+
+STRUCTURED: Final = "application/cloudevents+json"
+REQUIRED: Final = ("specversion", "id", "source", "type")
+RESERVED: Final = frozenset({"data", "extensions", "schemaurl"})
+
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NOT_IN_URI = re.compile(r'[\s<>"{}|\\^`]')
+_HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A CloudEvent 1.0: every attribute as its string, `datacontenttype` among them; the data as bytes."""
+
+    attributes: Mapping[str, str]
+    data: bytes
+
+    @property
+    def id(self) -> str:
+        return self.attributes["id"]
+
+    @property
+    def source(self) -> str:
+        return self.attributes["source"]
+
+    @property
+    def type(self) -> str:
+        return self.attributes["type"]
+
+    def get(self, name: str) -> str | None:
+        """The value of an optional attribute."""
+        return self.attributes.get(name)
+
+    def with_attributes(self, **attributes: str) -> "Event":
+        """The same event with attributes added or replaced."""
+        return Event(MappingProxyType({**self.attributes, **attributes}), self.data)
+
+
+def read(headers: Mapping[str, str], body: bytes) -> Event:
+    """Read a request in binary or structured mode; raise NotAnEvent with the rule that it breaks."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if len(body) > BODY_LIMIT_BYTES:
+        raise NotAnEvent(f"the body must be at most {BODY_LIMIT_BYTES} bytes, got {len(body)}")
+    media_type = lowered.get("content-type", "").split(";")[0].strip().lower()
+    if media_type == STRUCTURED:
+        attributes, data = _read_structured(body)
+    elif "ce-specversion" in lowered:
+        attributes, data = _read_binary(lowered, body)
+    else:
+        raise NotAnEvent(f"a ce-specversion header or content-type {STRUCTURED} is expected, got {media_type or 'none'}")
+    return check(Event(MappingProxyType(_with_trace(attributes, lowered)), data))
+
+
+def check(event: Event) -> Event:
+    """Return the event when it keeps CloudEvents 1.0 and our limits on attributes; raise NotAnEvent otherwise."""
+    for name in REQUIRED:
+        if not event.attributes.get(name):
+            raise NotAnEvent(f"attribute {name} is required and must not be empty")
+    if event.attributes["specversion"] != "1.0":
+        raise NotAnEvent(f"specversion must be 1.0, got {event.attributes['specversion'][:20]!r}")
+    if len(event.attributes) > ATTRIBUTE_LIMIT_COUNT:
+        raise NotAnEvent(f"at most {ATTRIBUTE_LIMIT_COUNT} attributes are taken, got {len(event.attributes)}")
+    for name, value in event.attributes.items():
+        _check_attribute(name, value)
+    if _NOT_IN_URI.search(event.source):
+        raise NotAnEvent(f"source must be a URI reference (RFC 3986), got {event.source[:80]!r}")
+    if "time" in event.attributes:
+        rfc3339(event.attributes["time"])
+    return event
+
+
+def rfc3339(text: str) -> datetime:
+    """Read an RFC 3339 time; a leap second counts as the second before; raise NotAnEvent otherwise."""
+    parts = _RFC3339.fullmatch(text)
+    try:
+        if parts is None:
+            raise ValueError("not RFC 3339")
+        day, minute, second, fraction, zone = parts.groups()
+        fraction = (fraction or ".0")[:7]
+        return datetime.fromisoformat(f"{day}T{minute}:{min(int(second), 59):02}{fraction}{zone.upper()}")
+    except ValueError as error:
+        raise NotAnEvent(f"a time must be RFC 3339, such as 2026-12-01T14:00:00Z, got {text[:40]!r}") from error
+
+
+def binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """The event in binary mode; values are percent-encoded (CloudEvents HTTP binding 3.1.3.2)."""
+    headers, _ = to_binary(CloudEvent(event.attributes, None), data_marshaller=lambda _data: b"")
+    encoded = {name: _percent_encode(value) for name, value in headers.items() if name != "content-type"}
+    if "datacontenttype" in event.attributes:
+        encoded["content-type"] = event.attributes["datacontenttype"]
+    return encoded, event.data
+
+
+def structured(event: Event) -> bytes:
+    """The event in structured mode (`application/cloudevents+json`); data that is not JSON goes as base64."""
+    envelope: dict[str, object] = dict(event.attributes)
+    if event.data and _is_json(event):
+        envelope["data"] = msgspec.Raw(event.data)
+    elif event.data:
+        envelope["data_base64"] = event.data
+    return msgspec.json.encode(envelope)
+
+
+def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+    for name in headers:
+        if name.startswith("ce-"):
+            _check_name(name[3:])
+    carried = {name: value for name, value in headers.items() if name.startswith("ce-") or name == "content-type"}
+    for name in REQUIRED:
+        if f"ce-{name}" not in carried:
+            raise NotAnEvent(f"attribute {name} is required: the header ce-{name} is missing")
+    if carried["ce-specversion"] != "1.0":
+        raise NotAnEvent(f"specversion must be 1.0, got {carried['ce-specversion'][:20]!r}")
+    event = from_http(carried, b"", data_unmarshaller=lambda data: data)
+    attributes = {name: _percent_decode(value) for name, value in event.get_attributes().items() if value is not None}
+    attributes.pop("datacontenttype", None)
+    if headers.get("content-type"):
+        attributes["datacontenttype"] = headers["content-type"]
+    return attributes, body
+
+
+def _read_structured(body: bytes) -> tuple[dict[str, str], bytes]:
+    try:
+        envelope = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        data_base64 = envelope.pop("data_base64", None)
+        data = bytes(envelope.pop("data", b""))
+        if data_base64 is not None and data:
+            raise NotAnEvent("only one of data and data_base64 is taken")
+        if data_base64 is not None:
+            data = msgspec.json.decode(data_base64, type=bytes)
+        else:
+            msgspec.json.decode(data or b"null")
+        values = {name: msgspec.json.decode(raw, type=str | bool | int | None) for name, raw in envelope.items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAnEvent(f"the body must be a JSON object of attributes and data: {error}") from error
+    attributes = {name: _canonical(value) for name, value in values.items() if value is not None}
+    if data and data_base64 is None:
+        attributes.setdefault("datacontenttype", "application/json")  # CloudEvents JSON format 3.1.1
+    return attributes, data
+
+
+def _with_trace(attributes: dict[str, str], headers: Mapping[str, str]) -> dict[str, str]:
+    """Take the trace context from the HTTP headers where the event has none; drop a malformed one (W3C)."""
+    for name in ("traceparent", "tracestate"):
+        if name not in attributes and headers.get(name):
+            attributes[name] = headers[name]
+    if not _TRACEPARENT.fullmatch(attributes.get("traceparent", "")):
+        attributes.pop("traceparent", None)
+        attributes.pop("tracestate", None)
+    return attributes
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name in RESERVED:
+        raise NotAnEvent(f"an attribute name must be of a-z and 0-9 and not reserved, got {name[:40]!r}")
+
+
+def _check_attribute(name: str, value: str) -> None:
+    _check_name(name)
+    if not value:
+        raise NotAnEvent(f"attribute {name} must not be empty: leave it out")
+    if _CONTROL.search(value):
+        raise NotAnEvent(f"attribute {name} must not hold control characters, got {value[:40]!r}")
+    if len(_percent_encode(value)) > ATTRIBUTE_LIMIT_CHARACTERS:
+        raise NotAnEvent(f"attribute {name} must be at most {ATTRIBUTE_LIMIT_CHARACTERS} characters when encoded")
+
+
+def _canonical(value: str | bool | int) -> str:
+    """A structured attribute's canonical string (CloudEvents 1.0 type system)."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _percent_encode(value: str) -> str:
+    try:
+        return value if value.isascii() and value.isalnum() else quote(value, safe=_HEADER_SAFE)
+    except UnicodeEncodeError as error:
+        raise NotAnEvent("attributes must be Unicode text without lone surrogates") from error
+
+
+def _percent_decode(value: object) -> str:
+    text = str(value)
+    try:
+        return unquote(text, errors="strict") if "%" in text else text
+    except UnicodeDecodeError as error:
+        raise NotAnEvent(f"a header must be percent-encoded UTF-8, got {text[:40]!r}") from error
+
+
+def _is_json(event: Event) -> bool:
+    if event.attributes.get("datacontenttype", "application/json").split(";")[0].strip().lower() != "application/json":
+        return False
+    try:
+        msgspec.json.decode(event.data)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

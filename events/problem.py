@@ -1,0 +1,141 @@
+"""How a job that cannot go on is described, and the exceptions that carry the description.
+
+Every exception of the contract is here::
+
+    ValueError
+    ├── NotAnEvent      the request is no CloudEvent; kept as a dead letter
+    └── JobFailed       the job can never be done; the API hears at once
+    Exception
+    └── TryAgain        a dependency is down; the broker delivers again later
+
+Anything else that a handler raises is a bug: answered 500, retried, then dead-lettered.
+"""
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+T = TypeVar("T")
+
+SHOWN_CHARACTERS = 80
+
+
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
+    """One bad field; `pointer` is a JSON Pointer in URI fragment form (RFC 6901 section 6)."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Problem details (RFC 9457) of a failed job; `type` is a URI that names the kind of problem."""
+
+    type: str
+    title: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+
+
+class NotAnEvent(ValueError):
+    """The request is not a CloudEvent of a known type; the message says which rule it breaks."""
+
+
+class JobFailed(ValueError):
+    """The job can never be done as asked: bad data, a refused source, a corrupt file, expired.
+
+    `kind` is a short slug (`invalid-data`, `source-refused`); it becomes the problem's `type`.
+    """
+
+    def __init__(self, kind: str, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+
+    @property
+    def problem(self) -> Problem:
+        """The problem details that the failed event carries."""
+        return Problem(
+            type=f"https://errands.dev/problems/{self.kind}",
+            title=self.kind.replace("-", " ").capitalize(),
+            detail=self.detail,
+            errors=self.errors,
+        )
+
+
+class TryAgain(Exception):
+    """A dependency is down; `retry_after_s` is a hint for the answer's Retry-After header."""
+
+    def __init__(self, detail: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+def decode(data: bytes, type_: type[T]) -> T:
+    """Return `data` (JSON) as `type_`; raise JobFailed that names every bad field, not only the first."""
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise JobFailed("invalid-data", *_explain(data, type_, error)) from error
+
+
+def _explain(data: bytes, type_: type[Any], error: Exception) -> tuple[str, tuple[FieldError, ...]]:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as malformed:
+        return f"data must be JSON: {malformed}", (FieldError(pointer="#", detail=str(malformed)),)
+    errors = tuple(_field_errors(value, type_, "#")) or (FieldError(pointer="#", detail=str(error)),)
+    noun = "field breaks" if len(errors) == 1 else "fields break"
+    listed = "; ".join(f"{each.pointer}: {each.detail}" for each in errors[:3])
+    return f"{len(errors)} {noun} the contract: {listed}", errors
+
+
+def _field_errors(value: Any, type_: Any, pointer: str) -> Iterator[FieldError]:
+    """Walk to the leaves that are wrong: msgspec itself stops at the first."""
+    try:
+        msgspec.convert(value, type_)
+        return
+    except (msgspec.ValidationError, RecursionError) as error:
+        message = str(error).split(" - at `$")[0]
+    inner = list(_inner_errors(value, _shape(type_), pointer))
+    yield from inner or [FieldError(pointer=pointer, detail=message + _shown(value))]
+
+
+def _inner_errors(value: Any, shape: Any, pointer: str) -> Iterator[FieldError]:
+    if isinstance(shape, type) and issubclass(shape, msgspec.Struct) and isinstance(value, dict):
+        yield from _struct_errors(value, shape, pointer)
+    elif get_origin(shape) is tuple and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _field_errors(item, get_args(shape)[0], f"{pointer}/{index}")
+
+
+def _struct_errors(value: dict[str, Any], struct: type[msgspec.Struct], pointer: str) -> Iterator[FieldError]:
+    known = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    for name, field in known.items():
+        if name in value:
+            yield from _field_errors(value[name], field.type, f"{pointer}/{name}")
+        elif field.required:
+            yield FieldError(pointer=f"{pointer}/{name}", detail="is required")
+    for name in value.keys() - known.keys() if struct.__struct_config__.forbid_unknown_fields else ():
+        escaped = name.replace("~", "~0").replace("/", "~1")  # RFC 6901 section 3
+        yield FieldError(pointer=f"{pointer}/{escaped}", detail=f"is unknown; expected one of: {', '.join(known)}")
+
+
+def _shape(type_: Any) -> Any:
+    """`type_` without its constraints and without `None`: what its parts are to be checked against."""
+    if get_origin(type_) is Annotated:
+        return _shape(get_args(type_)[0])
+    if get_origin(type_) in (Union, UnionType):
+        members = [each for each in get_args(type_) if each is not type(None)]
+        return _shape(members[0]) if len(members) == 1 else type_
+    return type_
+
+
+def _shown(value: Any) -> str:
+    """What was sent, cut short; containers are not shown, since their bad parts are named by themselves."""
+    if isinstance(value, dict | list):
+        return ""
+    text = msgspec.json.encode(value).decode()
+    return f", got {text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + '...'}"

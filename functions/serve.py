@@ -1,0 +1,33 @@
+"""Starts one function: functions-framework, with JSON logs and a stop that waits for the job in flight.
+
+    python -m functions.serve     # FUNCTION_SOURCE, FUNCTION_TARGET, PORT and HOST as functions-framework reads them
+
+functions-framework's own command gives gunicorn 30 s to stop, which cuts a long report off, and closes an idle
+connection after 2 s, which races with the broker's next delivery; neither can be set from outside.
+"""
+
+import os
+from typing import Final
+
+from events import log
+
+# At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
+STOP_TIMEOUT_S: Final = 600
+# Longer than a dispatcher keeps an idle connection (90 s in Go's http.Transport), so that the client closes first.
+KEEP_ALIVE_S: Final = 120
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    log.configure()
+    from functions_framework import create_app
+    from functions_framework._http import create_server
+
+    app = create_app(os.environ.get("FUNCTION_TARGET"), os.environ.get("FUNCTION_SOURCE"))
+    options = {"graceful_timeout": STOP_TIMEOUT_S, "keepalive": KEEP_ALIVE_S}
+    host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")  # noqa: S104  # inside a container
+    create_server(app, debug=False, **options).run(host, port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Where results go: an object store by its URL (`file:///srv/errands`, `memory:///`, `s3://bucket/prefix`).
+
+A result's key holds its content's hash, so the same job makes the same key, and a job run twice stores one result.
+The ledger keeps each job's reply by a conditional write: of two deliveries at once the first to finish counts.
+"""
+
+import hashlib
+import uuid
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, MemoryStore, S3Store, from_url
+
+from events.function import NAMESPACE
+from events.http import Event, read, structured, STRUCTURED
+from events.problem import JobFailed, TryAgain
+from events.types import Artifact
+
+URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
+
+
+class Store:
+    """One object store.
+
+    `public_url` is the prefix at which the keys can be fetched over HTTP, where something serves them; without it an
+    artefact's URL is `file://...` for a folder and a signed one for S3.
+    """
+
+    def __init__(self, url: str, *, public_url: str | None = None) -> None:
+        self._url = url
+        self._public_url = public_url
+        self._store = _open(url)
+
+    def put(self, cause: Event, name: str, content: bytes, media_type: str, *, now: datetime) -> Artifact:
+        """Store a job's result; raise TryAgain when the store is down."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        key = f"jobs/{job_key(cause)}/{sha256[:16]}/{name}"
+        attributes = {"Content-Type": media_type} if isinstance(self._store, S3Store) else None
+        try:
+            obstore.put(self._store, key, content, attributes=attributes, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {name}: {error}") from error
+        url, expires_at = self._artifact_url(key, now)
+        return Artifact(
+            name=name,
+            media_type=media_type,
+            size_bytes=len(content),
+            sha256=sha256,
+            key=key,
+            url=url,
+            expires_at=expires_at,
+        )
+
+    def get(self, key: str, *, limit_bytes: int) -> bytes:
+        """Read an object; raise JobFailed when there is none or it is too large, TryAgain when the store is down."""
+        try:
+            found = obstore.get(self._store, key)
+            if found.meta["size"] > limit_bytes:
+                raise JobFailed("source-refused", f"{key} must be at most {limit_bytes} bytes, got {found.meta['size']}")
+            return bytes(found.bytes())
+        except FileNotFoundError as error:
+            raise JobFailed("source-refused", f"the store has no key {key!r}") from error
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not give {key}: {error}") from error
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write an object unless there is one; return whether it was written. Atomic on every kind of store."""
+        try:
+            obstore.put(self._store, key, content, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {key}: {error}") from error
+        return True
+
+    def read(self, key: str) -> bytes | None:
+        """Read a small object of our own, or None."""
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not give {key}: {error}") from error
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no error when there is none."""
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not remove {key}: {error}") from error
+
+    def _artifact_url(self, key: str, now: datetime) -> tuple[str, str | None]:
+        if self._public_url:
+            return f"{self._public_url.rstrip('/')}/{quote(key)}", None
+        if isinstance(self._store, S3Store):
+            expires_at = (now + URL_LIFETIME).isoformat(timespec="seconds").replace("+00:00", "Z")
+            return obstore.sign(self._store, "GET", key, URL_LIFETIME), expires_at
+        return f"{self._url.rstrip('/')}/{quote(key)}", None
+
+
+class ReplyLedger:
+    """Remembers each job's reply in the store (`events.function.Ledger`)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def recall(self, cause: Event) -> Event | None:
+        """The reply recorded for this job, or None."""
+        recorded = self._store.read(_reply_key(cause))
+        return None if recorded is None else read({"content-type": STRUCTURED}, recorded)
+
+    def record(self, cause: Event, reply: Event) -> Event:
+        """Record the reply unless another delivery was faster; return the one that counts."""
+        if self._store.create(_reply_key(cause), structured(reply)):
+            return reply
+        return self.recall(cause) or reply
+
+
+def job_key(cause: Event) -> str:
+    """A name for the job, safe in a path: its request's source and id may hold anything."""
+    source, id_ = cause.get("jobsource") or cause.source, cause.get("correlationid") or cause.id
+    return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
+
+
+def _reply_key(cause: Event) -> str:
+    return f"jobs/{job_key(cause)}/reply-{cause.type}.json"
+
+
+def _open(url: str) -> LocalStore | MemoryStore | S3Store:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalStore(parts.path, mkdir=True)
+    if parts.scheme == "memory":
+        return MemoryStore()
+    if parts.scheme == "s3":
+        opened = from_url(url)
+        assert isinstance(opened, S3Store)
+        return opened
+    raise ValueError(f"STORE_URL must start with file://, memory:// or s3://, got {url!r}")
