@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
-from events.problem import JobFailed, NotAnEvent, Problem, TryAgain, decode
+from events.problem import JobFailed, NotAnEvent, TryAgain, decode
 from events.types import event_type, sibling_type
 
 if TYPE_CHECKING:  # each function pays at its start only for the web framework that serves it
@@ -102,7 +102,7 @@ def http_function(
         answer, event, started_s = aside(request.method, request.path), None, time.monotonic()
         if answer is None:
             try:
-                event = read(dict(request.headers), _flask_body(request))
+                event = read(dict(request.headers), flask_body(request))
                 accepts(event)
                 answer = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
@@ -191,7 +191,7 @@ def refusal(error: Exception, event: Event | None) -> Answer:
 def aside(method: str, path: str) -> Answer | None:
     """The answer to what is no delivery: the health probe, or a person who looks with a browser."""
     if method in ("GET", "HEAD"):
-        text = "ok" if path == "/healthz" else "An Errands function: POST a CloudEvent here; GET /healthz for its health."
+        text = "ok" if path == "/healthz" else "An Errands function: POST a CloudEvent; GET /healthz for its health."
         return Answer(200, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
     if method != "POST":
         return _problem(500, "not-an-event", f"a CloudEvent comes with POST, got {method[:20]}")
@@ -221,11 +221,12 @@ def _require_type(event: Event, request: type[Struct]) -> None:
 
 
 def _problem(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
-    body = Problem(type=f"https://errands.dev/problems/{kind}", title=kind.replace("-", " ").capitalize(), detail=detail)
-    return Answer(status, {"content-type": "application/problem+json", **headers}, msgspec.json.encode(body))
+    body = msgspec.json.encode(JobFailed(kind, detail).problem)
+    return Answer(status, {"content-type": "application/problem+json", **headers}, body)
 
 
-def _flask_body(request: "flask.Request") -> bytes:
+def flask_body(request: "flask.Request") -> bytes:
+    """The whole body; raise NotAnEvent when it is over the limit or does not come whole."""
     from werkzeug.exceptions import HTTPException
 
     request.max_content_length = BODY_LIMIT_BYTES

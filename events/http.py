@@ -76,7 +76,7 @@ def read(headers: Mapping[str, str], body: bytes) -> Event:
     elif "ce-specversion" in lowered:
         attributes, data = _read_binary(lowered, body)
     else:
-        raise NotAnEvent(f"a ce-specversion header or content-type {STRUCTURED} is expected, got {media_type or 'none'}")
+        raise NotAnEvent(f"a ce-specversion header or content-type {STRUCTURED} is expected, got {media_type!r}")
     return check(Event(MappingProxyType(_with_trace(attributes, lowered)), data))
 
 

@@ -73,20 +73,23 @@ class TryAgain(Exception):
         self.retry_after_s = retry_after_s
 
 
-def decode(data: bytes, type_: type[T]) -> T:
-    """Return `data` (JSON) as `type_`; raise JobFailed that names every bad field, not only the first."""
+def decode(data: bytes, type_: type[T], at: str = "#") -> T:
+    """Return `data` (JSON) as `type_`; raise JobFailed that names every bad field, not only the first.
+
+    `at` is the pointer of `data` itself, where it is a part of the event's data.
+    """
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise JobFailed("invalid-data", *_explain(data, type_, error)) from error
+        raise JobFailed("invalid-data", *_explain(data, type_, error, at)) from error
 
 
-def _explain(data: bytes, type_: type[Any], error: Exception) -> tuple[str, tuple[FieldError, ...]]:
+def _explain(data: bytes, type_: type[Any], error: Exception, at: str) -> tuple[str, tuple[FieldError, ...]]:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError) as malformed:
-        return f"data must be JSON: {malformed}", (FieldError(pointer="#", detail=str(malformed)),)
-    errors = tuple(_field_errors(value, type_, "#")) or (FieldError(pointer="#", detail=str(error)),)
+        return f"data must be JSON: {malformed}", (FieldError(pointer=at, detail=str(malformed)),)
+    errors = tuple(_field_errors(value, type_, at)) or (FieldError(pointer=at, detail=str(error)),)
     noun = "field breaks" if len(errors) == 1 else "fields break"
     listed = "; ".join(f"{each.pointer}: {each.detail}" for each in errors[:3])
     return f"{len(errors)} {noun} the contract: {listed}", errors

@@ -7,6 +7,7 @@ connection after 2 s, which races with the broker's next delivery; neither can b
 """
 
 import os
+import signal
 from typing import Final
 
 from events import log
@@ -17,16 +18,31 @@ STOP_TIMEOUT_S: Final = 600
 KEEP_ALIVE_S: Final = 120
 
 
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
 def main() -> None:
     """Serve until SIGTERM."""
     log.configure()
+    if "ERRANDS_RUNNER_PID" in os.environ:
+        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
+    # after the logging is set up, since they log while they load
     from functions_framework import create_app
     from functions_framework._http import create_server
 
-    app = create_app(os.environ.get("FUNCTION_TARGET"), os.environ.get("FUNCTION_SOURCE"))
-    options = {"graceful_timeout": STOP_TIMEOUT_S, "keepalive": KEEP_ALIVE_S}
+    app = create_app(os.environ.get("FUNCTION_TARGET"), os.environ.get("FUNCTION_SOURCE"))  # type: ignore[no-untyped-call]
     host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")  # noqa: S104  # inside a container
-    create_server(app, debug=False, **options).run(host, port)
+    server = create_server(app, False, graceful_timeout=STOP_TIMEOUT_S, keepalive=KEEP_ALIVE_S)  # type: ignore[no-untyped-call]
+    server.run(host, port)
+
+
+def stop_with(parent_pid: int) -> None:
+    """Have the kernel send SIGTERM here when the local runner dies, however it dies."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent_pid:  # it died before
+        raise SystemExit("the runner that started this function is gone")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ The ledger keeps each job's reply by a conditional write: of two deliveries at o
 import hashlib
 import uuid
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
 import obstore
@@ -15,7 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
 from events.function import NAMESPACE
-from events.http import Event, read, structured, STRUCTURED
+from events.http import STRUCTURED, Event, read, structured
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 
@@ -59,7 +59,8 @@ class Store:
         try:
             found = obstore.get(self._store, key)
             if found.meta["size"] > limit_bytes:
-                raise JobFailed("source-refused", f"{key} must be at most {limit_bytes} bytes, got {found.meta['size']}")
+                size_bytes = found.meta["size"]
+                raise JobFailed("source-refused", f"{key} must be at most {limit_bytes} bytes, got {size_bytes}")
             return bytes(found.bytes())
         except FileNotFoundError as error:
             raise JobFailed("source-refused", f"the store has no key {key!r}") from error
@@ -138,7 +139,5 @@ def _open(url: str) -> LocalStore | MemoryStore | S3Store:
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "s3":
-        opened = from_url(url)
-        assert isinstance(opened, S3Store)
-        return opened
+        return cast(S3Store, from_url(url))
     raise ValueError(f"STORE_URL must start with file://, memory:// or s3://, got {url!r}")

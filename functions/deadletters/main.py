@@ -1,0 +1,70 @@
+"""The dead-letter sink: keeps whatever comes before it answers, then tells the API by an event of its own.
+
+It never replies with an event and never answers with an error while the disk takes the letter: what a broker's
+dead-letter sink refuses is gone.
+"""
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import flask
+
+from events.function import Answer, aside, flask_body, log_answer, refusal, system_clock
+from events.http import Event, read
+from events.problem import NotAnEvent
+from functions.deadletters.letters import Letters
+from functions.deadletters.outbox import send
+from functions.settings import from_environment
+
+log = logging.getLogger("errands.deadletters")
+
+PING_TYPE = "dev.knative.sources.ping"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The function's environment; K_SINK is the broker's ingress (SinkBinding)."""
+
+    deadletters_url: str
+    k_sink: str
+
+
+settings = from_environment(Settings)
+letters = Letters(settings.deadletters_url)
+sending = threading.Lock()
+
+
+def handle(request: flask.Request) -> flask.Response:
+    """One letter kept, or a ping; either way the outbox is emptied as far as the broker takes it."""
+    answer = aside(request.method, request.path)
+    if answer is None:
+        event = None
+        try:
+            event = _event(request)
+            if event.type != PING_TYPE:
+                letters.keep(event, now=system_clock())
+            answer = Answer(202)
+        except Exception as error:  # a full disk, for one: the runner keeps the letter and comes again
+            answer = refusal(error, event)
+        log_answer(answer, event, None, 0.0)
+        send(letters, settings.k_sink, sending)
+    return flask.Response(answer.body, answer.status, dict(answer.headers))
+
+
+def _event(request: flask.Request) -> Event:
+    """The request as an event; what is none becomes one that holds it."""
+    body = flask_body(request)
+    try:
+        return read(dict(request.headers), body)
+    except NotAnEvent as error:
+        attributes = {
+            "specversion": "1.0",
+            "id": hashlib.sha256(body).hexdigest(),
+            "source": "/errands/deadletters",
+            "type": "dev.errands.unreadable",
+            "knativeerrordata": str(error)[:1_000].encode("ascii", "replace").decode(),
+        }
+        return Event(MappingProxyType(attributes), body)

@@ -1,0 +1,194 @@
+"""`errands`: run everything on one machine, send a job, deal with dead letters, look a machine over."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+
+from functions.deadletters import cli as dead
+from knative.manifests import ManifestError
+
+app = typer.Typer(
+    help="Hand work over from an API: events in, work done, signed callbacks out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(dead.app, name="dead")
+
+T = TypeVar("T")
+
+MANIFESTS: Final = Path(__file__).parent
+EXIT_BY_OUTCOME: Final = {"completed": 0, "failed": 1, "deadlettered": 2}
+EXIT_NO_OUTCOME: Final = 3
+MISTAKE: Final = 64  # EX_USAGE of sysexits.h: apart from the outcomes
+
+Data = Annotated[Path, typer.Option("--data", help="Where everything is kept.", envvar="ERRANDS_DATA")]
+Manifest = Annotated[Path, typer.Option("--manifests", help="The folder of Service, Trigger and Broker manifests.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FUNCTION.NAME=VALUE", help="Over a function's environment; may be repeated."),
+]
+TokenFile = Annotated[Path | None, typer.Option("--token-file", help="A file with the token that clients must send.")]
+Sink = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
+
+
+@app.command()
+def up(
+    data: Data = Path(".errands"),
+    *,
+    manifests: Manifest = MANIFESTS,
+    host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    token_file: TokenFile = None,
+    settings: Settings = None,
+    backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
+    max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart a function whose source changed.")] = False,
+) -> None:
+    """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    from knative.local import console
+    from knative.local.runner import Options, serve_until_stopped
+
+    started_s = time.monotonic()
+    console.configure()
+    options = Options(
+        manifests=manifests,
+        data=data,
+        host=host,
+        port=port,
+        token=_token(token_file),
+        settings=_settings(settings),
+        backlog_limit=backlog_limit,
+        max_processes=max_processes or os.cpu_count() or 1,
+        reload=reload,
+    )
+
+    def announce(url: str) -> None:
+        typer.echo(f"errands is ready at {url} after {time.monotonic() - started_s:.1f} s; data in {data.resolve()}")
+        typer.echo(f"  try: errands send ics --wait --sink {url}")
+
+    _guarded(serve_until_stopped(options, announce))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def exec(  # noqa: A001  # the command's name
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
+    manifests: Manifest = MANIFESTS,
+    settings: Settings = None,
+) -> None:
+    """Start everything on free ports, run a command against it, stop everything: `errands exec -- phpunit`.
+
+    The command finds the broker in K_SINK and the callbacks' secret in ERRANDS_WEBHOOK_SECRET; its exit code is ours.
+    """
+    from knative.local import console
+    from knative.local.runner import Options, run_command
+
+    if not context.args:
+        _stop("give the command to run after --")
+    console.configure(level="WARNING")
+    with tempfile.TemporaryDirectory(prefix="errands-") as folder:
+        options = Options(manifests=manifests, data=data or Path(folder), port=0, settings=_settings(settings))
+        raise SystemExit(_guarded(run_command(options, context.args)))
+
+
+@app.command()
+def send(
+    file: Annotated[str, typer.Argument(help="A sample (ics, image, message, report), a file with an event, or -.")],
+    *,
+    type_: Annotated[str | None, typer.Option("--type", help="The file holds data only; this is its type.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="The job's id; the same id is done once.")] = None,
+    source: Annotated[str | None, typer.Option(help="Who asks; with the id it names the job.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Your own handle, on every later event of the job.")] = None,
+    callback_url: Annotated[str | None, typer.Option(help="Where the outcome is posted, signed.")] = None,
+    sink: Sink = "http://127.0.0.1:8080",
+    token_file: TokenFile = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait.")] = 120.0,
+) -> None:
+    """Send one job. With --wait the exit code is 0 completed, 1 failed, 2 dead-lettered, 3 no outcome in time."""
+    from events.problem import NotAnEvent
+    from knative import client
+    from knative.event_file import build
+
+    given = {"id": id_, "source": source, "subject": subject, "callbackurl": callback_url}
+    try:
+        event = build(file, type_, {name: value for name, value in given.items() if value is not None})
+        client.post(event, sink, token=_token(token_file))
+    except (NotAnEvent, client.NotAccepted) as error:
+        _stop(str(error))
+    typer.echo(f"accepted {event.type} {event.id}")
+    if wait:
+        outcome = client.wait(event, sink, token=_token(token_file), timeout_s=timeout_s)
+        if outcome is None:
+            typer.echo(f"no outcome within {timeout_s:g} s; the job goes on", err=True)
+            raise SystemExit(EXIT_NO_OUTCOME)
+        typer.echo(client.describe(outcome))
+        raise SystemExit(EXIT_BY_OUTCOME[outcome.attributes["outcome"]])
+
+
+@app.command()
+def doctor(
+    data: Data = Path(".errands"), port: Annotated[int, typer.Option(help="The port that up will use.")] = 8080
+) -> None:
+    """Say what this machine has and lacks, and the one line that mends each; exit 1 when it lacks what is needed."""
+    from knative.doctor import look
+
+    findings = look(data, port)
+    for finding in findings:
+        typer.echo(finding.line)
+    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _guarded(work: Coroutine[Any, Any, T]) -> T:
+    """Run the work; a reason not to start is one sentence, and no stack trace."""
+    from knative.local.runner import CannotStart
+
+    try:
+        return asyncio.run(work)
+    except (CannotStart, ManifestError) as error:
+        _stop(str(error))
+
+
+def _settings(given: list[str] | None) -> dict[str, dict[str, str]]:
+    settings: dict[str, dict[str, str]] = {}
+    for each in given or ():
+        target, equals, value = each.partition("=")
+        function, dot, name = target.partition(".")
+        if not (equals and dot and function and name):
+            _stop(f"--set expects FUNCTION.NAME=VALUE, such as message.SMTP_HOST=mail.example, got {each!r}")
+        settings.setdefault(function, {})[name] = value
+    return settings
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("ERRANDS_TOKEN") or None
+    try:
+        token = file.read_text().strip()
+    except OSError as error:
+        _stop(f"the token file {file} cannot be read: {error.strerror}")
+    if len(token) < 16:
+        _stop(f"the token in {file} must have at least 16 characters, got {len(token)}")
+    return token
+
+
+def _stop(reason: str) -> NoReturn:
+    typer.echo(reason, err=True)
+    sys.exit(MISTAKE)
+
+
+if __name__ == "__main__":
+    main()

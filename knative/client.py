@@ -1,0 +1,66 @@
+"""Sends an event to an ingress and waits for the job's outcome, for the command line."""
+
+import time
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from events.http import STRUCTURED, Event, read, structured
+
+POST_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 20.0
+
+
+class NotAccepted(Exception):
+    """The broker did not take the event; the message is its reason."""
+
+
+def post(event: Event, sink: str, *, token: str | None) -> None:
+    """Hand the event to the broker; raise NotAccepted with its reason."""
+    headers = {"content-type": STRUCTURED, **_authorization(token)}
+    try:
+        answer = httpx.post(sink, content=structured(event), headers=headers, timeout=POST_TIMEOUT_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
+    if answer.status_code != 202:
+        raise NotAccepted(f"{sink} answered {answer.status_code}: {_reason(answer)}")
+
+
+def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event | None:
+    """The job's last event, or None when it has none within `timeout_s` (local runner only)."""
+    end_s = time.monotonic() + timeout_s
+    query = {"source": event.source, "id": event.id}
+    with httpx.Client(headers=_authorization(token), timeout=POLL_S + POST_TIMEOUT_S) as client:
+        while (left_s := end_s - time.monotonic()) > 0:
+            answer = client.get(f"{sink.rstrip('/')}/jobs", params={**query, "wait_s": f"{min(left_s, POLL_S):.3f}"})
+            if answer.status_code == 200:
+                return read(answer.headers, answer.content)
+    return None
+
+
+def describe(outcome: Event) -> str:
+    """What came of a job, for a person: its artefacts, or why there are none."""
+    data: dict[str, Any] = msgspec.json.decode(outcome.data)
+    lines = [f"{outcome.attributes['outcome']} {outcome.get('correlationid')}"]
+    lines += [f"  {each['name']}  {each['size_bytes']} bytes  {each['url']}" for each in data.get("artifacts", ())]
+    if "message_id" in data:
+        lines.append(f"  {data['message_id']} accepted for {', '.join(data['accepted'])}")
+    if "detail" in data:
+        lines.append(f"  {data['title']}: {data['detail']}")
+    lines += [f"  {each['pointer']}: {each['detail']}" for each in data.get("errors", ())]
+    if "letter" in data:
+        lines.append(f"  letter {data['letter']}, code {data['code']}: {data.get('error', 'no reason was given')}")
+        lines.append(f"  mend the cause, then: errands dead replay {data['letter']}")
+    return "\n".join(lines)
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(msgspec.json.decode(answer.content, type=dict[str, Any])["detail"])
+    except (msgspec.DecodeError, KeyError):
+        return answer.text[:500]

@@ -1,0 +1,107 @@
+"""`errands doctor`: what this machine has and lacks, with the one line that mends each."""
+
+import ctypes.util
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+LIBRARIES: Final = {"pango-1.0": "libpango-1.0-0", "pangoft2-1.0": "libpangoft2-1.0-0"}
+FASTER: Final = {"harfbuzz-subset": "libharfbuzz-subset0"}
+PACKAGES: Final = {
+    "ics": ("icalendar",),
+    "image": ("PIL",),
+    "report": ("weasyprint", "jinja2"),
+    "notifier": ("standardwebhooks",),
+    "local": ("aiohttp", "yaml", "croniter", "prometheus_client"),
+}
+FREE_DISK_BYTES: Final = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at. `mend` is a command or a sentence; `needed` tells whether `up` and its functions need it."""
+
+    what: str
+    well: bool
+    mend: str
+    needed: bool = True
+
+    @property
+    def line(self) -> str:
+        """What the person reads."""
+        if self.well:
+            return f"ok       {self.what}"
+        return f"{'MISSING' if self.needed else 'optional':<8} {self.what}: {self.mend}"
+
+
+def look(data: Path, port: int) -> list[Finding]:
+    """Everything, in the order in which it would be missed."""
+    return [
+        Finding(what="Python 3.11 or later", well=sys.version_info >= (3, 11), mend="apt-get install python3"),
+        *[_packages(extra, modules) for extra, modules in PACKAGES.items()],
+        *[_library(name, package, needed=True) for name, package in LIBRARIES.items()],
+        *[_library(name, package, needed=False) for name, package in FASTER.items()],
+        Finding(what="fonts", well=_fonts(), mend="apt-get install fonts-dejavu-core"),
+        _data(data),
+        _port(port),
+        _command("php", "apt-get install php-cli php-curl (for the PHP example)", _php_has_curl),
+        _command("rabbitmq-server", "apt-get install rabbitmq-server (for a broker on more than one machine)"),
+        _command("kubectl", "see kubernetes.io/docs/tasks/tools (to deploy on a cluster)"),
+    ]
+
+
+def _packages(extra: str, modules: tuple[str, ...]) -> Finding:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    what = f"Python packages of {extra}" + (f" ({', '.join(missing)})" if missing else "")
+    return Finding(what=what, well=not missing, mend=f"pip install 'errands[{extra}]'")
+
+
+def _library(name: str, package: str, *, needed: bool) -> Finding:
+    found = ctypes.util.find_library(name) is not None
+    why = "for PDFs" if needed else "renders PDFs 2.8 times as fast"
+    return Finding(what=f"lib{name} ({why})", well=found, mend=f"apt-get install {package}", needed=needed)
+
+
+def _fonts() -> bool:
+    """Whether fontconfig, which chooses the fonts of a PDF, knows any."""
+    lister = shutil.which("fc-list")
+    if lister:
+        return bool(subprocess.run([lister], capture_output=True, check=False, timeout=30).stdout.strip())
+    return any(Path("/usr/share/fonts").rglob("*.[to]tf"))
+
+
+def _data(data: Path) -> Finding:
+    folder = next(each for each in (data, *data.resolve().parents) if each.is_dir())
+    mend = f"make {folder} writable for this user, or give --data DIR"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding(what=f"data directory {data} ({error.strerror})", well=False, mend=mend)
+    what = f"data directory {data} with {free_bytes / 1024**3:.1f} GiB free"
+    return Finding(what=what, well=free_bytes >= FREE_DISK_BYTES, mend="free some of the disk, or give --data DIR")
+
+
+def _port(port: int) -> Finding:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        return Finding(what=f"port {port} ({error.strerror})", well=False, mend="stop what uses it, or give --port N")
+    return Finding(what=f"port {port}", well=True, mend="")
+
+
+def _command(name: str, mend: str, also: Callable[[str], bool] = lambda _path: True) -> Finding:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    return Finding(what=name, well=path is not None and also(path), mend=mend, needed=False)
+
+
+def _php_has_curl(path: str) -> bool:
+    shown = subprocess.run([path, "-m"], capture_output=True, check=False, text=True, timeout=30)
+    return "curl" in shown.stdout.split()

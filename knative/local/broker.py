@@ -1,0 +1,64 @@
+"""What the runner asks of a broker, whichever keeps the events: the embedded one or a RabbitMQ server.
+
+A queue is named by its Trigger; the queue of its dead letters is that name with `.dlq`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from events.http import Event
+
+DLQ: Final = ".dlq"
+
+
+class BrokerUnavailable(Exception):
+    """The event cannot be kept now; the sender is told to try again after `retry_after_s`."""
+
+    def __init__(self, reason: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event in one queue; `attempt` counts from 1, `tag` is the broker's own."""
+
+    tag: int
+    queue: str
+    attempt: int
+    event: Event
+
+
+class Broker(Protocol):
+    """Keeps events until every queue that they were routed to is done with them."""
+
+    async def start(self, wake: Callable[[str], None]) -> None:
+        """Open the store; `wake(queue)` is called whenever a queue may have something to take."""
+
+    async def publish(self, event: Event, queues: Sequence[str]) -> None:
+        """Return once the event is safe in each of the queues; raise BrokerUnavailable otherwise."""
+
+    def take(self, queue: str) -> Delivery | None:
+        """The next delivery of a queue, or None; it stays the queue's until it is settled by one of these three."""
+
+    async def acknowledge(self, delivery: Delivery, reply: Event | None, reply_queues: Sequence[str]) -> None:
+        """Done: keep the reply in its queues and forget the delivery, in this order or at once."""
+
+    async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
+        """Deliver again after `delay_s`, with the attempt counted; the wait survives a restart."""
+
+    async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
+        """Move the delivery to the queue of its Trigger's dead letters, as `letter`."""
+
+    async def outcome(self, source: str, id_: str) -> Event | None:
+        """The last event of a job that is still remembered."""
+
+    def depths(self) -> dict[str, int]:
+        """How many deliveries each queue holds, those in flight among them."""
+
+    async def prune(self) -> None:
+        """Forget outcomes that are older than their retention."""
+
+    async def stop(self) -> None:
+        """Close the store; what is unsettled is delivered again after the next start."""

@@ -1,0 +1,227 @@
+"""Delivers each queue's events to its function and settles them by the answer, as the manifests declare.
+
+Where eventing-rabbitmq loses an event this does not, and warns: it dead-letters a 4xx at once instead of taking it as
+success (Knative data-plane specification), moves a letter into its queue before the cause is forgotten, and keeps a
+letter whose sink is down.
+"""
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from events.function import ATTEMPT_HEADER
+from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
+from events.problem import NotAnEvent
+from knative.local.broker import Broker, BrokerUnavailable, Delivery
+from knative.local.metrics import Metrics
+from knative.local.outcomes import Outcomes
+from knative.local.processes import Pool, StartFailed
+from knative.manifests import Manifests, Trigger
+
+log = logging.getLogger("errands.dispatch")
+
+NO_ANSWER: Final = -1  # knativeerrorcode of a delivery without an answer
+RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
+SINK_RETRY_FIRST_S: Final = 1.0
+SINK_RETRY_LAST_S: Final = 60.0
+EVIDENCE_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
+BROKER_RETRY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one attempt came to: a reply to route, nothing, or a failure with its evidence."""
+
+    code: int
+    reply: Event | None = None
+    error: bytes | None = None
+    retriable: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every dispatcher works with."""
+
+    broker: Broker
+    manifests: Manifests
+    http: "Http"
+    metrics: Metrics
+    outcomes: Outcomes
+
+
+class Dispatcher:
+    """Takes one queue's events, `parallelism` at a time, and no more than its function can work on."""
+
+    def __init__(self, queue: str, trigger: Trigger, pool: Pool, tools: Tools) -> None:
+        self.queue = queue
+        self._trigger = trigger
+        self._pool = pool
+        self._tools = tools
+        self._broker = tools.broker
+        self._metrics = tools.metrics
+        self._parallelism = min(trigger.parallelism, pool.capacity)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = True
+
+    def wake(self) -> None:
+        """Take what the queue has, as far as there are free workers."""
+        while self._open and len(self._tasks) < self._parallelism:
+            delivery = self._broker.take(self.queue)
+            if delivery is None:
+                return
+            task = asyncio.get_running_loop().create_task(self._work(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    async def drain(self) -> None:
+        """Take nothing more, and finish what is in flight."""
+        self._open = False
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("the dispatcher of %s has a bug", self.queue, exc_info=task.exception())
+        self.wake()
+
+    async def _work(self, delivery: Delivery) -> None:
+        result = await self._attempt(delivery)
+        while True:  # a delivery is settled, however long the broker is out of reach
+            try:
+                return await self._settle(delivery, result)
+            except BrokerUnavailable as error:
+                log.error("cannot settle %s: %s", delivery.event.id, error)
+                await asyncio.sleep(BROKER_RETRY_S)
+
+    async def _attempt(self, delivery: Delivery) -> Result:
+        try:
+            async with self._pool.lease() as process:
+                started_s = time.monotonic()
+                result = await self._tools.http.post(process.url, delivery, timeout_s=self._trigger.delivery.timeout_s)
+                self._metrics.delivered(self.queue, result.code, time.monotonic() - started_s)
+        except StartFailed as error:
+            reason = f"{self._pool.service.name} does not start: {error}"
+            result = Result(NO_ANSWER, error=reason.encode(), retriable=True)
+            self._metrics.delivered(self.queue, result.code, 0.0)
+        return result
+
+    async def _settle(self, delivery: Delivery, result: Result) -> None:
+        if not result.failed:
+            await self._acknowledge(delivery, result.reply)
+        elif result.retriable and delivery.attempt <= self._trigger.delivery.retry:
+            delay_s = self._trigger.delivery.backoff_s(delivery.attempt)
+            _warn(f"try again in {delay_s:g} s", delivery, result)
+            self._metrics.retried(self.queue)
+            await self._broker.retry(delivery, delay_s=delay_s)
+        else:
+            _warn("dead letter", delivery, result)
+            self._metrics.dead_lettered(self.queue)
+            await self._broker.dead_letter(delivery, self._letter(delivery, result))
+
+    async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
+        wanted = self._tools.manifests.wanted_by(reply.attributes) if reply else ()
+        if reply and not wanted:
+            log.warning("no Trigger wants the reply %s to %s: it is dropped", reply.type, delivery.event.id)
+        await self._broker.acknowledge(delivery, reply, [trigger.name for trigger in wanted])
+        if reply:
+            self._tools.outcomes.announce(reply)
+
+    def _letter(self, delivery: Delivery, result: Result) -> Event:
+        """The event with the extensions of Knative's dead letters, and ours: the Trigger and the attempts."""
+        return delivery.event.with_attributes(
+            knativeerrordest=f"http://{self._pool.service.name}.svc.cluster.local",
+            knativeerrorcode=str(result.code),
+            knativeerrordata=base64.b64encode((result.error or b"")[:EVIDENCE_BYTES]).decode(),
+            knativeerrortrigger=self._trigger.name,
+            knativeerrorattempts=str(delivery.attempt),
+        )
+
+
+class SinkDispatcher(Dispatcher):
+    """Brings one Trigger's dead letters to its sink, again and again until the sink takes them."""
+
+    async def _settle(self, delivery: Delivery, result: Result) -> None:
+        if not result.failed:
+            await self._broker.acknowledge(delivery, None, ())
+            return
+        delay_s = min(SINK_RETRY_FIRST_S * 2 ** min(delivery.attempt - 1, 10), SINK_RETRY_LAST_S)
+        _warn(f"the dead-letter sink does not take it: kept, again in {delay_s:g} s", delivery, result)
+        await self._broker.retry(delivery, delay_s=delay_s)
+
+
+class Http:
+    """Posts events to functions, over connections that are kept open."""
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+        timeout = aiohttp.ClientTimeout(total=None)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def post(self, url: str, delivery: Delivery, *, timeout_s: float) -> Result:
+        """One attempt; never raises for what the function does."""
+        headers, body = binary(delivery.event)
+        headers[ATTEMPT_HEADER] = str(delivery.attempt)
+        headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(url, headers, body)
+        except TimeoutError:
+            return Result(NO_ANSWER, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
+        except (aiohttp.ClientError, OSError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            return Result(NO_ANSWER, error=f"the function's process did not answer: {reason}".encode(), retriable=True)
+
+    async def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            content = await _limited(response)
+            if content is None:
+                return Result(response.status, error=f"the answer is over {BODY_LIMIT_BYTES} bytes".encode())
+            return judge(response.status, response.headers, content)
+
+
+def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
+    """What an answer means. Only 2xx is success; of 4xx only 404, 408, 409 and 429 are worth another attempt."""
+    if 200 <= status < 300:
+        media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+        if "ce-specversion" not in headers and media_type != STRUCTURED:
+            return Result(status)
+        try:
+            return Result(status, reply=read(headers, content))
+        except NotAnEvent as error:
+            return Result(status, error=f"the reply is not an event: {error}".encode())
+    return Result(status, error=content or b"no body", retriable=status >= 500 or status in RETRIED_4XX)
+
+
+async def _limited(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body, or None when it is over the limit of an event."""
+    chunks, size_bytes = [], 0
+    async for chunk in response.content.iter_any():
+        size_bytes += len(chunk)
+        if size_bytes > BODY_LIMIT_BYTES:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _warn(what: str, delivery: Delivery, result: Result) -> None:
+    error = (result.error or b"")[:EVIDENCE_BYTES].decode(errors="replace")
+    event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
+    log.warning("%s: %s", what, error, extra={**event, "attempt": delivery.attempt, "status": result.code})
+    if 300 <= result.code < 500 and result.code not in RETRIED_4XX:
+        log.warning("a %d answer is taken as success by the RabbitMQ broker: there the event is lost", result.code)

@@ -1,0 +1,361 @@
+"""The embedded broker: SQLite in WAL mode, one thread that writes for all (group commit).
+
+Everything that is asked for while a commit runs goes into the next one, so an event costs a share of an fsync and
+not one of its own. Each queue holds a window of its deliveries in memory; the rest stays on disk, so a backlog costs
+disk and not memory. A finished delivery is deleted with its commit; an event goes with its last delivery.
+
+The answers of the thread reach the loop in the order of their commits; the windows rely on it. A call here must not be
+cancelled once it waits: its work may be done all the same.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from events.http import Event
+from knative.local.broker import DLQ, BrokerUnavailable, Delivery
+
+T = TypeVar("T")
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS event (
+    seq INTEGER PRIMARY KEY, attributes BLOB NOT NULL, data BLOB NOT NULL, remaining INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS delivery (
+    queue TEXT NOT NULL, due_at REAL NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    PRIMARY KEY (queue, due_at, seq)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcome (
+    source TEXT NOT NULL, id TEXT NOT NULL, finished_at REAL NOT NULL, attributes BLOB NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (source, id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS outcome_finished_at ON outcome (finished_at);
+"""
+
+WINDOW_COUNT: Final = 256  # deliveries of a queue that wait in memory
+WINDOW_BYTES: Final = 8 * 1024 * 1024  # and the data that they may hold together, all queues
+BATCH_LIMIT: Final = 512  # requests in one commit
+OUTCOME_RETENTION_S: Final = 24 * 3600.0
+PRUNE_LIMIT: Final = 10_000
+FREE_DISK_BYTES: Final = 64 * 1024 * 1024  # below this nothing more is accepted
+DISK_CHECK_S: Final = 1.0
+
+Work = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(slots=True)
+class _Row:
+    """A delivery with the place where it stands in its queue."""
+
+    delivery: Delivery
+    due_at: float
+
+
+@dataclass(slots=True)
+class _Queue:
+    """A window on one queue. `held` are the numbers of all that is in memory, waiting or in flight."""
+
+    depth: int = 0
+    waiting: deque[_Row] = field(default_factory=deque)
+    held: dict[int, _Row] = field(default_factory=dict)
+    behind: bool = True  # there may be more on disk that is due
+    reading: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+class EmbeddedBroker:
+    """Implements `knative.local.broker.Broker` on one file."""
+
+    def __init__(
+        self, file: Path, queues: Sequence[str], *, backlog_limit: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._file = file
+        self._queues = {queue: _Queue() for queue in queues}
+        self._backlog_limit = backlog_limit
+        self._clock = clock
+        self._requests: SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = SimpleQueue()
+        self._window_bytes = 0
+        self._disk_checked_at = 0.0
+        self._disk_full = False
+
+    async def start(self, wake: Callable[[str], None]) -> None:
+        """Open the file and begin to read each queue; raise sqlite3.Error when it is no database of ours."""
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        connection = _open(self._file)
+        for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
+            self._queues.setdefault(queue, _Queue()).depth = count
+        self._thread = threading.Thread(target=self._write, args=(connection,), name="journal", daemon=True)
+        self._thread.start()
+        for queue in self._queues:
+            await self._read(queue)
+
+    async def stop(self) -> None:
+        """Commit what was asked for and close the file."""
+        for queue in self._queues.values():
+            if queue.timer:
+                queue.timer.cancel()
+        self._requests.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def publish(self, event: Event, queues: Sequence[str]) -> None:
+        """Keep the event in each queue; durable when this returns."""
+        self._refuse_when_full()
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> int:
+            _remember(db, event, now)
+            return _insert(db, event, queues, now)
+
+        self._offer(event, queues, await self._ask(work), now)
+
+    def take(self, queue: str) -> Delivery | None:
+        """The next delivery that is due, in the order of arrival."""
+        state = self._queues[queue]
+        if state.behind and not state.reading and len(state.waiting) < WINDOW_COUNT // 4:
+            state.reading = True
+            self._loop.create_task(self._read(queue))
+        if not state.waiting:
+            return None
+        row = state.waiting.popleft()
+        self._window_bytes -= len(row.delivery.event.data)
+        return row.delivery
+
+    async def acknowledge(self, delivery: Delivery, reply: Event | None, reply_queues: Sequence[str]) -> None:
+        """Delete the delivery and keep its reply, in one commit: a reply is in the broker exactly once."""
+        now, row = self._clock(), self._queues[delivery.queue].held[delivery.tag]
+
+        def work(db: sqlite3.Connection) -> int | None:
+            seq = None
+            if reply is not None:
+                seq = _insert(db, reply, reply_queues, now) if reply_queues else None
+                _remember(db, reply, now)
+            _remove(db, row)
+            return seq
+
+        seq = await self._ask(work)
+        self._settle(delivery)
+        if reply is not None and seq is not None:
+            self._offer(reply, reply_queues, seq, now)
+
+    async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
+        """Put the delivery back for later; others behind it go on."""
+        row, due_at = self._queues[delivery.queue].held[delivery.tag], self._clock() + delay_s
+
+        def work(db: sqlite3.Connection) -> None:
+            place = (delivery.queue, row.due_at, delivery.tag)
+            db.execute("DELETE FROM delivery WHERE queue = ? AND due_at = ? AND seq = ?", place)
+            later = (delivery.queue, due_at, delivery.tag, delivery.attempt + 1)
+            db.execute("INSERT INTO delivery VALUES (?, ?, ?, ?)", later)
+
+        await self._ask(work)
+        self._settle(delivery, left=0)
+        self._wake_at(delivery.queue, due_at)
+
+    async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
+        """Move the delivery into the queue of dead letters, in one commit."""
+        row, now, queues = self._queues[delivery.queue].held[delivery.tag], self._clock(), (delivery.queue + DLQ,)
+
+        def work(db: sqlite3.Connection) -> int:
+            seq = _insert(db, letter, queues, now)
+            _remove(db, row)
+            return seq
+
+        seq = await self._ask(work)
+        self._settle(delivery)
+        self._offer(letter, queues, seq, now)
+
+    async def outcome(self, source: str, id_: str) -> Event | None:
+        """The last event of a job, for a day."""
+        query = "SELECT attributes, data FROM outcome WHERE source = ? AND id = ?"
+        row = await self._ask(lambda db: db.execute(query, (source, id_)).fetchone())
+        return None if row is None else _event(*row)
+
+    def depths(self) -> dict[str, int]:
+        """Deliveries by queue."""
+        return {name: queue.depth for name, queue in self._queues.items()}
+
+    async def prune(self) -> None:
+        """Forget outcomes after a day, a bounded number at a time."""
+        before = self._clock() - OUTCOME_RETENTION_S
+        old = "SELECT source, id FROM outcome WHERE finished_at < ? LIMIT ?"
+        query = f"DELETE FROM outcome WHERE (source, id) IN ({old})"  # noqa: S608  # a constant
+        await self._ask(lambda db: db.execute(query, (before, PRUNE_LIMIT)).rowcount)
+
+    def _refuse_when_full(self) -> None:
+        depth = sum(queue.depth for queue in self._queues.values())
+        if depth >= self._backlog_limit:
+            raise BrokerUnavailable(f"the backlog holds {depth} deliveries; its limit is {self._backlog_limit}", 30)
+        if self._clock() - self._disk_checked_at > DISK_CHECK_S:
+            self._disk_checked_at = self._clock()
+            self._disk_full = shutil.disk_usage(self._file.parent).free < FREE_DISK_BYTES
+        if self._disk_full:
+            raise BrokerUnavailable(f"the disk of {self._file} has less than {FREE_DISK_BYTES} bytes free", 30)
+
+    def _offer(self, event: Event, queues: Sequence[str], seq: int, now: float) -> None:
+        """Put a new event into the windows that have room, so that it need not be read from disk."""
+        for name in queues:
+            queue = self._queues[name]
+            queue.depth += 1
+            if not queue.behind and self._room(queue, event):
+                self._hold(queue, _Row(Delivery(seq, name, 1, event), now))
+            else:
+                queue.behind = True
+            self._wake(name)
+
+    def _room(self, queue: _Queue, event: Event) -> bool:
+        """Whether the window takes one more; an empty one always does."""
+        if not queue.waiting:
+            return True
+        return len(queue.waiting) < WINDOW_COUNT and self._window_bytes + len(event.data) <= WINDOW_BYTES
+
+    def _hold(self, queue: _Queue, row: _Row) -> None:
+        queue.held[row.delivery.tag] = row
+        queue.waiting.append(row)
+        self._window_bytes += len(row.delivery.event.data)
+
+    def _settle(self, delivery: Delivery, *, left: int = 1) -> None:
+        queue = self._queues[delivery.queue]
+        del queue.held[delivery.tag]
+        queue.depth -= left
+
+    async def _read(self, name: str) -> None:
+        """Fill a queue's window from disk with what is due, and set the timer for what is due later."""
+        queue, now = self._queues[name], self._clock()
+        queue.reading, held = True, frozenset(queue.held)
+        try:
+            rows, more, next_due_at = await self._ask(lambda db: _select(db, name, now, held))
+        finally:
+            queue.reading = False
+        for due_at, seq, attempt, attributes, data in rows:
+            if seq not in queue.held:
+                self._hold(queue, _Row(Delivery(seq, name, attempt, _event(attributes, data)), due_at))
+        queue.behind = more
+        if next_due_at is not None:
+            self._wake_at(name, next_due_at)
+        self._wake(name)
+
+    def _wake_at(self, name: str, due_at: float) -> None:
+        queue = self._queues[name]
+        delay_s = max(0.0, due_at - self._clock())
+        if queue.timer and queue.timer.when() <= self._loop.time() + delay_s and not queue.timer.cancelled():
+            return
+        if queue.timer:
+            queue.timer.cancel()
+        queue.timer = self._loop.call_later(delay_s, self._due, name)
+
+    def _due(self, name: str) -> None:
+        self._queues[name].timer = None
+        self._queues[name].behind = True
+        self._wake(name)
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._requests.put((work, future))
+        return await future
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        """The thread: take all that waits, do it in one transaction, tell the askers after the commit."""
+        while True:
+            batch = [self._requests.get()]
+            while len(batch) < BATCH_LIMIT and not self._requests.empty():
+                batch.append(self._requests.get())
+            requests = [each for each in batch if each is not None]
+            results = _commit(connection, [work for work, _ in requests])
+            answers = list(zip([future for _, future in requests], results, strict=True))
+            if answers and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_tell, answers)
+            if None in batch:
+                connection.close()
+                return
+
+
+def _tell(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
+        if future.cancelled():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _commit(connection: sqlite3.Connection, works: list[Work]) -> list[Any]:
+    """The results of all, or the same BrokerUnavailable for each: one commit holds for all or none."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        results = [work(connection) for work in works]
+        connection.execute("COMMIT")
+        return results
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return [BrokerUnavailable(f"the journal cannot be written: {error}") for _ in works]
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # an event is on disk before it is answered 202
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.executescript(SCHEMA)
+    return connection
+
+
+def _insert(db: sqlite3.Connection, event: Event, queues: Sequence[str], now: float) -> int:
+    attributes = msgspec.json.encode(dict(event.attributes))
+    query = "INSERT INTO event (attributes, data, remaining) VALUES (?, ?, ?)"
+    seq = db.execute(query, (attributes, event.data, len(queues))).lastrowid or 0
+    db.executemany("INSERT INTO delivery VALUES (?, ?, ?, 1)", [(queue, now, seq) for queue in queues])
+    return seq
+
+
+def _remember(db: sqlite3.Connection, event: Event, now: float) -> None:
+    """Keep a job's last event for those who ask; a later outcome (after a replay) takes the place."""
+    job = (event.get("jobsource"), event.get("correlationid"))
+    if event.get("outcome") and all(job):
+        attributes = msgspec.json.encode(dict(event.attributes))
+        db.execute("INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?)", (*job, now, attributes, event.data))
+
+
+def _remove(db: sqlite3.Connection, row: _Row) -> None:
+    place = (row.delivery.queue, row.due_at, row.delivery.tag)
+    db.execute("DELETE FROM delivery WHERE queue = ? AND due_at = ? AND seq = ?", place)
+    db.execute("UPDATE event SET remaining = remaining - 1 WHERE seq = ?", (row.delivery.tag,))
+    db.execute("DELETE FROM event WHERE seq = ? AND remaining <= 0", (row.delivery.tag,))
+
+
+def _select(
+    db: sqlite3.Connection, queue: str, now: float, held: frozenset[int]
+) -> tuple[list[tuple[float, int, int, bytes, bytes]], bool, float | None]:
+    """What is due and not held, up to a window's worth; whether there is more; when the next falls due."""
+    query = "SELECT due_at, seq, attempt FROM delivery WHERE queue = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"
+    due = db.execute(query, (queue, now, len(held) + WINDOW_COUNT)).fetchall()
+    rows: list[tuple[float, int, int, bytes, bytes]] = []
+    size_bytes = 0
+    for due_at, seq, attempt in due:
+        if seq in held:
+            continue
+        if size_bytes > WINDOW_BYTES:
+            return rows, True, None
+        attributes, data = db.execute("SELECT attributes, data FROM event WHERE seq = ?", (seq,)).fetchone()
+        rows.append((due_at, seq, attempt, attributes, data))
+        size_bytes += len(data)
+    query = "SELECT min(due_at) FROM delivery WHERE queue = ? AND due_at > ?"
+    next_due_at = db.execute(query, (queue, now)).fetchone()[0]
+    return rows, len(due) == len(held) + WINDOW_COUNT, next_due_at
+
+
+def _event(attributes: bytes, data: bytes) -> Event:
+    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), data)

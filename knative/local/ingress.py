@@ -1,0 +1,156 @@
+"""The HTTP side of the runner: events in on `POST /`, and what people and monitors ask for."""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, read, structured
+from events.problem import JobFailed, NotAnEvent
+from knative.local.broker import Broker, BrokerUnavailable
+from knative.local.metrics import Metrics
+from knative.local.outcomes import Outcomes
+from knative.manifests import Manifests
+
+log = logging.getLogger("errands.ingress")
+
+BATCH: Final = "application/cloudevents-batch+json"
+WAIT_LIMIT_S: Final = 60.0
+# A result is somebody's data: it is shown, but runs nothing and loads nothing.
+ARTIFACT_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "Cache-Control": "private, max-age=3600",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Ingress:
+    """Takes events for the broker, as Knative's ingress does, and refuses with a reason what would be lost there."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        manifests: Manifests,
+        metrics: Metrics,
+        outcomes: Outcomes,
+        artifacts: Path | None,
+        token: str | None,
+    ) -> None:
+        self._broker = broker
+        self._manifests = manifests
+        self._metrics = metrics
+        self._outcomes = outcomes
+        self._artifacts = artifacts
+        self._token = token
+        self.ready = False
+
+    def application(self) -> web.Application:
+        """The routes."""
+        application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[self._authenticate])
+        application.add_routes(
+            [
+                web.post("/", self._accept),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._show_metrics),
+                web.get("/jobs", self._job),
+                web.get("/artifacts/{key:jobs/.+}", self._artifact),
+            ]
+        )
+        return application
+
+    @web.middleware
+    async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Ask for the token, where there is one, of everybody but probes and readers of an artefact's secret URL."""
+        open_to_all = request.path in ("/healthz", "/readyz") or request.path.startswith("/artifacts/")
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self._token and not open_to_all and not hmac.compare_digest(given.encode(), self._token.encode()):
+            return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
+        return await handler(request)
+
+    async def _accept(self, request: web.Request) -> web.Response:
+        try:
+            event = self._wanted(_timed(read(request.headers, await _body(request))), request)
+            await self._broker.publish(event, [trigger.name for trigger in self._manifests.wanted_by(event.attributes)])
+        except NotAnEvent as error:
+            self._metrics.refused(400)
+            return _refusal(400, "not-an-event", str(error))
+        except BrokerUnavailable as error:
+            self._metrics.refused(503)
+            log.error("not accepted: %s", error)
+            return _refusal(503, "unavailable", str(error), {"Retry-After": f"{error.retry_after_s:.0f}"})
+        self._metrics.accepted()
+        self._outcomes.announce(event)
+        return web.Response(status=202)
+
+    def _wanted(self, event: Event, request: web.Request) -> Event:
+        if request.query_string:
+            raise NotAnEvent("POST / is expected without a query")
+        if not self._manifests.wanted_by(event.attributes):
+            known = ", ".join(self._manifests.known_types)
+            raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
+        return event
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ready\n") if self.ready else web.Response(status=503, text="not ready\n")
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def _job(self, request: web.Request) -> web.Response:
+        """The job's last event; 204 when it has not ended within `wait_s` (at most 60) seconds."""
+        source, id_ = request.query.get("source"), request.query.get("id")
+        if not source or not id_:
+            return _refusal(400, "bad-request", "the query source=...&id=... of the request event is expected")
+        try:
+            wait_s = min(float(request.query.get("wait_s", 0)), WAIT_LIMIT_S)
+        except ValueError:
+            return _refusal(400, "bad-request", "wait_s must be a number of seconds")
+        event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
+        if event is None:
+            return web.Response(status=204)
+        return web.Response(body=structured(event), headers={"Content-Type": STRUCTURED})
+
+    async def _artifact(self, request: web.Request) -> web.StreamResponse:
+        """A stored result. Its key holds a hash of its content, so nobody finds it who was not told."""
+        key = request.match_info["key"]
+        parts = key.split("/")
+        if self._artifacts is None or len(parts) != 4 or ".." in parts:
+            return _refusal(404, "not-found", "there is no such artefact here")
+        file = self._artifacts / key
+        if not file.is_file():
+            return _refusal(404, "not-found", "there is no such artefact here")
+        return web.FileResponse(file, headers=ARTIFACT_HEADERS)
+
+
+async def _body(request: web.Request) -> bytes:
+    if request.content_type == BATCH:
+        raise NotAnEvent("a batch is not taken: send one event a request")
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise NotAnEvent(f"the body must be at most {BODY_LIMIT_BYTES} bytes") from error
+
+
+def _timed(event: Event) -> Event:
+    """With a time: the broker gives one that differs from delivery to delivery to an event without."""
+    if event.get("time"):
+        return event
+    return event.with_attributes(time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+
+def _refusal(status: int, kind: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+    body = msgspec.json.encode(JobFailed(kind, detail).problem)
+    sent = {"Content-Type": "application/problem+json", **(headers or {})}
+    return web.Response(status=status, body=body, headers=sent)

@@ -1,0 +1,316 @@
+"""Function processes: started by the first event, more under load, stopped when idle, as Knative Serving does.
+
+A pool stands for one Service. `lease` gives a process with room for one more event (containerConcurrency), starting
+one where all are busy; at max-scale it waits. A process that ends by itself or does not start is reported with its
+last lines of output, and the next start waits for a backoff.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from knative.manifests import Service
+
+START_TIMEOUT_S: Final = 60.0
+START_POLL_S: Final = 0.01
+STOP_GRACE_S: Final = 10.0  # beyond a Service's own timeout, before SIGKILL
+BACKOFF_FIRST_S: Final = 0.5
+BACKOFF_LAST_S: Final = 30.0
+SHOWN_LINES: Final = 20
+LINE_LIMIT_BYTES: Final = 1024 * 1024
+
+
+class StartFailed(Exception):
+    """The function's process did not come up; the message holds its last lines of output."""
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """One running function; `busy` counts the events it works on."""
+
+    port: int
+    child: asyncio.subprocess.Process
+    busy: int = 0
+    ready: bool = False
+    retiring: bool = False
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=SHOWN_LINES))
+    idle_timer: asyncio.TimerHandle | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where its events are posted."""
+        return f"http://127.0.0.1:{self.port}/"
+
+
+Report = Callable[[str, str, str], None]  # (level, service, text)
+
+
+class Pool:
+    """The processes of one Service; `max_scale` may be lower here than on a cluster with more processors."""
+
+    def __init__(
+        self, service: Service, *, environment: Mapping[str, str], root: Path, max_scale: int, report: Report
+    ) -> None:
+        self.service = service
+        self.max_scale = max_scale
+        self._environment = environment
+        self._root = root
+        self._report = report
+        self._processes: list[Process] = []
+        self._waiting: deque[asyncio.Future[Process]] = deque()
+        self._starting = 0
+        self._failures = 0
+        self._not_before_s = 0.0
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def count(self) -> int:
+        """Processes that run or start."""
+        return len(self._processes) + self._starting
+
+    @property
+    def capacity(self) -> int:
+        """Events that it can work on at once."""
+        return self.max_scale * self.service.concurrency
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Process]:
+        """A process for one event; raise StartFailed when none comes up."""
+        process = self._free() or await self._wait()
+        try:
+            yield process
+        finally:
+            self._give_back(process)
+
+    def keep_minimum(self) -> None:
+        """Start what min-scale asks for."""
+        for _ in range(self.service.min_scale - self.count):
+            self._start()
+
+    def reload(self) -> None:
+        """Replace every process by one of the present source, each when its events are done."""
+        for process in list(self._processes):
+            self._retire(process)
+        self._not_before_s = 0.0
+        self.keep_minimum()
+
+    async def close(self) -> None:
+        """Stop every process with SIGTERM, which finishes the events in flight, and wait for their end."""
+        self._closed = True
+        ends = [self._stop(each) for each in self._processes]
+        await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
+
+    def _free(self) -> Process | None:
+        """The fullest process that has room, so that the others can fall idle."""
+        with_room = [each for each in self._processes if each.ready and each.busy < self.service.concurrency]
+        if not with_room:
+            return None
+        process = max(with_room, key=lambda each: each.busy)
+        self._take(process)
+        return process
+
+    def _take(self, process: Process) -> None:
+        process.busy += 1
+        if process.idle_timer:
+            process.idle_timer.cancel()
+            process.idle_timer = None
+
+    async def _wait(self) -> Process:
+        future: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        if self._starting * self.service.concurrency < len(self._waiting) and self.count < self.max_scale:
+            self._start()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and not future.exception():
+                self._give_back(future.result())
+            raise
+
+    def _give_back(self, process: Process) -> None:
+        process.busy -= 1
+        self._hand_out()
+        if process.busy == 0 and process in self._processes:
+            loop = asyncio.get_running_loop()
+            process.idle_timer = loop.call_later(self.service.idle_s, self._retire_idle, process)
+
+    def _hand_out(self) -> None:
+        """Give free places to those who wait, in their order."""
+        while self._waiting:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+                continue
+            process = self._free()
+            if process is None:
+                return
+            self._waiting.popleft().set_result(process)
+
+    def _retire_idle(self, process: Process) -> None:
+        process.idle_timer = None
+        if len(self._processes) > self.service.min_scale and process.busy == 0:
+            self._retire(process)
+
+    def _retire(self, process: Process) -> None:
+        self._processes.remove(process)
+        process.retiring = True
+        self._spawn(self._stop(process))
+
+    def _start(self) -> None:
+        if not self._closed:
+            self._starting += 1
+            self._spawn(self._bring_up())
+
+    async def _bring_up(self) -> None:
+        await asyncio.sleep(max(0.0, self._not_before_s - time.monotonic()))
+        started_s = time.monotonic()
+        try:
+            process = await self._launch()
+        except (StartFailed, OSError) as error:
+            self._starting -= 1
+            self._count_failure()
+            self._report("error", self.service.name, f"does not start: {error}")
+            self._fail_waiting(StartFailed(str(error)))
+            return
+        self._starting -= 1
+        self._failures = 0
+        self._processes.append(process)
+        process.ready = True
+        self._report("info", self.service.name, f"started in {(time.monotonic() - started_s) * 1000:.0f} ms")
+        self._take(process)  # and back at once: hands out its places and starts its idle time
+        self._give_back(process)
+
+    async def _launch(self) -> Process:
+        port = _free_port()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "functions.serve",
+            cwd=self._root,
+            env={**self._environment, "PORT": str(port), "HOST": "127.0.0.1"},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the runner, which lets them finish
+            limit=LINE_LIMIT_BYTES,
+        )
+        process = Process(port, child)
+        process.tasks.append(asyncio.create_task(self._relay(process)))
+        try:
+            await asyncio.wait_for(self._until_ready(process), START_TIMEOUT_S)
+        except (StartFailed, TimeoutError, asyncio.CancelledError) as error:
+            _signal(process, signal.SIGKILL)
+            await child.wait()
+            await asyncio.gather(*process.tasks)
+            shown = "\n".join(process.tail) or "it printed nothing"
+            raise StartFailed(f"{error or f'not ready after {START_TIMEOUT_S:.0f} s'}\n{shown}") from error
+        process.tasks.append(asyncio.create_task(self._watch(process)))
+        return process
+
+    async def _until_ready(self, process: Process) -> None:
+        """Until its port opens: the module is loaded before that, so an open port is a loaded function."""
+        while process.child.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            except OSError:
+                await asyncio.sleep(START_POLL_S)
+                continue
+            writer.close()
+            return
+        raise StartFailed(f"its process ended with {_ending(process.child.returncode)}")
+
+    async def _relay(self, process: Process) -> None:
+        """Pass the function's output on, and keep the last lines as evidence."""
+        stream = process.child.stdout
+        assert stream is not None  # noqa: S101  # asked for as a pipe
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # a line over the limit: asyncio has dropped what it read
+                continue
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            process.tail.append(text)
+            self._report("output", self.service.name, text)
+
+    async def _watch(self, process: Process) -> None:
+        """Notice an end that nobody asked for."""
+        code = await process.child.wait()
+        if process.retiring or self._closed:
+            return
+        self._processes.remove(process)
+        if process.idle_timer:
+            process.idle_timer.cancel()
+        self._count_failure()
+        shown = "\n".join(process.tail)
+        self._report("error", self.service.name, f"ended with {_ending(code)}; its last lines:\n{shown}")
+        self.keep_minimum()
+        if self._waiting and self.count == 0:
+            self._start()
+
+    def _count_failure(self) -> None:
+        backoff_s = min(BACKOFF_FIRST_S * 2**self._failures, BACKOFF_LAST_S)
+        self._failures += 1
+        self._not_before_s = time.monotonic() + backoff_s
+        if self._starting == 0:
+            asyncio.get_running_loop().call_later(backoff_s, self.keep_minimum)
+
+    def _fail_waiting(self, error: StartFailed) -> None:
+        if self._starting or self._processes:
+            return
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+    async def _stop(self, process: Process) -> None:
+        process.retiring = True
+        if process.idle_timer:
+            process.idle_timer.cancel()
+        while process.busy:  # finishes what it has before it is told to stop
+            await asyncio.sleep(START_POLL_S)
+        _signal(process, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.child.wait(), self.service.timeout_s + STOP_GRACE_S)
+        except TimeoutError:
+            _signal(process, signal.SIGKILL)
+            await process.child.wait()
+        await asyncio.gather(*process.tasks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    try:
+        if number is signal.SIGKILL:
+            os.killpg(process.child.pid, number)
+        else:
+            process.child.send_signal(number)
+    except ProcessLookupError:
+        return
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

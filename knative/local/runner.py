@@ -1,0 +1,260 @@
+"""`errands up`: the broker, the ingress, the dispatchers and the functions of one machine, in one process."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from knative.local.broker import DLQ, Broker
+from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
+from knative.local.embedded import EmbeddedBroker
+from knative.local.environment import Machine, environment, make_secrets
+from knative.local.ingress import Ingress
+from knative.local.metrics import Metrics
+from knative.local.outcomes import Outcomes
+from knative.local.ping import Pinger
+from knative.local.processes import Pool
+from knative.local.reload import watch
+from knative.manifests import Manifests, Service, load
+
+log = logging.getLogger("errands.runner")
+
+PRUNE_INTERVAL_S: Final = 60.0
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class CannotStart(Exception):
+    """A reason why the runner does not start, in one sentence for the person who started it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `errands up` was asked for. `max_processes` caps the processes of a CPU-bound function on this machine."""
+
+    manifests: Path
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    backlog_limit: int = 1_000_000
+    max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    reload: bool = False
+
+
+@asynccontextmanager
+async def running(options: Options) -> AsyncIterator[str]:
+    """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart."""
+    if options.host not in LOOPBACK and not options.token:
+        reach = f"{options.host} can be reached from other machines"
+        raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
+    manifests = load(options.manifests)
+    _check_settings(options.settings, manifests)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_locked(options.data))
+        runner = _Runner(options, manifests)
+        url = await stack.enter_async_context(runner.up())
+        yield url
+
+
+async def serve_until_stopped(options: Options, announce: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(130)  # what is in flight is delivered again after the next start
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    async with running(options) as url:
+        announce(url)
+        await stop.wait()
+        log.info("stopping: no new events; those in flight are finished")
+
+
+async def run_command(options: Options, command: Sequence[str]) -> int:
+    """Run a command beside everything; returns its exit code."""
+    async with running(options) as url:
+        secret = (options.data / "secrets" / "callback" / "secrets").read_text().strip()
+        environment = {**os.environ, "K_SINK": url, "ERRANDS_WEBHOOK_SECRET": secret}
+        try:
+            child = await asyncio.create_subprocess_exec(*command, env=environment)
+        except OSError as error:
+            raise CannotStart(f"{command[0]} cannot be run: {error.strerror}") from error
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, child.send_signal, number)
+        return await child.wait()
+
+
+class _Runner:
+    def __init__(self, options: Options, manifests: Manifests) -> None:
+        self._options = options
+        self._manifests = manifests
+        self._metrics = Metrics()
+        self._outcomes = Outcomes()
+        self._dispatchers: dict[str, Dispatcher] = {}
+        self._pools: dict[str, Pool] = {}
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[str]:
+        """Start from the inside out, so that what is accepted can be delivered; stop in the opposite order."""
+        async with contextlib.AsyncExitStack() as stack:
+            queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
+            journal = self._options.data / "journal.db"
+            broker = EmbeddedBroker(journal, queues, backlog_limit=self._options.backlog_limit)
+            ingress = self._ingress(broker)
+            url, site = await self._bind(stack, ingress)
+            self._make_pools(url)
+            stack.push_async_callback(self._close_pools)
+            http = Http()
+            stack.push_async_callback(http.close)
+            try:
+                await broker.start(self._wake)
+            except sqlite3.Error as error:
+                raise CannotStart(f"{journal} is not a journal that can be used: {error}") from error
+            stack.push_async_callback(broker.stop)
+            self._metrics.watch(broker.depths, lambda: {name: pool.count for name, pool in self._pools.items()})
+            self._make_dispatchers(Tools(broker, self._manifests, http, self._metrics, self._outcomes))
+            stack.push_async_callback(self._drain)
+            stack.enter_context(_background(self._prune(broker)))
+            stack.enter_context(_background(Pinger(self._manifests, self._pools, broker, http).run()))
+            if self._options.reload:
+                stack.enter_context(_background(watch(self._manifests, self._pools)))
+            await site.start()
+            stack.push_async_callback(site.stop)
+            ingress.ready = True
+            yield url
+
+    def _ingress(self, broker: Broker) -> Ingress:
+        return Ingress(
+            broker=broker,
+            manifests=self._manifests,
+            metrics=self._metrics,
+            outcomes=self._outcomes,
+            artifacts=self._options.data / "store",
+            token=self._options.token,
+        )
+
+    async def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, web.SockSite]:
+        """Take the port before anything starts, so that a port in use is the first thing said."""
+        options = self._options
+        try:
+            listening = _listen(options.host, options.port)
+        except OSError as error:
+            raise CannotStart(f"port {options.port} on {options.host} cannot be used: {error.strerror}") from error
+        stack.callback(listening.close)
+        runner = web.AppRunner(ingress.application(), access_log=None, handle_signals=False, shutdown_timeout=30)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
+        return f"http://{called}:{listening.getsockname()[1]}/", web.SockSite(runner, listening, backlog=1024)
+
+    def _make_pools(self, url: str) -> None:
+        machine = Machine(data=self._options.data.resolve(), ingress_url=url, settings=self._options.settings)
+        make_secrets(machine)
+        for service in self._manifests.services.values():
+            self._pools[service.name] = Pool(
+                service,
+                environment=environment(service, self._manifests, machine),
+                root=self._manifests.root,
+                max_scale=self._max_scale(service),
+                report=_report,
+            )
+
+    def _max_scale(self, service: Service) -> int:
+        """CPU-bound functions (one event at a time) get no more processes than there are processors."""
+        return min(service.max_scale, self._options.max_processes) if service.concurrency == 1 else service.max_scale
+
+    def _make_dispatchers(self, tools: Tools) -> None:
+        for trigger in self._manifests.triggers:
+            sink = self._pools[trigger.delivery.dead_letter_sink]
+            for each in (
+                Dispatcher(trigger.name, trigger, self._pools[trigger.subscriber], tools),
+                SinkDispatcher(trigger.name + DLQ, trigger, sink, tools),
+            ):
+                self._dispatchers[each.queue] = each
+                each.wake()
+        for pool in self._pools.values():
+            pool.keep_minimum()
+
+    def _wake(self, queue: str) -> None:
+        if queue in self._dispatchers:
+            self._dispatchers[queue].wake()
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*(each.drain() for each in self._dispatchers.values()))
+
+    async def _close_pools(self) -> None:
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    async def _prune(self, broker: Broker) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_INTERVAL_S)
+            await broker.prune()
+
+
+@contextmanager
+def _background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Runs beside the rest; its failure is logged, since it is a bug."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(_log_failure)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception():
+        log.error("a background task of the runner has a bug", exc_info=task.exception())
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Hold the data directory for one runner; raise CannotStart when it cannot be written or is held."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        stream = (data / "lock").open("w")
+    except OSError as error:
+        raise CannotStart(f"the data directory {data} cannot be written: {error.strerror}") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CannotStart(f"another runner uses the data directory {data}; stop it or give --data DIR") from error
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def _check_settings(settings: Mapping[str, Mapping[str, str]], manifests: Manifests) -> None:
+    for function in settings:
+        if function not in manifests.services:
+            known = ", ".join(manifests.services)
+            raise CannotStart(f"--set {function}.…: there is no function {function!r}; expected one of {known}")
+
+
+def _report(level: str, function: str, text: str) -> None:
+    """What a function's process printed, or what befell it, as log lines of that function."""
+    logger = logging.getLogger(f"function.{function}")
+    if level == "output":
+        logger.info(text, extra={"output": True})
+    else:
+        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s %s", function, text)
