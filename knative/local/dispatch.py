@@ -141,7 +141,7 @@ class Dispatcher:
         return delivery.event.with_attributes(
             knativeerrordest=f"http://{self._pool.service.name}.svc.cluster.local",
             knativeerrorcode=str(result.code),
-            knativeerrordata=base64.b64encode((result.error or b"")[:EVIDENCE_BYTES]).decode(),
+            knativeerrordata=base64.b64encode(_evidence(result)).decode(),
             knativeerrortrigger=self._trigger.name,
             knativeerrorattempts=str(delivery.attempt),
         )
@@ -219,8 +219,17 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes | None:
     return b"".join(chunks)
 
 
+def _evidence(result: Result) -> bytes:
+    """The failed answer, of a long one the beginning and the end: a traceback says at its end what went wrong."""
+    error, gap = result.error or b"", b" [...] "
+    if len(error) <= EVIDENCE_BYTES:
+        return error
+    head = EVIDENCE_BYTES // 4
+    return error[:head] + gap + error[len(error) - (EVIDENCE_BYTES - head - len(gap)) :]
+
+
 def _warn(what: str, delivery: Delivery, result: Result) -> None:
-    error = (result.error or b"")[:EVIDENCE_BYTES].decode(errors="replace")
+    error = _evidence(result).decode(errors="replace")
     event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
     log.warning("%s: %s", what, error, extra={**event, "attempt": delivery.attempt, "status": result.code})
     if 300 <= result.code < 500 and result.code not in RETRIED_4XX:
