@@ -1,0 +1,172 @@
+"""Hands an e-mail to the mail server over SMTP (RFC 5321), and says for certain, where that can be said, if it took it.
+
+    JobFailed       refused for good (5xx); nothing was sent
+    TryAgain        not now: 4xx, no connection, no TLS, no login; nothing was sent
+    MaybeSent       the connection ended between the message and the server's answer to it
+
+smtplib blocks: the function is served by threads. A login that fails is the operator's to mend, so it is tried again
+and ends as a dead letter to replay, never as the caller's failure.
+
+2026-11-22: a recipient refused with 4xx stops the whole message before its text is sent. Sending to the others at once
+would mean that each retry sends to them again.
+"""
+
+import logging
+import smtplib
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from events.problem import JobFailed, TryAgain
+from events.types import MessageCompleted
+from functions.message.email_message import Mail
+
+log = logging.getLogger("errands.message")
+
+SECURITIES: Final = ("starttls", "tls", "none")
+AUTHENTICATION: Final = frozenset({530, 534, 535, 538})  # RFC 4954 6: 5xx, but the operator's fault
+TAKEN: Final = frozenset({250, 251, 252})
+SHOWN_CHARACTERS: Final = 300
+
+
+class MaybeSent(TryAgain):
+    """The server may have accepted the message: its answer never came."""
+
+
+@dataclass(frozen=True)
+class Relay:
+    """The mail server. `timeout_s` covers one message in all, though a host with several addresses may take it once
+    each to connect; certificates are verified, by SSL_CERT_FILE where the server has a private authority."""
+
+    host: str
+    port: int
+    security: str
+    username: str | None
+    password: str | None = field(repr=False)
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        if self.security not in SECURITIES:
+            raise ValueError(f"SMTP_SECURITY must be one of {', '.join(SECURITIES)}, got {self.security!r}")
+        if bool(self.username) != bool(self.password):
+            raise ValueError("SMTP_USERNAME and SMTP_PASSWORD belong together, got one of them")
+        if not f"{self.username}{self.password}".isascii():
+            raise ValueError("SMTP_USERNAME and SMTP_PASSWORD must be ASCII: smtplib sends nothing else")
+        if self.username and self.security == "none":
+            raise ValueError("SMTP_SECURITY must be starttls or tls where SMTP_PASSWORD is set, got none")
+
+    def send(self, mail: Mail) -> MessageCompleted:
+        """Send to all recipients that the server takes; it refuses some of them at most."""
+        with self._session(mail.sender.domain) as client:
+            refused = _envelope(client, mail)
+            _hand_over(client, mail)
+            with suppress(OSError):
+                client.putcmd("QUIT")  # its answer is not waited for: the outcome must be recorded first
+        accepted = tuple(each for each in mail.recipients.values() if each not in refused)
+        return MessageCompleted(message_id=mail.message_id, accepted=accepted, refused=refused)
+
+    @contextmanager
+    def _session(self, domain: str) -> Iterator[smtplib.SMTP]:
+        try:
+            with closing(self._connect(domain)) as client:
+                if self.security == "starttls":
+                    client.starttls(context=ssl.create_default_context())
+                client.ehlo_or_helo_if_needed()
+                if self.username and self.password:
+                    client.login(self.username, self.password)
+                yield client
+        except smtplib.SMTPAuthenticationError as error:
+            words = _words(error.smtp_code, error.smtp_error)
+            raise TryAgain(f"the mail server does not take SMTP_USERNAME with SMTP_PASSWORD: {words}") from error
+        except OSError as error:  # smtplib's exceptions and TLS trouble among them
+            raise TryAgain(f"the mail server {self.host}:{self.port} cannot be used: {error}") from error
+
+    def _connect(self, domain: str) -> smtplib.SMTP:
+        # the sender's domain as our name: smtplib would ask the DNS for the machine's, which can take seconds
+        options: dict[str, Any] = {"local_hostname": domain, "timeout": self.timeout_s}
+        end_s = time.monotonic() + self.timeout_s
+        if self.security == "tls":
+            return _TlsClient(end_s, self.host, self.port, context=ssl.create_default_context(), **options)
+        return _Client(end_s, self.host, self.port, **options)
+
+
+class _Client(smtplib.SMTP):
+    """Cuts every wait to the time left: smtplib's own timeout begins anew with each command."""
+
+    def __init__(self, end_s: float, *args: Any, **options: Any) -> None:
+        self._end_s = end_s
+        super().__init__(*args, **options)
+
+    def send(self, s: Any) -> None:
+        self._hurry()
+        super().send(s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        self._hurry()
+        return super().getreply()
+
+    def _hurry(self) -> None:
+        left_s = self._end_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the time for one message is over")
+        if self.sock:
+            self.sock.settimeout(left_s)
+
+
+class _TlsClient(_Client, smtplib.SMTP_SSL):
+    """The same with TLS from the first byte."""
+
+
+def _envelope(client: smtplib.SMTP, mail: Mail) -> tuple[str, ...]:
+    code, words = client.mail(mail.sender.addr_spec, _mail_options(client, mail))
+    _require(code, words, "the server refused the message", taken=code in TAKEN)
+    refused = {}
+    for spec, asked in mail.recipients.items():
+        code, words = client.rcpt(spec)
+        if _is_final(code):
+            refused[asked] = _words(code, words)
+            log.warning("recipient refused: %s", refused[asked], extra={"message_id": mail.message_id})
+        else:
+            _require(code, words, f"the server does not take {asked} now", taken=code in TAKEN)
+    if len(refused) == len(mail.recipients):
+        raise JobFailed("refused", f"the server refused every recipient: {'; '.join(dict.fromkeys(refused.values()))}")
+    return tuple(refused)
+
+
+def _mail_options(client: smtplib.SMTP, mail: Mail) -> list[str]:
+    options = [f"SIZE={len(mail.content)}"] if client.has_extn("size") else []  # RFC 1870
+    if mail.needs_smtputf8:
+        if not client.has_extn("smtputf8"):
+            raise JobFailed("refused", "an address before its @ is not ASCII, and the mail server offers no SMTPUTF8")
+        options += ["SMTPUTF8", "BODY=8BITMIME"]  # RFC 6531 3.1, 3.6
+    return options
+
+
+def _hand_over(client: smtplib.SMTP, mail: Mail) -> None:
+    try:
+        code, words = client.data(mail.content)
+    except smtplib.SMTPDataError as error:
+        return _require(error.smtp_code, error.smtp_error, "the server refused the message", taken=False)
+    except OSError as error:
+        raise MaybeSent(f"the mail server did not say whether it took the message: {error}") from error
+    return _require(code, words, "the server refused the message", taken=code == 250)
+
+
+def _require(code: int, words: bytes | str, complaint: str, *, taken: bool) -> None:
+    if taken:
+        return
+    if _is_final(code):
+        raise JobFailed("refused", f"{complaint}: {_words(code, words)}")
+    raise TryAgain(f"{complaint}: {_words(code, words)}")
+
+
+def _is_final(code: int) -> bool:
+    return 500 <= code < 600 and code not in AUTHENTICATION
+
+
+def _words(code: int, words: bytes | str) -> str:
+    text = words if isinstance(words, str) else words.decode(errors="replace")
+    return f"{code} {' '.join(text.split())}"[:SHOWN_CHARACTERS]
