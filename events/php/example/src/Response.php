@@ -1,0 +1,65 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Errands\Example;
+
+/** What goes back to the caller. */
+final class Response
+{
+    private const JSON = JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE;
+
+    /** @param array<string, string> $headers */
+    private function __construct(
+        public readonly int $status,
+        public readonly array $headers = [],
+        public readonly string $body = '',
+    ) {
+    }
+
+    /**
+     * @param array<mixed>          $value
+     * @param array<string, string> $headers
+     */
+    public static function json(int $status, array $value, array $headers = []): self
+    {
+        return new self($status, $headers + ['Content-Type' => 'application/json'], json_encode($value, self::JSON));
+    }
+
+    public static function problem(int $status, string $title, string $detail): self
+    {
+        $headers = ['Content-Type' => 'application/problem+json'];
+        return self::json($status, ['title' => $title, 'status' => $status, 'detail' => $detail], $headers);
+    }
+
+    public static function html(int $status, string $page): self
+    {
+        return new self($status, ['Content-Type' => 'text/html; charset=utf-8'], $page);
+    }
+
+    public static function seeOther(string $path): self
+    {
+        return new self(303, ['Location' => $path]);
+    }
+
+    public static function noContent(): self
+    {
+        return new self(204);
+    }
+
+    public function send(): void
+    {
+        $always = [
+            'Cache-Control' => 'no-store',
+            'Content-Security-Policy' => "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+                . " img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            'Referrer-Policy' => 'same-origin',
+            'X-Content-Type-Options' => 'nosniff',
+        ];
+        foreach ($this->headers + $always as $name => $value) {
+            header("$name: $value");
+        }
+        http_response_code($this->status); // last: a Location header would make it 302
+        echo $this->body;
+    }
+}

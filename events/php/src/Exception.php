@@ -1,0 +1,20 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Errands;
+
+/**
+ * What every exception of this library is. A wrong setting (a bad sink or secret) is an \InvalidArgumentException.
+ *
+ *     \RuntimeException
+ *     └── Exception
+ *         ├── InvalidJob          the job cannot be sent as it is: mend the code or the data
+ *         ├── Refused             trying again is of no use: the message says why
+ *         ├── Unreachable         not accepted in any attempt; it MAY have arrived: emit it again, same id
+ *         ├── InvalidSignature    the callback is not from Errands, or too old: answer 401
+ *         └── InvalidCallback     the signature is right, the body is no callback: answer 400
+ */
+abstract class Exception extends \RuntimeException
+{
+}

@@ -1,0 +1,238 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Errands;
+
+/**
+ * A job to hand over: an immutable CloudEvents 1.0 request.
+ *
+ *     Job::report(['template' => 'invoice', 'data' => $invoice])->withId('order-1042-invoice');
+ *
+ * The `id` and the `time` are set once, when the job is made, and stay the same however often it is emitted: Errands
+ * knows a repeated job by its source and id. The data's fields are those of `events/schemas/`; Errands checks them.
+ */
+final class Job implements \JsonSerializable
+{
+    // What events/http.py takes as an attribute, percent-encoded: it becomes a header on its way.
+    private const ATTRIBUTE_LIMIT_CHARACTERS = 4096;
+    private const JSON = JSON_THROW_ON_ERROR
+        | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION;
+
+    /** @param array<string, mixed> $data */
+    private function __construct(
+        public readonly string $type,
+        public readonly array $data,
+        public readonly string $id,
+        public readonly \DateTimeImmutable $time,
+        public readonly ?string $source = null,
+        public readonly ?string $subject = null,
+        public readonly ?string $callbackUrl = null,
+        public readonly ?\DateTimeImmutable $expiresAt = null,
+        public readonly ?string $traceparent = null,
+        public readonly ?string $tracestate = null,
+    ) {
+    }
+
+    /**
+     * A calendar file (RFC 5545): `events`, and optionally `name`, `method`, `sequence`.
+     *
+     * @param array<string, mixed> $data
+     */
+    public static function ics(array $data): self
+    {
+        return self::of('dev.errands.ics.requested.v1', $data);
+    }
+
+    /**
+     * Pictures from one picture: `source` (see Input) and `outputs`.
+     *
+     * @param array<string, mixed> $data
+     */
+    public static function image(array $data): self
+    {
+        return self::of('dev.errands.image.requested.v1', $data);
+    }
+
+    /**
+     * Documents from a template: `template`, its `data`, and optionally `outputs`.
+     *
+     * @param array<string, mixed> $data
+     */
+    public static function report(array $data): self
+    {
+        if (($data['data'] ?? null) === []) {
+            $data['data'] = new \stdClass(); // PHP's empty array would be a JSON list
+        }
+        return self::of('dev.errands.report.requested.v1', $data);
+    }
+
+    /**
+     * An e-mail: `to`, `subject`, `text`, and optionally `html`, `sender`, `reply_to`, `attachments`.
+     *
+     * @param array<string, mixed> $data
+     */
+    public static function message(array $data): self
+    {
+        return self::of('dev.errands.message.requested.v1', $data);
+    }
+
+    /**
+     * A job of any type. Strings must be UTF-8. An empty array becomes a JSON list: use `new \stdClass()` for `{}`.
+     *
+     * @param array<string, mixed> $data
+     */
+    public static function of(string $type, array $data): self
+    {
+        if ($data !== [] && array_is_list($data)) {
+            throw new InvalidJob('data must be a map of names to values, got a list');
+        }
+        self::refuseWhatIsNotUtf8($data, 'data');
+        $now = new \DateTimeImmutable('now', new \DateTimeZone('UTC'));
+        return new self(self::attribute('type', $type), $data, self::uuid(), $now);
+    }
+
+    /** An id of your own (`order-1042-invoice`) makes the job happen once, even when your request is sent twice. */
+    public function withId(string $id): self
+    {
+        return $this->with('id', self::attribute('id', $id));
+    }
+
+    /** Who asks: a URI of your API. With the id it identifies the job. Without one the Client sets its own. */
+    public function withSource(string $source): self
+    {
+        if (preg_match('/[\s<>"{}|\\\\^`]/', $source) === 1) {
+            throw new InvalidJob("source must be a URI reference (RFC 3986), got '" . substr($source, 0, 80) . "'");
+        }
+        return $this->with('source', self::attribute('source', $source));
+    }
+
+    /** Your own handle (an order number): it comes back with the outcome. */
+    public function withSubject(?string $subject): self
+    {
+        return $this->with('subject', $subject === null ? null : self::attribute('subject', $subject));
+    }
+
+    /** Where the outcome is sent; without it Errands uses the address that it is configured with. */
+    public function withCallbackUrl(?string $url): self
+    {
+        if ($url !== null && preg_match('#^https?://[^\s/?\#]+[^\s]*$#iD', $url) !== 1) {
+            throw new InvalidJob("callbackurl must be an http or https URL, got '" . substr($url, 0, 80) . "'");
+        }
+        return $this->with('callbackUrl', $url === null ? null : self::attribute('callbackurl', $url));
+    }
+
+    /** Not worth doing after this time: the job then fails as expired. */
+    public function withExpiresAt(?\DateTimeInterface $time): self
+    {
+        return $this->with('expiresAt', $time === null ? null : \DateTimeImmutable::createFromInterface($time));
+    }
+
+    /** When the job was asked for, where that is not now. */
+    public function withTime(\DateTimeInterface $time): self
+    {
+        return $this->with('time', \DateTimeImmutable::createFromInterface($time));
+    }
+
+    /** Carry on a trace (W3C Trace Context). A malformed one comes from outside and is left out, as W3C asks. */
+    public function withTraceparent(?string $traceparent, ?string $tracestate = null): self
+    {
+        $valid = preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D', $traceparent ?? '') === 1;
+        $carried = $valid && preg_match('/^[\x20-\x7e]{1,512}$/D', $tracestate ?? '') === 1;
+        return $this->with('traceparent', $valid ? $traceparent : null)
+            ->with('tracestate', $carried ? $tracestate : null);
+    }
+
+    /**
+     * The event as structured mode has it (CloudEvents JSON format 1.0.2); what is not set is left out.
+     *
+     * @return array<string, mixed>
+     */
+    public function toCloudEvent(): array
+    {
+        if ($this->source === null) {
+            throw new InvalidJob('a job needs a source: call withSource(), or emit it with a Client');
+        }
+        $attributes = [
+            'specversion' => '1.0',
+            'id' => $this->id,
+            'source' => $this->source,
+            'type' => $this->type,
+            'time' => self::rfc3339($this->time),
+            'datacontenttype' => 'application/json',
+            'subject' => $this->subject,
+            'callbackurl' => $this->callbackUrl,
+            'expirytime' => $this->expiresAt === null ? null : self::rfc3339($this->expiresAt),
+            'traceparent' => $this->traceparent,
+            'tracestate' => $this->tracestate,
+        ];
+        $set = array_filter($attributes, static fn (?string $value): bool => $value !== null);
+        return $set + ['data' => $this->data === [] ? new \stdClass() : $this->data];
+    }
+
+    /** The body of a structured-mode request. */
+    public function toJson(): string
+    {
+        try {
+            return json_encode($this->toCloudEvent(), self::JSON);
+        } catch (\JsonException $error) {
+            throw new InvalidJob("data must be expressible as JSON: {$error->getMessage()}", 0, $error);
+        }
+    }
+
+    /** @return array<string, mixed> */
+    public function jsonSerialize(): array
+    {
+        return $this->toCloudEvent();
+    }
+
+    private function with(string $name, mixed $value): self
+    {
+        return new self(...array_merge(get_object_vars($this), [$name => $value]));
+    }
+
+    private static function attribute(string $name, string $value): string
+    {
+        if ($value === '') {
+            throw new InvalidJob("$name must not be empty: leave it out");
+        }
+        // preg_match gives false for what is not UTF-8
+        if (preg_match('/[\x{00}-\x{1f}\x{7f}-\x{9f}]/u', $value) !== 0) {
+            throw new InvalidJob("$name must be UTF-8 text without control characters");
+        }
+        $encoded = strlen((string) preg_replace('/[^\x21\x23\x24\x26-\x7e]/', '%00', $value));
+        if ($encoded > self::ATTRIBUTE_LIMIT_CHARACTERS) {
+            throw new InvalidJob("$name must be at most 4096 characters when percent-encoded, got $encoded");
+        }
+        return $value;
+    }
+
+    /** json_encode says only that something is not UTF-8; this says what. */
+    private static function refuseWhatIsNotUtf8(mixed $value, string $path): void
+    {
+        if (is_string($value) && preg_match('//u', $value) !== 1) {
+            throw new InvalidJob("$path must be UTF-8 text; bytes go as base64 (see Errands\\Input::bytes)");
+        }
+        if (is_object($value)) {
+            $value = get_object_vars($value);
+        }
+        foreach (is_array($value) ? $value : [] as $key => $inner) {
+            self::refuseWhatIsNotUtf8((string) $key, "a name in $path");
+            self::refuseWhatIsNotUtf8($inner, "$path/$key");
+        }
+    }
+
+    private static function rfc3339(\DateTimeImmutable $time): string
+    {
+        return $time->setTimezone(new \DateTimeZone('UTC'))->format('Y-m-d\TH:i:s.v\Z');
+    }
+
+    /** A random id that sorts by time: UUID version 7 (RFC 9562 5.7). */
+    private static function uuid(): string
+    {
+        $bytes = substr(pack('J', (int) (microtime(true) * 1000)), 2) . random_bytes(10);
+        $bytes[6] = chr(ord($bytes[6]) & 0x0f | 0x70);
+        $bytes[8] = chr(ord($bytes[8]) & 0x3f | 0x80);
+        return vsprintf('%s%s-%s-%s-%s-%s%s%s', str_split(bin2hex($bytes), 4));
+    }
+}
