@@ -19,6 +19,7 @@ from events.http import STRUCTURED, Event, read, structured
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 
+LEDGER: Final = "ledger/"  # what Errands remembers of jobs: never an input of another job
 URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
 
 
@@ -56,6 +57,8 @@ class Store:
 
     def get(self, key: str, *, limit_bytes: int) -> bytes:
         """Read an object; raise JobFailed when there is none or it is too large, TryAgain when the store is down."""
+        if key.startswith(LEDGER):
+            raise JobFailed("source-refused", f"the key must not begin with {LEDGER}, got {key!r}")
         try:
             found = obstore.get(self._store, key)
             if found.meta["size"] > limit_bytes:
@@ -129,7 +132,7 @@ def job_key(cause: Event) -> str:
 
 
 def _reply_key(cause: Event) -> str:
-    return f"jobs/{job_key(cause)}/reply-{cause.type}.json"
+    return f"{LEDGER}{job_key(cause)}/reply-{cause.type}.json"
 
 
 def _open(url: str) -> LocalStore | MemoryStore | S3Store:

@@ -1,6 +1,6 @@
 """A function for the tests of the runner: it does what the event's data says.
 
-    {"do": "done" | "exit" | "status" | "sleep" | "bad reply", "once": FILE}
+    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail", "once": FILE}
 
 With `once`, only the first process to create FILE does it; the later deliveries are done.
 """
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from events.function import Answer, http_function, reply_event, system_clock
 from events.http import Event, binary
+from events.problem import JobFailed
 from events.types import sibling_type
 
 
@@ -39,6 +40,10 @@ def respond(event: Event) -> Answer:
             return Answer(order["status"], {"content-type": "application/json"}, b'{"detail": "as asked"}')
         case "sleep":
             time.sleep(order["s"])
+        case "fail":
+            problem = JobFailed("as-asked", "the job was asked to fail").problem
+            failed = reply_event(event, sibling_type(event.type, "failed"), problem, now=system_clock())
+            return Answer(200, *binary(failed))
         case "bad reply":
             return Answer(200, {"ce-specversion": "1.0", "ce-id": "1"}, b"{}")
     done = Done(os.getpid(), order.get("n", 0))

@@ -5,7 +5,7 @@ It is answered by sending again: no accepted job is lost in silence, and the sec
 the same bytes, by which mail systems and readers drop it. The steps of one delivery:
 
 1. The ledger has a reply: the same reply again, no e-mail (events.function does this before it calls the handler).
-2. `jobs/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at work,
+2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at work,
    or died a moment ago: TryAgain, for the rest of the lease.
 3. Otherwise `sending-<n+1>.json` is created, on the condition that nobody else did: so a claim whose lease has run out
    is taken over by one delivery only.
@@ -29,7 +29,7 @@ from events.function import Ledger
 from events.http import Event
 from events.problem import JobFailed, TryAgain
 from functions.message.relay import MaybeSent
-from functions.store import Store, job_key
+from functions.store import LEDGER, Store, job_key
 
 log = logging.getLogger("errands.message")
 
@@ -85,7 +85,7 @@ class Delivery:
 
 
 def _claim_key(event: Event, number: int) -> str:
-    return f"jobs/{job_key(event)}/sending-{number}.json"
+    return f"{LEDGER}{job_key(event)}/sending-{number}.json"
 
 
 def _ended(claim_key: str) -> str:

@@ -1,5 +1,6 @@
 """Sends a job's e-mail through the mail server, once; smtplib blocks, so functions-framework's threads serve it."""
 
+import time
 from dataclasses import dataclass, field
 
 from events.function import function, system_clock
@@ -28,6 +29,7 @@ class Settings:
     allowed_senders: str = ""
     allowed_networks: str = ""
     timeout_s: float = 20.0
+    fetch_timeout_s: float = 20.0
     claim_lease_s: float = 45.0
     attachments_limit_bytes: int = 10_000_000
 
@@ -60,10 +62,11 @@ def handle(job: MessageRequested, event: Event) -> MessageCompleted:
 
 
 def attached(job: MessageRequested) -> tuple[bytes, ...]:
-    """The attachments' bytes, within the limit together."""
-    contents, left_bytes = [], settings.attachments_limit_bytes
+    """The attachments' bytes, within the limits of size and time together."""
+    contents, left_bytes, end_s = [], settings.attachments_limit_bytes, time.monotonic() + settings.fetch_timeout_s
     for each in job.attachments:
-        content = load(each.source, store=store, guard=guard, limit_bytes=left_bytes, timeout_s=settings.timeout_s)
+        left_s = max(0.001, end_s - time.monotonic())
+        content = load(each.source, store=store, guard=guard, limit_bytes=left_bytes, timeout_s=left_s)
         contents.append(content)
         left_bytes -= len(content)
     return tuple(contents)

@@ -31,11 +31,8 @@ class Destinations:
     def parse(cls, default: str | None, origins: str) -> "Destinations":
         """From CALLBACK_URL and ALLOWED_ORIGINS (`https://api.example,...`); raise ValueError that names the one."""
         url = _configured(default, "CALLBACK_URL") if default else None
-        named = [_configured(each.strip(), "ALLOWED_ORIGINS") for each in origins.split(",") if each.strip()]
-        for each in named:
-            if each.raw_path not in (b"", b"/"):
-                raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {shown(each)}")
-        return cls(url, frozenset(origin(each) for each in [*named, *([url] if url else [])]))
+        named = [_configured_origin(each.strip()) for each in origins.split(",") if each.strip()]
+        return cls(url, frozenset([*named, *([origin(url)] if url else [])]))
 
     def of(self, event: Event) -> httpx.URL | None:
         """Where this event's callback goes, None for nowhere; raise CallbackRefused when it may not go there."""
@@ -66,7 +63,20 @@ def _refusal(text: str, origins: Iterable[str]) -> str | None:
         url = _parsed(text)
     except ValueError as error:
         return str(error)
-    return None if origin(url) in origins else f"{shown(url)} is not of an allowed origin"
+    allowed = origin(url) in origins or _any_port(url) in origins
+    return None if allowed else f"{shown(url)} is not of an allowed origin"
+
+
+def _any_port(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.host}:*"
+
+
+def _configured_origin(text: str) -> str:
+    """An origin, or one of any port (`http://127.0.0.1:*`), as a single machine's services have."""
+    url = _configured(text.removesuffix(":*"), "ALLOWED_ORIGINS")
+    if url.raw_path not in (b"", b"/"):
+        raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {shown(url)}")
+    return _any_port(url) if text.endswith(":*") else origin(url)
 
 
 def _configured(text: str, setting: str) -> httpx.URL:

@@ -34,13 +34,16 @@ class Machine:
 
     @property
     def config_map(self) -> dict[str, str]:
-        """The ConfigMap `errands` of a single machine: everything below the data directory, this machine called."""
+        """The ConfigMap `errands` of a single machine: everything below the data directory, this machine called.
+
+        Who may send an event here may have it call any port of this machine: the ingress is for loopback or a token.
+        """
         return {
             "STORE_URL": f"file://{self.store}",
             "STORE_PUBLIC_URL": f"{self.ingress_url.rstrip('/')}/artifacts",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",
-            "ALLOWED_ORIGINS": "",
+            "ALLOWED_ORIGINS": "http://127.0.0.1:*,http://localhost:*",
             "ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": "25",
