@@ -1,0 +1,35 @@
+# Everything a developer does. `make` alone lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench schemas doctor clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: .venv/ready ## set up what is missing, run six real jobs, show what came of them
+	$(BIN)/python -m tests.demo
+
+up: .venv/ready ## run Errands on this machine until Ctrl-C (ARGS="--port 9000 --set ...")
+	$(BIN)/errands up $(ARGS)
+
+test: .venv/ready ## all tests (ARGS="-k image -x")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/ready ## formatting, lint, types, the direction of imports
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: .venv/ready ## benchmarks, as ratios in one run
+	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start
+
+schemas: .venv/ready ## write events/schemas/ anew from events/types.py
+	$(BIN)/python -m events.schema
+
+doctor: .venv/ready ## what this machine has and lacks
+	$(BIN)/errands doctor
+
+clean: ## remove what make and the demonstration made
+	rm -rf .venv .demo .errands
+
+.venv/ready: pyproject.toml .ci/setup
+	PYTHON=$(PYTHON) .ci/setup
