@@ -210,8 +210,8 @@ def example_api(sink: str) -> Iterator[Api]:
     """The PHP example on PHP's own server, or the Python one where there is no PHP with curl."""
     secret = DATA / "secrets" / "callback" / "secrets"
     if not PhpApi.possible():
-        with PythonApi(sink, secret.read_text()).serving() as api:
-            yield api
+        with PythonApi(sink, secret.read_text()).serving() as in_python:
+            yield in_python
         return
     port = free_port()
     api = PhpApi(port)
