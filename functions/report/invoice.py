@@ -1,0 +1,109 @@
+"""An invoice's data, and its sums: net prices, tax by rate, everything rounded half up to the currency's unit."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, localcontext
+from typing import Annotated
+
+from msgspec import Meta
+
+from events.types import Email, Request, Text
+from functions.report.language import Code
+from functions.report.number import EXACT, Currency, Number, Percent, exact, minor_unit_decimals, rounded
+
+Accent = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)", description="a colour as #RRGGBB")]
+Paragraph = Annotated[str, Meta(min_length=1, max_length=5_000)]
+
+
+class Party(Request, frozen=True, kw_only=True):
+    """Who sells, or who buys."""
+
+    name: Text
+    address: Annotated[tuple[Text, ...], Meta(max_length=8)] = ()
+    vat_id: Text | None = None
+    email: Email | None = None
+
+
+class Line(Request, frozen=True, kw_only=True):
+    """What is charged; `unit_price` is net, and may have more decimals than the currency."""
+
+    description: Paragraph
+    quantity: Number = 1
+    unit: Annotated[str, Meta(max_length=20)] | None = None
+    unit_price: Number
+    tax_percent: Percent = 0
+
+
+class Payment(Request, frozen=True, kw_only=True):
+    """How to pay."""
+
+    text: Paragraph | None = None
+    iban: Annotated[str, Meta(pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{11,38}$(?!\n)")] | None = None
+    reference: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.iban is not None and not _is_iban(self.iban):
+            raise ValueError(f"iban must have right check digits (ISO 13616), got {self.iban}")
+
+
+class Invoice(Request, frozen=True, kw_only=True, tag_field="template", tag="invoice"):
+    """The data of the template `invoice`. A negative quantity or price is a discount or a credit."""
+
+    number: Text
+    issued: date
+    due: date | None = None
+    currency: Currency
+    seller: Party
+    buyer: Party
+    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=1_000)]
+    payment: Payment | None = None
+    note: Paragraph | None = None
+    accent: Accent = "#1f4e79"
+    language: Code = "en"
+
+
+@dataclass(frozen=True)
+class Tax:
+    """The tax of one rate on the net amounts that have it."""
+
+    percent: Decimal
+    net: Decimal
+    tax: Decimal
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What an invoice comes to; `amounts` are net, one a line."""
+
+    amounts: tuple[Decimal, ...]
+    taxes: tuple[Tax, ...]
+    net: Decimal
+    total: Decimal
+
+
+def sums(invoice: Invoice) -> Sums:
+    """Round each line, then the tax of each rate on the sum of its lines (EN 16931 BR-CO-10, BR-CO-17)."""
+    decimals = minor_unit_decimals(invoice.currency)
+    with localcontext(EXACT):
+        amounts = tuple(rounded(exact(it.quantity) * exact(it.unit_price), decimals=decimals) for it in invoice.lines)
+        nets: dict[Decimal, Decimal] = {}
+        for line, amount in zip(invoice.lines, amounts, strict=True):
+            percent = exact(line.tax_percent)
+            nets[percent] = nets.get(percent, Decimal(0)) + amount
+        taxes = tuple(
+            Tax(percent, net, rounded(net * percent / 100, decimals=decimals))
+            for percent, net in sorted(nets.items(), reverse=True)
+        )
+        net = sum(amounts, Decimal(0))
+        return Sums(amounts, taxes, net, sum((each.tax for each in taxes), net))
+
+
+def grouped_iban(iban: str) -> str:
+    """In fours, as banks print it (ISO 13616)."""
+    digits = iban.replace(" ", "")
+    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
+
+
+def _is_iban(text: str) -> bool:
+    iban = text.replace(" ", "")
+    return 15 <= len(iban) <= 34 and int("".join(str(int(each, 36)) for each in iban[4:] + iban[:4])) % 97 == 1
