@@ -1,0 +1,89 @@
+"""Resizes and converts one picture into every output that the job asks for, and stores them."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from events.function import function, system_clock
+from events.http import Event
+from events.problem import JobFailed
+from events.types import Artifact, ImageArtifact, ImageCompleted, ImageRequested, ImageSource
+from functions.addresses import Guard
+from functions.image.task import Output, Picture, Pictures, Task
+from functions.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
+from functions.settings import from_environment
+from functions.source import load
+from functions.store import ReplyLedger, Store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The function's environment; `pixels_limit` counts all frames, `memory_limit_bytes` come on top of Pillow."""
+
+    store_url: str
+    store_public_url: str | None = None
+    allowed_networks: str = ""
+    source_limit_bytes: int = 25_000_000
+    pixels_limit: int = 50_000_000
+    frames_limit: int = 100
+    fetch_timeout_s: float = 10.0
+    cpu_limit_s: int = 20
+    timeout_s: float = 30.0
+    memory_limit_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        Guard.parse(self.allowed_networks)
+
+
+settings = from_environment(Settings)
+store = Store(settings.store_url, public_url=settings.store_public_url)
+guard = Guard.parse(settings.allowed_networks)
+sandbox = Sandbox(preload=("functions.image.picture",))
+limits = Limits(timeout_s=settings.timeout_s, cpu_s=settings.cpu_limit_s, memory_bytes=settings.memory_limit_bytes)
+
+
+@function(ImageRequested, ledger=ReplyLedger(store))
+def handle(job: ImageRequested, event: Event) -> ImageCompleted:
+    """One source in, its pictures out, decoded once and never in this process."""
+    content = load(
+        job.source,
+        store=store,
+        guard=guard,
+        limit_bytes=settings.source_limit_bytes,
+        timeout_s=settings.fetch_timeout_s,
+    )
+    pictures = _render(content, job)
+    return ImageCompleted(
+        source=ImageSource(
+            format=pictures.format,
+            width_px=pictures.width_px,
+            height_px=pictures.height_px,
+            size_bytes=len(content),
+        ),
+        artifacts=tuple(_store(event, each) for each in pictures.made),
+    )
+
+
+def _render(content: bytes, job: ImageRequested) -> Pictures:
+    task = Task(
+        content=content,
+        outputs=msgspec.convert(job.outputs, tuple[Output, ...], from_attributes=True),
+        pixels_limit=settings.pixels_limit,
+        frames_limit=settings.frames_limit,
+    )
+    try:
+        return sandbox.run("functions.image.picture:render", task, result=Pictures, limits=limits)
+    except Rejected as error:
+        raise JobFailed("source-refused", str(error)) from error
+    except LimitExceeded as error:
+        raise JobFailed("limit-exceeded", f"making the pictures {error}") from error
+    except Crashed as error:
+        if error.code is None:  # a bug of ours, not a decoder's end
+            raise
+        raise JobFailed("source-corrupt", f"decoding the source failed: {error}") from error
+
+
+def _store(event: Event, picture: Picture) -> ImageArtifact:
+    media_type = f"image/{picture.format}"
+    artifact: Artifact = store.put(event, picture.name, picture.content, media_type, now=system_clock())
+    return ImageArtifact(**msgspec.structs.asdict(artifact), width_px=picture.width_px, height_px=picture.height_px)

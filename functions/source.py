@@ -1,0 +1,51 @@
+"""The bytes of a job's input, wherever they are: inline, in the store, or behind a URL."""
+
+import hashlib
+
+from events.problem import JobFailed, TryAgain
+from events.types import Input
+from functions.addresses import Guard
+from functions.fetch import Refused, Unavailable, download
+from functions.store import Store
+
+
+def load(source: Input, *, store: Store, guard: Guard, limit_bytes: int, timeout_s: float = 30.0) -> bytes:
+    """The input's bytes, checked against its sha256 when it has one.
+
+    Raises JobFailed (`source-refused`, `source-mismatch`), and TryAgain when the store or the URL's server is down.
+    """
+    content = _content(source, store, guard, limit_bytes, timeout_s)
+    if len(content) > limit_bytes:
+        raise JobFailed("source-refused", f"the source must be at most {limit_bytes} bytes, got {len(content)}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if source.sha256 not in (None, sha256):
+        raise JobFailed("source-mismatch", f"the source's sha256 must be {source.sha256}, got {sha256}")
+    return content
+
+
+def _content(source: Input, store: Store, guard: Guard, limit_bytes: int, timeout_s: float) -> bytes:
+    if source.url is not None:
+        return _downloaded(source.url, guard, limit_bytes, timeout_s)
+    if source.key is not None:
+        return _stored(source.key, store, limit_bytes)
+    return source.data_base64 or b""
+
+
+def _downloaded(url: str, guard: Guard, limit_bytes: int, timeout_s: float) -> bytes:
+    try:
+        return download(url, guard=guard, limit_bytes=limit_bytes, timeout_s=timeout_s).content
+    except Refused as error:
+        raise JobFailed("source-refused", str(error)) from error
+    except Unavailable as error:
+        if error.retry_after_s is None:
+            raise TryAgain(str(error)) from error
+        raise TryAgain(str(error), error.retry_after_s) from error
+
+
+def _stored(key: str, store: Store, limit_bytes: int) -> bytes:
+    try:
+        return store.get(key, limit_bytes=limit_bytes)
+    except JobFailed:
+        raise
+    except ValueError as error:  # obstore, for a key such as "../x" or "a//b"
+        raise JobFailed("source-refused", f"the key must be a path in the store, got {key!r}: {error}") from error
