@@ -255,7 +255,7 @@ class Mails:
 def mail_server() -> Iterator[Mails]:
     """A real SMTP server."""
     mails = Mails()
-    controller = Controller(mails, hostname="127.0.0.1", port=mails.port)  # type: ignore[no-untyped-call]
+    controller = Controller(mails, hostname="127.0.0.1", port=mails.port)
     controller.start()
     try:
         yield mails

@@ -81,7 +81,7 @@ class PythonApi:
     def order(self, job: str, data: dict[str, Any]) -> str:
         """Build the event and post it."""
         id_ = str(uuid.uuid4())
-        self._states[id_] = {"state": "accepted", "reason": None, "artifacts": []}
+        self.expect(id_)
         attributes = {
             "specversion": "1.0",
             "id": id_,
@@ -93,6 +93,10 @@ class PythonApi:
         }
         client.post(Event(MappingProxyType(attributes), msgspec.json.encode(data)), self._sink, token=None)
         return id_
+
+    def expect(self, id_: str) -> None:
+        """A job was handed over."""
+        self._states[id_] = {"state": "accepted", "reason": None, "artifacts": []}
 
     def state(self, id_: str) -> dict[str, Any]:
         """What the callbacks said."""

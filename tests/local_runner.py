@@ -117,14 +117,16 @@ def event(id_: str, data: dict[str, Any] | None = None, **attributes: str) -> di
     return {**base, **attributes, "datacontenttype": "application/json", "data": data or {}}
 
 
-def until(condition: Callable[[], Any], *, timeout_s: float = 30.0, what: str = "the condition") -> Any:
+def until(
+    condition: Callable[[], Any], *, timeout_s: float = 30.0, poll_s: float = 0.02, what: str = "the condition"
+) -> Any:
     """The first true value of a condition that is looked at again and again; fails after `timeout_s`."""
     end_s = time.monotonic() + timeout_s
     while time.monotonic() < end_s:
         found = condition()
         if found:
             return found
-        time.sleep(0.02)
+        time.sleep(poll_s)
     raise AssertionError(f"{what} did not come true within {timeout_s:g} s")
 
 

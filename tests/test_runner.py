@@ -285,6 +285,14 @@ def test_an_address_that_others_reach_needs_a_token_which_is_then_asked_for(tmp_
     assert (without.status_code, wrong.status_code, right.status_code) == (401, 401, 202)
 
 
+def test_a_name_that_was_made_to_lead_to_this_machine_is_not_answered(tmp_path: Path) -> None:
+    with up(tmp_path, ECHOING) as runner:
+        runner.client.headers["host"] = "rebound.example"
+        answer = runner.post(event("1"))
+
+    assert answer.status_code == 421
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -19,6 +19,7 @@ from knative.manifests import Manifests
 
 log = logging.getLogger("errands.ingress")
 
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 BATCH: Final = "application/cloudevents-batch+json"
 WAIT_LIMIT_S: Final = 60.0
 # A result is somebody's data: it is shown, but runs nothing and loads nothing.
@@ -69,7 +70,13 @@ class Ingress:
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Ask for the token, where there is one, of everybody but probes and readers of an artefact's secret URL."""
+        """Ask for the token, where there is one, of everybody but probes and readers of an artefact's secret URL.
+
+        Without a token only this machine's own names are answered: a web page whose name was made to lead here (DNS
+        rebinding) could otherwise send events by its reader's browser.
+        """
+        if not self._token and request.url.host not in LOOPBACK:
+            return _refusal(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
         open_to_all = request.path in ("/healthz", "/readyz") or request.path.startswith("/artifacts/")
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self._token and not open_to_all and not hmac.compare_digest(given.encode(), self._token.encode()):

@@ -20,7 +20,7 @@ from knative.local.broker import DLQ, Broker
 from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.embedded import EmbeddedBroker
 from knative.local.environment import Machine, environment, make_secrets
-from knative.local.ingress import Ingress
+from knative.local.ingress import LOOPBACK, Ingress
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
 from knative.local.ping import Pinger
@@ -31,7 +31,6 @@ from knative.manifests import Manifests, Service, load
 log = logging.getLogger("errands.runner")
 
 PRUNE_INTERVAL_S: Final = 60.0
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class CannotStart(Exception):

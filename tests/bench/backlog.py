@@ -1,6 +1,6 @@
 """A backlog of 100,000 events on the embedded broker: memory, and the drain's first against its last thousands.
 
-    python -m tests.bench.backlog [EVENTS]
+python -m tests.bench.backlog [EVENTS]
 """
 
 import asyncio
@@ -27,7 +27,9 @@ async def fill(file: Path, count: int) -> float:
     await broker.start(lambda _queue: None)
     started_s = time.monotonic()
     for first in range(0, count, BATCH):
-        await asyncio.gather(*(broker.publish(numbered(first + each), ["echo"]) for each in range(min(BATCH, count - first))))
+        await asyncio.gather(
+            *(broker.publish(numbered(first + each), ["echo"]) for each in range(min(BATCH, count - first)))
+        )
     elapsed_s = time.monotonic() - started_s
     await broker.stop()
     return count / elapsed_s
@@ -68,7 +70,9 @@ def main() -> None:
             samples, highest_bytes = drain(runner, count)
     first, last = rate(samples, WINDOW, 2 * WINDOW), rate(samples, count - WINDOW, count)
     print(f"published {published:,.0f}/s")
-    print(f"drained {rate(samples, 1, count):,.0f}/s; first {first:,.0f}/s, last {last:,.0f}/s, ratio {last / first:.2f}")
+    print(
+        f"drained {rate(samples, 1, count):,.0f}/s; first {first:,.0f}/s, last {last:,.0f}/s, ratio {last / first:.2f}"
+    )
     print(f"memory after the start {at_rest_bytes / 1e6:.0f} MB, highest {highest_bytes / 1e6:.0f} MB")
 
 
