@@ -12,14 +12,17 @@ Anything else that a handler raises is a bug: answered 500, retried, then dead-l
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from urllib.parse import quote
 
 import msgspec
 
 T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80
+SHOWN_ERRORS = 100  # a body of 10 MiB can hold a million bad fields; the failed event has to pass the broker
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,25 +77,27 @@ class TryAgain(Exception):
 
 
 def decode(data: bytes, type_: type[T], at: str = "#") -> T:
-    """Return `data` (JSON) as `type_`; raise JobFailed that names every bad field, not only the first.
+    """Return `data` (JSON) as `type_`; raise JobFailed that names every bad field (the first 100), not only one.
 
     `at` is the pointer of `data` itself, where it is a part of the event's data.
     """
     try:
         return msgspec.json.decode(data, type=type_)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JobFailed("invalid-data", *_explain(data, type_, error, at)) from error
 
 
 def _explain(data: bytes, type_: type[Any], error: Exception, at: str) -> tuple[str, tuple[FieldError, ...]]:
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as malformed:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         return f"data must be JSON: {malformed}", (FieldError(pointer=at, detail=str(malformed)),)
-    errors = tuple(_field_errors(value, type_, at)) or (FieldError(pointer=at, detail=str(error)),)
+    found = tuple(islice(_field_errors(value, type_, at), SHOWN_ERRORS + 1))
+    errors = found[:SHOWN_ERRORS] or (FieldError(pointer=at, detail=str(error)),)
+    count = f"over {SHOWN_ERRORS}" if len(found) > SHOWN_ERRORS else len(errors)
     noun = "field breaks" if len(errors) == 1 else "fields break"
     listed = "; ".join(f"{each.pointer}: {each.detail}" for each in errors[:3])
-    return f"{len(errors)} {noun} the contract: {listed}", errors
+    return f"{count} {noun} the contract: {listed}", errors
 
 
 def _field_errors(value: Any, type_: Any, pointer: str) -> Iterator[FieldError]:
@@ -102,8 +107,9 @@ def _field_errors(value: Any, type_: Any, pointer: str) -> Iterator[FieldError]:
         return
     except (msgspec.ValidationError, RecursionError) as error:
         message = str(error).split(" - at `$")[0]
-    inner = list(_inner_errors(value, _shape(type_), pointer))
-    yield from inner or [FieldError(pointer=pointer, detail=message + _shown(value))]
+    inner = _inner_errors(value, _shape(type_), pointer)
+    yield next(inner, FieldError(pointer=pointer, detail=message + _shown(value)))
+    yield from inner
 
 
 def _inner_errors(value: Any, shape: Any, pointer: str) -> Iterator[FieldError]:
@@ -121,8 +127,11 @@ def _struct_errors(value: dict[str, Any], struct: type[msgspec.Struct], pointer:
             yield from _field_errors(value[name], field.type, f"{pointer}/{name}")
         elif field.required:
             yield FieldError(pointer=f"{pointer}/{name}", detail="is required")
-    for name in value.keys() - known.keys() if struct.__struct_config__.forbid_unknown_fields else ():
-        escaped = name.replace("~", "~0").replace("/", "~1")  # RFC 6901 section 3
+    for name in value if struct.__struct_config__.forbid_unknown_fields else ():
+        if name in known:
+            continue
+        shown = name if len(name) <= SHOWN_CHARACTERS else name[:SHOWN_CHARACTERS] + "..."
+        escaped = quote(shown.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")  # RFC 6901 sections 3, 6
         yield FieldError(pointer=f"{pointer}/{escaped}", detail=f"is unknown; expected one of: {', '.join(known)}")
 
 

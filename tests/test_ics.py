@@ -1,4 +1,7 @@
-"""Calendar files: from the event to the bytes. The bytes are read by a parser of our own, and by icalendar."""
+"""Calendar files: from the event to the bytes.
+
+The witness is a strict reader of our own, of bytes. icalendar, which writes the files, has to read them back as well.
+"""
 
 import json
 import re
@@ -6,6 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -43,7 +47,8 @@ class Line:
 
     @property
     def text(self) -> str:
-        """The value of a TEXT property."""
+        """The value of a TEXT property, which has no bare comma, semicolon or backslash."""
+        assert re.fullmatch(r"(?:[^\\,;]|\\[\\,;nN])*", self.value), self.value
         return re.sub(r"\\(.)", lambda found: "\n" if found[1] in "nN" else found[1], self.value)
 
 
@@ -100,10 +105,17 @@ def lines_of(file: CalendarFile, component: str = "VEVENT") -> dict[str, Line]:
 
 
 def read_with_icalendar(file: CalendarFile) -> icalendar.Event:
-    """The only event of a file, as another parser sees it."""
+    """The only event of a file, as the library that wrote it sees it."""
     *_, event = icalendar.Calendar.from_ical(file.content).subcomponents
     assert isinstance(event, icalendar.Event)
     return event
+
+
+def instant(file: CalendarFile, name: str) -> datetime:
+    """The UTC of a local time of the only event, by nothing but the file's own VTIMEZONE; of two, the first."""
+    local = datetime.strptime(f"{lines_of(file)[name].value}Z", "%Y%m%dT%H%M%S%z")
+    onsets = [*_onsets(file.content.decode()), (datetime.max.replace(tzinfo=UTC), timedelta())]
+    return min(local - to for (begin, to), (end, _) in pairwise(onsets) if begin <= local - to < end)
 
 
 def refused(*entries: dict[str, Any], **job: Any) -> dict[str, str]:
@@ -235,9 +247,13 @@ def test_attendees_have_a_role_a_status_and_a_name_that_may_hold_commas_and_quot
     assert attendees[2].parameters["ROLE"] == "CHAIR"
 
 
-def test_icalendar_reads_the_same_moments() -> None:
+def test_the_files_own_zone_and_icalendar_give_the_same_moments() -> None:
     file = made(invitation(), method="request")
 
+    assert instant(file, "DTSTART") == datetime(2026, 12, 1, 13, tzinfo=UTC)
+    assert instant(file, "DTEND") == datetime(2026, 12, 1, 14, 30, tzinfo=UTC)
+    attendees = [each for each in read_lines(file.content) if each.name == "ATTENDEE"]
+    assert [each.parameters.get("CN") for each in attendees] == ["Lee, Kim", None]
     event = read_with_icalendar(file)
     assert event.errors == []
     assert event.start == datetime(2026, 12, 1, 14, tzinfo=ZoneInfo("Europe/Warsaw"))
@@ -251,6 +267,14 @@ def test_a_cancellation_has_the_status_and_no_alarm() -> None:
     assert lines_of(file)["STATUS"].value == "CANCELLED"
     assert lines_of(file, "VCALENDAR")["METHOD"].value == "CANCEL"
     assert not lines_of(file, "VALARM")
+
+
+def test_a_published_event_is_cancelled_without_an_organizer_and_without_attendees() -> None:
+    file = made(entry(uid="fair@shop.example"), method="cancel", sequence=1)
+
+    event = lines_of(file)
+    assert (event["UID"].value, event["STATUS"].value) == ("fair@shop.example", "CANCELLED")
+    assert not {"ORGANIZER", "ATTENDEE"} & set(event)
 
 
 def test_dates_are_all_day_and_their_end_is_the_day_after_the_last() -> None:
@@ -289,6 +313,28 @@ def test_an_alarm_at_the_start_is_a_zero_duration_and_shows_the_summary() -> Non
     assert (alarm["TRIGGER"].value, alarm["DESCRIPTION"].value) == ("PT0S", "Fair")
 
 
+@pytest.mark.parametrize(("minutes_before", "trigger"), [(90, "-PT90M"), (1_440, "-PT1440M"), (40_320, "-PT40320M")])
+def test_an_alarm_is_minutes_before_and_never_calendar_days(minutes_before: int, trigger: str) -> None:
+    file = made(entry(alarms=[{"minutes_before": minutes_before}]))
+
+    assert lines_of(file, "VALARM")["TRIGGER"].value == trigger
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://shop.example",
+        "HTTPS://shop.example/",
+        "mailto:anna@shop.example?subject=Fair",
+        "tel:+48-42-123-45-67",
+        "webcal://shop.example/fair.ics",
+        "webcals://shop.example/fair.ics",
+    ],
+)
+def test_an_address_that_a_person_may_open_is_taken(url: str) -> None:
+    assert lines_of(made(entry(url=url)))["URL"].value == url
+
+
 def test_an_address_of_a_page_is_taken_as_it_is() -> None:
     file = made(entry(url="https://shop.example/orders/1,2;3?a=%C5%82&b=1#top"))
 
@@ -318,6 +364,14 @@ def test_long_text_is_folded_between_characters() -> None:
     assert event["SUMMARY"].text == "ż" * 500
     assert event["DESCRIPTION"].text == "😀" * 500
     assert event["LOCATION"].text == "a" * 500
+
+
+@pytest.mark.parametrize("text", [r"C:\New", r"C:\new", r"\\N", "\\\nN", r"a\,b;c", "\\"])
+def test_a_backslash_stays_a_backslash(text: str) -> None:
+    event = lines_of(made(entry(summary=text, uid=text.replace("\n", "")), namespace=text))
+
+    assert event["SUMMARY"].text == text
+    assert event["UID"].text == text.replace("\n", "")
 
 
 def test_text_that_looks_like_calendar_lines_stays_text() -> None:
@@ -362,6 +416,13 @@ def test_a_zone_is_described_once_and_every_zone_is_described() -> None:
 
     described = [each.value for each in read_lines(file.content) if each.name == "TZID"]
     assert described == ["America/New_York", "Asia/Tokyo", "Europe/Warsaw"]
+
+
+@pytest.mark.parametrize("zone", ["Atlantic/Reykjavik", "Africa/Abidjan", "GMT", "Etc/GMT+0"])
+def test_a_zone_that_is_at_the_offset_of_utc_keeps_its_name(zone: str) -> None:
+    event = lines_of(made(entry(timezone=zone)))
+
+    assert (event["DTSTART"].value, event["DTSTART"].parameters) == ("20261201T140000", {"TZID": zone})
 
 
 @pytest.mark.parametrize(
@@ -419,6 +480,8 @@ def test_a_local_time_that_the_clocks_show_twice_is_the_first() -> None:
     file = made(entry(start="2026-10-25T02:30:00", end="2026-10-25T03:00:00"))
 
     assert lines_of(file)["DTSTART"].value == "20261025T023000"
+    assert instant(file, "DTSTART") == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert instant(file, "DTEND") == datetime(2026, 10, 25, 2, tzinfo=UTC)
     start = read_with_icalendar(file).start
     assert isinstance(start, datetime)
     assert start.astimezone(UTC) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
@@ -471,6 +534,13 @@ def test_a_local_time_that_the_clocks_show_twice_is_the_first() -> None:
         ({"url": "shop.example/orders/1"}, "url", "got 'shop.example/orders/1'"),
         ({"url": "https://"}, "url", "must be a URI"),
         ({"url": "https:///path"}, "url", "must be a URI"),
+        ({"url": "webcal:fair.ics"}, "url", "must be a URI"),
+        ({"url": "javascript:alert(1)"}, "url", "http, https, mailto, tel, webcal or webcals"),
+        ({"url": "JavaScript://shop.example/%0Aalert(1)"}, "url", "got 'JavaScript:"),
+        ({"url": " javascript:alert(1)"}, "url", "must be a URI"),
+        ({"url": "data:text/html,x"}, "url", "webcals"),
+        ({"url": "file:///etc/passwd"}, "url", "webcals"),
+        ({"url": "http\u017f://shop.example"}, "url", "must be a URI"),
         ({"url": "https://shop.example/a b"}, "url", "must be a URI"),
         ({"url": "https://shop.example/100%"}, "url", "must be a URI"),
         ({"url": "https://shop.example/ł"}, "url", "must be a URI"),
@@ -485,10 +555,9 @@ def test_a_bad_field_fails_the_job_with_its_pointer(changes: dict[str, Any], poi
     assert said in errors[f"#/events/0/{pointer}"]
 
 
-@pytest.mark.parametrize("method", ["request", "cancel"])
-def test_scheduling_needs_an_organizer_attendees_and_one_event(method: str) -> None:
+def test_a_request_needs_an_organizer_attendees_and_one_event() -> None:
     errors = refused(
-        invitation(organizer=None, attendees=None), invitation(uid="other@shop.example", attendees=[]), method=method
+        invitation(organizer=None, attendees=None), invitation(uid="other@shop.example", attendees=[]), method="request"
     )
 
     assert list(errors) == ["#/events", "#/events/0/organizer", "#/events/0/attendees", "#/events/1/attendees"]
@@ -499,6 +568,22 @@ def test_a_cancellation_needs_the_uid_of_what_it_cancels() -> None:
     errors = refused(invitation(uid=None), method="cancel")
 
     assert list(errors) == ["#/events/0/uid"]
+
+
+def test_a_cancellation_needs_one_event_and_beside_attendees_an_organizer() -> None:
+    errors = refused(invitation(organizer=None), invitation(uid="other@shop.example", attendees=None), method="cancel")
+
+    assert list(errors) == ["#/events", "#/events/0/organizer"]
+    assert "RFC 5546 3.2.5" in errors["#/events/0/organizer"]
+
+
+@pytest.mark.parametrize("method", ["publish", "request", "cancel"])
+def test_a_later_sequence_needs_the_uid_of_what_it_changes(method: str) -> None:
+    people = {} if method == "publish" else {name: invitation()[name] for name in ("organizer", "attendees")}
+    errors = refused(entry(**people), method=method, sequence=2)
+
+    assert list(errors) == ["#/events/0/uid"]
+    assert "is required" in errors["#/events/0/uid"]
 
 
 def test_a_repeated_uid_is_named_at_each_later_event() -> None:
@@ -521,6 +606,15 @@ def test_every_error_of_every_event_is_named() -> None:
         *(f"#/events/2/{each}" for each in ("start", "end")),
         *(f"#/events/3/{each}" for each in ("attendees", "attendees/0/email", "attendees/0/name", "description")),
     }
+
+
+def test_a_hundred_errors_are_listed_and_a_last_one_counts_the_others() -> None:
+    errors = refused(*(entry(url="x") for _ in range(100)))
+    more = refused(*(entry(url="x") for _ in range(10_000)))
+
+    assert [*more][:100] == [*errors] == [f"#/events/{index}/url" for index in range(100)]
+    assert [*more][100:] == ["#"]
+    assert "9900 of 10000" in more["#"]
 
 
 # --- any text

@@ -6,17 +6,18 @@ The same job, namespace and `now` give the same bytes. Recurring events are not 
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from events.problem import JobFailed
+import icalendar
+
 from events.types import Alarm, Attendee, CalendarEntry, IcsRequested, Person
-from functions.ics.content_line import component, content_line, text
 from functions.ics.period import Moment, Period, period
-from functions.ics.rules import errors
+from functions.ics.rules import check
 from functions.ics.time_zone import vtimezone
+from functions.ics.values import MinutesBefore, Text
 
 PRODID: Final = "-//Errands//ics//EN"
 ROLES: Final = {
@@ -36,91 +37,91 @@ class CalendarFile:
 
 
 def render(job: IcsRequested, *, namespace: str, now: datetime) -> CalendarFile:
-    """Make the file; raise JobFailed that names every bad field of every event.
+    """Make the file; raise JobFailed that names the bad fields of every event.
 
     `namespace` identifies the job: an event without a uid gets one of it and its place in the job.
     """
     uids = tuple(entry.uid or _derived_uid(namespace, index) for index, entry in enumerate(job.events))
-    _require_none(job, uids)
+    check(job, uids)
     periods = [period(entry) for entry in job.events]
-    lines = [
-        content_line("VERSION", "2.0"),
-        content_line("PRODID", PRODID),
-        content_line("CALSCALE", "GREGORIAN"),
-        content_line("METHOD", job.method.upper()),
-        *_vtimezones(periods),
-    ]
+    calendar = icalendar.Calendar()
+    calendar.add("version", "2.0")
+    calendar.add("prodid", PRODID)
+    calendar.add("calscale", "GREGORIAN")
+    calendar.add("method", job.method.upper())
+    for zone in _vtimezones(periods):
+        calendar.add_component(zone)
+    common = _common(job, now)
     for entry, uid, when in zip(job.events, uids, periods, strict=True):
-        lines += component("VEVENT", _vevent(job, entry, uid, when, now))
-    return CalendarFile("".join(component("VCALENDAR", lines)).encode(), uids)
+        calendar.add_component(_vevent(common, entry, uid, when))
+    return CalendarFile(calendar.to_ical(), uids)
 
 
 def _derived_uid(namespace: str, index: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"errands:ics:{namespace}:{index}"))
 
 
-def _require_none(job: IcsRequested, uids: tuple[str, ...]) -> None:
-    found = tuple(errors(job, uids))
-    if found:
-        noun = "field breaks" if len(found) == 1 else "fields break"
-        listed = "; ".join(f"{each.pointer}: {each.detail}" for each in found[:3])
-        raise JobFailed("invalid-data", f"{len(found)} {noun} the rules of calendars: {listed}", found)
-
-
-def _vtimezones(periods: list[Period]) -> Iterator[str]:
+def _vtimezones(periods: list[Period]) -> Iterator[icalendar.Timezone]:
     used: dict[ZoneInfo, list[datetime]] = {}
     for each in periods:
         if each.zone:
             moments = [moment for moment in (each.start, each.end) if isinstance(moment, datetime)]
             used.setdefault(each.zone, []).extend(moments)
     for zone in sorted(used, key=lambda each: each.key):
-        yield from vtimezone(zone, used[zone])
+        yield vtimezone(zone, used[zone])
 
 
-def _vevent(job: IcsRequested, entry: CalendarEntry, uid: str, when: Period, now: datetime) -> Iterator[str]:
-    yield content_line("UID", text(uid))
-    yield content_line("DTSTAMP", _utc(now))
-    yield content_line("SEQUENCE", str(job.sequence))
-    yield content_line("STATUS", "CANCELLED" if job.method == "cancel" else "CONFIRMED")
-    yield _moment_line("DTSTART", when.start)
+def _common(job: IcsRequested, now: datetime) -> icalendar.Event:
+    """What the events of a job have in common."""
+    event = icalendar.Event()
+    event.add("dtstamp", now)
+    event.add("sequence", job.sequence)
+    event.add("status", "CANCELLED" if job.method == "cancel" else "CONFIRMED")
+    return event
+
+
+def _vevent(common: icalendar.Event, entry: CalendarEntry, uid: str, when: Period) -> icalendar.Event:
+    event = icalendar.Event(common)
+    event.add("uid", Text(uid))
+    _add_moment(event, "dtstart", when.start)
     if when.end is not None:
-        yield _moment_line("DTEND", when.end)
-    yield content_line("SUMMARY", text(entry.summary))
-    if entry.description:
-        yield content_line("DESCRIPTION", text(entry.description))
-    if entry.location:
-        yield content_line("LOCATION", text(entry.location))
-    if entry.url:
-        yield content_line("URL", entry.url)
+        _add_moment(event, "dtend", when.end)
+    _add_words(event, entry)
     if entry.organizer:
-        yield content_line("ORGANIZER", _address(entry.organizer), **_common_name(entry.organizer))
+        event.add("organizer", icalendar.vCalAddress.new(_address(entry.organizer), cn=entry.organizer.name or None))
     for attendee in entry.attendees:
-        yield _attendee_line(attendee)
-    for alarm in () if job.method == "cancel" else entry.alarms:  # RFC 5546 3.2.5: no VALARM
-        yield from component("VALARM", _valarm(alarm, entry))
+        event.add("attendee", _attendee(attendee))
+    for alarm in () if event["STATUS"] == "CANCELLED" else entry.alarms:  # RFC 5546 3.2.5: no VALARM
+        event.add_component(_valarm(alarm, entry))
+    return event
 
 
-def _moment_line(name: str, moment: Moment) -> str:
-    if not isinstance(moment, datetime):
-        return content_line(name, f"{moment:%Y%m%d}", VALUE="DATE")
-    if isinstance(moment.tzinfo, ZoneInfo):
-        return content_line(name, f"{moment:%Y%m%dT%H%M%S}", TZID=moment.tzinfo.key)
-    return content_line(name, f"{moment:%Y%m%dT%H%M%S}" if moment.tzinfo is None else _utc(moment))
+def _add_moment(event: icalendar.Event, name: str, moment: Moment) -> None:
+    if isinstance(moment, datetime) and isinstance(moment.tzinfo, ZoneInfo):
+        # Given the zone itself, icalendar 7.3.0 writes Atlantic/Reykjavik, Africa/Abidjan and 22 more as UTC.
+        event.add(name, icalendar.vDatetime(moment.replace(tzinfo=None)), {"TZID": moment.tzinfo.key})
+    else:
+        event.add(name, moment)
 
 
-def _utc(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+def _add_words(event: icalendar.Event, entry: CalendarEntry) -> None:
+    event.add("summary", Text(entry.summary))
+    if entry.description:
+        event.add("description", Text(entry.description))
+    if entry.location:
+        event.add("location", Text(entry.location))
+    if entry.url:
+        event.add("url", entry.url)
 
 
-def _attendee_line(attendee: Attendee) -> str:
-    return content_line(
-        "ATTENDEE",
+def _attendee(attendee: Attendee) -> icalendar.vCalAddress:
+    return icalendar.vCalAddress.new(
         _address(attendee),
-        CUTYPE="INDIVIDUAL",
-        ROLE=ROLES[attendee.role],
-        PARTSTAT=attendee.status.upper(),
-        RSVP=str(attendee.rsvp).upper(),
-        **_common_name(attendee),
+        cn=attendee.name or None,
+        cutype="INDIVIDUAL",
+        role=ROLES[attendee.role],
+        partstat=attendee.status.upper(),
+        rsvp=attendee.rsvp,
     )
 
 
@@ -128,11 +129,9 @@ def _address(person: Person) -> str:
     return "mailto:" + quote(person.email, safe="@!$'*+")  # RFC 6068 section 2
 
 
-def _common_name(person: Person) -> dict[str, str]:
-    return {"CN": person.name} if person.name else {}
-
-
-def _valarm(alarm: Alarm, entry: CalendarEntry) -> Iterator[str]:
-    yield content_line("ACTION", "DISPLAY")
-    yield content_line("TRIGGER", f"-PT{alarm.minutes_before}M" if alarm.minutes_before else "PT0S")
-    yield content_line("DESCRIPTION", text(alarm.text or entry.summary))
+def _valarm(alarm: Alarm, entry: CalendarEntry) -> icalendar.Alarm:
+    made = icalendar.Alarm()
+    made.add("action", "DISPLAY")
+    made.add("trigger", MinutesBefore(alarm.minutes_before))
+    made.add("description", Text(alarm.text or entry.summary))
+    return made

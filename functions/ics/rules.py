@@ -1,25 +1,50 @@
-"""Finds what a job may not ask for: every broken rule of every event, each with its pointer."""
+"""Refuses what a job may not ask for, and names every broken rule of every event by its pointer."""
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
-from events.problem import FieldError
+from events.problem import SHOWN_ERRORS, FieldError, JobFailed
 from events.types import CalendarEntry, IcsRequested
 from functions.ics.period import period_errors
 
-# RFC 5545 3.1 forbids the C0 controls and DEL; the C1 controls and lone surrogates are no text either.
+# RFC 5545 3.1 forbids the C0 controls and DEL, which icalendar 7.3.0 writes as they are; the C1 controls and lone
+# surrogates are no text either.
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
 _NOT_IN_TEXT = re.compile(rf"[{_CONTROL}]|\r(?!\n)")
 # An address, a name and a uid hold no line breaks either.
 _NOT_IN_LINE = re.compile(rf"[{_CONTROL}\t\n\r\u2028\u2029]")
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
-_HTTP_WITHOUT_HOST = re.compile(r"https?:(?!//[^/?#:@])", re.IGNORECASE)
+# What a person may open from a calendar: none that runs code or reads a disk, such as javascript:, data: and file:.
+_URL = re.compile(
+    r"(?:(?:https?|webcals?)://(?![/?#:@])|mailto:|tel:)(?:[A-Z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-F]{2})+",
+    re.ASCII | re.IGNORECASE,
+)
+_URL_EXPECTED: Final = (
+    "must be a URI (RFC 3986) of the scheme http, https, mailto, tel, webcal or webcals, "
+    "such as https://shop.example/orders/1"
+)
 
 _SECTION = {"request": "RFC 5546 3.2.2", "cancel": "RFC 5546 3.2.5"}
 
 
-def errors(job: IcsRequested, uids: tuple[str, ...]) -> Iterator[FieldError]:
-    """Every broken rule, event by event; `uids` are the final ones, derived where none was given."""
+def check(job: IcsRequested, uids: tuple[str, ...]) -> None:
+    """Raise JobFailed that lists the broken rules: the first 100, and last how many more there are.
+
+    `uids` are the final ones, derived where none was given.
+    """
+    found = tuple(_errors(job, uids))
+    if not found:
+        return
+    shown, more = found[:SHOWN_ERRORS], len(found) - SHOWN_ERRORS
+    if more > 0:
+        shown += (FieldError(pointer="#", detail=f"has more errors than listed: {more} of {len(found)} are left out"),)
+    noun = "field breaks" if len(found) == 1 else "fields break"
+    listed = "; ".join(f"{each.pointer}: {each.detail}" for each in found[:3])
+    raise JobFailed("invalid-data", f"{len(found)} {noun} the rules of calendars: {listed}", shown)
+
+
+def _errors(job: IcsRequested, uids: tuple[str, ...]) -> Iterator[FieldError]:
+    """Every broken rule, event by event."""
     if job.method in _SECTION and len(job.events) > 1:
         expected = f"must be one event with method {job.method}, since all in one message share a uid"
         yield FieldError(pointer="#/events", detail=f"{expected} ({_SECTION[job.method]}), got {len(job.events)}")
@@ -28,7 +53,7 @@ def errors(job: IcsRequested, uids: tuple[str, ...]) -> Iterator[FieldError]:
         pointer = f"#/events/{index}"
         yield from period_errors(entry, pointer)
         yield from _text_errors(entry, pointer)
-        yield from _method_errors(job.method, entry, pointer)
+        yield from _method_errors(job, entry, pointer)
         if first_with.setdefault(uid, index) != index:
             detail = f"must differ from that of every other event, got {uid[:80]!r} of event {first_with[uid]} again"
             yield FieldError(pointer=f"{pointer}/uid", detail=detail)
@@ -40,9 +65,8 @@ def _text_errors(entry: CalendarEntry, pointer: str) -> Iterator[FieldError]:
         if found:
             detail = f"must be text without control characters, got U+{ord(found[0]):04X} at character {found.start()}"
             yield FieldError(pointer=f"{pointer}/{field}", detail=detail)
-    if entry.url is not None and (not _URI.fullmatch(entry.url) or _HTTP_WITHOUT_HOST.match(entry.url)):
-        detail = f"must be a URI (RFC 3986) such as https://shop.example/orders/1, got {entry.url[:80]!r}"
-        yield FieldError(pointer=f"{pointer}/url", detail=detail)
+    if entry.url is not None and not _URL.fullmatch(entry.url):
+        yield FieldError(pointer=f"{pointer}/url", detail=f"{_URL_EXPECTED}, got {entry.url[:80]!r}")
 
 
 def _texts(entry: CalendarEntry) -> Iterator[tuple[str, str | None, re.Pattern[str]]]:
@@ -59,18 +83,20 @@ def _texts(entry: CalendarEntry) -> Iterator[tuple[str, str | None, re.Pattern[s
         yield f"alarms/{index}/text", alarm.text, _NOT_IN_TEXT
 
 
-def _method_errors(method: str, entry: CalendarEntry, pointer: str) -> Iterator[FieldError]:
-    if method == "publish":
-        if entry.attendees:
-            detail = f"must be absent with method publish (RFC 5546 3.2.1), got {len(entry.attendees)}; request invites"
-            yield FieldError(pointer=f"{pointer}/attendees", detail=detail)
-        return
-    if entry.organizer is None:
-        detail = f"is required with method {method} ({_SECTION[method]})"
-        yield FieldError(pointer=f"{pointer}/organizer", detail=detail)
-    if not entry.attendees:
-        detail = f"must name at least one with method {method} ({_SECTION[method]}), got none"
+def _method_errors(job: IcsRequested, entry: CalendarEntry, pointer: str) -> Iterator[FieldError]:
+    if job.method == "publish" and entry.attendees:
+        detail = f"must be absent with method publish (RFC 5546 3.2.1), got {len(entry.attendees)}; request invites"
         yield FieldError(pointer=f"{pointer}/attendees", detail=detail)
-    if method == "cancel" and entry.uid is None:
+    # A cancel without attendees calls off a published event, which may have no organizer either.
+    if entry.organizer is None and (job.method == "request" or (job.method == "cancel" and entry.attendees)):
+        detail = f"is required with method {job.method} and attendees ({_SECTION[job.method]})"
+        yield FieldError(pointer=f"{pointer}/organizer", detail=detail)
+    if job.method == "request" and not entry.attendees:
+        detail = f"must name at least one with method request ({_SECTION['request']}), got none"
+        yield FieldError(pointer=f"{pointer}/attendees", detail=detail)
+    if entry.uid is None and job.method == "cancel":
         detail = "is required with method cancel: it names the event that was sent before (RFC 5546 3.2.5)"
+        yield FieldError(pointer=f"{pointer}/uid", detail=detail)
+    elif entry.uid is None and job.sequence > 0:
+        detail = f"is required with a sequence above 0, got sequence {job.sequence}: a derived uid is a new event's"
         yield FieldError(pointer=f"{pointer}/uid", detail=detail)
