@@ -15,6 +15,7 @@ What the handler returns or raises becomes the answer that the RabbitMQ broker o
 Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go).
 """
 
+import io
 import logging
 import math
 import time
@@ -42,6 +43,7 @@ log = logging.getLogger("errands.function")
 J = TypeVar("J", bound=Struct)
 NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
+RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate")
 
 
@@ -120,7 +122,7 @@ def async_http_function(
     from starlette.responses import Response
 
     async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
-        answer, event, started_s = aside(request.method, request.url.path), None, time.monotonic()
+        answer, event, started_s = aside(request.method, request.scope["path"]), None, time.monotonic()
         if answer is None:
             try:
                 event = read(request.headers, await _starlette_body(request))
@@ -179,7 +181,7 @@ def refusal(error: Exception, event: Event | None) -> Answer:
     evidence = {"event": event.id if event else None, "type": event.type if event else None}
     if isinstance(error, TryAgain):
         log.warning("try again: %s", error, extra=evidence)
-        retry_after_s = str(math.ceil(error.retry_after_s))
+        retry_after_s = str(math.ceil(min(max(0.0, error.retry_after_s), RETRY_AFTER_LIMIT_S)))
         return _problem(503, "try-again", str(error), {"retry-after": retry_after_s})
     if isinstance(error, NotAnEvent):
         log.error("not an event: %s", error, extra=evidence)
@@ -227,13 +229,16 @@ def _problem(status: int, kind: str, detail: str, headers: Mapping[str, str] = M
 
 def flask_body(request: "flask.Request") -> bytes:
     """The whole body; raise NotAnEvent when it is over the limit or does not come whole."""
-    from werkzeug.exceptions import HTTPException
-
-    request.max_content_length = BODY_LIMIT_BYTES
+    request.max_content_length = BODY_LIMIT_BYTES + 1  # a chunked body is cut there, and `read` refuses it
     try:
-        return request.get_data()
-    except HTTPException as error:
+        body = request.get_data()
+    except Exception as error:  # werkzeug's for the length, the server's own for a broken connection
+        request.stream = io.BytesIO()  # functions-framework reads again after the answer, which would fail again
         raise NotAnEvent(f"the body must come whole and be at most {BODY_LIMIT_BYTES} bytes") from error
+    # gunicorn gives what came before the connection broke; taken as the data it would fail the job for good
+    if request.content_length is not None and len(body) < request.content_length:
+        raise NotAnEvent(f"the body must come whole: {request.content_length} bytes, got {len(body)}")
+    return body
 
 
 async def _starlette_body(request: "starlette.requests.Request") -> bytes:

@@ -6,10 +6,11 @@ must keep is checked here. Structured mode is read by msgspec, which keeps the d
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -32,9 +33,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_URI = re.compile(r'[\s<>"{}|\\^`]')
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_TRACE_HEADER = re.compile(r"[\x20-\x7e]{1,512}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+# What an attribute may be in JSON; an integer has 32 bits (CloudEvents 1.0 type system), and sdk-go refuses others.
+_Value = str | bool | Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,10 @@ def check(event: Event) -> Event:
         raise NotAnEvent(f"source must be a URI reference (RFC 3986), got {event.source[:80]!r}")
     if "time" in event.attributes:
         rfc3339(event.attributes["time"])
+    media_type = event.attributes.get("datacontenttype", "")
+    if not media_type.isascii() or media_type.lower().startswith("application/cloudevents"):
+        # in binary mode it becomes the content-type, which decides how the request is read
+        raise NotAnEvent(f"datacontenttype must be ASCII and not a CloudEvents format, got {media_type[:80]!r}")
     return event
 
 
@@ -114,7 +125,8 @@ def rfc3339(text: str) -> datetime:
 def binary(event: Event) -> tuple[dict[str, str], bytes]:
     """The event in binary mode; values are percent-encoded (CloudEvents HTTP binding 3.1.3.2)."""
     headers, _ = to_binary(CloudEvent(event.attributes, None), data_marshaller=lambda _data: b"")
-    encoded = {name: _percent_encode(value) for name, value in headers.items() if name != "content-type"}
+    # the SDK adds a content-type, and makes up a time where there is none
+    encoded = {name: _percent_encode(value) for name, value in headers.items() if name[3:] in event.attributes}
     if "datacontenttype" in event.attributes:
         encoded["content-type"] = event.attributes["datacontenttype"]
     return encoded, event.data
@@ -134,14 +146,16 @@ def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], 
     for name in headers:
         if name.startswith("ce-"):
             _check_name(name[3:])
-    carried = {name: value for name, value in headers.items() if name.startswith("ce-") or name == "content-type"}
+    # without the content-type, from which the SDK would guess the mode
+    carried = {name: value for name, value in headers.items() if name.startswith("ce-")}
     for name in REQUIRED:
         if f"ce-{name}" not in carried:
             raise NotAnEvent(f"attribute {name} is required: the header ce-{name} is missing")
     if carried["ce-specversion"] != "1.0":
         raise NotAnEvent(f"specversion must be 1.0, got {carried['ce-specversion'][:20]!r}")
     event = from_http(carried, b"", data_unmarshaller=lambda data: data)
-    attributes = {name: _percent_decode(value) for name, value in event.get_attributes().items() if value is not None}
+    found = event.get_attributes().items()
+    attributes = {name: _percent_decode(value) for name, value in found if f"ce-{name}" in carried}  # no made-up time
     attributes.pop("datacontenttype", None)
     if headers.get("content-type"):
         attributes["datacontenttype"] = headers["content-type"]
@@ -159,20 +173,22 @@ def _read_structured(body: bytes) -> tuple[dict[str, str], bytes]:
             data = msgspec.json.decode(data_base64, type=bytes)
         else:
             msgspec.json.decode(data or b"null")
-        values = {name: msgspec.json.decode(raw, type=str | bool | int | None) for name, raw in envelope.items()}
+        values = {name: msgspec.json.decode(raw, type=_Value) for name, raw in envelope.items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAnEvent(f"the body must be a JSON object of attributes and data: {error}") from error
     attributes = {name: _canonical(value) for name, value in values.items() if value is not None}
     if data and data_base64 is None:
         attributes.setdefault("datacontenttype", "application/json")  # CloudEvents JSON format 3.1.1
+        if data.startswith(b'"') and not _declares_json(attributes):
+            data = msgspec.json.decode(data, type=str).encode()  # text, such as XML, as a JSON string
     return attributes, data
 
 
 def _with_trace(attributes: dict[str, str], headers: Mapping[str, str]) -> dict[str, str]:
     """Take the trace context from the HTTP headers where the event has none; drop a malformed one (W3C)."""
-    for name in ("traceparent", "tracestate"):
-        if name not in attributes and headers.get(name):
-            attributes[name] = headers[name]
+    if "traceparent" not in attributes:
+        hop = {name: headers.get(name, "") for name in ("traceparent", "tracestate")}
+        attributes |= {name: value for name, value in hop.items() if _TRACE_HEADER.fullmatch(value)}
     if not _TRACEPARENT.fullmatch(attributes.get("traceparent", "")):
         attributes.pop("traceparent", None)
         attributes.pop("tracestate", None)
@@ -208,17 +224,27 @@ def _percent_encode(value: str) -> str:
 
 def _percent_decode(value: object) -> str:
     text = str(value)
+    if not text.isascii():  # sdk-go, so Knative's brokers, writes UTF-8 as it is (issue 1331); servers give Latin-1
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode()
+    if quoted := _QUOTED.fullmatch(text):  # CloudEvents HTTP binding 3.1.3.2: what an older SDK sends
+        text = re.sub(r"\\(.)", r"\1", quoted[1])
     try:
         return unquote(text, errors="strict") if "%" in text else text
     except UnicodeDecodeError as error:
         raise NotAnEvent(f"a header must be percent-encoded UTF-8, got {text[:40]!r}") from error
 
 
+def _declares_json(attributes: Mapping[str, str]) -> bool:
+    media_type = attributes.get("datacontenttype", "application/json").split(";")[0].strip().lower()
+    return media_type.endswith(("/json", "+json"))
+
+
 def _is_json(event: Event) -> bool:
-    if event.attributes.get("datacontenttype", "application/json").split(";")[0].strip().lower() != "application/json":
+    if not _declares_json(event.attributes):
         return False
     try:
         msgspec.json.decode(event.data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

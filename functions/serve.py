@@ -16,7 +16,10 @@ from events import log
 STOP_TIMEOUT_S: Final = 600
 # Longer than a dispatcher keeps an idle connection (90 s in Go's http.Transport), so that the client closes first.
 KEEP_ALIVE_S: Final = 120
-
+# gunicorn answers a longer header, or more of them, with a 4xx, and the broker drops the event: let it come to the
+# adapter, which answers 500. What comes from RabbitMQ has all its attributes in one frame of 128 KiB.
+HEADER_LIMIT_BYTES: Final = 131_072
+HEADER_LIMIT_COUNT: Final = 1_000
 
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
@@ -32,7 +35,14 @@ def main() -> None:
 
     app = create_app(os.environ.get("FUNCTION_TARGET"), os.environ.get("FUNCTION_SOURCE"))  # type: ignore[no-untyped-call]
     host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")  # noqa: S104  # inside a container
-    server = create_server(app, False, graceful_timeout=STOP_TIMEOUT_S, keepalive=KEEP_ALIVE_S)  # type: ignore[no-untyped-call]
+    server = create_server(  # type: ignore[no-untyped-call]
+        app,
+        False,
+        graceful_timeout=STOP_TIMEOUT_S,
+        keepalive=KEEP_ALIVE_S,
+        limit_request_field_size=HEADER_LIMIT_BYTES,
+        limit_request_fields=HEADER_LIMIT_COUNT,
+    )
     server.run(host, port)
 
 

@@ -8,6 +8,7 @@
 A missing or malformed variable stops the start with one line that names it, and never shows its value.
 """
 
+import math
 import os
 import typing
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ S = TypeVar("S")
 
 
 def from_environment(settings: type[S], environment: Mapping[str, str] = os.environ) -> S:
-    """Build `settings` (a dataclass of str, int, float, bool fields); exit with the names of what is wrong."""
+    """Build `settings` (a dataclass of str, int, float, bool, each or None); exit and name all that is wrong."""
     values, wrong = {}, []
     hints = typing.get_type_hints(settings)
     for each in fields(settings):  # type: ignore[arg-type]  # dataclasses have no type of their own
@@ -43,14 +44,22 @@ def _required(each: "Field[Any]") -> bool:
 def _value(text: str, hint: Any) -> Any:
     if not text:
         raise ValueError("is required and is not set")
-    if hint is bool:
+    kinds = typing.get_args(hint) or (hint,)  # of `int | None`: both
+    if bool in kinds:
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"
     for number in (int, float):
-        if hint is number:
-            try:
-                return number(text)
-            except ValueError:
-                raise ValueError(f"must be a number ({number.__name__})") from None
+        if number in kinds:
+            return _number(text, number)
     return text
+
+
+def _number(text: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) < math.inf:  # nan and the infinities
+        raise ValueError(f"must be a number ({kind.__name__})")
+    return value

@@ -5,10 +5,11 @@ The ledger keeps each job's reply by a conditional write: of two deliveries at o
 """
 
 import hashlib
+import re
 import uuid
 from datetime import datetime, timedelta
 from typing import Final, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -57,8 +58,7 @@ class Store:
 
     def get(self, key: str, *, limit_bytes: int) -> bytes:
         """Read an object; raise JobFailed when there is none or it is too large, TryAgain when the store is down."""
-        if key.startswith(LEDGER):
-            raise JobFailed("source-refused", f"the key must not begin with {LEDGER}, got {key!r}")
+        _check_key(key)
         try:
             found = obstore.get(self._store, key)
             if found.meta["size"] > limit_bytes:
@@ -131,6 +131,14 @@ def job_key(cause: Event) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
 
 
+def _check_key(key: str) -> None:
+    """Refuse what no result is ever stored under: a file store would answer as if it were down."""
+    if key.lstrip("/").lower().startswith(LEDGER):
+        raise JobFailed("source-refused", f"the key must not begin with {LEDGER}, got {key!r}")
+    if not all(0 < len(part.encode()) <= 255 for part in key.split("/")) or re.search(r"#\d+$", key):
+        raise JobFailed("source-refused", f"the key must be a path in the store, such as jobs/1/a.png, got {key!r}")
+
+
 def _reply_key(cause: Event) -> str:
     return f"{LEDGER}{job_key(cause)}/reply-{cause.type}.json"
 
@@ -138,7 +146,9 @@ def _reply_key(cause: Event) -> str:
 def _open(url: str) -> LocalStore | MemoryStore | S3Store:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return LocalStore(parts.path, mkdir=True)
+        if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ValueError(f"a file:// STORE_URL must have three slashes and an absolute path, got {url!r}")
+        return LocalStore(unquote(parts.path), mkdir=True)
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "s3":

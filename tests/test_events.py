@@ -175,6 +175,12 @@ def test_a_batch_or_another_format_is_refused(media_type: str) -> None:
         read({**HEADERS, "content-type": media_type}, json.dumps([ENVELOPE]).encode())
 
 
+def test_binary_mode_is_not_mistaken_for_structured_mode_by_a_list_of_content_types() -> None:
+    """The SDK would: repeated headers reach WSGI joined."""
+    with pytest.raises(NotAnEvent, match="not a CloudEvents format"):
+        read_binary(b"{}", content_type=f"{STRUCTURED},application/json")
+
+
 def test_data_that_claims_to_be_an_event_itself_is_refused_because_binary_mode_would_read_it_as_the_event() -> None:
     with pytest.raises(NotAnEvent, match="not a CloudEvents format"):
         read_structured(datacontenttype=STRUCTURED, data={**ENVELOPE, "id": "another"})
