@@ -122,7 +122,7 @@ def async_http_function(
     from starlette.responses import Response
 
     async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
-        answer, event, started_s = aside(request.method, request.scope["path"]), None, time.monotonic()
+        answer, event, started_s = aside(request.method, request.url.path), None, time.monotonic()
         if answer is None:
             try:
                 event = read(request.headers, await _starlette_body(request))

@@ -1,6 +1,5 @@
 """`errands`: run everything on one machine, send a job, deal with dead letters, look a machine over."""
 
-import asyncio
 import os
 import sys
 import tempfile
@@ -77,7 +76,10 @@ def up(
     _guarded(serve_until_stopped(options, announce))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] -- COMMAND...",
+)
 def exec(  # noqa: A001  # the command's name
     context: typer.Context,
     data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
@@ -96,7 +98,8 @@ def exec(  # noqa: A001  # the command's name
     console.configure(level="WARNING")
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
         options = Options(manifests=manifests, data=data or Path(folder), port=0, settings=_settings(settings))
-        raise SystemExit(_guarded(run_command(options, context.args)))
+        code = _guarded(run_command(options, context.args))
+    raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
 
 
 @app.command()
@@ -126,17 +129,19 @@ def send(
         _stop(str(error))
     typer.echo(f"accepted {event.type} {event.id}")
     if wait:
-        outcome = client.wait(event, sink, token=_token(token_file), timeout_s=timeout_s)
-        if outcome is None:
-            typer.echo(f"no outcome within {timeout_s:g} s; the job goes on", err=True)
-            raise SystemExit(EXIT_NO_OUTCOME)
-        typer.echo(client.describe(outcome))
+        try:
+            outcome = client.wait(event, sink, token=_token(token_file), timeout_s=timeout_s)
+        except client.NoOutcome as error:
+            typer.echo(dead.plain(f"{error}; the job goes on"), err=True)
+            raise SystemExit(EXIT_NO_OUTCOME) from error
+        typer.echo(dead.plain(client.describe(outcome)))
         raise SystemExit(EXIT_BY_OUTCOME[outcome.attributes["outcome"]])
 
 
 @app.command()
 def doctor(
-    data: Data = Path(".errands"), port: Annotated[int, typer.Option(help="The port that up will use.")] = 8080
+    data: Data = Path(".errands"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port that up will use.")] = 8080,
 ) -> None:
     """Say what this machine has and lacks, and the one line that mends each; exit 1 when it lacks what is needed."""
     from knative.doctor import look
@@ -148,12 +153,15 @@ def doctor(
 
 
 def main() -> None:
-    """The console script."""
+    """The console script; a mistake in the options exits as every mistake does, since 2 means dead-lettered."""
+    setattr(typer.BadParameter.__base__, "exit_code", MISTAKE)  # noqa: B010  # UsageError, of which typer has its own
     app()
 
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; a reason not to start is one sentence, and no stack trace."""
+    import asyncio  # 46 ms that no other command need wait for
+
     from knative.local.runner import CannotStart
 
     try:
@@ -178,15 +186,18 @@ def _token(file: Path | None) -> str | None:
         return os.environ.get("ERRANDS_TOKEN") or None
     try:
         token = file.read_text().strip()
+        token.encode("ascii")
     except OSError as error:
         _stop(f"the token file {file} cannot be read: {error.strerror}")
+    except UnicodeError:
+        _stop(f"the token in {file} must be of ASCII characters")
     if len(token) < 16:
         _stop(f"the token in {file} must have at least 16 characters, got {len(token)}")
     return token
 
 
 def _stop(reason: str) -> NoReturn:
-    typer.echo(reason, err=True)
+    typer.echo(dead.plain(reason), err=True)
     sys.exit(MISTAKE)
 
 

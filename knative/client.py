@@ -10,10 +10,15 @@ from events.http import STRUCTURED, Event, read, structured
 
 POST_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 20.0
+RECONNECT_S: Final = 0.5
 
 
 class NotAccepted(Exception):
     """The broker did not take the event; the message is its reason."""
+
+
+class NoOutcome(Exception):
+    """The job's outcome is not known; the message says why."""
 
 
 def post(event: Event, sink: str, *, token: str | None) -> None:
@@ -27,16 +32,23 @@ def post(event: Event, sink: str, *, token: str | None) -> None:
         raise NotAccepted(f"{sink} answered {answer.status_code}: {_reason(answer)}")
 
 
-def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event | None:
-    """The job's last event, or None when it has none within `timeout_s` (local runner only)."""
+def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event:
+    """The job's last event; raise NoOutcome when it has none within `timeout_s`, or nobody tells it (a cluster)."""
     end_s = time.monotonic() + timeout_s
     query = {"source": event.source, "id": event.id}
     with httpx.Client(headers=_authorization(token), timeout=POLL_S + POST_TIMEOUT_S) as client:
         while (left_s := end_s - time.monotonic()) > 0:
-            answer = client.get(f"{sink.rstrip('/')}/jobs", params={**query, "wait_s": f"{min(left_s, POLL_S):.3f}"})
+            try:
+                waiting = {**query, "wait_s": f"{min(left_s, POLL_S):.3f}"}
+                answer = client.get(f"{sink.rstrip('/')}/jobs", params=waiting)
+            except httpx.TransportError:  # it restarts, perhaps; the job is on its disk
+                time.sleep(min(left_s, RECONNECT_S))
+                continue
             if answer.status_code == 200:
                 return read(answer.headers, answer.content)
-    return None
+            if answer.status_code != 204:
+                raise NoOutcome(f"{sink} does not tell outcomes: it answered {answer.status_code}: {_reason(answer)}")
+    raise NoOutcome(f"no outcome within {timeout_s:g} s")
 
 
 def describe(outcome: Event) -> str:
@@ -62,5 +74,5 @@ def _authorization(token: str | None) -> dict[str, str]:
 def _reason(answer: httpx.Response) -> str:
     try:
         return str(msgspec.json.decode(answer.content, type=dict[str, Any])["detail"])
-    except (msgspec.DecodeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return answer.text[:500]

@@ -78,9 +78,10 @@ def _fonts() -> bool:
 
 
 def _data(data: Path) -> Finding:
-    folder = next(each for each in (data, *data.resolve().parents) if each.is_dir())
-    mend = f"make {folder} writable for this user, or give --data DIR"
+    folder, mend = data, "give --data DIR"
     try:
+        folder = next(each for each in (data, *data.resolve().parents) if each.exists())
+        mend = f"make {folder} a folder that this user can write, or give --data DIR"
         with tempfile.TemporaryFile(dir=folder):
             free_bytes = shutil.disk_usage(folder).free
     except OSError as error:

@@ -52,7 +52,7 @@ def _content(name: str) -> tuple[bytes, bool]:
 def _json(content: bytes, name: str) -> bytes:
     try:
         msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAnEvent(f"{name} must hold the job's data as a JSON object: {error}") from error
     return content
 

@@ -161,6 +161,13 @@ def test_every_unicode_character_survives_a_header() -> None:
         assert read(headers, body) == event
 
 
+@pytest.mark.parametrize("value", ["%41", "%2541", "100%", "%zz", '"quoted"', '"', "a\\b", " a ", "\xa0a", "Å\xa0"])
+def test_a_value_that_looks_encoded_or_quoted_survives_a_header(value: str) -> None:
+    headers, body = binary(read_structured(subject=value))
+
+    assert read(headers, body).get("subject") == value
+
+
 def test_a_request_of_neither_mode_is_refused() -> None:
     for headers in ({}, {"content-type": "application/json"}, {"ce-id": "1"}):
         with pytest.raises(NotAnEvent, match="a ce-specversion header or content-type application/cloudevents"):

@@ -6,7 +6,8 @@ leaves when the broker has taken it, however often the process dies in between.
 """
 
 import base64
-import binascii
+import logging
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from typing import Any, Final
 import msgspec
 
 from events.function import reply_event
-from events.http import STRUCTURED, Event, read, structured
+from events.http import STRUCTURED, Event, check, read, structured
+from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
+
+log = logging.getLogger("errands.deadletters")
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS letter (
@@ -102,6 +106,11 @@ class Letters:
         with self._transaction() as db:
             db.execute("DELETE FROM outbox WHERE id = ?", (event.id,))
 
+    def put_back(self, event: Event) -> None:
+        """The broker refuses the event: it waits behind the others."""
+        with self._transaction() as db:
+            db.execute("UPDATE outbox SET rowid = (SELECT max(rowid) + 1 FROM outbox) WHERE id = ?", (event.id,))
+
     def list(self, *, state: str | None = "open", limit: int = 100) -> Sequence[Letter]:
         """The newest letters, of one state or (None) of all."""
         with self._transaction() as db:
@@ -114,11 +123,11 @@ class Letters:
             row = db.execute("SELECT * FROM letter WHERE id = ?", (id_,)).fetchone()
         return None if row is None else _letter(row)
 
-    def mark(self, id_: int, state: str) -> None:
-        """Set a letter's state; `replayed` counts."""
+    def mark(self, letter: Letter, state: str) -> None:
+        """Close a letter, unless it has come again since it was read; `replayed` counts."""
         with self._transaction() as db:
-            query = "UPDATE letter SET state = ?, replays = replays + ? WHERE id = ?"
-            db.execute(query, (state, state == "replayed", id_))
+            query = "UPDATE letter SET state = iif(times = ?, ?, state), replays = replays + ? WHERE id = ?"
+            db.execute(query, (letter.times, state, state == "replayed", letter.id))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -164,16 +173,16 @@ def _error_text(encoded: str) -> str:
     """The failed answer's body, which comes base64-encoded; of problem details their sentence."""
     try:
         body = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return encoded
     try:
         return str(msgspec.json.decode(body, type=dict[str, Any])["detail"])
-    except (msgspec.DecodeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return body.decode(errors="replace")
 
 
 def _integer(text: str, otherwise: int) -> int:
-    return int(text) if text.lstrip("-").isdecimal() and len(text) < 10 else otherwise
+    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else otherwise
 
 
 def _notice(event: Event, id_: int, row: tuple[Any, ...], now: datetime) -> Event | None:
@@ -182,7 +191,11 @@ def _notice(event: Event, id_: int, row: tuple[Any, ...], now: datetime) -> Even
         return None
     _, _, _, code, destination, _, error, attempts, *_ = row
     payload = DeadLetter(letter=str(id_), code=code, destination=destination, error=error or None, attempts=attempts)
-    return reply_event(event, sibling_type(event.type, "deadlettered"), payload, now=now)
+    try:
+        return check(reply_event(event, sibling_type(event.type, "deadlettered"), payload, now=now))
+    except NotAnEvent as error:  # of a type that only just is one; in the outbox it would stop all that come after
+        log.error("the API cannot be told of letter %d: %s", id_, error)
+        return None
 
 
 def _attributes(event: Event) -> bytes:

@@ -9,13 +9,14 @@ import logging
 import threading
 from dataclasses import dataclass
 from types import MappingProxyType
+from urllib.parse import unquote
 
 import flask
 
 from events.function import Answer, aside, flask_body, log_answer, refusal, system_clock
 from events.http import Event, read
 from events.problem import NotAnEvent
-from functions.deadletters.letters import Letters
+from functions.deadletters.letters import ADDED, Letters
 from functions.deadletters.outbox import send
 from functions.settings import from_environment
 
@@ -26,10 +27,11 @@ PING_TYPE = "dev.knative.sources.ping"
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; K_SINK is the broker's ingress (SinkBinding)."""
+    """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for."""
 
     deadletters_url: str
     k_sink: str
+    errands_token: str = ""
 
 
 settings = from_environment(Settings)
@@ -50,17 +52,21 @@ def handle(request: flask.Request) -> flask.Response:
         except Exception as error:  # a full disk, for one: the runner keeps the letter and comes again
             answer = refusal(error, event)
         log_answer(answer, event, None, 0.0)
-        send(letters, settings.k_sink, sending)
+        send(letters, settings.k_sink, sending, token=settings.errands_token)
     return flask.Response(answer.body, answer.status, dict(answer.headers))
 
 
 def _event(request: flask.Request) -> Event:
-    """The request as an event; what is none becomes one that holds it."""
-    body = flask_body(request)
+    """The request as an event; what is none becomes one that holds it.
+
+    What the broker added is read apart: it must not take an event over the limits that it kept without.
+    """
+    body, headers = flask_body(request), {name.lower(): value for name, value in request.headers.items()}
+    failure = {name[3:]: unquote(headers.pop(name)) for name in list(headers) if name.startswith("ce-" + ADDED)}
     try:
-        return read(dict(request.headers), body)
+        return read(headers, body).with_attributes(**failure)
     except NotAnEvent as error:
-        attributes = {
+        attributes = failure | {
             "specversion": "1.0",
             "id": hashlib.sha256(body).hexdigest(),
             "source": "/errands/deadletters",

@@ -25,6 +25,8 @@ class Machine:
 
     data: Path
     ingress_url: str
+    public_url: str  # where the API reaches the ingress, for the artefacts' URLs
+    token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
 
     @property
@@ -40,7 +42,7 @@ class Machine:
         """
         return {
             "STORE_URL": f"file://{self.store}",
-            "STORE_PUBLIC_URL": f"{self.ingress_url.rstrip('/')}/artifacts",
+            "STORE_PUBLIC_URL": f"{self.public_url.rstrip('/')}/artifacts",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",
             "ALLOWED_ORIGINS": "http://127.0.0.1:*,http://localhost:*",
@@ -64,7 +66,7 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         if resolved is not None:
             built[name] = resolved
     if service.name in manifests.sink_bound:
-        built["K_SINK"] = machine.ingress_url
+        built |= {"K_SINK": machine.ingress_url} | ({"ERRANDS_TOKEN": machine.token} if machine.token else {})
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
 
 

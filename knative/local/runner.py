@@ -46,6 +46,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
+    public_url: str | None = None
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -163,7 +164,13 @@ class _Runner:
         return f"http://{called}:{listening.getsockname()[1]}/", web.SockSite(runner, listening, backlog=1024)
 
     def _make_pools(self, url: str) -> None:
-        machine = Machine(data=self._options.data.resolve(), ingress_url=url, settings=self._options.settings)
+        machine = Machine(
+            data=self._options.data.resolve(),
+            ingress_url=url,
+            public_url=self._options.public_url or url,
+            token=self._options.token,
+            settings=self._options.settings,
+        )
         make_secrets(machine)
         for service in self._manifests.services.values():
             self._pools[service.name] = Pool(
