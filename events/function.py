@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
-from events.problem import JobFailed, NotAnEvent, TryAgain, decode
+from events.problem import JobFailed, NotAnEvent, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 
 if TYPE_CHECKING:  # each function pays at its start only for the web framework that serves it
@@ -44,6 +44,7 @@ J = TypeVar("J", bound=Struct)
 NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
+LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
 COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate")
 
 
@@ -101,15 +102,15 @@ def http_function(
     def handle(request: "flask.Request") -> "flask.Response":
         import flask
 
-        answer, event, started_s = aside(request.method, request.path), None, time.monotonic()
+        answer, event, raised, started_s = aside(request.method, request.path), None, None, time.monotonic()
         if answer is None:
             try:
                 event = read(dict(request.headers), flask_body(request))
                 accepts(event)
                 answer = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
-                answer = refusal(error, event)
-            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s)
+                answer, raised = refusal(error), error
+            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
         return flask.Response(answer.body, answer.status, dict(answer.headers))
 
     return handle
@@ -122,15 +123,15 @@ def async_http_function(
     from starlette.responses import Response
 
     async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
-        answer, event, started_s = aside(request.method, request.url.path), None, time.monotonic()
+        answer, event, raised, started_s = aside(request.method, request.url.path), None, None, time.monotonic()
         if answer is None:
             try:
                 event = read(request.headers, await _starlette_body(request))
                 accepts(event)
                 answer = await respond(event)
             except Exception as error:  # as above
-                answer = refusal(error, event)
-            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s)
+                answer, raised = refusal(error), error
+            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
         return Response(answer.body, answer.status, dict(answer.headers))
 
     return handle
@@ -176,18 +177,14 @@ def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> 
     return Event(MappingProxyType(attributes), msgspec.json.encode(payload))
 
 
-def refusal(error: Exception, event: Event | None) -> Answer:
+def refusal(error: Exception) -> Answer:
     """The answer to an event that was not dealt with; its body is the evidence that goes with a dead letter."""
-    evidence = {"event": event.id if event else None, "type": event.type if event else None}
     if isinstance(error, TryAgain):
-        log.warning("try again: %s", error, extra=evidence)
         retry_after_s = str(math.ceil(min(max(0.0, error.retry_after_s), RETRY_AFTER_LIMIT_S)))
         return _problem(503, "try-again", str(error), {"retry-after": retry_after_s})
     if isinstance(error, NotAnEvent):
-        log.error("not an event: %s", error, extra=evidence)
         return _problem(500, "not-an-event", str(error))
-    log.error("bug: %s", error, extra=evidence, exc_info=error)
-    return _problem(500, "bug", f"{type(error).__name__}: {error}")
+    return _problem(500, "internal-error", f"{type(error).__name__}: {error}")
 
 
 def aside(method: str, path: str) -> Answer | None:
@@ -200,19 +197,29 @@ def aside(method: str, path: str) -> Answer | None:
     return None
 
 
-def log_answer(answer: Answer, event: Event | None, attempt: str | None, elapsed_s: float) -> None:
-    """One line an event: the job, the event, the attempt where the broker tells it, and what came of it."""
+def log_answer(
+    answer: Answer, event: Event | None, attempt: str | None, elapsed_s: float, error: Exception | None = None
+) -> None:
+    """One line an event: the job, the event, the attempt where the broker tells it, and what came of it.
+
+    An `error` that is none of the contract's is a bug, and its traceback goes into the line.
+    """
     fields = {"status": answer.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
     if event is not None:
         fields |= {"job": event.get("correlationid") or event.id, "event": event.id, "type": event.type}
-    log.info("%s", answer.headers.get("ce-type", "answered"), extra=fields)
+    said = answer.headers.get("ce-type", "done" if answer.status < 300 else "not done")
+    if answer.status < 300 and answer.headers.get("ce-outcome") != "failed":
+        log.info("%s", said, extra=fields)
+    else:
+        level = LEVELS.get(answer.status, logging.WARNING)
+        traceback = None if isinstance(error, TryAgain | NotAnEvent) else error
+        log.log(level, "%s: %s", said, sentence(answer.body), extra=fields, exc_info=traceback)
 
 
 def _reply(event: Event, work: Callable[[], Struct | None], clock: Callable[[], datetime]) -> Event | None:
     try:
         payload = work()
     except JobFailed as failed:
-        log.warning("failed: %s", failed.detail, extra={"event": event.id, "type": event.type})
         return reply_event(event, sibling_type(event.type, "failed"), failed.problem, now=clock())
     return None if payload is None else reply_event(event, event_type(type(payload)), payload, now=clock())
 

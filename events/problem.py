@@ -76,6 +76,14 @@ class TryAgain(Exception):
         self.retry_after_s = retry_after_s
 
 
+def sentence(body: bytes) -> str:
+    """What an answer's body says to a person: of problem details their sentence, otherwise its text."""
+    try:
+        return str(msgspec.json.decode(body, type=dict[str, Any])["detail"])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+        return body.decode(errors="replace")
+
+
 def decode(data: bytes, type_: type[T], at: str = "#") -> T:
     """Return `data` (JSON) as `type_`; raise JobFailed that names every bad field (the first 100), not only one.
 

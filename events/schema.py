@@ -12,7 +12,10 @@ FOLDER: Final = Path(__file__).parent / "schemas"
 
 def schema(type_: str) -> dict[str, Any]:
     """JSON Schema 2020-12 of the data of one event type."""
-    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"https://errands.dev/schemas/{type_}.json"}
+    described = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://errands.dev/schemas/{type_}.json",
+    }
     return described | msgspec.json.schema(REGISTRY[type_])
 
 

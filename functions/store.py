@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
+import msgspec
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
@@ -22,6 +23,16 @@ from events.types import Artifact
 
 LEDGER: Final = "ledger/"  # what Errands remembers of jobs: never an input of another job
 URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
+
+
+class _Result(msgspec.Struct):
+    key: str
+
+
+class _Results(msgspec.Struct):
+    """What every completed event may have; events of other shapes have none."""
+
+    artifacts: tuple[_Result, ...] = ()
 
 
 class Store:
@@ -119,16 +130,29 @@ class ReplyLedger:
         return None if recorded is None else read({"content-type": STRUCTURED}, recorded)
 
     def record(self, cause: Event, reply: Event) -> Event:
-        """Record the reply unless another delivery was faster; return the one that counts."""
+        """Record the reply unless another delivery was faster; return the one that counts.
+
+        What only the slower one stored (its source had changed in between) is removed: a job has one result.
+        """
         if self._store.create(_reply_key(cause), structured(reply)):
             return reply
-        return self.recall(cause) or reply
+        counts = self.recall(cause) or reply
+        for key in _result_keys(reply) - _result_keys(counts):
+            self._store.delete(key)
+        return counts
 
 
 def job_key(cause: Event) -> str:
     """A name for the job, safe in a path: its request's source and id may hold anything."""
     source, id_ = cause.get("jobsource") or cause.source, cause.get("correlationid") or cause.id
     return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
+
+
+def _result_keys(reply: Event) -> set[str]:
+    try:
+        return {each.key for each in msgspec.json.decode(reply.data, type=_Results).artifacts}
+    except msgspec.DecodeError:  # an event of another shape
+        return set()
 
 
 def _check_key(key: str) -> None:

@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
@@ -46,6 +45,7 @@ def up(
     host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     token_file: TokenFile = None,
+    public_url: Annotated[str | None, typer.Option(help="Where others reach it; artefacts' URLs begin so.")] = None,
     settings: Settings = None,
     backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
     max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
@@ -55,7 +55,6 @@ def up(
     from knative.local import console
     from knative.local.runner import Options, serve_until_stopped
 
-    started_s = time.monotonic()
     console.configure()
     options = Options(
         manifests=manifests,
@@ -63,6 +62,7 @@ def up(
         host=host,
         port=port,
         token=_token(token_file),
+        public_url=public_url,
         settings=_settings(settings),
         backlog_limit=backlog_limit,
         max_processes=max_processes or os.cpu_count() or 1,
@@ -70,7 +70,7 @@ def up(
     )
 
     def announce(url: str) -> None:
-        typer.echo(f"errands is ready at {url} after {time.monotonic() - started_s:.1f} s; data in {data.resolve()}")
+        typer.echo(f"errands is ready at {url}, its data in {data.resolve()}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
     _guarded(serve_until_stopped(options, announce))

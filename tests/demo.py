@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -217,12 +218,14 @@ def example_api(sink: str) -> Iterator[Api]:
     api = PhpApi(port)
     environment = {**os.environ, **api.environment(sink, secret, DATA / "api"), "PHP_CLI_SERVER_WORKERS": "4"}
     with (DATA / "api.log").open("w") as log:
-        process = subprocess.Popen(api.command(), stdout=log, stderr=log, env=environment, cwd=ROOT)
+        process = subprocess.Popen(
+            api.command(), stdout=log, stderr=log, env=environment, cwd=ROOT, start_new_session=True
+        )
     try:
         wait_for(f"{api.url}/healthz", process, DATA / "api.log")
         yield api
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # PHP's server does not end its workers
         process.wait(60)
 
 

@@ -495,7 +495,7 @@ def test_letters_are_discarded_and_stay_in_the_store(letters: Letters, tmp_path:
     none = errands("dead", "list", "--data", tmp_path)
 
     assert one.stdout == "letter 2 discarded\n"
-    assert rest.stdout.splitlines() == ["letter 3 discarded", "letter 1 discarded"]
+    assert rest.stdout.splitlines() == ["letter 1 discarded", "letter 3 discarded"]
     assert none.stdout == "no letters (open)\n"
     assert [letter.state for letter in letters.list(state=None)] == ["discarded"] * 3
 

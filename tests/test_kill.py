@@ -8,7 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -49,10 +49,10 @@ class Receiver(ThreadingHTTPServer):
 def test_two_thousand_jobs_survive_kill_9_of_the_runner_and_of_its_functions(tmp_path: Path) -> None:
     """One job in twenty fails and one in twenty is never taken, so all three outcomes are counted."""
     chance = random.Random(20261122)  # noqa: S311  # repeatable, not secret
-    with receiving() as (callbacks, url):
+    with ExitStack() as stack:
+        callbacks, url = stack.enter_context(receiving())
         manifests = write_manifests(tmp_path / "manifests", documents())
-        runner = Up(tmp_path, manifests, "--set", f"notifier.CALLBACK_URL={url}")
-        runner.start()
+        runner = stack.enter_context(Up(tmp_path, manifests, "--set", f"notifier.CALLBACK_URL={url}"))
         sender = threading.Thread(target=send_all, args=(runner.url,))
         sender.start()
         for _ in range(KILLS):
@@ -71,10 +71,13 @@ def test_two_thousand_jobs_survive_kill_9_of_the_runner_and_of_its_functions(tmp
 
 def documents() -> list[str]:
     """The echo function, retried often enough to outlive the kills, and the real notifier and sink."""
-    notifier = service("notifier", source=ROOT / "functions/notifier/main.py", concurrency=100).rstrip() + """
+    notifier = (
+        service("notifier", source=ROOT / "functions/notifier/main.py", concurrency=100).rstrip()
+        + """
             - name: CALLBACK_SECRETS
               valueFrom: {secretKeyRef: {name: callback, key: secrets}}
 """
+    )
     heard = [
         trigger(f"notifier-{each}", subscriber="notifier", filter=f"{{outcome: {each}}}", parallelism=32, retry=100)
         for each in ("completed", "failed", "deadlettered")
@@ -89,7 +92,8 @@ def expected(number: int) -> str:
 
 def order(number: int) -> dict[str, object]:
     """What the echo function is told; 410 is dead-lettered at once, however often something is killed."""
-    return {0: {"do": "fail"}, 1: {"do": "status", "status": 410}}.get(number % 20, {"n": number})
+    orders: dict[int, dict[str, object]] = {0: {"do": "fail"}, 1: {"do": "status", "status": 410}}
+    return orders.get(number % 20, {"n": number})
 
 
 def send_all(url: str) -> None:

@@ -40,8 +40,8 @@ def test_the_function_of_the_readme_works_as_it_is_written(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"archive\.zip  \d+ bytes", done.stdout)
     stored = next((tmp_path / "data" / "store").rglob("archive.zip"))
-    listing = [sys.executable, "-m", "zipfile", "-l", str(stored)]
-    listed = subprocess.run(listing, capture_output=True, text=True, check=True)
+    unzip = [sys.executable, "-m", "zipfile", "-l", str(stored)]
+    listed = subprocess.run(unzip, capture_output=True, text=True, check=True)
     assert "hello.txt" in listed.stdout
 
 

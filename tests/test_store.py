@@ -9,9 +9,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from events.function import Ledger
+from events.function import Ledger, reply_event
 from events.http import Event
 from events.problem import JobFailed, TryAgain
+from events.types import IcsCompleted
 from functions.store import ReplyLedger, Store, job_key
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -199,7 +200,9 @@ def test_an_unknown_scheme_is_refused(url: str) -> None:
         Store(url)
 
 
-@pytest.mark.parametrize("url", ["file:", "file://", "file://data", "file:rel", "file://srv/x", "file:///x?y", "file:///x#y"])
+@pytest.mark.parametrize(
+    "url", ["file:", "file://", "file://data", "file:rel", "file://srv/x", "file:///x?y", "file:///x#y"]
+)
 def test_a_folder_that_is_not_absolute_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must have three slashes and an absolute path, got "):
         Store(url)
@@ -224,3 +227,15 @@ def test_a_store_that_is_down_is_tried_again(tmp_path: Path) -> None:
         ledger.recall(cause())
     with pytest.raises(TryAgain, match="the store does not take"):
         ledger.record(cause(), cause("reply"))
+
+
+def test_what_only_the_slower_of_two_deliveries_stored_is_removed(store: Store) -> None:
+    ledger, job = ReplyLedger(store), cause()
+    made = [store.put(job, "a.txt", content, "text/plain", now=NOW) for content in (b"first", b"second")]
+    payloads = [IcsCompleted(artifacts=(each,), uids=()) for each in made]
+    replies = [reply_event(job, "dev.errands.ics.completed.v1", each, now=NOW) for each in payloads]
+
+    recorded = [ledger.record(job, reply) for reply in replies]
+
+    assert recorded == [replies[0], replies[0]]
+    assert (store.get(made[0].key, limit_bytes=10), store.read(made[1].key)) == (b"first", None)

@@ -121,7 +121,9 @@ def _authorization(token_file: Path | None) -> dict[str, str]:
 def _chosen(letters: Letters, numbers: list[int] | None, everything: bool) -> list[Letter]:
     if bool(numbers) == everything:
         _stop("say which: numbers of letters, or --all")
-    return list(letters.list(limit=-1)) if everything else [_find(letters, number) for number in numbers or ()]
+    return (
+        list(reversed(letters.list(limit=-1))) if everything else [_find(letters, number) for number in numbers or ()]
+    )
 
 
 def _find(letters: Letters, number: int) -> Letter:

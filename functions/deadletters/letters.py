@@ -21,7 +21,7 @@ import msgspec
 
 from events.function import reply_event
 from events.http import STRUCTURED, Event, check, read, structured
-from events.problem import NotAnEvent
+from events.problem import NotAnEvent, sentence
 from events.types import DeadLetter, sibling_type
 
 log = logging.getLogger("errands.deadletters")
@@ -172,13 +172,9 @@ def _failure(event: Event) -> tuple[int, str, str, str, int | None]:
 def _error_text(encoded: str) -> str:
     """The failed answer's body, which comes base64-encoded; of problem details their sentence."""
     try:
-        body = base64.b64decode(encoded, validate=True)
+        return sentence(base64.b64decode(encoded, validate=True))
     except ValueError:  # not base64, or not even ASCII
         return encoded
-    try:
-        return str(msgspec.json.decode(body, type=dict[str, Any])["detail"])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return body.decode(errors="replace")
 
 
 def _integer(text: str, otherwise: int) -> int:

@@ -43,15 +43,15 @@ def handle(request: flask.Request) -> flask.Response:
     """One letter kept, or a ping; either way the outbox is emptied as far as the broker takes it."""
     answer = aside(request.method, request.path)
     if answer is None:
-        event = None
+        event, raised = None, None
         try:
             event = _event(request)
             if event.type != PING_TYPE:
                 letters.keep(event, now=system_clock())
             answer = Answer(202)
         except Exception as error:  # a full disk, for one: the runner keeps the letter and comes again
-            answer = refusal(error, event)
-        log_answer(answer, event, None, 0.0)
+            answer, raised = refusal(error), error
+        log_answer(answer, event, None, 0.0, raised)
         send(letters, settings.k_sink, sending, token=settings.errands_token)
     return flask.Response(answer.body, answer.status, dict(answer.headers))
 

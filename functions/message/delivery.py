@@ -5,8 +5,8 @@ It is answered by sending again: no accepted job is lost in silence, and the sec
 the same bytes, by which mail systems and readers drop it. The steps of one delivery:
 
 1. The ledger has a reply: the same reply again, no e-mail (events.function does this before it calls the handler).
-2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at work,
-   or died a moment ago: TryAgain, for the rest of the lease.
+2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at
+   work, or died a moment ago: TryAgain, for the rest of the lease.
 3. Otherwise `sending-<n+1>.json` is created, on the condition that nobody else did: so a claim whose lease has run out
    is taken over by one delivery only.
 4. The e-mail is sent. An attempt that certainly sent nothing ends its claim with `sending-<n+1>-ended.json`, so that

@@ -17,7 +17,7 @@ import aiohttp
 
 from events.function import ATTEMPT_HEADER
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
-from events.problem import NotAnEvent
+from events.problem import NotAnEvent, sentence
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
@@ -229,7 +229,7 @@ def _evidence(result: Result) -> bytes:
 
 
 def _warn(what: str, delivery: Delivery, result: Result) -> None:
-    error = _evidence(result).decode(errors="replace")
+    error = sentence(_evidence(result))
     event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
     log.warning("%s: %s", what, error, extra={**event, "attempt": delivery.attempt, "status": result.code})
     if 300 <= result.code < 500 and result.code not in RETRIED_4XX:

@@ -41,7 +41,7 @@ class Machine:
         Who may send an event here may have it call any port of this machine: the ingress is for loopback or a token.
         """
         return {
-            "STORE_URL": f"file://{self.store}",
+            "STORE_URL": self.store.as_uri(),
             "STORE_PUBLIC_URL": f"{self.public_url.rstrip('/')}/artifacts",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",

@@ -94,8 +94,13 @@ async def run_command(options: Options, command: Sequence[str]) -> int:
             child = await asyncio.create_subprocess_exec(*command, env=environment)
         except OSError as error:
             raise CannotStart(f"{command[0]} cannot be run: {error.strerror}") from error
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, child.send_signal, number)
+
+        def pass_on(number: signal.Signals) -> None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                child.send_signal(number)
+
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(each, pass_on, each)
         return await child.wait()
 
 
