@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -198,6 +198,14 @@ class Up:
             return self.client.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+
+def children(pid: int) -> list[int]:
+    """A process' children and theirs."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return found + [grandchild for child in found for grandchild in children(child)]
+    return []
 
 
 @contextmanager

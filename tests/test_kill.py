@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.local_runner import ROOT, Up, event, service, trigger, until, write_manifests
+from tests.local_runner import ROOT, Up, children, event, service, trigger, until, write_manifests
 
 JOBS = 2_000
 KILLS = 25
@@ -122,14 +122,6 @@ def kill_something(runner: Up, chance: random.Random) -> None:
     else:
         runner.kill()
         runner.start()
-
-
-def children(pid: int) -> list[int]:
-    """A process' children and theirs."""
-    with suppress(FileNotFoundError):
-        found = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return found + [grandchild for child in found for grandchild in children(child)]
-    return []
 
 
 def settled(runner: Up) -> bool:

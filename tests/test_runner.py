@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from functions.deadletters.letters import Letters
-from tests.local_runner import ECHO, Up, event, service, trigger, until, up, write_manifests
+from tests.local_runner import ECHO, Up, children, event, service, trigger, until, up, write_manifests
 
 ECHOING = (service(), trigger())
 HEARD = trigger("heard", filter="{outcome: completed}")
@@ -217,9 +217,10 @@ def test_filters_match_whole_attributes_only_and_every_trigger_gets_its_own_copy
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
     with up(tmp_path, (*ECHOING, HEARD)) as runner:
-        runner.post(event("1", {"do": "sleep", "s": 1.5}))
-        until(lambda: runner.metric("errands_processes", function="echo") == 1, what="the start")
+        runner.post(event("1", {"do": "sleep", "s": 1.5, "once": str(begun)}))
+        until(begun.exists, what="the function's beginning")
         code = runner.stop()
         runner.start()
         outcome = runner.outcome("1", wait_s=0)
@@ -260,6 +261,22 @@ def test_a_function_whose_source_changes_is_reloaded(tmp_path: Path) -> None:
     assert before is not None
     assert before["data"]["n"] == 1
     assert after["data"]["n"] == 99
+
+
+def test_sigterm_does_not_wait_for_a_function_that_never_starts(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck" / "main.py"
+    stuck.parent.mkdir()
+    stuck.write_text("import time\ntime.sleep(600)\n")
+    with up(tmp_path, (service("stuck", source=stuck), trigger(subscriber="stuck"))) as runner:
+        runner.post(event("1"))
+        until(lambda: runner.metric("errands_processes", function="stuck") == 1, what="the start")
+        started = children(runner.process.pid)
+        stopped_s = time.monotonic()
+        code = runner.stop()
+
+    assert code == 0
+    assert time.monotonic() - stopped_s < 20
+    assert not [pid for pid in started if _alive(pid)]
 
 
 def test_metrics_are_prometheus_text(tmp_path: Path) -> None:

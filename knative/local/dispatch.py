@@ -21,7 +21,7 @@ from events.problem import NotAnEvent, sentence
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
-from knative.local.processes import Pool, StartFailed
+from knative.local.processes import Pool, PoolStopping, StartFailed
 from knative.manifests import Manifests, Trigger
 
 log = logging.getLogger("errands.dispatch")
@@ -95,7 +95,10 @@ class Dispatcher:
         self.wake()
 
     async def _work(self, delivery: Delivery) -> None:
-        result = await self._attempt(delivery)
+        try:
+            result = await self._attempt(delivery)
+        except PoolStopping:
+            return None  # it is still in the broker
         while True:  # a delivery is settled, however long the broker is out of reach
             try:
                 return await self._settle(delivery, result)

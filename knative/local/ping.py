@@ -14,7 +14,7 @@ from croniter import croniter
 from events.http import Event
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.dispatch import Http
-from knative.local.processes import Pool, StartFailed
+from knative.local.processes import Pool, PoolStopping, StartFailed
 from knative.manifests import Manifests, PingSource
 
 log = logging.getLogger("errands.ping")
@@ -43,7 +43,7 @@ class Pinger:
             await asyncio.sleep((due - now).total_seconds())
             try:
                 await self._send(ping, event(ping, due))
-            except (BrokerUnavailable, StartFailed) as error:
+            except (BrokerUnavailable, StartFailed, PoolStopping) as error:
                 log.warning("ping %s was not delivered: %s", ping.name, error)
 
     async def _send(self, ping: PingSource, event: Event) -> None:

@@ -33,6 +33,10 @@ class StartFailed(Exception):
     """The function's process did not come up; the message holds its last lines of output."""
 
 
+class PoolStopping(Exception):
+    """No process is given any more; the event stays with the broker until the next start."""
+
+
 @dataclass(eq=False, slots=True)
 class Process:
     """One running function; `busy` counts the events it works on."""
@@ -72,7 +76,8 @@ class Pool:
         self._failures = 0
         self._not_before_s = 0.0
         self._closed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[None]] = set()
+        self._stops: set[asyncio.Task[None]] = set()
 
     @property
     def count(self) -> int:
@@ -86,7 +91,7 @@ class Pool:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Process]:
-        """A process for one event; raise StartFailed when none comes up."""
+        """A process for one event; raise StartFailed when none comes up, PoolStopping when none is to be had."""
         process = self._free() or await self._wait()
         try:
             yield process
@@ -104,12 +109,21 @@ class Pool:
             self._retire(process)
         self._not_before_s = 0.0
         self.keep_minimum()
+        self._start_if_wanted()
+
+    def stop_leasing(self) -> None:
+        """Give no more processes; those who wait for one are told so."""
+        self._closed = True
+        self._fail_waiting(PoolStopping())
 
     async def close(self) -> None:
         """Stop every process with SIGTERM, which finishes the events in flight, and wait for their end."""
-        self._closed = True
+        self.stop_leasing()
+        for task in self._starts:
+            task.cancel()
+        await asyncio.gather(*self._starts, return_exceptions=True)
         ends = [self._stop(each) for each in self._processes]
-        await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*ends, *self._stops, return_exceptions=True)
 
     def _free(self) -> Process | None:
         """The fullest process that has room, so that the others can fall idle."""
@@ -127,10 +141,11 @@ class Pool:
             process.idle_timer = None
 
     async def _wait(self) -> Process:
+        if self._closed:
+            raise PoolStopping
         future: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        if self._starting * self.service.concurrency < len(self._waiting) and self.count < self.max_scale:
-            self._start()
+        self._start_if_wanted()
         try:
             return await future
         except asyncio.CancelledError:
@@ -164,12 +179,17 @@ class Pool:
     def _retire(self, process: Process) -> None:
         self._processes.remove(process)
         process.retiring = True
-        self._spawn(self._stop(process))
+        self._spawn(self._stop(process), self._stops)
+
+    def _start_if_wanted(self) -> None:
+        """One more process, when more events wait than those that start will take."""
+        if self._starting * self.service.concurrency < len(self._waiting) and self.count < self.max_scale:
+            self._start()
 
     def _start(self) -> None:
         if not self._closed:
             self._starting += 1
-            self._spawn(self._bring_up())
+            self._spawn(self._bring_up(), self._starts)
 
     async def _bring_up(self) -> None:
         await asyncio.sleep(max(0.0, self._not_before_s - time.monotonic()))
@@ -178,9 +198,12 @@ class Pool:
             process = await self._launch()
         except (StartFailed, OSError) as error:
             self._starting -= 1
+            if self._closed:
+                return
             self._count_failure()
             self._report("error", self.service.name, f"does not start: {error}")
-            self._fail_waiting(StartFailed(str(error)))
+            if not self.count:
+                self._fail_waiting(StartFailed(str(error)))
             return
         self._starting -= 1
         self._failures = 0
@@ -256,8 +279,7 @@ class Pool:
         shown = "\n".join(process.tail)
         self._report("error", self.service.name, f"ended with {_ending(code)}; its last lines:\n{shown}")
         self.keep_minimum()
-        if self._waiting and self.count == 0:
-            self._start()
+        self._start_if_wanted()
 
     def _count_failure(self) -> None:
         backoff_s = min(BACKOFF_FIRST_S * 2**self._failures, BACKOFF_LAST_S)
@@ -266,9 +288,7 @@ class Pool:
         if self._starting == 0:
             asyncio.get_running_loop().call_later(backoff_s, self.keep_minimum)
 
-    def _fail_waiting(self, error: StartFailed) -> None:
-        if self._starting or self._processes:
-            return
+    def _fail_waiting(self, error: Exception) -> None:
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -288,10 +308,11 @@ class Pool:
             await process.child.wait()
         await asyncio.gather(*process.tasks)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    @staticmethod
+    def _spawn(work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

@@ -207,6 +207,9 @@ class _Runner:
             self._dispatchers[queue].wake()
 
     async def _drain(self) -> None:
+        """Finish what functions work on; what waits for one is safe in the broker."""
+        for pool in self._pools.values():
+            pool.stop_leasing()
         await asyncio.gather(*(each.drain() for each in self._dispatchers.values()))
 
     async def _close_pools(self) -> None:
