@@ -42,17 +42,19 @@ def main() -> None:
         keepalive=KEEP_ALIVE_S,
         limit_request_field_size=HEADER_LIMIT_BYTES,
         limit_request_fields=HEADER_LIMIT_COUNT,
+        # uvicorn's worker does not notice that its master was killed, and would serve on by itself
+        post_fork=lambda master, _worker: stop_with(master.pid),
     )
     server.run(host, port)
 
 
 def stop_with(parent_pid: int) -> None:
-    """Have the kernel send SIGTERM here when the local runner dies, however it dies."""
+    """Have the kernel send SIGTERM here when the parent (the local runner; gunicorn's master) dies, however it dies."""
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent_pid:  # it died before
-        raise SystemExit("the runner that started this function is gone")
+        raise SystemExit("the process that started this function is gone")
 
 
 if __name__ == "__main__":

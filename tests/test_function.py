@@ -957,4 +957,4 @@ def test_a_function_whose_runner_is_gone_does_not_start(tmp_path: Path) -> None:
     process = launch(tmp_path, WORK + SYNC, free_port(), ERRANDS_RUNNER_PID="1")
 
     assert process.wait(20) == 1
-    assert (tmp_path / "log").read_text() == "the runner that started this function is gone\n"
+    assert (tmp_path / "log").read_text() == "the process that started this function is gone\n"

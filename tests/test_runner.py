@@ -1,7 +1,9 @@
 """The local runner as its user meets it: a real `errands up`, real function processes, real HTTP."""
 
+import base64
 import json
 import os
+import signal
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import httpx
 import pytest
 
 from functions.deadletters.letters import Letters
-from tests.local_runner import ECHO, Up, children, event, service, trigger, until, up, write_manifests
+from tests.local_runner import ECHO, ROOT, Up, children, event, service, trigger, until, up, write_manifests
 
 ECHOING = (service(), trigger())
 HEARD = trigger("heard", filter="{outcome: completed}")
@@ -229,6 +231,22 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(tmp_path: Path) -> None:
     assert outcome is not None
 
 
+@pytest.mark.parametrize("source", [ECHO, ROOT / "functions/notifier/main.py"], ids=["sync", "async"])
+def test_nothing_of_a_function_outlives_its_killed_master(tmp_path: Path, source: Path) -> None:
+    """An orphan would keep its port and its pipe, and a stop would wait for it."""
+    documents = (service("killed", source=source), trigger(subscriber="killed", retry=30))
+    secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+    with up(tmp_path, documents, "--set", f"killed.CALLBACK_SECRETS={secret}") as runner:
+        runner.post(event("1", outcome="completed"))
+        until(lambda: runner.metric("errands_deliveries_total", trigger="echo", code=_code(source)), what="a delivery")
+        family = [pid for pid in children(runner.process.pid) if _source(pid) == str(source)]
+        os.kill(min(family), signal.SIGKILL)
+
+        until(lambda: not any(_alive(pid) for pid in family), what="the end of the whole function")
+        runner.post(event("2", outcome="completed"))
+        until(lambda: runner.metric("errands_queue_depth", queue="echo") == 0, what="a new process")
+
+
 def test_functions_die_with_a_runner_that_is_killed(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.post(event("1"))
@@ -382,6 +400,18 @@ def test_many_clients_at_once_are_all_served(tmp_path: Path) -> None:
 
 def _letters(runner: Up) -> Letters:
     return Letters(f"sqlite:///{runner.data / 'deadletters.db'}")
+
+
+def _code(source: Path) -> str:
+    """The echo function replies; the notifier has nobody to call."""
+    return "200" if source == ECHO else "202"
+
+
+def _source(pid: int) -> str:
+    """Which function a process serves."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    found = [each for each in variables if each.startswith(b"FUNCTION_SOURCE=")]
+    return found[0].decode().partition("=")[2] if found else ""
 
 
 def _alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ last lines of output, and the next start waits for a backoff.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ STOP_GRACE_S: Final = 10.0  # beyond a Service's own timeout, before SIGKILL
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
 SHOWN_LINES: Final = 20
+LAST_OUTPUT_S: Final = 1.0
 LINE_LIMIT_BYTES: Final = 1024 * 1024
 
 
@@ -89,7 +90,7 @@ class Pool:
         """Events that it can work on at once."""
         return self.max_scale * self.service.concurrency
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Process]:
         """A process for one event; raise StartFailed when none comes up, PoolStopping when none is to be had."""
         process = self._free() or await self._wait()
@@ -214,7 +215,9 @@ class Pool:
         self._give_back(process)
 
     async def _launch(self) -> Process:
+        read_fd, write_fd = os.pipe()
         port = _free_port()
+        # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -222,19 +225,19 @@ class Pool:
             cwd=self._root,
             env={**self._environment, "PORT": str(port), "HOST": "127.0.0.1"},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=write_fd,
+            stderr=write_fd,
             start_new_session=True,  # Ctrl-C is for the runner, which lets them finish
-            limit=LINE_LIMIT_BYTES,
         )
+        os.close(write_fd)
         process = Process(port, child)
-        process.tasks.append(asyncio.create_task(self._relay(process)))
+        process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
         try:
             await asyncio.wait_for(self._until_ready(process), START_TIMEOUT_S)
         except (StartFailed, TimeoutError, asyncio.CancelledError) as error:
             _signal(process, signal.SIGKILL)
             await child.wait()
-            await asyncio.gather(*process.tasks)
+            await _finish(process)
             shown = "\n".join(process.tail) or "it printed nothing"
             raise StartFailed(f"{error or f'not ready after {START_TIMEOUT_S:.0f} s'}\n{shown}") from error
         process.tasks.append(asyncio.create_task(self._watch(process)))
@@ -252,10 +255,11 @@ class Pool:
             return
         raise StartFailed(f"its process ended with {_ending(process.child.returncode)}")
 
-    async def _relay(self, process: Process) -> None:
+    async def _relay(self, process: Process, read_fd: int) -> None:
         """Pass the function's output on, and keep the last lines as evidence."""
-        stream = process.child.stdout
-        assert stream is not None  # noqa: S101  # asked for as a pipe
+        stream = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
+        protocol = asyncio.StreamReaderProtocol(stream)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_fd, "rb"))
         while True:
             try:
                 line = await stream.readline()
@@ -276,6 +280,7 @@ class Pool:
         if process.idle_timer:
             process.idle_timer.cancel()
         self._count_failure()
+        await asyncio.wait(process.tasks[:1], timeout=LAST_OUTPUT_S)  # its last words may still be on their way
         shown = "\n".join(process.tail)
         self._report("error", self.service.name, f"ended with {_ending(code)}; its last lines:\n{shown}")
         self.keep_minimum()
@@ -306,7 +311,7 @@ class Pool:
         except TimeoutError:
             _signal(process, signal.SIGKILL)
             await process.child.wait()
-        await asyncio.gather(*process.tasks)
+        await _finish(process)
 
     @staticmethod
     def _spawn(work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
@@ -315,14 +320,17 @@ class Pool:
         task.add_done_callback(among.discard)
 
 
+async def _finish(process: Process) -> None:
+    """Let the last output come through; a process that was left behind could hold the pipe for ever."""
+    _, left = await asyncio.wait(process.tasks, timeout=LAST_OUTPUT_S)
+    for task in left:
+        task.cancel()
+
+
 def _signal(process: Process, number: signal.Signals) -> None:
-    try:
-        if number is signal.SIGKILL:
-            os.killpg(process.child.pid, number)
-        else:
-            process.child.send_signal(number)
-    except ProcessLookupError:
-        return
+    """To the function's whole group, so that nothing of it is left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.child.pid, number)
 
 
 def _ending(code: int | None) -> str:
