@@ -122,6 +122,8 @@ def _described(file: File) -> str:
 def _file(strip: Strip, output: Output, extras: Extras) -> File:
     first, *others = _drawable(strip, output)
     options = _options(first, output) | _metadata(output, extras)
+    if output.format == "tiff" and extras.exif:
+        del options["compression"]  # Pillow compresses with libtiff, which does not write the blocks within EXIF
     if others:
         options |= {"save_all": True, "append_images": others} | _timing(strip, output)
     content = io.BytesIO()
