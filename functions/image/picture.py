@@ -73,7 +73,7 @@ def _drawn(source: Source, pieces: list[Piece], refused: list[Refusal]) -> tuple
 
 def _sample(source: Source, pyramid: Pyramid, colours: Colours) -> Image.Image:
     part = Box(0, 0, *source.image.size)
-    image = pyramid.resized(part, sample_size_px(part, SAMPLE_SIDE_PX))
+    image = pyramid.sampled(sample_size_px(part, SAMPLE_SIDE_PX))
     return turned(colours.to_srgb(image), source.turn)
 
 

@@ -33,6 +33,12 @@ class Pyramid:
         box = (max(0.0, part.x * scale), max(0.0, part.y * scale), min(right, level.width), min(bottom, level.height))
         return _straight(level.resize(size_px, Image.Resampling.LANCZOS, box))
 
+    def sampled(self, size_px: Size) -> Image.Image:
+        """The whole source in a few pixels, each the mean of 64 or fewer: enough for a placeholder, and cheap."""
+        width_px, height_px = (min(size_px[axis] * 8, self._levels[0].size[axis]) for axis in (0, 1))
+        few = self._levels[-1].resize((width_px, height_px), Image.Resampling.NEAREST)
+        return _straight(few.resize(size_px, Image.Resampling.BOX))
+
     def _depth(self, part: Box, size_px: Size) -> int:
         shrunk = min(part.width / size_px[0], part.height / size_px[1]) * self._scale
         depth = 0
