@@ -544,7 +544,7 @@ def test_a_photograph_from_the_store_comes_out_upright(client: Client, tmp_path:
 
     source = data["source"]
     assert (source["format"], source["width_px"], source["height_px"]) == ("jpeg", 1024, 768)
-    assert (source["size_bytes"], source["dominant_color"]) == (len(PHOTO), "#716a76")
+    assert (source["size_bytes"], source["dominant_color"]) == (len(PHOTO), "#726c77")
     small = Image.open(tmp_path / "store" / data["artifacts"][0]["key"])
     assert small.size == (400, 300)
     reference = ImageOps.exif_transpose(Image.open(io.BytesIO(PHOTO))).resize((400, 300), Image.Resampling.LANCZOS)
