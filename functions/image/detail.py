@@ -1,4 +1,8 @@
-"""Finds the most detailed part of a picture: where the window of a smart crop goes."""
+"""Finds the most detailed part of a picture: where the window of a smart crop goes.
+
+2026-11-22: edges are sought in a coarse sample: in a fine one, fur and grass outweigh the face in front of them. It
+knows no faces; where a picture's subject is known, a focus point is better.
+"""
 
 from itertools import accumulate
 from typing import Final
@@ -9,7 +13,7 @@ from functions.image.colour import WHITE, opaque
 from functions.image.geometry import Box, Size, Turn
 from functions.image.pyramid import Pyramid
 
-SAMPLE_SIDE_PX: Final = 128
+SAMPLE_SIDE_PX: Final = 48
 
 
 def densest(pyramid: Pyramid, part: Box, turn: Turn, shares: tuple[float, float]) -> tuple[float, float]:

@@ -152,16 +152,20 @@ def _paletted(image: Image.Image, output: Output) -> Image.Image:
     if image.mode == "L":
         return image if colors == 256 else image.convert("RGB").quantize(colors)
     if image.mode == "RGB":
-        return image.quantize(colors)
+        return _dithered(image, colors)
     if output.format == "png":
         return image.quantize(colors, Image.Quantize.FASTOCTREE)
     return _cut_out(image, colors)
 
 
+def _dithered(image: Image.Image, colors: int) -> Image.Image:
+    return image.quantize(palette=image.quantize(colors), dither=Image.Dither.FLOYDSTEINBERG)
+
+
 def _cut_out(image: Image.Image, colors: int) -> Image.Image:
     """For GIF, whose pixels are opaque or not there at all: the last colour of the palette means not there."""
     hole = image.getchannel("A").point(lambda value: 255 if value < 128 else 0)
-    paletted = opaque(image, WHITE).quantize(max(1, colors - 1))
+    paletted = _dithered(opaque(image, WHITE), max(1, colors - 1))
     paletted.paste(colors - 1, mask=hole)
     paletted.info["transparency"] = colors - 1
     return paletted
