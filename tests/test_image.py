@@ -9,6 +9,7 @@ import sys
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -314,6 +315,7 @@ def test_a_transparent_colour_leaves_no_dark_edge_when_resized() -> None:
     assert all(close(each[:3], (255, 255, 255)) for each in edge if each[3] > 8)
 
 
+@cache  # a profile holds the time of its making
 def exchanged_profile() -> bytes:
     """A valid RGB profile whose red is sRGB's green and the other way round: the tags rXYZ and gXYZ change places."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -145,6 +145,18 @@ def test_crop_and_focus_are_of_the_upright_picture(orientation: int) -> None:
     assert corners(focused) == (GREEN, GREEN, BLUE, BLUE)
 
 
+@pytest.mark.parametrize(("rotate_deg", "flip"), [(90, None), (180, None), (270, None), (0, "horizontal")])
+def test_crop_and_focus_are_of_the_picture_before_it_is_rotated(rotate_deg: int, flip: str | None) -> None:
+    turn: dict[str, Any] = {"rotate_deg": rotate_deg, "flip": flip}
+    box = {"width_px": 30, "height_px": 90} if rotate_deg in (0, 180) else {"width_px": 90, "height_px": 30}
+
+    cropped = only(QUARTERS, crop=Crop(x_px=200, width_px=200, height_px=150), **turn)
+    focused = only(stripes(RED, GREEN, BLUE), mode="fill", focus=Focus(x=0.0, y=0.5), **turn, **box)
+
+    assert corners(cropped) == (GREEN,) * 4
+    assert close(corners(focused), (RED,) * 4)
+
+
 def test_a_crop_that_leaves_the_picture_is_refused_with_both_sizes() -> None:
     field, detail = refusal(QUARTERS, crop=Crop(x_px=300, width_px=200, height_px=10))
 
