@@ -6,14 +6,17 @@ import msgspec
 
 from events.function import function, system_clock
 from events.http import Event
-from events.problem import JobFailed
+from events.problem import FieldError, JobFailed
 from events.types import Artifact, ImageArtifact, ImageCompleted, ImageRequested, ImageSource
 from functions.addresses import Guard
+from functions.image.presets import Presets
 from functions.image.task import Output, Picture, Pictures, Task
 from functions.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
 from functions.settings import from_environment
 from functions.source import load
 from functions.store import ReplyLedger, Store
+
+READABLE = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp")
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,14 @@ class Settings:
     store_url: str
     store_public_url: str | None = None
     allowed_networks: str = ""
+    presets: str = ""
+    presets_only: bool = False
+    source_formats: str = ",".join(READABLE)
     source_limit_bytes: int = 25_000_000
     pixels_limit: int = 50_000_000
     frames_limit: int = 100
+    side_limit_px: int = 16_384
+    result_limit_bytes: int = 64 << 20
     fetch_timeout_s: float = 10.0
     cpu_limit_s: int = 20
     timeout_s: float = 30.0
@@ -33,18 +41,38 @@ class Settings:
 
     def __post_init__(self) -> None:
         Guard.parse(self.allowed_networks)
+        Presets.parse(self.presets, only=self.presets_only)
+        if unknown := sorted({*self.formats} - {*READABLE}):
+            raise ValueError(f"SOURCE_FORMATS must be of {', '.join(READABLE)}, got {', '.join(unknown)}")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """What may be read."""
+        return tuple(each.strip() for each in self.source_formats.split(","))
 
 
 settings = from_environment(Settings)
 store = Store(settings.store_url, public_url=settings.store_public_url)
 guard = Guard.parse(settings.allowed_networks)
-sandbox = Sandbox(preload=("functions.image.picture",))
-limits = Limits(timeout_s=settings.timeout_s, cpu_s=settings.cpu_limit_s, memory_bytes=settings.memory_limit_bytes)
+presets = Presets.parse(settings.presets, only=settings.presets_only)
+# a child's memory comes in huge pages and is not given back before its end: 15 % off the time of a large picture
+tunables = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
+sandbox = Sandbox(
+    preload=("functions.image.picture",),
+    env={"GLIBC_TUNABLES": tunables, "PILLOW_BLOCKS_MAX": "32"},
+)
+limits = Limits(
+    timeout_s=settings.timeout_s,
+    cpu_s=settings.cpu_limit_s,
+    memory_bytes=settings.memory_limit_bytes,
+    result_limit_bytes=settings.result_limit_bytes,
+)
 
 
 @function(ImageRequested, ledger=ReplyLedger(store))
 def handle(job: ImageRequested, event: Event) -> ImageCompleted:
     """One source in, its pictures out, decoded once and never in this process."""
+    outputs = presets.outputs(job.outputs)
     content = load(
         job.source,
         store=store,
@@ -52,27 +80,33 @@ def handle(job: ImageRequested, event: Event) -> ImageCompleted:
         limit_bytes=settings.source_limit_bytes,
         timeout_s=settings.fetch_timeout_s,
     )
-    pictures = _render(content, job)
+    pictures = _render(content, outputs)
     return ImageCompleted(
         source=ImageSource(
             format=pictures.format,
             width_px=pictures.width_px,
             height_px=pictures.height_px,
             size_bytes=len(content),
+            frames=pictures.frames,
+            dominant_color=pictures.dominant_color,
+            blurhash=pictures.blurhash,
         ),
         artifacts=tuple(_store(event, each) for each in pictures.made),
     )
 
 
-def _render(content: bytes, job: ImageRequested) -> Pictures:
+def _render(content: bytes, outputs: tuple[Output, ...]) -> Pictures:
     task = Task(
         content=content,
-        outputs=msgspec.convert(job.outputs, tuple[Output, ...], from_attributes=True),
+        outputs=outputs,
         pixels_limit=settings.pixels_limit,
         frames_limit=settings.frames_limit,
+        side_limit_px=settings.side_limit_px,
+        formats=settings.formats,
+        watermarks={each.watermark.key: _watermark(each.watermark.key) for each in outputs if each.watermark},
     )
     try:
-        return sandbox.run("functions.image.picture:render", task, result=Pictures, limits=limits)
+        pictures = sandbox.run("functions.image.picture:render", task, result=Pictures, limits=limits)
     except Rejected as error:
         raise JobFailed("source-refused", str(error)) from error
     except LimitExceeded as error:
@@ -81,9 +115,30 @@ def _render(content: bytes, job: ImageRequested) -> Pictures:
         if error.code is None:  # a bug of ours, not a decoder's end
             raise
         raise JobFailed("source-corrupt", f"decoding the source failed: {error}") from error
+    if pictures.refused:
+        errors = tuple(
+            FieldError(pointer=f"#/outputs/{each.output}/{each.field}", detail=each.detail) for each in pictures.refused
+        )
+        named = (f"{outputs[each.output].name}: {each.detail}" for each in pictures.refused)
+        raise JobFailed("output-refused", "; ".join(named), errors)
+    return pictures
+
+
+def _watermark(key: str) -> bytes:
+    try:
+        return store.get(key, limit_bytes=settings.source_limit_bytes)
+    except ValueError as error:  # JobFailed, and obstore's for a key such as "../x"
+        raise JobFailed("watermark-refused", f"the watermark: {error}") from error
 
 
 def _store(event: Event, picture: Picture) -> ImageArtifact:
     media_type = f"image/{picture.format}"
     artifact: Artifact = store.put(event, picture.name, picture.content, media_type, now=system_clock())
-    return ImageArtifact(**msgspec.structs.asdict(artifact), width_px=picture.width_px, height_px=picture.height_px)
+    return ImageArtifact(
+        **msgspec.structs.asdict(artifact),
+        width_px=picture.width_px,
+        height_px=picture.height_px,
+        format=picture.format,
+        quality=picture.quality,
+        frames=picture.frames,
+    )

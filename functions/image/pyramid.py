@@ -1,0 +1,56 @@
+"""One decoded frame at its size, a half, a quarter and so on, so that many outputs cost little more than the largest.
+
+2026-11-22: what a resize starts from has at least twice the sides of the output (GAP). Against a full decode with
+Lanczos that is 48 dB or better and a third of the time (12 MP to 800 px: 71 against 211 ms); a gap of 1 is 38 dB.
+"""
+
+from typing import Final
+
+from PIL import Image
+
+from functions.image.geometry import Box, Size
+
+GAP: Final = 2.0
+
+
+class Pyramid:
+    """Halvings of an image, made when they are asked for. `scale` is the image's own, against the source."""
+
+    def __init__(self, image: Image.Image, scale: float) -> None:
+        # transparent pixels have a colour too, which must not bleed into their neighbours
+        self._levels = [image.convert("RGBa") if image.mode == "RGBA" else image]
+        self._scale = scale
+
+    def resized(self, part: Box, size_px: Size) -> Image.Image:
+        """A part of the source, at a size."""
+        if self._scale == 1.0 and (part.width, part.height) == size_px:
+            left, top = round(part.x), round(part.y)
+            return _straight(self._levels[0].crop((left, top, left + size_px[0], top + size_px[1])))
+        depth = self._depth(part, size_px)
+        level, scale = self._level(depth), self._scale / 2**depth
+        # what libjpeg and the halving round up must not be cut off, and never more than there is
+        right, bottom = (part.x + part.width) * scale, (part.y + part.height) * scale
+        box = (max(0.0, part.x * scale), max(0.0, part.y * scale), min(right, level.width), min(bottom, level.height))
+        return _straight(level.resize(size_px, Image.Resampling.LANCZOS, box))
+
+    def sampled(self, size_px: Size) -> Image.Image:
+        """The whole source in a few pixels, each the mean of 64 or fewer: enough for a placeholder, and cheap."""
+        width_px, height_px = (min(size_px[axis] * 8, self._levels[0].size[axis]) for axis in (0, 1))
+        few = self._levels[-1].resize((width_px, height_px), Image.Resampling.NEAREST)
+        return _straight(few.resize(size_px, Image.Resampling.BOX))
+
+    def _depth(self, part: Box, size_px: Size) -> int:
+        shrunk = min(part.width / size_px[0], part.height / size_px[1]) * self._scale
+        depth = 0
+        while shrunk >= 2 ** (depth + 1) * GAP:
+            depth += 1
+        return depth
+
+    def _level(self, depth: int) -> Image.Image:
+        while len(self._levels) <= depth:
+            self._levels.append(self._levels[-1].reduce(2))
+        return self._levels[depth]
+
+
+def _straight(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA") if image.mode == "RGBa" else image
