@@ -140,11 +140,10 @@ def _drawable(strip: Strip, output: Output) -> list[Image.Image]:
     if len({each.mode for each in images}) > 1:
         mode = "RGBA" if any(each.mode == "RGBA" for each in images) else "RGB"
         images = [each.convert(mode) for each in images]
+    for each in images:
+        each.info = {}  # some encoders write the comment, profile or transparency that they find there
     if output.format == "gif" or (output.colors and output.format == "png"):
         images = [_paletted(each, output) for each in images]
-    for each in images:
-        # some encoders write the comment, profile or transparency that they find there
-        each.info = {name: each.info[name] for name in ("transparency",) if each.mode == "P" and name in each.info}
     return images
 
 
