@@ -20,7 +20,7 @@ check: .venv/ready ## formatting, lint, types, the direction of imports
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: .venv/ready ## benchmarks, as ratios in one run
-	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start
+	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image
 
 schemas: .venv/ready ## write events/schemas/ anew from events/types.py
 	$(BIN)/python -m events.schema
