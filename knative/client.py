@@ -7,9 +7,11 @@ import httpx
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
+from events.problem import sentence
 
 POST_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 20.0
+SHOWN_CHARACTERS: Final = 2_000  # a sentence with all known types fits; a page of a wrong server is cut
 RECONNECT_S: Final = 0.5
 
 
@@ -29,7 +31,7 @@ def post(event: Event, sink: str, *, token: str | None) -> None:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
     if answer.status_code != 202:
-        raise NotAccepted(f"{sink} answered {answer.status_code}: {_reason(answer)}")
+        raise NotAccepted(f"{sink} answered {answer.status_code}: {sentence(answer.content)[:SHOWN_CHARACTERS]}")
 
 
 def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event:
@@ -47,7 +49,8 @@ def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Eve
             if answer.status_code == 200:
                 return read(answer.headers, answer.content)
             if answer.status_code != 204:
-                raise NoOutcome(f"{sink} does not tell outcomes: it answered {answer.status_code}: {_reason(answer)}")
+                said = f"{answer.status_code}: {sentence(answer.content)[:SHOWN_CHARACTERS]}"
+                raise NoOutcome(f"{sink} does not tell outcomes: it answered {said}")
     raise NoOutcome(f"no outcome within {timeout_s:g} s")
 
 
@@ -69,10 +72,3 @@ def describe(outcome: Event) -> str:
 
 def _authorization(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        return str(msgspec.json.decode(answer.content, type=dict[str, Any])["detail"])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return answer.text[:500]
