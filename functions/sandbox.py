@@ -21,15 +21,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import msgspec
 
 from functions.zygote import (
-    ARGUMENT,
     FAILURE_LIMIT_BYTES,
     FRAME,
     ORDER_LIMIT_BYTES,
@@ -110,18 +109,24 @@ class Sandbox:
         with self._lock:
             self._end_zygote()
 
-    def run(self, work: str, argument: object, *, result: type[Result], limits: Limits = _DEFAULT_LIMITS) -> Result:
+    def run(
+        self,
+        work: str,
+        argument: object,
+        *attachments: bytes,
+        result: type[Result],
+        limits: Limits = _DEFAULT_LIMITS,
+    ) -> Result:
         """What `work` ("package.module:function") returns for the argument, as the type `result`.
 
-        The argument is decoded in the child by the annotation of the function's first parameter. Raises Rejected,
-        LimitExceeded or Crashed.
+        The argument is decoded in the child by the annotation of the function's first parameter. Each attachment
+        follows as an open file: large bytes that are not worth a copy more. Raises Rejected, LimitExceeded or Crashed.
         """
-        content = msgspec.msgpack.encode(argument)
         directory = tempfile.mkdtemp(prefix="errands-")
         try:
-            data, status = self._submit(Order(work, limits, directory))
+            data, status = self._submit(Order(work, limits, directory), msgspec.msgpack.encode(argument), *attachments)
             with data, status:
-                said, ending = _converse(data, status, content, limits)
+                said, ending = _converse(data, status, limits)
         except TimeoutError:
             self.close()
             raise Crashed(f"the sandbox did not answer within {limits.timeout_s + _GRACE_S:g} s") from None
@@ -129,14 +134,15 @@ class Sandbox:
             _remove(directory)
         return _judge(said, ending, result, limits)
 
-    def _submit(self, order: Order) -> tuple[socket.socket, socket.socket]:
+    def _submit(self, order: Order, *contents: bytes) -> tuple[socket.socket, socket.socket]:
         message = msgspec.msgpack.encode(order)
         if len(message) > ORDER_LIMIT_BYTES:
             raise ValueError(f"an order must have at most {ORDER_LIMIT_BYTES} bytes, got {len(message)}")
         data, far_data = socket.socketpair()
         status, far_status = socket.socketpair()
-        with far_data, far_status:
-            fds = [far_data.fileno(), far_status.fileno()]
+        with far_data, far_status, ExitStack() as stack:
+            files = [stack.enter_context(_memory_file(each)) for each in contents]
+            fds = [far_status.fileno(), far_data.fileno(), *(each.fileno() for each in files)]
             with self._lock:
                 try:
                     socket.send_fds(self._control(), [message], fds)
@@ -181,6 +187,14 @@ class Sandbox:
             process.wait()
 
 
+def _memory_file(content: bytes) -> IO[bytes]:
+    """The bytes for another process. Through a socket they would be copied twice, in turns with the reader."""
+    file = os.fdopen(os.memfd_create("errands"), "w+b")
+    file.write(content)
+    file.seek(0)
+    return file
+
+
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     root = str(Path(__file__).parents[1])
@@ -196,16 +210,10 @@ def _remove(directory: str) -> None:
         subprocess.run([shutil.which("rm") or "/bin/rm", "-rf", "--", directory], check=False)
 
 
-def _converse(
-    data: socket.socket, status: socket.socket, content: bytes, limits: Limits
-) -> tuple[_Said, Ending | None]:
-    """Sends the argument, hears the child out, then its ending; None when the zygote died."""
+def _converse(data: socket.socket, status: socket.socket, limits: Limits) -> tuple[_Said, Ending | None]:
+    """Hears the child out, then its ending; None when the zygote died."""
     for near in (data, status):
         near.settimeout(limits.timeout_s + _GRACE_S)
-    # a child that ended before it had read everything says why in the frames that follow
-    with suppress(ConnectionError):
-        data.sendall(FRAME.pack(ARGUMENT, len(content)))
-        data.sendall(content)
     said = _Said()
     try:
         for heard in _hear(data, limits):

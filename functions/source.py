@@ -17,10 +17,15 @@ def load(source: Input, *, store: Store, guard: Guard, limit_bytes: int, timeout
     content = _content(source, store, guard, limit_bytes, timeout_s)
     if len(content) > limit_bytes:
         raise JobFailed("source-refused", f"the source must be at most {limit_bytes} bytes, got {len(content)}")
-    sha256 = hashlib.sha256(content).hexdigest()
-    if source.sha256 not in (None, sha256):
-        raise JobFailed("source-mismatch", f"the source's sha256 must be {source.sha256}, got {sha256}")
+    if source.sha256 is not None:
+        _check_sha256(content, source.sha256)
     return content
+
+
+def _check_sha256(content: bytes, expected: str) -> None:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != expected:
+        raise JobFailed("source-mismatch", f"the source's sha256 must be {expected}, got {sha256}")
 
 
 def _content(source: Input, store: Store, guard: Guard, limit_bytes: int, timeout_s: float) -> bytes:

@@ -1,9 +1,10 @@
 """The far side of functions/sandbox.py: a clean interpreter that forks one child for each job.
 
-It loads the craft libraries once and stays single-threaded, so a fork is safe and takes a millisecond. Per job it gets
-one message with an Order and two sockets: *data* goes to the child (argument in, frames out), *status* stays here and
-carries one Ending at last; a child cannot forge it. It dies with its parent, because the control socket closes, and
-its children die with it (PR_SET_PDEATHSIG).
+It loads the craft libraries once and stays single-threaded, so a fork is safe; the child of the next job is forked
+while there is none, which is 2 ms less for each. Per job it gets one message: an Order and descriptors. The *files*,
+with the argument and the attachments, and the socket *data*, for frames out, go to the child; the socket *status* stays
+here and carries one Ending at last; a child cannot forge it. It dies with its parent, because the control socket
+closes, and its children die with it (PR_SET_PDEATHSIG).
 
 2026-11-22: memory_bytes is what a job may map *beyond* the libraries loaded at the fork. A plain total would have to be
 guessed anew for each library: WeasyPrint maps hundreds of megabytes before it does anything.
@@ -13,7 +14,6 @@ from reading /proc/PID/environ or the memory of any process outside; without it 
 network are not walled off: that is the container's part.
 """
 
-import array
 import ctypes
 import errno
 import gc
@@ -29,15 +29,18 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 import msgspec
 
 FRAME = struct.Struct("!cQ")  # kind, size_bytes
-ARGUMENT, PROGRESS, RESULT, FAILURE = b"a", b"p", b"r", b"f"
+PROGRESS, RESULT, FAILURE = b"p", b"r", b"f"
 PROGRESS_LIMIT_BYTES, FAILURE_LIMIT_BYTES, ORDER_LIMIT_BYTES = 1024, 65_536, 32_768
+DESCRIPTORS_LIMIT = 8
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38  # linux/prctl.h
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446  # asm-generic/unistd.h
@@ -89,6 +92,14 @@ class _Job:
     end_s: float
 
 
+@dataclass(frozen=True)
+class _Spare:
+    """A child that waits for the order of its one job."""
+
+    pid: int
+    orders: socket.socket
+
+
 _data: socket.socket | None = None
 
 
@@ -125,6 +136,7 @@ class Zygote:
     control: socket.socket
     jobs: dict[int, _Job] = field(default_factory=dict)
     late: set[int] = field(default_factory=set)
+    spare: _Spare | None = None
     wakeup: tuple[int, int] = field(default_factory=lambda: os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def serve(self) -> None:
@@ -132,6 +144,7 @@ class Zygote:
         bell, ring = self.wakeup
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+        self.spare = self._fork()
         while True:
             ready = self._wait()
             if bell in ready:
@@ -162,29 +175,47 @@ class Zygote:
                 _kill_group(pid)
 
     def _take_order(self) -> bool:
-        message, ancillary, _, _ = self.control.recvmsg(ORDER_LIMIT_BYTES, socket.CMSG_SPACE(8))
-        fds = array.array("i", ancillary[0][2]) if ancillary else ()
-        if not message or len(fds) != 2:
+        message, fds, _, _ = socket.recv_fds(self.control, ORDER_LIMIT_BYTES, DESCRIPTORS_LIMIT)
+        if not message or len(fds) < 3:
             return False
-        data, status = (socket.socket(fileno=fd) for fd in fds)
+        status, *others = fds
         order = msgspec.msgpack.decode(message, type=Order)
-        job = _Job(status, time.monotonic() + order.limits.timeout_s)
-        pid = os.fork()
-        if not pid:
-            self._become_child(order, data, status)
-        data.close()
-        self.jobs[pid] = job
+        pid = self._give(message, others)
+        for fd in others:
+            os.close(fd)
+        self.jobs[pid] = _Job(socket.socket(fileno=status), time.monotonic() + order.limits.timeout_s)
+        self.spare = self._fork()
         return True
 
-    def _become_child(self, order: Order, data: socket.socket, status: socket.socket) -> NoReturn:
+    def _give(self, message: bytes, fds: list[int]) -> int:
+        """The child that has it."""
+        while True:
+            spare, self.spare = self.spare or self._fork(), None
+            with spare.orders, suppress(BrokenPipeError):  # one that was killed while it waited
+                socket.send_fds(spare.orders, [message], fds)
+                return spare.pid
+
+    def _fork(self) -> _Spare:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with far:
+            pid = os.fork()
+            if not pid:
+                near.close()
+                self._become_child(far)
+        return _Spare(pid, near)
+
+    def _become_child(self, orders: socket.socket) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for other in (self.control, status, *(job.status for job in self.jobs.values())):
+            for other in (self.control, *(job.status for job in self.jobs.values())):
                 other.close()
             for end in self.wakeup:
                 os.close(end)
-            perform(order, data)
+            with orders:
+                message, fds, _, _ = socket.recv_fds(orders, ORDER_LIMIT_BYTES, DESCRIPTORS_LIMIT)
+            if message:
+                perform(msgspec.msgpack.decode(message, type=Order), socket.socket(fileno=fds[0]), fds[1:])
         finally:
             os._exit(1)
 
@@ -200,6 +231,9 @@ class Zygote:
             if ended.si_pid in self.jobs:
                 _kill_group(ended.si_pid)
             _, status, usage = os.wait4(ended.si_pid, 0)
+            if self.spare and ended.si_pid == self.spare.pid:
+                self.spare.orders.close()
+                self.spare = None
             if job := self.jobs.pop(ended.si_pid, None):
                 self._kill_strays()
                 self._report(job, ended.si_pid, status, usage)
@@ -223,7 +257,7 @@ class Zygote:
         if not children.exists():
             return
         for pid in map(int, children.read_text().split()):
-            if pid not in self.jobs:
+            if pid not in self.jobs and not (self.spare and pid == self.spare.pid):
                 os.kill(pid, signal.SIGKILL)
 
 
@@ -268,16 +302,19 @@ def _lower(kind: int, soft: int, hard: int | None = None) -> None:
     resource.setrlimit(kind, (min(soft, highest), min(soft if hard is None else hard, highest)))
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)  # loaded before the first fork, by _prctl in main
+
+
 def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+    if _libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0):
         raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
 
 
 def _drop_capabilities() -> None:
     """All of them: in a container that runs as root, CAP_PERFMON and CAP_KILL would reach other processes."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)):
+    if _libc().capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)):
         raise OSError(ctypes.get_errno(), "capset failed")
 
 
@@ -286,7 +323,7 @@ def _shut_from_other_processes() -> None:
 
     A ruleset must handle some access to files: ours forbids making block devices, which no work misses.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION)
     if version < 1:
         return
@@ -297,17 +334,16 @@ def _shut_from_other_processes() -> None:
     os.close(ruleset)
 
 
-def perform(order: Order, data: socket.socket) -> NoReturn:
+def perform(order: Order, data: socket.socket, files: list[int]) -> NoReturn:
     """Confines itself, reads the argument, does the work, sends the result or the failure, and ends the process."""
     global _data  # noqa: PLW0603 - one job, one process
     _data = data
     try:
         confine(order)
         function = _function(order.work)
-        content = receive(data, FRAME.unpack(receive(data, FRAME.size))[1])
-        argument = msgspec.msgpack.decode(content, type=_argument_type(function))
-        del content
-        _send(data, RESULT, msgspec.msgpack.encode(function(argument)))
+        argument = _argument(files[0], function)
+        result = function(argument, *(os.fdopen(file, "rb") for file in files[1:]))
+        _send(data, RESULT, msgspec.msgpack.encode(result))
     except BaseException as error:  # the end of the process: everything becomes a frame
         _send(data, FAILURE, msgspec.msgpack.encode(_failure(error)))
     os._exit(0)
@@ -317,6 +353,11 @@ def _function(work: str) -> Callable[[Any], Any]:
     module, _, name = work.partition(":")
     function: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
     return function
+
+
+def _argument(fd: int, function: Callable[[Any], Any]) -> Any:
+    with os.fdopen(fd, "rb") as file:
+        return msgspec.msgpack.decode(file.read(), type=_argument_type(function))
 
 
 def _argument_type(function: Callable[[Any], Any]) -> Any:

@@ -46,13 +46,12 @@ def main() -> None:
     """Six to a row, each with its name and what it became."""
     outputs = tuple(Output(name=name, **fields) for name, fields in OUTPUTS.items())
     task = Task(
-        content=PHOTO.read_bytes(),
         outputs=outputs,
         pixels_limit=50_000_000,
         frames_limit=100,
         watermarks={"logo": logo()},
     )
-    result = render(task)
+    result = render(task, io.BytesIO(PHOTO.read_bytes()))
     rows = -(-len(outputs) // 6)
     sheet = Image.new("RGB", (6 * CELL_PX[0], rows * CELL_PX[1]), "#dddddd")
     draw = ImageDraw.Draw(sheet)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -25,6 +25,10 @@ def nothing(argument: None) -> None:
 
 def double(box: Box) -> Box:
     return Box(box.width_px * 2, box.content)
+
+
+def joined(argument: str, *files: IO[bytes]) -> bytes:
+    return argument.encode() + b"".join(file.read() for file in files)
 
 
 def echo(argument: Any) -> Any:

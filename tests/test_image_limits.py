@@ -80,9 +80,9 @@ def test_pillows_own_test_pictures_stay_within_the_memory_limit() -> None:
     outputs = (Output(name="a", width_px=100), Output(name="b", format="webp"))
     with Sandbox(preload=("functions.image.picture",)) as sandbox:
         for file in sorted(PICTURES.glob("*bomb*")) + sorted(PICTURES.glob("oom*")) + sorted(PICTURES.glob("*dos*")):
-            task = Task(content=file.read_bytes(), outputs=outputs, pixels_limit=50_000_000, frames_limit=100)
+            task = Task(outputs=outputs, pixels_limit=50_000_000, frames_limit=100)
             try:
-                sandbox.run("functions.image.picture:render", task, result=Pictures)
+                sandbox.run("functions.image.picture:render", task, file.read_bytes(), result=Pictures)
             except (Rejected, LimitExceeded):
                 continue
 

@@ -264,8 +264,8 @@ def marked(watermark: dict[str, Any], mark: Image.Image, **fields: Any) -> Image
     asked = output(watermark=Watermark(key="logo", **watermark), **fields)
     source = encoded(Image.new("RGB", (200, 100), WHITE), "PNG")
     logo = encoded(mark, "PNG")
-    task = Task(content=source, outputs=(asked,), pixels_limit=10**6, frames_limit=9, watermarks={"logo": logo})
-    result = render(task)
+    task = Task(outputs=(asked,), pixels_limit=10**6, frames_limit=9, watermarks={"logo": logo})
+    result = render(task, io.BytesIO(source))
     assert not result.refused
     return opened(result.made[0])
 
@@ -322,7 +322,8 @@ def test_a_broken_watermark_refuses_the_output_and_is_named() -> None:
     asked = output(watermark=Watermark(key="logo.png"))
 
     result = render(
-        Task(content=QUARTERS, outputs=(asked,), pixels_limit=10**6, frames_limit=9, watermarks={"logo.png": b"?"})
+        Task(outputs=(asked,), pixels_limit=10**6, frames_limit=9, watermarks={"logo.png": b"?"}),
+        io.BytesIO(QUARTERS),
     )
 
     assert (result.refused[0].field, result.refused[0].detail[:32]) == ("watermark", "the watermark logo.png: the sour")

@@ -3,13 +3,12 @@
 What Pillow says of a broken file becomes a ValueError that says so; so does every limit, with the measured value.
 """
 
-import io
 import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
 # the plugins by name: otherwise each child would load them, and all others, by itself
 from PIL import (
@@ -42,6 +41,7 @@ ANIMATED: Final = ("gif", "png", "webp", "avif")
 # what Pillow raises for a file that breaks its format, as mutated files of every format showed
 BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, struct.error)
 ORIENTATIONS: Final = range(1, 9)
+PIECE_BYTES: Final = 1 << 25  # a JPEG is decoded 2 % faster in one piece than in 50 of Pillow's 64 kB
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,17 @@ class Frame:
     duration_ms: int
 
 
-def open_source(content: bytes, task: Task) -> Source:
+def open_source(file: IO[bytes], task: Task) -> Source:
     """The source, or a watermark, of the task: its format by its first bytes, its extent within the limits."""
     Image.MAX_IMAGE_PIXELS = None  # it only warns up to twice its value, and knows no frames: _check_extent does
     # a GIF's later frames in full colour; the first as well, or an animation would change its mode on the way
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
     try:
         with corrupt_is_a_value_error():
-            image = Image.open(io.BytesIO(content), formats=[each.upper() for each in task.formats])
+            image = Image.open(file, formats=[each.upper() for each in task.formats])
     except UnidentifiedImageError as error:
-        got = content[:8].hex(" ") or "no bytes"
+        file.seek(0)
+        got = file.read(8).hex(" ") or "no bytes"
         raise ValueError(f"the source must be {_readable(task)} with a sound header, got a file of {got}...") from error
     format_ = {"MPO": "jpeg"}.get(image.format or "", (image.format or "").lower())
     frames = _check_extent(image, format_, task)
@@ -101,6 +102,7 @@ def frames_of(source: Source, *, needed_scale: float, all_frames: bool) -> Itera
         drafted = image.draft(None, (math.ceil(width_px * needed_scale), math.ceil(height_px * needed_scale)))
         # libjpeg rounds the sides up, so the sizes themselves do not tell the scale
         scale = drafted[1][2] / width_px if drafted else 1.0
+        image.decodermaxblock = PIECE_BYTES
     for index in range(source.frames if all_frames else 1):
         with corrupt_is_a_value_error():
             if index:

@@ -97,7 +97,6 @@ def handle(job: ImageRequested, event: Event) -> ImageCompleted:
 
 def _render(content: bytes, outputs: tuple[Output, ...]) -> Pictures:
     task = Task(
-        content=content,
         outputs=outputs,
         pixels_limit=settings.pixels_limit,
         frames_limit=settings.frames_limit,
@@ -106,7 +105,7 @@ def _render(content: bytes, outputs: tuple[Output, ...]) -> Pictures:
         watermarks={each.watermark.key: _watermark(each.watermark.key) for each in outputs if each.watermark},
     )
     try:
-        pictures = sandbox.run("functions.image.picture:render", task, result=Pictures, limits=limits)
+        pictures = sandbox.run("functions.image.picture:render", task, content, result=Pictures, limits=limits)
     except Rejected as error:
         raise JobFailed("source-refused", str(error)) from error
     except LimitExceeded as error:

@@ -9,6 +9,7 @@ since nothing says which value is white.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from msgspec.structs import replace
 from PIL import AvifImagePlugin, Image
@@ -19,14 +20,14 @@ from functions.image.detail import sample_size_px, turned
 from functions.image.geometry import Box
 from functions.image.piece import Piece
 from functions.image.placeholder import SAMPLE_SIDE_PX, blurhash, dominant_color
-from functions.image.pyramid import GAP, Pyramid
+from functions.image.pyramid import Pyramid
 from functions.image.task import OutputRefused, Picture, Pictures, Refusal, Task
 
 
-def render(task: Task) -> Pictures:
+def render(task: Task, file: IO[bytes]) -> Pictures:
     """Make the pictures, or tell which outputs cannot be made; raise ValueError when it is the source's fault."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    source = open_source(task.content, task)
+    source = open_source(file, task)
     width_px, height_px = source.size_px
     result = Pictures(format=source.format, width_px=width_px, height_px=height_px, frames=source.frames)
     pieces, refused = list[Piece](), list[Refusal]()
@@ -49,7 +50,7 @@ def render(task: Task) -> Pictures:
 def _drawn(source: Source, pieces: list[Piece], refused: list[Refusal]) -> tuple[dict[int, Picture], Image.Image]:
     """The files, and a small sample of the whole source, from one pass over its frames."""
     colours, durations_ms, made = Colours(source.profile), list[int](), dict[int, Picture]()
-    scale = min(1.0, GAP * max(piece.plan.scale for piece in pieces))
+    scale = min(1.0, max(piece.gap * piece.plan.scale for piece in pieces))
     frames = frames_of(source, needed_scale=scale, all_frames=any(piece.animated for piece in pieces))
     for frame in frames:
         pyramid = Pyramid(frame.image, frame.scale)

@@ -1,8 +1,9 @@
 """One output on its way from a plan, through the frames of the source, to a file."""
 
+import io
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
+from typing import Final, Self
 
 from PIL import Image
 
@@ -10,11 +11,13 @@ from functions.image import effects
 from functions.image.colour import Colours, opaque, plain
 from functions.image.decoding import Source, frames_of, open_source
 from functions.image.detail import densest, turned
-from functions.image.encoding import ANIMATED, Extras, Strip, encode
+from functions.image.encoding import ANIMATED, WITH_QUALITY, Extras, Strip, encode
 from functions.image.geometry import Plan, check_size, plan
 from functions.image.metadata import kept_exif
-from functions.image.pyramid import Pyramid
+from functions.image.pyramid import FINE, QUICK, Pyramid
 from functions.image.task import Output, OutputRefused, Picture, Task
+
+EXACT_QUALITY: Final = 90
 
 
 @dataclass
@@ -45,6 +48,12 @@ class Piece:
         )
         return cls(index, output, planned, kept_exif(source.image, output.keep), _mark(output, task), animated)
 
+    @property
+    def gap(self) -> float:
+        """How much larger than the output is what it is resized from, at least (pyramid.py)."""
+        lossy = self.output.format in (*WITH_QUALITY, "auto") and not self.output.lossless
+        return QUICK if lossy and self.output.quality < EXACT_QUALITY else FINE
+
     def place(self, source: Source, pyramid: Pyramid) -> None:
         """Find where a smart crop goes, in the first frame: it must not jump from one frame to the next."""
         if self.output.gravity == "smart":
@@ -52,7 +61,7 @@ class Piece:
 
     def draw(self, source: Source, pyramid: Pyramid, colours: Colours) -> None:
         """Add a frame."""
-        output, image = self.output, pyramid.resized(self.plan.part, self.plan.size_px)
+        output, image = self.output, pyramid.resized(self.plan.part, self.plan.size_px, gap=self.gap)
         if "icc" in output.keep and output.format != "gif" and not output.grayscale and colours.fits(image):
             self.profile, image = source.profile, plain(image)
         else:
@@ -91,7 +100,7 @@ def _mark(output: Output, task: Task) -> Image.Image | None:
         return None
     key = output.watermark.key
     try:
-        source = open_source(task.watermarks[key], task)
+        source = open_source(io.BytesIO(task.watermarks[key]), task)
         frame = next(frames_of(source, needed_scale=1.0, all_frames=False))
     except ValueError as error:
         raise OutputRefused("watermark", f"the watermark {key}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Final
 
 from PIL import Image
 
-SAMPLE_SIDE_PX: Final = 32
+SAMPLE_SIDE_PX: Final = 20
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 _LINEAR: Final = tuple(
     value / 255 / 12.92 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4 for value in range(256)

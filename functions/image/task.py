@@ -74,12 +74,11 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """A source and what to make of it.
+    """What to make of a source.
 
     `pixels_limit` is for all frames together, of the source and of each output; `formats` may be read.
     """
 
-    content: bytes
     outputs: tuple[Output, ...]
     pixels_limit: int
     frames_limit: int
