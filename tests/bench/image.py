@@ -66,7 +66,8 @@ def main() -> None:
                     elapsed_s = timed(work, wanted)
                     if number:  # the first round warms up
                         times_s[name, job].append(elapsed_s)
-        show(times_s, peak)
+        show(times_s)
+        print(f"peak memory: a child {peak / 1e6:.0f} MB, the function {largest_bytes(folder) / 1e6:.0f} MB")
 
 
 def photo() -> bytes:
@@ -89,7 +90,7 @@ def timed(work: Contender, wanted: Wanted) -> float:
     return time.perf_counter() - started_s
 
 
-def show(times_s: dict[tuple[str, str], list[float]], peak: int) -> None:
+def show(times_s: dict[tuple[str, str], list[float]]) -> None:
     """Ratios of images per second (over 1: the function is faster), and of time for three against one."""
     names = [name for name in dict.fromkeys(name for name, _ in times_s) if name != "function"]
     print("images per second of the function, against" + "".join(f"{name:>16}" for name in names) + "   (function)")
@@ -100,7 +101,6 @@ def show(times_s: dict[tuple[str, str], list[float]], peak: int) -> None:
     for one in list(JOBS)[:3]:
         three = ratio(times_s["function", list(JOBS)[3]], times_s["function", one])
         print(f"three JPEGs cost {three:.2f} x {one}")
-    print(f"peak memory of a child: {peak / 1e6:.0f} MB")
 
 
 def ratio(over_s: list[float], under_s: list[float]) -> float:
@@ -226,6 +226,19 @@ def serve(name: str, folder: str) -> None:
     for line in sys.stdin:
         WORKERS[name][0](Path(folder, "photo.jpg").read_bytes(), json.loads(line))
         print("done", flush=True)
+
+
+def largest_bytes(folder: Path) -> int:
+    """The most that a process of the function itself has had, its server's and its workers'."""
+    ours = [status for status in Path("/proc").glob("[0-9]*/status") if belongs(status.parent, str(folder))]
+    return max(int(status.read_text().partition("VmHWM:")[2].split()[0]) for status in ours) * 1024
+
+
+def belongs(process: Path, folder: str) -> bool:
+    try:
+        return folder.encode() in (process / "environ").read_bytes()
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return False
 
 
 def peak_bytes(folder: Path) -> int:
