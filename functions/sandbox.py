@@ -211,13 +211,18 @@ def _remove(directory: str) -> None:
 
 
 def _converse(data: socket.socket, status: socket.socket, limits: Limits) -> tuple[_Said, Ending | None]:
-    """Hears the child out, then its ending; None when the zygote died."""
+    """Hears the child until its result, or to its ending; None when the zygote died.
+
+    With the result the work is done: the zygote ends what is left of the child, and nobody waits for that.
+    """
     for near in (data, status):
         near.settimeout(limits.timeout_s + _GRACE_S)
     said = _Said()
     try:
         for heard in _hear(data, limits):
             said = heard
+            if said.result is not None:
+                return said, None
     except LimitExceeded:
         # our closed side makes the zygote kill the child; the ending tells that it is done
         status.shutdown(socket.SHUT_WR)
@@ -260,14 +265,14 @@ def _ending(status: socket.socket) -> Ending | None:
 
 
 def _judge(said: _Said, ending: Ending | None, result: type[Result], limits: Limits) -> Result:
-    if ending is None:
-        raise Crashed("the zygote of the sandbox died with the work in flight; its standard error may tell why")
-    _raise_for_limits(ending, limits, said.progress)
     try:
+        if said.result is not None:
+            return msgspec.msgpack.decode(said.result, type=result)
+        if ending is None:
+            raise Crashed("the zygote of the sandbox died with the work in flight; its standard error may tell why")
+        _raise_for_limits(ending, limits, said.progress)
         if said.failure is not None:
             _raise_for_failure(msgspec.msgpack.decode(said.failure, type=Failure), limits, said.progress)
-        if said.result is not None and ending.code == 0:
-            return msgspec.msgpack.decode(said.result, type=result)
     except msgspec.DecodeError as error:
         raise Crashed(f"the work must answer {result.__name__}: {error}") from error
     after = f" after {said.progress}" if said.progress else ""

@@ -39,6 +39,12 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def waiting_child(sandbox: Sandbox) -> int:
+    """The one of the next job, when those of earlier ones have ended."""
+    until(lambda: len(children_of(sandbox.pid or 0)) == 1)
+    return children_of(sandbox.pid or 0)[0]
+
+
 def children_of(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -73,7 +79,7 @@ def test_attachments_follow_the_argument_as_open_files(sandbox: Sandbox) -> None
 
 def test_a_killed_waiting_child_is_replaced(sandbox: Sandbox) -> None:
     sandbox.run(WORK + "nothing", None, result=type(None))
-    [waiting] = children_of(sandbox.pid or 0)
+    waiting = waiting_child(sandbox)
     os.kill(waiting, signal.SIGKILL)
     until(lambda: not is_alive(waiting))
 
@@ -142,7 +148,7 @@ def test_the_output_limit_ends_the_work_at_the_header_of_the_result(sandbox: San
         sandbox.run(WORK + "answer", 2 << 20, result=bytes, limits=Limits(result_limit_bytes=1 << 20))
 
     assert raised.value.limit == "output"
-    assert len(children_of(sandbox.pid or 0)) == 1  # the one that waits for the next job
+    assert is_alive(waiting_child(sandbox))  # and no other
 
 
 def test_a_file_over_the_limit_ends_the_work(sandbox: Sandbox) -> None:
@@ -260,7 +266,7 @@ def test_nothing_is_started_before_the_first_job_and_nothing_is_left_after_close
 
     sandbox.run(WORK + "nothing", None, result=type(None))
     pid = sandbox.pid or 0
-    [waiting] = children_of(pid)
+    waiting = waiting_child(sandbox)
     sandbox.close()
 
     assert not is_alive(pid)
