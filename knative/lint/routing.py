@@ -156,8 +156,7 @@ def not_the_ingress(resources: Resources) -> Iterator[Flaw]:
 @rule(
     "runs-on-channels",
     "warning",
-    consequence="it runs on Channels, in memory unless the cluster says otherwise, not on the broker: a pod's end is the end of "
-    "what it holds",
+    consequence="it runs on Channels, in memory unless the cluster says otherwise: with a pod goes what it holds",
     fix="one Trigger for each step, which answers with the event that the next one filters by",
 )
 def runs_on_channels(resources: Resources) -> Iterator[Flaw]:
