@@ -16,8 +16,9 @@ up: .venv/ready ## run Errands on this machine until Ctrl-C (ARGS="--port 9000 -
 test: .venv/ready ## all tests (ARGS="-k image -x")
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/ready ## formatting, lint, types, the direction of imports
+check: .venv/ready ## formatting, lint, types, the direction of imports, the manifests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/errands lint knative --events events/samples --strict
 
 bench: .venv/ready ## benchmarks, as ratios in one run
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image

@@ -152,6 +152,35 @@ def doctor(
     raise SystemExit(any(finding.needed and not finding.well for finding in findings))
 
 
+@app.command()
+def lint(
+    targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
+    *,
+    format_: Annotated[str, typer.Option("--format", help="text, json, or github.")] = "text",
+    events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
+    production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
+) -> None:
+    """Find what loses events on the RabbitMQ broker, before it is applied; exit 1 on errors."""
+    from knative.lint import NoManifests, report
+    from knative.lint import lint as look_for
+
+    if rules:
+        typer.echo(report.table())
+        raise SystemExit(0)
+    if format_ not in report.FORMATS:
+        _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
+    try:
+        found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
+    except NoManifests as error:
+        _stop(str(error))
+    shown = report.FORMATS[format_](found)
+    if shown:
+        typer.echo(dead.plain(shown) if format_ == "text" else shown)
+    raise SystemExit(any(strict or each.severity == "error" for each in found))
+
+
 def main() -> None:
     """The console script; a mistake in the options exits as every mistake does, since 2 means dead-lettered."""
     setattr(typer.BadParameter.__base__, "exit_code", MISTAKE)  # noqa: B010  # UsageError, of which typer has its own

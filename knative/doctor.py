@@ -19,7 +19,7 @@ PACKAGES: Final = {
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2"),
     "notifier": ("standardwebhooks",),
-    "local": ("aiohttp", "yaml", "croniter", "prometheus_client"),
+    "local": ("aiohttp", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its types are a package of their own
+from jsonschema import Draft202012Validator
 
 from events.http import BODY_LIMIT_BYTES, RESERVED, STRUCTURED, Event, binary, read, rfc3339, structured
 from events.problem import SHOWN_ERRORS, FieldError, JobFailed, NotAnEvent, decode

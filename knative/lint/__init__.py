@@ -1,0 +1,24 @@
+"""Finds what a manifest must not do on Knative's RabbitMQ broker: `errands lint`, described in knative/README.md.
+
+It knows nothing of Errands' own functions. A rule is a function of all resources that yields the places which break it;
+the modules `schema`, `routing`, `delivery`, `scaling` and `safety` hold them.
+"""
+
+from pathlib import Path
+
+from knative.lint import delivery, routing, safety, scaling, schema
+from knative.lint.findings import Finding, findings
+from knative.lint.reading import NoManifests, read, samples
+from knative.lint.resources import Resources
+
+__all__ = ["Finding", "NoManifests", "lint"]
+
+RULE_MODULES = (schema, routing, delivery, scaling, safety)  # importing them declares their rules
+
+
+def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
+    """Everything that is wrong with the manifests of all targets together; raise NoManifests."""
+    documents = tuple(document for target in targets for document in read(target))
+    resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
+    known = samples(events) if events else ()
+    return findings(Resources(documents=resources, samples=known, production=production))
