@@ -18,7 +18,7 @@ PACKAGES: Final = {
     "ics": ("icalendar",),
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2"),
-    "notifier": ("standardwebhooks",),
+    "notifier": ("aiohttp",),
     "local": ("aiohttp", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3

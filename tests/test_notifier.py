@@ -11,7 +11,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,8 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events.http import STRUCTURED, Event, binary, read
-from functions.notifier.callback import USER_AGENT, headers, read_secrets, retry_after_s
+from functions.notifier.delivery import retry_after_s
+from functions.notifier.signature import USER_AGENT, Signer
 
 ROOT = Path(__file__).parents[1]
 SECRET = "whsec_" + base64.b64encode(b"the first secret of the tests").decode()
@@ -60,7 +61,7 @@ def say(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **more:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def receiving(address: str = "127.0.0.1") -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -74,9 +75,9 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name it has in http.server
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer((address, 0), Handler) as server:
         server.daemon_threads = True
-        running = Receiver(f"http://127.0.0.1:{server.server_port}")
+        running = Receiver(f"http://{address}:{server.server_port}")
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         server.shutdown()
@@ -84,12 +85,15 @@ def receiving() -> Iterator[Receiver]:
 
 @dataclass(frozen=True)
 class Notifier:
-    """A running notifier."""
+    """A running notifier; with `callback`, where the events that name no callbackurl ask to be told."""
 
     url: str
     log: Path
+    callback: str | None = None
 
     def post(self, event: Event) -> httpx.Response:
+        if self.callback and "callbackurl" not in event.attributes:
+            event = event.with_attributes(callbackurl=self.callback)
         sent, body = binary(event)
         return httpx.post(self.url, headers=sent, content=body, timeout=30)
 
@@ -111,7 +115,7 @@ def start(folder: Path, port: int, settings: dict[str, str]) -> "subprocess.Pope
 @contextmanager
 def notifying(**settings: str) -> Iterator[Notifier]:
     """Start a notifier; it may call this machine and knows one secret unless `settings` say otherwise."""
-    given = {"CALLBACK_SECRETS": SECRET, "ALLOWED_NETWORKS": "127.0.0.0/8", **settings}
+    given = {"CALLBACK_SECRETS": SECRET, "ALLOWED_NETWORKS": "127.0.0.0/8", "STORE_URL": "memory:///", **settings}
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -145,16 +149,17 @@ def everyday() -> Iterator[tuple[Notifier, Receiver]]:
     """One notifier with a default callback and a short patience, for all tests that need no other settings."""
     with ExitStack() as stack:
         receiver = stack.enter_context(receiving())
-        url = f"{receiver.url}/errands?token=of-the-query"
-        yield stack.enter_context(notifying(CALLBACK_URL=url, TIMEOUT_S="0.5")), receiver
+        origins = "http://127.0.0.2:*"
+        yield stack.enter_context(
+            notifying(CALLBACK_URL=f"{receiver.url}/errands", ALLOWED_ORIGINS=origins, TIMEOUT_S="0.5")
+        ), receiver
 
 
 @pytest.fixture
-def called(everyday: tuple[Notifier, Receiver]) -> tuple[Notifier, Receiver]:
-    notifier, receiver = everyday
-    receiver.calls.clear()
-    receiver.answer = lambda handler: say(handler, 204)
-    return notifier, receiver
+def called(everyday: tuple[Notifier, Receiver]) -> Iterator[tuple[Notifier, Receiver]]:
+    """That notifier, and a receiver of the test's own: a pause that one test earns is not another's."""
+    with receiving("127.0.0.2") as receiver:
+        yield replace(everyday[0], callback=f"{receiver.url}/errands?token=of-the-query"), receiver
 
 
 def sample(type_: str = "dev.errands.image.completed.v1", **attributes: str) -> Event:
@@ -176,16 +181,16 @@ def test_a_last_event_becomes_one_signed_callback_of_the_same_event(
     assert call.headers["content-type"] == STRUCTURED
     assert call.headers["webhook-id"] == event.id
     assert Webhook(SECRET).verify(call.body, call.headers)["type"] == event.type
-    assert read(call.headers, call.body) == event
+    assert read(call.headers, call.body) == event.with_attributes(callbackurl=str(notifier.callback))
     with pytest.raises(WebhookVerificationError):
         Webhook(OLD_SECRET).verify(call.body, call.headers)
 
 
 def test_the_signature_is_that_of_the_standard_s_vector() -> None:
-    secrets = read_secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signer = Signer.parse("standard", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], setting="CALLBACK_SECRETS")
     event = sample(id="msg_p5jXN8AQM9LWM0D4loKWxJek")
 
-    made = headers(event, b'{"test": 2432232314}', secrets=secrets, now=datetime.fromtimestamp(1614265330, UTC))
+    made = signer.headers(event, b'{"test": 2432232314}', now=datetime.fromtimestamp(1614265330, UTC))
 
     assert made["webhook-timestamp"] == "1614265330"
     assert made["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -220,7 +225,7 @@ def test_a_callback_that_fails_is_delivered_again_with_the_answer_as_evidence(
     answer = notifier.post(sample())
 
     assert answer.status_code == 503
-    assert answer.json()["detail"] == f"callback answered {status}: no such order"
+    assert answer.json()["detail"] == f"callback {receiver.url}/errands answered {status}: no such order"
     assert [call.path.partition("?")[0] for call in receiver.calls] == ["/errands"]
 
 
@@ -250,7 +255,7 @@ def test_a_busy_receiver_is_called_again_when_it_asks_to_be(called: tuple[Notifi
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_at_most_an_hour(value: str | None, wait_s: float | None) -> None:
-    assert retry_after_s(value, now=NOW) == wait_s
+    assert retry_after_s(value, now_s=NOW.timestamp()) == wait_s
 
 
 def test_a_receiver_that_is_gone_is_not_called_again(called: tuple[Notifier, Receiver]) -> None:
@@ -346,7 +351,8 @@ def test_a_private_address_is_refused_unless_it_is_allowed(receiver: Receiver) -
         answer = notifier.post(sample())
 
     assert answer.status_code == 500
-    assert "CallbackRefused" in answer.json()["detail"]
+    assert answer.json()["type"].endswith("/callback-refused")
+    assert "127.0.0.0/8 loopback" in answer.json()["detail"]
     assert receiver.calls == []
 
 
@@ -371,9 +377,10 @@ def test_a_job_may_name_a_callback_of_an_allowed_origin(receiver: Receiver) -> N
     ],
 )
 def test_a_callback_elsewhere_goes_to_the_default_with_a_warning(
-    called: tuple[Notifier, Receiver], callbackurl: str
+    everyday: tuple[Notifier, Receiver], callbackurl: str
 ) -> None:
-    notifier, receiver = called
+    notifier, receiver = everyday
+    receiver.calls.clear()
     event = sample(callbackurl=callbackurl, id=f"to {callbackurl}")
 
     answer = notifier.post(event)
@@ -413,6 +420,7 @@ def test_the_log_holds_neither_secrets_nor_queries(called: tuple[Notifier, Recei
     notifier, receiver = called
     for status in (200, 410, 500):
         receiver.answer = lambda handler, status=status: say(handler, status)  # type: ignore[misc]
+        notifier.post(sample())
         notifier.post(sample(callbackurl="https://elsewhere.example/?token=of-the-query"))
 
     logged = notifier.log.read_text()
@@ -440,7 +448,7 @@ def test_the_health_probe_is_answered(called: tuple[Notifier, Receiver]) -> None
     ],
 )
 def test_a_bad_setting_stops_the_start_and_is_named_but_not_shown(tmp_path: Path, name: str, value: str) -> None:
-    process = start(tmp_path, 0, {"CALLBACK_SECRETS": SECRET, name: value})
+    process = start(tmp_path, 0, {"CALLBACK_SECRETS": SECRET, "STORE_URL": "memory:///", name: value})
 
     assert process.wait(20) == 1
     said = (tmp_path / "log").read_text()
