@@ -150,9 +150,12 @@ def everyday() -> Iterator[tuple[Notifier, Receiver]]:
     with ExitStack() as stack:
         receiver = stack.enter_context(receiving())
         origins = "http://127.0.0.2:*"
-        yield stack.enter_context(
-            notifying(CALLBACK_URL=f"{receiver.url}/errands", ALLOWED_ORIGINS=origins, TIMEOUT_S="0.5")
-        ), receiver
+        yield (
+            stack.enter_context(
+                notifying(CALLBACK_URL=f"{receiver.url}/errands", ALLOWED_ORIGINS=origins, TIMEOUT_S="0.5")
+            ),
+            receiver,
+        )
 
 
 @pytest.fixture
