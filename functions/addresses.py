@@ -125,7 +125,7 @@ class Guard:
 
     @classmethod
     def parse(cls, networks: str) -> "Guard":
-        """From a setting such as "10.0.0.0/8,127.0.0.0/8"; empty allows public addresses only."""
+        """From ALLOWED_NETWORKS such as "10.0.0.0/8,127.0.0.0/8"; empty allows public addresses only."""
         return cls(tuple(_network(part.strip()) for part in networks.split(",") if part.strip()))
 
     def refusal(self, address: str) -> str | None:
@@ -145,7 +145,7 @@ class Guard:
             if reason := self.refusal(address):
                 raise AddressRefused(
                     f"{host} may not be called: its address {address} is in {reason}; "
-                    "use a public address, or allow its network in the guard's allowed networks"
+                    "use a public address, or allow its network in ALLOWED_NETWORKS"
                 )
         return addresses
 
@@ -154,7 +154,7 @@ def _network(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise ValueError(f"allowed networks must be like 10.0.0.0/8, got {text!r}: {error}") from error
+        raise ValueError(f"ALLOWED_NETWORKS must hold networks like 10.0.0.0/8, got {text!r}: {error}") from error
 
 
 def _contains(network: Network, address: str) -> bool:

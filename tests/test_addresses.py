@@ -68,7 +68,7 @@ def test_a_guard_is_parsed_from_a_setting() -> None:
 
 @pytest.mark.parametrize("bad", ["10.0.0.0/33", "example.org", "10.0.0.1/8"])
 def test_a_bad_network_in_the_setting_is_named(bad: str) -> None:
-    with pytest.raises(ValueError, match=f"allowed networks must be like 10.0.0.0/8, got '{bad}'"):
+    with pytest.raises(ValueError, match=f"ALLOWED_NETWORKS must hold networks like 10.0.0.0/8, got '{bad}'"):
         Guard.parse(f"127.0.0.0/8,{bad}")
 
 

@@ -637,7 +637,7 @@ def test_the_same_job_gives_the_same_bytes() -> None:
         ({"SMTP_USERNAME": "errands"}, "SMTP_USERNAME and SMTP_PASSWORD belong together"),
         ({"SMTP_USERNAME": "errands", "SMTP_PASSWORD": PASSWORD}, "SMTP_SECURITY must be starttls or tls"),
         ({"SMTP_USERNAME": "errands", "SMTP_PASSWORD": f"{PASSWORD} ü", "SMTP_SECURITY": "tls"}, "must be ASCII"),
-        ({"ALLOWED_NETWORKS": "everywhere"}, "allowed networks"),
+        ({"ALLOWED_NETWORKS": "everywhere"}, "ALLOWED_NETWORKS"),
     ],
 )
 def test_a_bad_setting_stops_the_start_and_is_named(starting: Starting, settings: dict[str, str], named: str) -> None:

@@ -78,7 +78,7 @@ class Caller:
         except AddressRefused as error:
             raise JobFailed("callback-refused", f"{shown(call.url)}: {error}") from error
         except TimeoutError as error:
-            raise NoAnswer(f"did not answer within {timeout_s:.3g} s") from error
+            raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NoAnswer(f"cannot be reached: {error or type(error).__name__}") from error
 

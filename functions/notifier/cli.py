@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-
 if TYPE_CHECKING:  # the store takes 20 ms, which no other command need wait for
     from functions.store import Store
 

@@ -46,7 +46,7 @@ class Settings:
     failures_limit: int = 5
 
     def __post_init__(self) -> None:
-        self.destinations(), self.limits(), self.handshake(), Guard.parse(self.allowed_networks)
+        self.destinations(), self.limits(), self.handshake(), Guard.parse(self.allowed_networks), Store(self.store_url)
 
     def destinations(self) -> Destinations:
         """Raises ValueError that names the setting."""

@@ -86,7 +86,7 @@ class Register:
     async def is_gone(self, url: URL) -> bool:
         """Whether the endpoint wants no more calls; raise TryAgain when the register was never read."""
         if self._reading is None and self._is_old():
-            self._reading = asyncio.create_task(self._read())
+            self._reading = asyncio.create_task(self.read())
             self._reading.add_done_callback(self._done)
         if self._read_s is None and self._reading is not None:
             await asyncio.shield(self._reading)
@@ -110,7 +110,8 @@ class Register:
     def _is_old(self) -> bool:
         return self._read_s is None or asyncio.get_running_loop().time() - self._read_s > REFRESH_S
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Take over what the store has; raise TryAgain when it is down."""
         marks = await asyncio.to_thread(self._store.list, GONE)
         for each in await asyncio.to_thread(paused, self._store, now=datetime.now(UTC)):
             self._adopt(each)
