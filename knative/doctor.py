@@ -18,6 +18,7 @@ PACKAGES: Final = {
     "ics": ("icalendar",),
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2"),
+    "message": ("apprise", "jinja2", "babel"),
     "notifier": ("aiohttp",),
     "local": ("aiohttp", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
