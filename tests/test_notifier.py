@@ -123,6 +123,17 @@ def test_a_callback_that_fails_is_delivered_again_with_the_answer_as_evidence(
     assert [call.path.partition("?")[0] for call in receiver.calls] == ["/errands"]
 
 
+@pytest.mark.parametrize("text", [b"x", b"\xff", "ü".encode(), b"\0"], ids=["ASCII", "not UTF-8", "UTF-8", "control"])
+def test_the_start_of_a_long_answer_fits_into_a_dead_letter(called: tuple[Notifier, Receiver], text: bytes) -> None:
+    notifier, receiver = called
+    receiver.answer = lambda handler: say(handler, 422, text * 50_000)
+
+    answer = notifier.post(sample())
+
+    assert 900 < len(answer.content) <= 1_024  # of which the runner keeps all in knativeerrordata
+    assert f"answered 422: {text.decode(errors='replace')}" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_receiver_is_called_again_when_it_asks_to_be(called: tuple[Notifier, Receiver], status: int) -> None:
     notifier, receiver = called

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+import msgspec
 from yarl import URL
 
 from events.function import NAMESPACE
@@ -43,6 +44,8 @@ GONE: Final = 410
 BUSY: Final = frozenset({429, 503})
 DOWN: Final = frozenset({502, 503, 504})  # said of the host; a 500 is its answer to one event
 RETRY_LIMIT_S: Final = 3_600.0
+# A dead letter keeps 1,024 bytes of our answer (Knative delivery specification); the rest of it is its JSON around these.
+EVIDENCE_BYTES: Final = 920
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Delivery:
         wait_s = retry_after_s(answer.headers.get("retry-after"), now_s=now_s) if answer.status in BUSY else None
         if wait_s:
             await self._pause(circuit, now_s + wait_s, f"it answered {answer.status} with Retry-After")
-        words = f"callback {shown(url)} answered {answer.status}: {answer.text.decode(errors='replace')}"
+        words = evidence(f"callback {shown(url)} answered {answer.status}: ", answer.text)
         raise TryAgain(words) if wait_s is None else TryAgain(words, retry_after_s=wait_s)
 
     async def _failed(self, circuit: Circuit, reason: str) -> None:
@@ -150,6 +153,14 @@ def retry_after_s(value: str | None, *, now_s: float) -> float | None:
     # the parser gives no zone for "-0000"; HTTP dates are in GMT
     left_s = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
     return min(max(math.ceil(left_s), 0.0), RETRY_LIMIT_S)
+
+
+def evidence(said: str, text: bytes) -> str:
+    """What was said, and as much of the answer's text as fits into a dead letter beside it."""
+    words = said + text.decode(errors="replace")
+    while (excess_bytes := len(msgspec.json.encode(words)) - EVIDENCE_BYTES) > 0:
+        words = words[: -max(1, excess_bytes // 6)]  # a character takes six bytes at most: \\u0000
+    return words
 
 
 def _taken_key(event: Event, url: URL) -> str:
