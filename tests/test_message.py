@@ -840,8 +840,11 @@ def attachment(name: str, content: bytes) -> dict[str, object]:
         ({"STORE_URL": "gopher://store"}, "STORE_URL must start with"),
     ],
 )
-def test_a_bad_setting_stops_the_start_and_is_named(starting: Starting, settings: dict[str, str], named: str) -> None:
+def test_a_bad_setting_stops_the_start_and_is_named(
+    starting: Starting, settings: dict[str, str], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(SystemExit, match=named) as stopped:
         starting(25, **settings)
 
     assert PASSWORD not in str(stopped.value)
+    assert "the-token" not in caplog.text

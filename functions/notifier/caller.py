@@ -100,6 +100,5 @@ class Caller:
 
 def _collect_seldom() -> None:
     """A seventh of a callback's processor time went into looking for cycles among what the start has made."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

@@ -44,7 +44,7 @@ GONE: Final = 410
 BUSY: Final = frozenset({429, 503})
 DOWN: Final = frozenset({502, 503, 504})  # said of the host; a 500 is its answer to one event
 RETRY_LIMIT_S: Final = 3_600.0
-# A dead letter keeps 1,024 bytes of our answer (Knative delivery specification); the rest of it is its JSON around these.
+# A dead letter keeps 1,024 bytes of our answer (Knative delivery specification), its JSON around the words included.
 EVIDENCE_BYTES: Final = 920
 
 
@@ -83,13 +83,12 @@ class Delivery:
             raise failures[0]
 
     async def _call(self, event: Event, body: bytes, target: Target) -> None:
-        url, now_s = target.url, self.clock()
+        url, end_s = target.url, asyncio.get_running_loop().time() + self.timeout_s
         if await self.register.is_gone(url):
             self.circuits.of(origin(url)).counts["skipped"] += 1
             log.warning("%s is gone: not called until it is resumed", shown(url), extra={"event": event.id})
             return
         async with self.circuits.place(origin(url)) as circuit:
-            end_s = now_s + self.timeout_s
             if self.handshake is not None:
                 await self.handshake.require(url, lambda call: self._attempt(circuit, call, end_s))
             headers = target.signer.headers(event, body, now=datetime.fromtimestamp(self.clock(), UTC))
@@ -97,7 +96,7 @@ class Delivery:
             await self._judge(answer, url, event, circuit)
 
     async def _attempt(self, circuit: Circuit, call: Call, end_s: float) -> Answer:
-        timeout_s = max(end_s - self.clock(), 0.001)
+        timeout_s = max(end_s - asyncio.get_running_loop().time(), 0.001)
         try:
             answer = await self.caller.call(call, timeout_s=timeout_s)
         except NoAnswer as failure:

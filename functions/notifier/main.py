@@ -47,6 +47,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         self.destinations(), self.limits(), self.handshake(), Guard.parse(self.allowed_networks), Store(self.store_url)
+        for name in ("connect_timeout_s", "timeout_s", "answer_limit_bytes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name.upper()} must be greater than 0, got {getattr(self, name)}")
 
     def destinations(self) -> Destinations:
         """Raises ValueError that names the setting."""
