@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def say(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **more:
 
 
 @contextmanager
-def receiving(address: str = "127.0.0.1") -> Iterator[Receiver]:
+def receiving(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -76,7 +77,9 @@ def receiving(address: str = "127.0.0.1") -> Iterator[Receiver]:
 
     with ThreadingHTTPServer((address, 0), Handler) as server:
         server.daemon_threads = True
-        running = Receiver(f"http://{address}:{server.server_port}")
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        running = Receiver(f"http{'s' if tls else ''}://{address}:{server.server_port}")
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         server.shutdown()

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -532,6 +533,58 @@ def test_this_machine_is_refused_however_it_is_written(host: str) -> None:
         with pytest.raises((JobFailed, NoAnswer)):
             post(URL(f"http://{host}:{server.port}/"), guard=Guard())
         assert server.connections == []
+
+
+def test_a_name_whose_dns_hangs_takes_its_connect_timeout_and_no_other_s_time() -> None:
+    released = threading.Event()
+
+    def lookup(host: str, port: int) -> tuple[str, ...]:
+        return ("127.0.0.1",) if host == "quick.test" or released.wait(20) else ()
+
+    async def go(url: URL) -> None:
+        caller = Caller(Guard((ip_network("127.0.0.0/8"),), lookup), 0.2, 65_536)
+        slow = [call(caller, url.with_host(f"slow-{number}.test")) for number in range(40)]
+        hanging = asyncio.gather(*slow, return_exceptions=True)
+        assert (await call(caller, url.with_host("quick.test"))).status == 200
+        assert {str(each) for each in await hanging} == {"could not be connected to within 0.2 s"}
+        released.set()
+        await caller.session.close()
+
+    with rough(lambda connection: connection.sendall(RESPONSE)) as server:
+        asyncio.run(go(server.url))
+
+
+async def call(caller: Caller, url: URL) -> Answer:
+    return await caller.call(Call("POST", url, {}, b"{}"), timeout_s=5)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For 127.0.0.1, signed by itself, with its key in one file."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        ["openssl", *options.split(), "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True
+    )
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("address", "known", "status"), [("127.0.0.1", True, 202), ("127.0.0.1", False, 503), ("127.0.0.2", True, 503)]
+)
+def test_tls_is_verified_against_the_name_and_the_authorities_of_the_installation(
+    certificate: Path, address: str, known: bool, status: int
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    settings = {"SSL_CERT_FILE": f"{certificate}.crt"} if known else {}
+    with receiving(address, context) as receiver, notifying(CALLBACK_URL=receiver.url, **settings) as notifier:
+        answer = notifier.post(sample())
+
+    assert answer.status_code == status
+    assert len(receiver.calls) == (status == 202)
+    assert ("certificate verify failed" in answer.text.lower()) == (status == 503)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -77,6 +77,8 @@ class Caller:
                 return Answer(answer.status, answer.headers, await self._start(answer))
         except AddressRefused as error:
             raise JobFailed("callback-refused", f"{shown(call.url)}: {error}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NoAnswer(f"could not be connected to within {self.connect_timeout_s:.2g} s") from error
         except TimeoutError as error:
             raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
         except (aiohttp.ClientError, OSError) as error:
