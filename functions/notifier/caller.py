@@ -1,8 +1,8 @@
 """Makes one call: no redirect, within a time and a size, to an address that the guard lets through."""
 
 import gc
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -72,11 +72,19 @@ class Caller:
         request = self.session.request(
             call.method, call.url, data=call.body or None, headers=call.headers, timeout=timeout, allow_redirects=False
         )
-        try:
+        with self._explained(call.url, timeout_s):
             async with request as answer:
                 return Answer(answer.status, answer.headers, await self._start(answer))
+
+    @contextmanager
+    def _explained(self, url: URL, timeout_s: float) -> Iterator[None]:
+        """Turns what aiohttp and the guard raise into NoAnswer and JobFailed."""
+        import aiohttp
+
+        try:
+            yield
         except AddressRefused as error:
-            raise JobFailed("callback-refused", f"{shown(call.url)}: {error}") from error
+            raise JobFailed("callback-refused", f"{shown(url)}: {error}") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise NoAnswer(f"could not be connected to within {self.connect_timeout_s:.2g} s") from error
         except TimeoutError as error:
