@@ -80,6 +80,15 @@ def test_a_callbackurl_of_an_endpoint_s_origin_is_signed_for_it_and_stands_in_fo
     assert default.calls == []
 
 
+def test_endpoints_of_the_default_s_origin_are_called_beside_it_and_none_twice(receiver: Receiver) -> None:
+    further = endpoints({"url": f"{receiver.url}/ops"}, {"url": f"{receiver.url}/errands"})
+    with notifying(CALLBACK_URL=f"{receiver.url}/errands", CALLBACK_ENDPOINTS=further) as notifier:
+        notifier.post(sample())
+        notifier.post(sample(callbackurl=f"{receiver.url}/ops"))
+
+    assert sorted(call.path for call in receiver.calls) == ["/errands", "/errands", "/ops", "/ops"]
+
+
 def test_an_endpoint_that_took_the_event_is_not_called_again_for_another_s_failure(
     receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -415,6 +424,16 @@ def test_a_head_without_measure_is_no_answer(body: bytes) -> None:
 
     with rough(lambda connection: connection.sendall(head + b"\r\n")) as server, pytest.raises(NoAnswer):
         post(server.url)
+
+
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", b"\0" * 500])
+def test_what_is_no_http_is_no_answer_and_the_query_is_not_told(garbage: bytes) -> None:
+    with rough(lambda connection: connection.sendall(garbage)) as server, pytest.raises(NoAnswer) as raised:
+        post(server.url.with_query(token="of-the-query"))
+
+    assert str(raised.value).startswith("cannot be reached: what it answered is no HTTP")
+    assert "of-the-query" not in str(raised.value)
+    assert len(str(raised.value)) < 350
 
 
 RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello"

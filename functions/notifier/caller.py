@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 SHOWN_BYTES: Final = 1_024
+SHOWN_CHARACTERS: Final = 300
 
 
 class NoAnswer(Exception):
@@ -90,7 +91,7 @@ class Caller:
         except TimeoutError as error:
             raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswer(f"cannot be reached: {error or type(error).__name__}") from error
+            raise NoAnswer(f"cannot be reached: {_words(error)}") from error
 
     async def _start(self, answer: "aiohttp.ClientResponse") -> bytes:
         """The start of the body; read on to the limit, because a connection is used again only when read to its end.
@@ -106,6 +107,17 @@ class Caller:
                 if len(body) >= self.answer_limit_bytes:
                     break
         return bytes(body[:SHOWN_BYTES])
+
+
+def _words(error: Exception) -> str:
+    import aiohttp
+
+    # aiohttp's own text of these has the URL, whose query may be a signature
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"what it answered is no HTTP: {error.message}"[:SHOWN_CHARACTERS]
+    if isinstance(error, aiohttp.InvalidURL):
+        return "its URL is not one that can be called"
+    return str(error)[:SHOWN_CHARACTERS] or type(error).__name__
 
 
 def _collect_seldom() -> None:

@@ -1,8 +1,9 @@
 """Where the callbacks of an event go.
 
 The job's own `callbackurl`, where its origin is allowed, else CALLBACK_URL; and then every further endpoint of
-CALLBACK_ENDPOINTS whose filter takes the event. A job's URL of an endpoint's origin is signed as that endpoint's
-callbacks are, and stands in for that endpoint: no API gets what another one's secret has signed, and none hears twice.
+CALLBACK_ENDPOINTS whose filter takes the event. A job's URL of an endpoint's origin (of the first such, where it is not
+CALLBACK_URL's) is signed as that endpoint's callbacks are, and stands in for it: no API gets what another one's secret
+has signed, and none hears twice.
 
 One parser reads a URL for the check and for the call (yarl.URL), so the two cannot disagree about the host.
 """
@@ -72,9 +73,10 @@ class Destinations:
         """The callbacks of this event, maybe none; raise JobFailed when its URL is refused and there is no default."""
         own = self._own(event)
         further = [target for endpoint, target in self.endpoints if endpoint.takes(event)]
-        if own is not None:
-            further = [own, *(each for each in further if origin(each.url) != origin(own.url))]
-        return tuple(further)
+        if own is None:
+            return tuple(further)
+        # the signer tells whom it stands in for: another endpoint of that origin is one in its own right
+        return (own, *(each for each in further if each.signer is not own.signer and each.url != own.url))
 
     def _own(self, event: Event) -> Target | None:
         asked = event.get("callbackurl")
