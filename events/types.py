@@ -10,131 +10,21 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from events.base import Artifact as Artifact
+from events.base import DeadLetter as DeadLetter
+from events.base import Email as Email
+from events.base import Input as Input
+from events.base import LongText as LongText
+from events.base import Name as Name
+from events.base import Request as Request
+from events.base import Result as Result
+from events.base import Sha256 as Sha256
+from events.base import Text as Text
+from events.calendars import IcsCompleted as IcsCompleted
+from events.calendars import IcsDeadlettered as IcsDeadlettered
+from events.calendars import IcsFailed as IcsFailed
+from events.calendars import IcsRequested as IcsRequested
 from events.problem import Problem
-
-# `$` alone would let a final line feed pass.
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)", description="a file name, no path")]
-Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
-LongText = Annotated[str, Meta(max_length=100_000)]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="lower-case hexadecimal")]
-
-
-class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of what a caller sends."""
-
-
-class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of what Errands answers."""
-
-
-class Input(Request, frozen=True, kw_only=True):
-    """Bytes to work on: exactly one of a `url`, a `key` in the store, or `data_base64` inline."""
-
-    url: Annotated[str, Meta(max_length=8_192)] | None = None
-    key: Annotated[str, Meta(max_length=1_024)] | None = None
-    data_base64: bytes | None = None
-    sha256: Sha256 | None = None
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("url", "key", "data_base64") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of url, key, data_base64 is expected, got {' and '.join(given) or 'none'}")
-
-
-class Artifact(Result, frozen=True, kw_only=True):
-    """A stored result. `key` names it in the store, for a later job; `url` is where the API fetches it.
-
-    `expires_at` (RFC 3339) is when `url` stops working; absent when it does not expire.
-    """
-
-    name: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    key: str
-    url: str
-    expires_at: str | None = None
-
-
-class DeadLetter(Result, frozen=True, kw_only=True):
-    """A job that was tried, could not be delivered, and is kept for a person to mend and replay.
-
-    `code` is the last HTTP status, or -1 when no answer came; `attempts` is absent where the broker does not say.
-    """
-
-    letter: str
-    code: int
-    destination: str
-    error: str | None = None
-    attempts: int | None = None
-
-
-# --- ics: calendar files
-
-
-class Person(Request, frozen=True, kw_only=True):
-    """Who organizes."""
-
-    email: Email
-    name: Text | None = None
-
-
-class Attendee(Person, frozen=True, kw_only=True):
-    """Who is invited."""
-
-    role: Literal["chair", "required", "optional", "none"] = "required"
-    status: Literal["needs-action", "accepted", "declined", "tentative"] = "needs-action"
-    rsvp: bool = True
-
-
-class Alarm(Request, frozen=True, kw_only=True):
-    """A reminder shown before the start."""
-
-    minutes_before: Annotated[int, Meta(ge=0, le=40_320)] = 15
-    text: Text | None = None
-
-
-class CalendarEntry(Request, frozen=True, kw_only=True):
-    """One event. `start` and `end` are dates (all day) or local times of `timezone`; a `Z` suffix means UTC."""
-
-    summary: Text
-    start: Annotated[str, Meta(max_length=40, examples=["2026-12-01T14:00:00", "2026-12-01"])]
-    end: Annotated[str, Meta(max_length=40)] | None = None
-    timezone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] | None = None
-    uid: Text | None = None
-    description: LongText | None = None
-    location: Text | None = None
-    url: Annotated[str, Meta(max_length=2_048)] | None = None
-    organizer: Person | None = None
-    attendees: Annotated[tuple[Attendee, ...], Meta(max_length=1_000)] = ()
-    alarms: Annotated[tuple[Alarm, ...], Meta(max_length=10)] = ()
-
-
-class IcsRequested(Request, frozen=True, kw_only=True):
-    """Make one calendar file (RFC 5545) of one or more events."""
-
-    events: Annotated[tuple[CalendarEntry, ...], Meta(min_length=1, max_length=10_000)]
-    name: Name = "invite.ics"
-    method: Literal["publish", "request", "cancel"] = "publish"
-    sequence: Annotated[int, Meta(ge=0, le=2_147_483_647)] = 0
-
-
-class IcsCompleted(Result, frozen=True, kw_only=True):
-    """The calendar file; `content` is the file itself when it is at most 64 KiB."""
-
-    artifacts: tuple[Artifact, ...]
-    uids: tuple[str, ...]
-    content: str | None = None
-
-
-class IcsFailed(Problem, frozen=True, kw_only=True):
-    """The calendar file cannot be made as asked."""
-
-
-class IcsDeadlettered(DeadLetter, frozen=True, kw_only=True):
-    """The job is kept as a dead letter."""
-
 
 # --- image: resize and convert
 

@@ -353,7 +353,7 @@ def test_a_job_that_cannot_be_done_is_answered_200_with_the_failed_event(adapter
 
 def test_a_bad_payload_fails_the_job_and_names_each_bad_field(adapter: Adapter) -> None:
     envelope = sample("ics")
-    envelope["data"] |= {"method": "counter", "extra": 1}
+    envelope["data"] |= {"method": "add", "extra": 1}
 
     reply = adapter.send(envelope)
 

@@ -35,7 +35,8 @@ final class Job implements \JsonSerializable
     }
 
     /**
-     * A calendar file (RFC 5545): `events`, and optionally `name`, `method`, `sequence`.
+     * Calendar files (RFC 5545): `events`, `todos` or `free_busy`, and optionally `name`, `method`, `sequence`,
+     * `separate`, `feed`, `email_part`.
      *
      * @param array<string, mixed> $data
      */

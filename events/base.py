@@ -1,0 +1,62 @@
+"""What the structs of the contract are made of: their bases, the names and lengths they share, and artefacts."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+# `$` alone would let a final line feed pass.
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)", description="a file name, no path")]
+Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
+LongText = Annotated[str, Meta(max_length=100_000)]
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="lower-case hexadecimal")]
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of what a caller sends."""
+
+
+class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what Errands answers."""
+
+
+class Input(Request, frozen=True, kw_only=True):
+    """Bytes to work on: exactly one of a `url`, a `key` in the store, or `data_base64` inline."""
+
+    url: Annotated[str, Meta(max_length=8_192)] | None = None
+    key: Annotated[str, Meta(max_length=1_024)] | None = None
+    data_base64: bytes | None = None
+    sha256: Sha256 | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("url", "key", "data_base64") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of url, key, data_base64 is expected, got {' and '.join(given) or 'none'}")
+
+
+class Artifact(Result, frozen=True, kw_only=True):
+    """A stored result. `key` names it in the store, for a later job; `url` is where the API fetches it.
+
+    `expires_at` (RFC 3339) is when `url` stops working; absent when it does not expire.
+    """
+
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    key: str
+    url: str
+    expires_at: str | None = None
+
+
+class DeadLetter(Result, frozen=True, kw_only=True):
+    """A job that was tried, could not be delivered, and is kept for a person to mend and replay.
+
+    `code` is the last HTTP status, or -1 when no answer came; `attempts` is absent where the broker does not say.
+    """
+
+    letter: str
+    code: int
+    destination: str
+    error: str | None = None
+    attempts: int | None = None
