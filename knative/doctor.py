@@ -15,7 +15,7 @@ from typing import Final
 LIBRARIES: Final = {"pango-1.0": "libpango-1.0-0", "pangoft2-1.0": "libpangoft2-1.0-0"}
 FASTER: Final = {"harfbuzz-subset": "libharfbuzz-subset0"}
 PACKAGES: Final = {
-    "ics": ("icalendar",),
+    "ics": ("tzdata",),
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2"),
     "message": ("apprise", "jinja2", "babel"),

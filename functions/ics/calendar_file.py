@@ -1,137 +1,178 @@
-"""Makes a calendar file (RFC 5545, with the scheduling methods of RFC 5546) of a job's events.
+"""Makes the calendar files (RFC 5545, with the scheduling methods of RFC 5546) of a job.
 
-The same job, namespace and `now` give the same bytes. Recurring events are not made: the contract has none.
+The same job, source, namespace and `now` give the same bytes.
 """
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Final
-from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
-import icalendar
-
-from events.types import Alarm, Attendee, CalendarEntry, IcsRequested, Person
-from functions.ics.period import Moment, Period, period
-from functions.ics.rules import check
+from events.calendars import CalendarEntry, FreeBusy, IcsRequested, Todo
+from events.problem import JobFailed
+from functions.ics import alarm, component, email_part, feed, identity, itip, texts
+from functions.ics.component import Identity
+from functions.ics.content_line import content
+from functions.ics.findings import Place
+from functions.ics.identity import Origin
+from functions.ics.itip import Item
+from functions.ics.moment import instant, utc
+from functions.ics.schedule import EFFORT_LIMIT_DAYS, BusyTimes, Schedule, busy_times, schedule
 from functions.ics.time_zone import vtimezone
-from functions.ics.values import MinutesBefore, Text
 
 PRODID: Final = "-//Errands//ics//EN"
-ROLES: Final = {
-    "chair": "CHAIR",
-    "required": "REQ-PARTICIPANT",
-    "optional": "OPT-PARTICIPANT",
-    "none": "NON-PARTICIPANT",
-}
+LIMIT_BYTES: Final = (
+    33_554_432  # of all files; an override repeats its series, so that a small job could make gigabytes
+)
+
+When = Schedule | BusyTimes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CalendarFile:
-    """The file, and the uid of each of its events in the order of the job."""
+    """One file, and the invitation as an e-mail's part where it was asked for."""
 
+    name: str
     content: bytes
+    email_part: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The files, and the uid and sequence of each item: events, to-dos, free/busy times."""
+
+    files: tuple[CalendarFile, ...]
     uids: tuple[str, ...]
+    sequences: tuple[int, ...]
 
 
-def render(job: IcsRequested, *, namespace: str, now: datetime) -> CalendarFile:
-    """Make the file; raise JobFailed that names the bad fields of every event.
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An item on its way: its pointer, and what was found out about it."""
 
-    `namespace` identifies the job: an event without a uid gets one of it and its place in the job.
+    at: Place
+    item: Item
+    when: When | None
+    uid: str
+    sequence: int
+
+
+def render(job: IcsRequested, *, source: str, namespace: str, now: datetime) -> Made:
+    """Make the files; raise JobFailed that names the bad fields of every item.
+
+    `source` is the caller, whose keys give uids; `namespace` is the job, whose items without a key or a uid get one
+    of it and their place in the job.
     """
-    uids = tuple(entry.uid or _derived_uid(namespace, index) for index, entry in enumerate(job.events))
-    check(job, uids)
-    periods = [period(entry) for entry in job.events]
-    calendar = icalendar.Calendar()
-    calendar.add("version", "2.0")
-    calendar.add("prodid", PRODID)
-    calendar.add("calscale", "GREGORIAN")
-    calendar.add("method", job.method.upper())
-    for zone in _vtimezones(periods):
-        calendar.add_component(zone)
-    common = _common(job, now)
-    for entry, uid, when in zip(job.events, uids, periods, strict=True):
-        calendar.add_component(_vevent(common, entry, uid, when))
-    return CalendarFile(calendar.to_ical(), uids)
+    root, origin = Place(), Origin(source=source, job=namespace)
+    itip.check_job(job, root)
+    entries = [_entry(job, item, root / f"{kind}/{index}", index, origin) for kind, index, item in _items(job)]
+    identity.check([(each.at, each.item, each.uid, each.sequence) for each in entries])
+    if job.feed:
+        feed.check(job.feed, root / "feed")
+    _check_instances(entries, root)
+    root.findings.close()
+    files = tuple(_files(job, entries, now.astimezone(UTC).replace(microsecond=0)))
+    return Made(files, tuple(each.uid for each in entries), tuple(each.sequence for each in entries))
 
 
-def _derived_uid(namespace: str, index: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"errands:ics:{namespace}:{index}"))
+def _items(job: IcsRequested) -> Iterator[tuple[str, int, Item]]:
+    """Each item, after its kind and its place among those of its kind."""
+    for name in itip.NAMES.values():
+        yield from ((name, index, item) for index, item in enumerate(getattr(job, name)))
 
 
-def _vtimezones(periods: list[Period]) -> Iterator[icalendar.Timezone]:
-    used: dict[ZoneInfo, list[datetime]] = {}
-    for each in periods:
-        if each.zone:
-            moments = [moment for moment in (each.start, each.end) if isinstance(moment, datetime)]
-            used.setdefault(each.zone, []).extend(moments)
-    for zone in sorted(used, key=lambda each: each.key):
-        yield vtimezone(zone, used[zone])
-
-
-def _common(job: IcsRequested, now: datetime) -> icalendar.Event:
-    """What the events of a job have in common."""
-    event = icalendar.Event()
-    event.add("dtstamp", now)
-    event.add("sequence", job.sequence)
-    event.add("status", "CANCELLED" if job.method == "cancel" else "CONFIRMED")
-    return event
-
-
-def _vevent(common: icalendar.Event, entry: CalendarEntry, uid: str, when: Period) -> icalendar.Event:
-    event = icalendar.Event(common)
-    event.add("uid", Text(uid))
-    _add_moment(event, "dtstart", when.start)
-    if when.end is not None:
-        _add_moment(event, "dtend", when.end)
-    _add_words(event, entry)
-    if entry.organizer:
-        event.add("organizer", icalendar.vCalAddress.new(_address(entry.organizer), cn=entry.organizer.name or None))
-    for attendee in entry.attendees:
-        event.add("attendee", _attendee(attendee))
-    for alarm in () if event["STATUS"] == "CANCELLED" else entry.alarms:  # RFC 5546 3.2.5: no VALARM
-        event.add_component(_valarm(alarm, entry))
-    return event
-
-
-def _add_moment(event: icalendar.Event, name: str, moment: Moment) -> None:
-    if isinstance(moment, datetime) and isinstance(moment.tzinfo, ZoneInfo):
-        # Given the zone itself, icalendar 7.3.0 writes Atlantic/Reykjavik, Africa/Abidjan and 22 more as UTC.
-        event.add(name, icalendar.vDatetime(moment.replace(tzinfo=None)), {"TZID": moment.tzinfo.key})
+def _entry(job: IcsRequested, item: Item, at: Place, index: int, origin: Origin) -> _Entry:
+    if isinstance(item, FreeBusy):
+        when: When | None = busy_times(item, at)
     else:
-        event.add(name, moment)
+        when = schedule(item, at)
+        _check_details(item, at)
+    texts.check(item, at)
+    itip.check(job, item, at)
+    uid = identity.uid(item, index, origin)
+    return _Entry(at, item, when, uid, identity.sequence(job, item))
 
 
-def _add_words(event: icalendar.Event, entry: CalendarEntry) -> None:
-    event.add("summary", Text(entry.summary))
-    if entry.description:
-        event.add("description", Text(entry.description))
-    if entry.location:
-        event.add("location", Text(entry.location))
-    if entry.url:
-        event.add("url", entry.url)
+def _check_details(item: CalendarEntry | Todo, at: Place) -> None:
+    feed.check_color(item.color, at / "color")
+    ends = (item.due if isinstance(item, Todo) else item.end) is not None
+    for index, each in enumerate(item.alarms):
+        alarm.check(each, at / f"alarms/{index}", starts=item.start is not None, ends=ends)
+    if isinstance(item, Todo):
+        if item.completed is not None:
+            (at / "completed").take(instant, item.completed)
+        return
+    for number, override in enumerate(item.overrides):
+        pointer = at / f"overrides/{number}"
+        itip.check_people("events", override.attendees or (), pointer / "attendees")
+        for index, each in enumerate(override.alarms or ()):
+            has_end = ends or override.end is not None
+            alarm.check(each, pointer / f"alarms/{index}", starts=True, ends=has_end)
 
 
-def _attendee(attendee: Attendee) -> icalendar.vCalAddress:
-    return icalendar.vCalAddress.new(
-        _address(attendee),
-        cn=attendee.name or None,
-        cutype="INDIVIDUAL",
-        role=ROLES[attendee.role],
-        partstat=attendee.status.upper(),
-        rsvp=attendee.rsvp,
-    )
+def _check_instances(entries: Sequence[_Entry], root: Place) -> None:
+    """Expand every series as far as its named instances."""
+    series = [(each.at, each.when) for each in entries if isinstance(each.when, Schedule)]
+    effort_days = sum(when.effort_days() for _, when in series)
+    if effort_days > EFFORT_LIMIT_DAYS:
+        detail = f"must have excluded dates and overrides within {EFFORT_LIMIT_DAYS} days of their starts, all together"
+        root.add(f"{detail}, got {effort_days}")
+        return
+    for at, when in series:
+        when.check(at)
 
 
-def _address(person: Person) -> str:
-    return "mailto:" + quote(person.email, safe="@!$'*+")  # RFC 6068 section 2
+def _files(job: IcsRequested, entries: Sequence[_Entry], now: datetime) -> Iterator[CalendarFile]:
+    groups = [[each] for each in entries] if job.separate else [entries]
+    path, left_bytes = PurePath(job.name), LIMIT_BYTES
+    for number, group in enumerate(groups, 1):
+        name = f"{path.stem}-{number}{path.suffix}" if job.separate else job.name
+        made = _calendar(job, group, now, left_bytes)
+        left_bytes -= len(made)
+        part = email_part.render(job.email_part, job.method, group[0].item, made) if job.email_part else None
+        yield CalendarFile(name, made, part)
 
 
-def _valarm(alarm: Alarm, entry: CalendarEntry) -> icalendar.Alarm:
-    made = icalendar.Alarm()
-    made.add("action", "DISPLAY")
-    made.add("trigger", MinutesBefore(alarm.minutes_before))
-    made.add("description", Text(alarm.text or entry.summary))
-    return made
+def _calendar(job: IcsRequested, entries: Sequence[_Entry], now: datetime, left_bytes: int) -> bytes:
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{PRODID}", "CALSCALE:GREGORIAN"]
+    if job.method != "none":
+        lines.append(f"METHOD:{job.method.upper()}")
+    if job.feed:
+        lines += feed.lines(job.feed)
+    for zone in _vtimezones(entries):
+        lines += zone
+    pieces = [content(lines)]
+    for at, component_lines in _components(entries, now, job.method):
+        pieces.append(content(component_lines))
+        left_bytes -= len(pieces[-1])
+        if left_bytes < 0:
+            detail = f"the calendar must be at most {LIMIT_BYTES} bytes; {at.pointer} goes over that"
+            raise JobFailed("too-large", detail)
+    return b"".join((*pieces, b"END:VCALENDAR\r\n"))
+
+
+def _components(entries: Sequence[_Entry], now: datetime, method: str) -> Iterator[tuple[Place, list[str]]]:
+    """The components one by one, each with the place of its item."""
+    for each in entries:
+        item, when, known = each.item, each.when, Identity(each.uid, each.sequence, now)
+        if isinstance(item, FreeBusy) and isinstance(when, BusyTimes):
+            yield each.at, component.free_busy(item, when, known, method)
+        elif isinstance(item, Todo) and isinstance(when, Schedule):
+            yield each.at, component.todo(item, when, known, method)
+        elif isinstance(item, CalendarEntry) and isinstance(when, Schedule):
+            yield from ((each.at, lines) for lines in component.events(item, when, known, method))
+
+
+def _vtimezones(entries: Sequence[_Entry]) -> Iterator[tuple[str, ...]]:
+    """One for each zone that is used, in the order of their names."""
+    used: dict[str, list[datetime]] = {}
+    open_ended = set()
+    for each in entries:
+        if isinstance(each.when, Schedule) and each.when.zone:
+            name = each.when.zone.key
+            used.setdefault(name, []).extend(map(utc, each.when.moments()))
+            if each.when.open_ended:
+                open_ended.add(name)
+    for name, instants in sorted(used.items()):
+        yield vtimezone(name, min(instants), None if name in open_ended else max(instants))

@@ -1,103 +1,142 @@
-"""Describes a time zone to a calendar's readers: a VTIMEZONE (RFC 5545 3.6.5) for the years that are used.
+"""Describes a time zone to a calendar's readers: a compact VTIMEZONE (RFC 5545 3.6.5) that has no end.
 
-It holds every change of the clocks in the year of each instant and in the year before, so that the observance in
-force at each is there. It holds nothing for other years: a rule without an end is what recurring events will need.
+It begins in the year before the first instant that is used. Changes that the zone's present rules do not give are
+listed; from where those rules hold they are written as RRULE, so that a series may go on for ever.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final
-from zoneinfo import ZoneInfo
 
-import icalendar
+from functions.ics.moment import stamp
+from functions.ics.tz_data import Change, State, YearlyRule, ZoneData, zone_data
 
-# Changes are looked for at this step: of all zones since 1900 the closest two are 6.9 days apart (tzdata 2026).
-STEP: Final = timedelta(days=4)
-
-
-@dataclass(frozen=True, order=True)
-class _Onset:
-    """When an observance begins; `local` is the wall clock before the change (RFC 5545 3.6.5, DTSTART)."""
-
-    local: datetime
-    offset_from: timedelta
-    offset_to: timedelta
-    name: str
-    daylight: bool
+DAYS: Final = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
+A_YEAR: Final = timedelta(days=366)
 
 
-def vtimezone(zone: ZoneInfo, instants: Iterable[datetime]) -> icalendar.Timezone:
-    """The VTIMEZONE that is right at every one of `instants` (in any zone).
+@dataclass(frozen=True)
+class _Observance:
+    """One STANDARD or DAYLIGHT part: the changes between two states."""
 
-    Not icalendar's own: 7.3.0 has the clocks of spring go forward an hour late, and steps over changes weeks apart.
+    before: State
+    after: State
+    onsets: tuple[datetime, ...]
+    rrule: str | None = None
+
+    def lines(self) -> list[str]:
+        kind = "DAYLIGHT" if self._daylight else "STANDARD"
+        first, *later = (stamp(each) for each in self.onsets)
+        repeated = [f"RRULE:{self.rrule}"] if self.rrule else [f"RDATE:{','.join(later)}"] if later else []
+        return [
+            f"BEGIN:{kind}",
+            f"DTSTART:{first}",
+            *repeated,
+            f"TZOFFSETFROM:{_offset(self.before.offset)}",
+            f"TZOFFSETTO:{_offset(self.after.offset)}",
+            f"TZNAME:{self.after.name}",
+            f"END:{kind}",
+        ]
+
+    @property
+    def _daylight(self) -> bool:
+        if self.before == self.after:  # the only state there is; readers expect a STANDARD part
+            return False
+        # Dublin and Casablanca have their saving below zero in winter: there "daylight" puts the clocks forward.
+        changed = self.before.daylight != self.after.daylight
+        return self.after.offset > self.before.offset if changed else self.after.daylight
+
+
+def vtimezone(name: str, first: datetime, last: datetime | None) -> tuple[str, ...]:
+    """The unfolded lines of the VTIMEZONE for instants from `first` to `last`, or without an end."""
+    return _vtimezone(name, first.year, None if last is None else last.year)
+
+
+@lru_cache(maxsize=1_024)
+def _vtimezone(name: str, first_year: int, last_year: int | None) -> tuple[str, ...]:
+    data, begin = zone_data(name), datetime(first_year - 1, 1, 1, tzinfo=UTC)
+    end = None if last_year is None else datetime(last_year, 12, 31, tzinfo=UTC) + A_YEAR
+    observances = [*_listed(data, begin, end), *_ruled(data, begin, end)]
+    onsets = [each for observance in observances for each in observance.onsets]
+    if all(each.year >= first_year for each in onsets):
+        state = _state(data, begin)
+        local = (begin + state.offset).replace(tzinfo=None)
+        observances.insert(0, _Observance(state, state, (local,)))
+    lines = [line for each in observances for line in each.lines()]
+    return "BEGIN:VTIMEZONE", f"TZID:{name}", *lines, "END:VTIMEZONE"
+
+
+def _ruled_from(data: ZoneData) -> int:
+    """The index of the first listed change from where all are those of the yearly rules, and none is left out."""
+    index = len(data.changes)
+    while index and data.changes[index - 1] == _last_ruled(data, index):
+        index -= 1
+    return index
+
+
+def _last_ruled(data: ZoneData, index: int) -> Change | None:
+    """The last change that the yearly rules give before the listed one, or, where there is none, the last listed."""
+    before = data.changes[index].at if index < len(data.changes) else data.changes[-1].at + timedelta(seconds=1)
+    changes = (rule.change(before.year + each) for rule in data.rules for each in (-1, 0))
+    return max((each for each in changes if each.at < before), key=lambda each: each.at, default=None)
+
+
+def _listed(data: ZoneData, begin: datetime, end: datetime | None) -> Iterator[_Observance]:
+    """The changes that follow no present rule, those between the same states together."""
+    grouped: dict[tuple[State, State], list[Change]] = {}
+    for each in data.changes[: _ruled_from(data)]:
+        if begin <= each.at and (end is None or each.at <= end):
+            grouped.setdefault((each.before, each.after), []).append(each)
+    for (before, after), changes in grouped.items():
+        yield _Observance(before, after, tuple(each.local for each in changes))
+
+
+def _ruled(data: ZoneData, begin: datetime, end: datetime | None) -> Iterator[_Observance]:
+    index = _ruled_from(data)
+    listed = data.changes[index - 1].at + timedelta(seconds=1) if index else begin
+    since = max(begin, data.changes[index].at if index < len(data.changes) else listed)
+    if end is not None and since > end:
+        return
+    for rule in data.rules:
+        for rrule, months_and_days in _rrules(rule):
+            yield _Observance(rule.before, rule.after, (_first_onset(rule, months_and_days, since),), rrule)
+
+
+def _first_onset(rule: YearlyRule, days: frozenset[tuple[int, int]], since: datetime) -> datetime:
+    changes = (
+        rule.change(year) for year in range(since.year - 1, since.year + 41)
+    )  # 40 years have every day's weekdays
+    return next(each.local for each in changes if each.at >= since and (each.local.month, each.local.day) in days)
+
+
+def _rrules(rule: YearlyRule) -> Iterator[tuple[str, frozenset[tuple[int, int]]]]:
+    """The RRULEs that together are a yearly rule, each with the (month, day) that it may come on.
+
+    Where the time moves the change to another day, it is no nth weekday any more: it is a weekday of certain days,
+    and of two months when those days reach into the next one.
     """
-    observances: dict[tuple[timedelta, timedelta, str, bool], list[datetime]] = {}
-    for each in _onsets(zone, {at.astimezone(UTC).year for at in instants}):
-        key = (each.offset_from, each.offset_to, each.name, each.daylight)
-        observances.setdefault(key, []).append(each.local)
-    described = icalendar.Timezone()
-    described.add("tzid", zone.key)
-    for key, onsets in observances.items():
-        described.add_component(_observance(*key, onsets))
-    return described
+    shift, first = rule.time // timedelta(days=1), 7 * (rule.week - 1) + 1
+    month_end = (date(2025 + rule.month // 12, rule.month % 12 + 1, 1) - timedelta(days=1)).day
+    first = month_end - 6 if rule.week == 5 else first
+    days = [date(2025, rule.month, each) + timedelta(days=shift) for each in range(first, first + 7)]
+    weekday = DAYS[(rule.weekday + shift) % 7]
+    for month in sorted({each.month for each in days}):
+        if month == 2 and (shift or rule.week == 5):
+            raise ValueError(f"a rule at the end of February cannot be written as RRULE: {rule}")
+        within = [each.day for each in days if each.month == month]
+        listed = f"BYMONTHDAY={','.join(map(str, within))};BYDAY={weekday}"
+        nth = f"BYDAY={-1 if rule.week == 5 else rule.week}{weekday}"
+        yield f"FREQ=YEARLY;BYMONTH={month};{listed if shift else nth}", frozenset((month, each) for each in within)
 
 
-def _observance(
-    offset_from: timedelta, offset_to: timedelta, name: str, daylight: bool, onsets: list[datetime]
-) -> icalendar.TimezoneDaylight | icalendar.TimezoneStandard:
-    observance = icalendar.TimezoneDaylight() if daylight else icalendar.TimezoneStandard()
-    first, *later = onsets
-    observance.add("dtstart", first)
-    if later:
-        observance.add("rdate", later)
-    observance.add("tzoffsetfrom", offset_from)
-    observance.add("tzoffsetto", offset_to)
-    observance.add("tzname", name)
-    return observance
+def _state(data: ZoneData, at: datetime) -> State:
+    return next((each.after for each in reversed(data.changes) if each.at <= at), data.first)
 
 
-def _onsets(zone: ZoneInfo, used_years: set[int]) -> Iterator[_Onset]:
-    years = {each - 1 for each in used_years} | used_years
-    for year in sorted(years):
-        changes = _changes(zone, year)
-        if not changes and year - 1 not in years:
-            yield _base(zone, year)
-        yield from changes
-
-
-def _base(zone: ZoneInfo, year: int) -> _Onset:
-    """What is in force when no change comes: it starts, for a reader, with the year."""
-    local = datetime(year, 1, 1, tzinfo=UTC).astimezone(zone)
-    offset, dst, name = _state(local)
-    return _Onset(local.replace(tzinfo=None), offset, offset, name, dst > timedelta())
-
-
-@lru_cache(maxsize=4_096)
-def _changes(zone: ZoneInfo, year: int) -> tuple[_Onset, ...]:
-    """Every change of the clocks in a year of UTC."""
-    steps, last = [datetime(year, 1, 1, tzinfo=UTC)], datetime(year + 1, 1, 1, tzinfo=UTC)
-    while steps[-1] < last:
-        steps.append(min(steps[-1] + STEP, last))
-    return tuple(each for low, high in pairwise(steps) for each in _between(zone, low, high))
-
-
-def _between(zone: ZoneInfo, low: datetime, high: datetime) -> Iterator[_Onset]:
-    before, after = _state(low.astimezone(zone)), _state(high.astimezone(zone))
-    if before == after:
-        return
-    if high - low > timedelta(seconds=1):
-        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
-        yield from _between(zone, low, middle)
-        yield from _between(zone, middle, high)
-        return
-    (offset_from, dst_from, _), (offset_to, dst_to, name) = before, after
-    # Dublin and Casablanca have their saving below zero in winter: there "daylight" is what puts the clocks forward.
-    daylight = offset_to > offset_from if dst_from != dst_to else dst_to > timedelta()
-    yield _Onset((high + offset_from).replace(tzinfo=None), offset_from, offset_to, name, daylight)
-
-
-def _state(local: datetime) -> tuple[timedelta, timedelta, str]:
-    return local.utcoffset() or timedelta(), local.dst() or timedelta(), local.tzname() or ""
+def _offset(offset: timedelta) -> str:
+    """A UTC-OFFSET (RFC 5545 3.3.14)."""
+    minutes, seconds = divmod(abs(int(offset.total_seconds())), 60)
+    sign = "-" if offset < timedelta() else "+"
+    return f"{sign}{minutes // 60:02}{minutes % 60:02}" + (f"{seconds:02}" if seconds else "")
