@@ -22,7 +22,7 @@ check: .venv/ready ## formatting, lint, types, the direction of imports, the man
 
 bench: .venv/ready ## benchmarks, as ratios in one run
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
-		$(BIN)/python -m tests.bench.notifier
+		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics
 
 schemas: .venv/ready ## write events/schemas/ anew from events/types.py
 	$(BIN)/python -m events.schema
