@@ -666,6 +666,22 @@ def test_an_invitation_is_the_preferred_alternative_and_says_its_method(
     assert [each.get_filename() for each in mail.iter_attachments()] == ["a.bin"]
 
 
+def test_an_invitation_of_the_calendar_function_arrives_as_it_was_made(
+    server: MailServer, starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_URL", (tmp_path / "store").as_uri())
+    app = create_app("handle", str(ROOT / "functions/ics/main.py"))  # type: ignore[no-untyped-call]
+    request = (ROOT / "events/samples/dev.errands.ics.requested.v1.json").read_bytes()
+    made = app.test_client().post("/", headers={"content-type": STRUCTURED}, data=request)
+    key = made.json["artifacts"][0]["key"]
+
+    starting(server.port).reply(sample(calendar={"key": key, "method": "REQUEST"}))
+
+    [mail] = server.parsed
+    part = next(each for each in mail.walk() if each.get_content_type() == "text/calendar")
+    assert part.get_payload(decode=True) == (tmp_path / "store" / key).read_bytes()
+
+
 def test_an_invitation_comes_from_the_store(server: MailServer, starting: Starting, tmp_path: Path) -> None:
     cancelled = CALENDAR.replace("METHOD:REQUEST", "METHOD:CANCEL")
     Store((tmp_path / "store").as_uri()).create("jobs/1/invite.ics", cancelled.encode())

@@ -22,9 +22,8 @@ from functions.ics.schedule import EFFORT_LIMIT_DAYS, BusyTimes, Schedule, busy_
 from functions.ics.time_zone import vtimezone
 
 PRODID: Final = "-//Errands//ics//EN"
-LIMIT_BYTES: Final = (
-    33_554_432  # of all files; an override repeats its series, so that a small job could make gigabytes
-)
+# of all files; an override repeats its series, so that a small job could make gigabytes
+LIMIT_BYTES: Final = 32 << 20
 
 When = Schedule | BusyTimes
 
