@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,21 +29,24 @@ from typing import IO, Self, TypeVar
 import msgspec
 
 from functions.zygote import (
+    ANSWER,
     FAILURE_LIMIT_BYTES,
     FRAME,
     ORDER_LIMIT_BYTES,
     PROGRESS,
     PROGRESS_LIMIT_BYTES,
+    QUESTION,
     RESULT,
     Ending,
     Failure,
     Limits,
     Order,
+    ask,
     progress,
     receive,
 )
 
-__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "progress"]
+__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "ask", "progress"]
 
 Result = TypeVar("Result")
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -69,6 +72,21 @@ class Crashed(Exception):
     def __init__(self, message: str, *, evidence: str = "", code: int | None = None) -> None:
         super().__init__(message)
         self.evidence, self.code = evidence, code
+
+
+def _no_answer(question: bytes) -> bytes:
+    raise Crashed(f"the work asked what it may not: {question[:80]!r}")
+
+
+@dataclass(frozen=True)
+class Ears:
+    """What the function's process does about a child's words: `told` hears its progress, `answer` what it asks."""
+
+    told: Callable[[str], None] = lambda _: None
+    answer: Callable[[bytes], bytes] = _no_answer
+
+
+_DEAF = Ears()
 
 
 @dataclass(frozen=True)
@@ -116,17 +134,19 @@ class Sandbox:
         *attachments: bytes,
         result: type[Result],
         limits: Limits = _DEFAULT_LIMITS,
+        ears: Ears = _DEAF,
     ) -> Result:
         """What `work` ("package.module:function") returns for the argument, as the type `result`.
 
         The argument is decoded in the child by the annotation of the function's first parameter. Each attachment
-        follows as an open file: large bytes that are not worth a copy more. Raises Rejected, LimitExceeded or Crashed.
+        follows as an open file: large bytes that are not worth a copy more. Raises Rejected, LimitExceeded or Crashed,
+        and whatever `ears` raise.
         """
         directory = tempfile.mkdtemp(prefix="errands-")
         try:
             data, status = self._submit(Order(work, limits, directory), msgspec.msgpack.encode(argument), *attachments)
             with data, status:
-                said, ending = _converse(data, status, limits)
+                said, ending = _converse(data, status, limits, ears)
         except TimeoutError:
             self.close()
             raise Crashed(f"the sandbox did not answer within {limits.timeout_s + _GRACE_S:g} s") from None
@@ -210,7 +230,9 @@ def _remove(directory: str) -> None:
         subprocess.run([shutil.which("rm") or "/bin/rm", "-rf", "--", directory], check=False)
 
 
-def _converse(data: socket.socket, status: socket.socket, limits: Limits) -> tuple[_Said, Ending | None]:
+def _converse(
+    data: socket.socket, status: socket.socket, limits: Limits, ears: Ears
+) -> tuple[_Said, Ending | None]:
     """Hears the child until its result, or to its ending; None when the zygote died.
 
     With the result the work is done: the zygote ends what is left of the child, and nobody waits for that.
@@ -219,11 +241,13 @@ def _converse(data: socket.socket, status: socket.socket, limits: Limits) -> tup
         near.settimeout(limits.timeout_s + _GRACE_S)
     said = _Said()
     try:
-        for heard in _hear(data, limits):
+        for heard in _hear(data, limits, ears):
             said = heard
             if said.result is not None:
                 return said, None
-    except LimitExceeded:
+    except TimeoutError:
+        raise
+    except Exception:
         # our closed side makes the zygote kill the child; the ending tells that it is done
         status.shutdown(socket.SHUT_WR)
         _ending(status)
@@ -231,7 +255,7 @@ def _converse(data: socket.socket, status: socket.socket, limits: Limits) -> tup
     return said, _ending(status)
 
 
-def _hear(data: socket.socket, limits: Limits) -> Iterator[_Said]:
+def _hear(data: socket.socket, limits: Limits, ears: Ears) -> Iterator[_Said]:
     """What the child has said so far, after each of its frames, until it ends."""
     said = _Said()
     with suppress(ConnectionError, EOFError):
@@ -239,8 +263,18 @@ def _hear(data: socket.socket, limits: Limits) -> Iterator[_Said]:
             kind, size_bytes = FRAME.unpack(receive(data, FRAME.size))
             _check_size(kind, size_bytes, limits, said)
             content = receive(data, size_bytes)
+            if kind == QUESTION:
+                _answer(data, ears.answer(bytes(content)))
+                continue
             said = _with_frame(said, kind, content)
+            if kind == PROGRESS and said.progress:
+                ears.told(said.progress)
             yield said
+
+
+def _answer(data: socket.socket, content: bytes) -> None:
+    data.sendall(FRAME.pack(ANSWER, len(content)))
+    data.sendall(content)
 
 
 def _with_frame(said: _Said, kind: bytes, content: bytearray) -> _Said:

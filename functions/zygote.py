@@ -38,7 +38,7 @@ from typing import Any, NoReturn, get_type_hints
 import msgspec
 
 FRAME = struct.Struct("!cQ")  # kind, size_bytes
-PROGRESS, RESULT, FAILURE = b"p", b"r", b"f"
+PROGRESS, RESULT, FAILURE, QUESTION, ANSWER = b"p", b"r", b"f", b"q", b"w"
 PROGRESS_LIMIT_BYTES, FAILURE_LIMIT_BYTES, ORDER_LIMIT_BYTES = 1024, 65_536, 32_768
 DESCRIPTORS_LIMIT = 8
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38  # linux/prctl.h
@@ -110,6 +110,16 @@ def progress(text: str) -> None:
     """
     if _data is not None:
         _send(_data, PROGRESS, text.encode()[:PROGRESS_LIMIT_BYTES])
+
+
+def ask(question: bytes) -> bytes:
+    """What the function's own process answers (`Sandbox.run(answer=...)`): it has the network and the store, work has
+    neither. An answer that raises there ends the work here. Outside of a sandbox there is nobody to ask: LookupError.
+    """
+    if _data is None:
+        raise LookupError("there is nobody to ask outside of a sandbox")
+    _send(_data, QUESTION, question)
+    return bytes(receive(_data, FRAME.unpack(receive(_data, FRAME.size))[1]))
 
 
 def receive(data: socket.socket, size_bytes: int) -> bytearray:

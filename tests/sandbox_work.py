@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import msgspec
 
-from functions.sandbox import progress
+from functions.sandbox import ask, progress
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -120,6 +120,10 @@ def forge(argument: None) -> None:
 
 def open_sockets(argument: None) -> int:
     return sum(_is_socket(fd) for fd in range(256))
+
+
+def ask_twice(argument: bytes) -> bytes:
+    return ask(argument) + ask(argument)
 
 
 def _is_socket(fd: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
+from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
 from tests.sandbox_work import Box
 
 WORK = "tests.sandbox_work:"
@@ -316,3 +316,38 @@ def test_a_sigterm_to_the_group_of_the_parent_leaves_the_job_alone(
     until((tmp_path / "go.answer").exists)
     parent.wait(10)
     assert (tmp_path / "go.answer").read_text() == "done"
+
+
+def test_work_asks_this_process_and_gets_its_answer(sandbox: Sandbox) -> None:
+    big = b"x" * (1 << 20)
+
+    answer = sandbox.run(WORK + "ask_twice", b"what", result=bytes, ears=Ears(answer=lambda question: question + big))
+
+    assert answer == (b"what" + big) * 2
+
+
+def test_an_answer_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
+    def refuse(question: bytes) -> bytes:
+        raise FileNotFoundError(question.decode())
+
+    with pytest.raises(FileNotFoundError, match="what"):
+        sandbox.run(WORK + "ask_twice", b"what", result=bytes, ears=Ears(answer=refuse))
+
+    assert sandbox.pid is not None
+    assert children_of(sandbox.pid) == []
+
+
+def test_work_that_asks_where_nobody_answers_crashes(sandbox: Sandbox) -> None:
+    with pytest.raises(Crashed, match="asked what it may not: b'what'"):
+        sandbox.run(WORK + "ask_twice", b"what", result=bytes)
+
+
+def test_progress_is_heard_while_the_work_goes_on(sandbox: Sandbox, tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    with pytest.raises(LimitExceeded):
+        sandbox.run(
+            WORK + "loop", str(tmp_path / "marker"), result=str, limits=Limits(timeout_s=1), ears=Ears(told=heard.append)
+        )
+
+    assert heard
