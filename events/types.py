@@ -300,9 +300,6 @@ class ReportAttachment(Request, frozen=True, kw_only=True):
     source: Input
     description: Text | None = None
     relationship: Literal["source", "data", "alternative", "supplement", "unspecified"] = "unspecified"
-    media_type: Annotated[str, Meta(max_length=100, pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$(?!\n)")] = (
-        "application/octet-stream"
-    )
 
 
 class ReportWatermark(Request, frozen=True, kw_only=True):

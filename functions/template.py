@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
 from babel import Locale, UnknownLocaleError, dates, numbers
@@ -52,6 +52,14 @@ class Conventions:
             return Locale.parse(self.locale, sep="-" if "-" in self.locale else "_")
         except (UnknownLocaleError, ValueError) as error:
             raise ValueError(f"locale must be one of CLDR's, such as en or de-CH, got {self.locale!r}") from error
+
+    def check(self) -> None:
+        """ValueError for a locale or a zone that does not exist."""
+        _ = self.babel
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: the name of a folder of zones
+            raise ValueError(f"timezone must be one of IANA's, such as Europe/Berlin, got {self.zone!r}") from error
 
     def translated(self, text: str, /, **values: object) -> str:
         """The text in the document's language, or as it is; `{name}` in it is replaced by a value."""

@@ -347,7 +347,11 @@ def test_progress_is_heard_while_the_work_goes_on(sandbox: Sandbox, tmp_path: Pa
 
     with pytest.raises(LimitExceeded):
         sandbox.run(
-            WORK + "loop", str(tmp_path / "marker"), result=str, limits=Limits(timeout_s=1), ears=Ears(told=heard.append)
+            WORK + "loop",
+            str(tmp_path / "marker"),
+            result=str,
+            limits=Limits(timeout_s=1),
+            ears=Ears(told=heard.append),
         )
 
     assert heard

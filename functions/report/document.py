@@ -1,138 +1,83 @@
-"""Renders a template to HTML and PDF: WeasyPrint and Jinja2, in a child process with limits (functions/sandbox.py).
+"""Makes every output of a job from one run of its template; what runs in the child process (functions/sandbox.py)."""
 
-The PDF holds nothing of its rendering's place or time: the same draft gives the same bytes with the same fonts.
-"""
+from functools import cache
 
-import gc
-import hashlib
-import logging
-from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+import msgspec
 
-import jinja2
-import weasyprint  # type: ignore[import-untyped]  # it has no types
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
-from weasyprint.urls import (  # type: ignore[import-untyped]  # as above
-    FatalURLFetchingError,
-    URLFetcher,
-    URLFetcherResponse,
-)
-
-from functions.report.draft import Draft, Format, Rendered
-from functions.report.invoice import Invoice, grouped_iban, sums
-from functions.report.language import LANGUAGES, Language
-from functions.report.number import decimals_of, exact, minor_unit_decimals
-from functions.report.table import layout
-from functions.sandbox import progress
-
-# weasyprint/layout/page.py logs "Step 5 - Creating layout - Page %d" to it before each page.
-PAGES_LOG: Final = "weasyprint.progress"
-
-
-class DataUrls(URLFetcher):  # type: ignore[misc]  # as above
-    """Refuses every URL but `data:`, and ends the rendering: no template of ours needs one, so it is an attack."""
-
-    def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
-        """The content of a `data:` URL."""
-        if not url.lower().startswith("data:"):
-            raise FatalURLFetchingError(f"a document must hold all it shows, got {url[:80]!r}")
-        return super().fetch(url, headers)
+from events.problem import FieldError, JobFailed
+from events.types import ReportCsv, ReportOutput, ReportPdf
+from functions.report.builtin import builtin_page
+from functions.report.csv_file import csv_file
+from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted
+from functions.report.journal import AssetMissing, Journal
+from functions.report.own import own_page
+from functions.report.page import Page
+from functions.report.pdf import Press, pdf
+from functions.report.records import with_source
+from functions.report.workbook import workbook
+from functions.sandbox import ask, progress
 
 
 def render(draft: Draft) -> Rendered:
-    """Run the template once, and make every format of it; ValueError when it has too many pages."""
-    html, contents, pages = _html(draft), dict[Format, bytes](), 0
-    if "html" in draft.formats:
-        contents["html"] = html.encode()
-    if "pdf" in draft.formats:
-        contents["pdf"], pages = _pdf(html, draft)
-    return Rendered(contents=contents, pages=pages)
-
-
-def _pdf(html: str, draft: Draft) -> tuple[bytes, int]:
-    fetcher = DataUrls(allowed_protocols=("data",), allow_redirects=False)
-    # a quarter less time; everything dies with the child
-    gc.disable()
+    """Run the template once, and make each output of it; what cannot be done is told in the answer."""
+    journal = Journal(pages_limit=draft.pages_limit, fails=draft.job.on_missing == "fail")
     try:
-        with _pages_told(draft.pages_limit):
-            document = weasyprint.HTML(string=html, url_fetcher=fetcher).render()
-        pages = len(document.pages)
-        _check_pages(pages, draft.pages_limit)  # again, should a later WeasyPrint log its pages otherwise
-        progress(f"layout of {pages} pages")
-        # tags for screen readers; a long table would take a third more time for them, and twice the bytes
-        tags = isinstance(draft.data, Invoice)
-        return document.write_pdf(pdf_identifier=draft.identifier.encode(), pdf_tags=tags), pages
-    finally:
-        gc.enable()
+        page = _page(draft)
+        press = Press(_asset, journal, draft.identifier, draft.made_at)
+        documents = {
+            output.name: _document(page, output, place, draft, press) for place, output in enumerate(draft.job.outputs)
+        }
+    except JobFailed as failed:
+        return Rendered(refusal=Refusal(kind=failed.kind, detail=failed.detail, errors=failed.errors))
+    except AssetMissing as missing:
+        return Rendered(refusal=Refusal(kind="asset-missing", detail=str(missing)))
+    return Rendered(documents=documents, warnings=journal.warnings)
 
 
-@contextmanager
-def _pages_told(pages_limit: int) -> Iterator[None]:
-    """Tell each page as it is laid out, and stop at the first one too many instead of after the last."""
-    log, handler = logging.getLogger(PAGES_LOG), PageHandler(pages_limit)
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
+def _page(draft: Draft) -> Page:
+    job = draft.job
+    data = with_source(job.data, job.data_source, draft.data, rows_limit=draft.rows_limit)
+    if job.own is not None:
+        return own_page(job.own, data, _asset, made_at=draft.made_at)
+    return builtin_page(job.template or "", data, rows_are_read=draft.data is not None, made_at=draft.made_at)
 
 
-class PageHandler(logging.Handler):
-    """Hears from WeasyPrint's log how far it is."""
-
-    def __init__(self, pages_limit: int) -> None:
-        super().__init__()
-        self._pages_limit = pages_limit
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Raises ValueError at the first page over the limit; logging lets it through."""
-        if not record.msg.endswith("- Page %d") or not isinstance(record.args, tuple):
-            return
-        page = record.args[0]
-        if isinstance(page, int):
-            _check_pages(page, self._pages_limit)
-            progress(f"page {page}")
+@cache
+def _asset(url: str) -> Asset:
+    """Asked for once, however many outputs use it."""
+    return msgspec.msgpack.decode(ask(msgspec.msgpack.encode(Wanted(url))), type=Asset)
 
 
-def _check_pages(pages: int, pages_limit: int) -> None:
-    if pages > pages_limit:
-        raise ValueError(f"the document must have at most {pages_limit} pages, and it has more")
+def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press: Press) -> Document:
+    progress(f"{output.name} begun")
+    match output.format:
+        case "html":
+            return Document(content=page.html.encode())
+        case "pdf":
+            return _pdf(page, output.pdf or ReportPdf(), place, draft, press)
+        case _ if not page.sheets:
+            detail = f"the template has no rows for {output.format}; it makes pdf and html"
+            raise JobFailed("output-refused", detail, (FieldError(pointer=f"#/outputs/{place}/format", detail=detail),))
+        case "csv":
+            return Document(content=csv_file(page.sheets[0], output.csv or ReportCsv()))
+        case _:
+            return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
 
 
-def _html(draft: Draft) -> str:
-    data, language = draft.data, LANGUAGES[draft.data.language]
-    name = "invoice" if isinstance(data, Invoice) else "table"
-    computed = {"sums": sums(data)} if isinstance(data, Invoice) else {"layout": layout(data, language)}
-    made_at = draft.made_at.isoformat(timespec="seconds")
-    view = {"it": data, "label": language.labels, "language": language.code, "made_at": made_at, **computed}
-    environment = _environment(language, data.currency)
-    css = environment.get_template(f"{name}.css").render(view)
-    sha256 = b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    style = Markup(css)  # noqa: S704  # our own style sheet; of the data it holds a colour and widths, both checked
-    return environment.get_template(f"{name}.html").render(view, css=style, css_sha256=sha256)
+def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:
+    at = f"#/outputs/{place}/pdf"
+    files = {each.name: draft.files[f"{at}/attachments/{n}/source"] for n, each in enumerate(options.attachments)}
+    made = pdf(page, options, files, press)
+    if not (options.before or options.after or options.encryption):
+        return made
+    # 60 ms to import, and few jobs need it
+    from functions.report.joining import encrypted, joined
 
-
-def _environment(language: Language, currency: str | None) -> jinja2.Environment:
-    """Data is text, whatever it holds; only the style sheet, made of checked values, goes in as it is."""
-    environment = ImmutableSandboxedEnvironment(
-        loader=jinja2.PackageLoader("functions.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    decimals = minor_unit_decimals(currency)
-    environment.filters |= {
-        "amount": lambda value: language.number(value, decimals=decimals),
-        "date": language.date,
-        "iban": grouped_iban,
-        "money": lambda value: language.money(value, currency or ""),
-        "number": lambda value: language.number(exact(value)),
-        "percent": lambda value: language.percent(exact(value)),
-        "price": lambda value: language.number(exact(value), decimals=max(decimals, decimals_of(exact(value)))),
-    }
-    return environment
+    content, pages = made.content, made.pages
+    if options.before or options.after:
+        before = {f"{at}/before/{n}": draft.files[f"{at}/before/{n}"] for n in range(len(options.before))}
+        after = {f"{at}/after/{n}": draft.files[f"{at}/after/{n}"] for n in range(len(options.after))}
+        content, pages = joined(content, before, after, pages_limit=draft.pages_limit)
+    if options.encryption:
+        content = encrypted(content, options.encryption)
+    return Document(content=content, pages=pages)

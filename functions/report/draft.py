@@ -1,56 +1,67 @@
-"""What to render: the built-in templates, each with the struct of its data, checked before a child process is used.
+"""What passes between the function and the child process that renders: the job with its inputs, and what came of it.
 
 The function's own process imports this, and neither WeasyPrint nor Jinja2: they would take half a second of its start.
 """
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from events.problem import FieldError, JobFailed, decode
+from events.problem import FieldError
 from events.types import ReportRequested
-from functions.report.invoice import Invoice
-from functions.report.table import Table, check_rows
 
-Format = Literal["pdf", "html"]
-TEMPLATES: Final[dict[str, type[Invoice] | type[Table]]] = {"invoice": Invoice, "table": Table}
+# Relative URLs of an own template begin here; no such name can ever be resolved (RFC 6761 6.4).
+FOLDER_URL: Final = "http://template.invalid/"
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """One document to render; `identifier` and `made_at` go into the PDF, which holds no other mark of its making."""
+    """One job to render. `data` is the data source's content, `files` those of attachments and joined PDFs by place.
 
-    data: Invoice | Table
-    formats: frozenset[Format]
+    `identifier` and `made_at` go into the PDF, which holds no other mark of its making.
+    """
+
+    job: ReportRequested
+    data: bytes | None
+    files: dict[str, bytes]
     identifier: str
     made_at: datetime
     pages_limit: int
+    rows_limit: int
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One document; `pages` of a PDF."""
+
+    content: bytes
+    pages: int | None = None
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why the job cannot be done, as JobFailed says it."""
+
+    kind: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
 
 
 class Rendered(Struct, frozen=True, kw_only=True):
-    """The content of each format; `pages` is 0 without a PDF."""
+    """The documents by their outputs' names, or the refusal."""
 
-    contents: dict[Format, bytes]
-    pages: int
-
-
-def draft(job: ReportRequested, *, identifier: str, made_at: datetime, pages_limit: int) -> Draft:
-    """Check the job's data; raise JobFailed that names every bad field, or the known templates."""
-    return Draft(
-        data=_data(job),
-        formats=frozenset(output.format for output in job.outputs),
-        identifier=identifier,
-        made_at=made_at,
-        pages_limit=pages_limit,
-    )
+    documents: dict[str, Document] = {}
+    warnings: tuple[str, ...] = ()
+    refusal: Refusal | None = None
 
 
-def _data(job: ReportRequested) -> Invoice | Table:
-    if job.template not in TEMPLATES:
-        detail = f"template must be one of {', '.join(TEMPLATES)}, got {job.template}"
-        raise JobFailed("unknown-template", detail, (FieldError(pointer="#/template", detail=detail),))
-    data = decode(msgspec.json.encode(job.data), TEMPLATES[job.template], at="#/data")
-    if isinstance(data, Table):
-        check_rows(data, at="#/data/rows")
-    return data
+class Wanted(Struct, frozen=True):
+    """What a template asks the function for: a file of its folder, or of an allowed host."""
+
+    url: str
+
+
+class Asset(Struct, frozen=True, kw_only=True):
+    """The file, or why it cannot be had."""
+
+    content: bytes = b""
+    media_type: str | None = None
+    refusal: str | None = None

@@ -5,23 +5,13 @@ from datetime import date
 from decimal import Decimal, localcontext
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, structs
 
-from events.types import Email, Request, Text
-from functions.report.language import Code
+from events.types import ReportColumn, Request, Text
+from functions.report.language import Code, Language
 from functions.report.number import EXACT, Currency, Number, Percent, exact, minor_unit_decimals, rounded
-
-Accent = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)", description="a colour as #RRGGBB")]
-Paragraph = Annotated[str, Meta(min_length=1, max_length=5_000)]
-
-
-class Party(Request, frozen=True, kw_only=True):
-    """Who sells, or who buys."""
-
-    name: Text
-    address: Annotated[tuple[Text, ...], Meta(max_length=8)] = ()
-    vat_id: Text | None = None
-    email: Email | None = None
+from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party
+from functions.report.sheet import Sheet
 
 
 class Line(Request, frozen=True, kw_only=True):
@@ -58,7 +48,7 @@ class Invoice(Request, frozen=True, kw_only=True, tag_field="template", tag="inv
     lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=1_000)]
     payment: Payment | None = None
     note: Paragraph | None = None
-    accent: Accent = "#1f4e79"
+    accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
 
 
@@ -96,6 +86,24 @@ def sums(invoice: Invoice) -> Sums:
         )
         net = sum(amounts, Decimal(0))
         return Sums(amounts, taxes, net, sum((each.tax for each in taxes), net))
+
+
+def sheet(invoice: Invoice, language: Language) -> Sheet:
+    """The lines for CSV and XLSX."""
+    label = language.labels
+    columns = (
+        ReportColumn(name="description", label=label["description"]),
+        ReportColumn(name="quantity", label=label["quantity"], kind="number"),
+        ReportColumn(name="unit"),
+        ReportColumn(name="unit_price", label=label["unit_price"], kind="number"),
+        ReportColumn(name="tax_percent", label=f"{label['tax']} %", kind="number"),
+        ReportColumn(name="amount", label=label["amount"], kind="money", total=True),
+    )
+    rows = [
+        {**structs.asdict(line), "amount": str(amount)}
+        for line, amount in zip(invoice.lines, sums(invoice).amounts, strict=True)
+    ]
+    return Sheet(f"{label['invoice']} {invoice.number}", columns, rows, invoice.currency)
 
 
 def grouped_iban(iban: str) -> str:

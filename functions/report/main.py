@@ -4,33 +4,60 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from events.function import function, system_clock
 from events.http import Event, rfc3339
 from events.problem import JobFailed
-from events.types import ReportCompleted, ReportRequested
-from functions.report.draft import Draft, Rendered, draft
-from functions.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
+from events.types import ReportArtifact, ReportCompleted, ReportOutput, ReportRequested
+from functions.addresses import Guard
+from functions.report.assets import Assets, HostGuard
+from functions.report.draft import Document, Draft, Rendered
+from functions.report.inputs import Loader, files_of
+from functions.report.pace import Pace
+from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
 from functions.settings import from_environment
 from functions.store import ReplyLedger, Store, job_key
 
-MEDIA_TYPES: Final = {"pdf": "application/pdf", "html": "text/html; charset=utf-8"}
+MEDIA_TYPES: Final = {
+    "pdf": "application/pdf",
+    "html": "text/html; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; `memory_bytes` come on top of the loaded libraries."""
+    """The function's environment; `memory_limit_bytes` come on top of the loaded libraries."""
 
     store_url: str
     store_public_url: str | None = None
+    allowed_networks: str = ""
+    asset_hosts: str = ""
     timeout_s: float = 60.0
     cpu_limit_s: int = 60
     memory_limit_bytes: int = 1 << 30
     pages_limit: int = 500
+    rows_limit: int = 100_000
+    data_limit_bytes: int = 50_000_000
+    assets_limit_bytes: int = 20_000_000
+    result_limit_bytes: int = 100_000_000
+    fetch_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        Guard.parse(self.allowed_networks)
 
 
 settings = from_environment(Settings)
 store = Store(settings.store_url, public_url=settings.store_public_url)
-limits = Limits(timeout_s=settings.timeout_s, cpu_s=settings.cpu_limit_s, memory_bytes=settings.memory_limit_bytes)
+guard = Guard.parse(settings.allowed_networks)
+limits = Limits(
+    timeout_s=settings.timeout_s,
+    cpu_s=settings.cpu_limit_s,
+    memory_bytes=settings.memory_limit_bytes,
+    result_limit_bytes=settings.result_limit_bytes,
+)
 sandbox = Sandbox(preload=("functions.report.document",))
 
 
@@ -38,22 +65,43 @@ sandbox = Sandbox(preload=("functions.report.document",))
 def handle(job: ReportRequested, event: Event) -> ReportCompleted:
     """One request in, its documents out; the request's time is the PDF's date, so the same job gives the same
     bytes."""
-    made_at = rfc3339(event.get("time") or system_clock().isoformat())
-    order = draft(job, identifier=job_key(event), made_at=made_at, pages_limit=settings.pages_limit)
-    started_s = time.monotonic()
-    made = render(order)
-    render_s = round(time.monotonic() - started_s, 3)
-    artifacts = tuple(
-        store.put(event, each.name, made.contents[each.format], MEDIA_TYPES[each.format], now=system_clock())
-        for each in job.outputs
+    loader = Loader(store, guard, timeout_s=settings.fetch_timeout_s)
+    files = files_of(job, loader, limit_bytes=settings.assets_limit_bytes)
+    order = Draft(
+        job=job,
+        data=loader.data(job, limit_bytes=settings.data_limit_bytes),
+        files=files,
+        identifier=job_key(event),
+        made_at=rfc3339(event.get("time") or system_clock().isoformat()),
+        pages_limit=settings.pages_limit,
+        rows_limit=settings.rows_limit,
     )
-    return ReportCompleted(artifacts=artifacts, pages=made.pages, render_s=render_s)
+    assets = Assets(
+        store=store,
+        guard=HostGuard.of(guard, settings.asset_hosts),
+        folder=job.own.folder if job.own else None,
+        limit_bytes=settings.assets_limit_bytes,
+        timeout_s=settings.fetch_timeout_s,
+        patient=job.on_missing == "fail",
+        used_bytes=sum(map(len, files.values())),
+    )
+    started_s = time.monotonic()
+    made = render(order, Ears(told=Pace(event.id).told, answer=assets.answer))
+    render_s = round(time.monotonic() - started_s, 3)
+    artifacts = tuple(_stored(event, each, made.documents[each.name]) for each in job.outputs)
+    return ReportCompleted(
+        artifacts=artifacts,
+        pages=next((each.pages for each in artifacts if each.pages is not None), 0),
+        render_s=render_s,
+        size_bytes=sum(each.size_bytes for each in artifacts),
+        warnings=made.warnings,
+    )
 
 
-def render(order: Draft) -> Rendered:
-    """Render in a child process; raise JobFailed when the document reaches a limit."""
+def render(order: Draft, ears: Ears) -> Rendered:
+    """Render in a child process; raise JobFailed when the document cannot be made or reaches a limit."""
     try:
-        return sandbox.run("functions.report.document:render", order, result=Rendered, limits=limits)
+        made = sandbox.run("functions.report.document:render", order, result=Rendered, limits=limits, ears=ears)
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:
@@ -63,3 +111,11 @@ def render(order: Draft) -> Rendered:
             raise
         # Pango has no other way to say that memory is short than SIGTRAP or SIGSEGV
         raise JobFailed("limit-exceeded", f"the rendering crashed, most likely out of memory: {error}") from error
+    if made.refusal is not None:
+        raise JobFailed(made.refusal.kind, made.refusal.detail, made.refusal.errors)
+    return made
+
+
+def _stored(event: Event, output: ReportOutput, document: Document) -> ReportArtifact:
+    artifact = store.put(event, output.name, document.content, MEDIA_TYPES[output.format], now=system_clock())
+    return ReportArtifact(**msgspec.structs.asdict(artifact), pages=document.pages)

@@ -1,0 +1,87 @@
+"""Answers what a template asks for while it is rendered: files of its folder in the store, and of the allowed hosts.
+
+The rendering process has neither the network nor the store; every file it gets went through here, and was counted.
+"""
+
+import mimetypes
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from events.problem import JobFailed, TryAgain
+from functions.addresses import AddressRefused, Guard
+from functions.fetch import Refused, Unavailable, download
+from functions.report.draft import FOLDER_URL, Asset, Wanted
+from functions.store import Store
+
+
+@dataclass(frozen=True)
+class HostGuard(Guard):
+    """A guard that lets only named hosts be called; each redirect passes it again."""
+
+    hosts: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, guard: Guard, hosts: str) -> "HostGuard":
+        """From a setting such as "cdn.example,fonts.example"."""
+        named = frozenset(each.strip().lower() for each in hosts.split(",") if each.strip())
+        return cls(guard.allowed_networks, guard.lookup, named)
+
+    def resolve(self, host: str, port: int) -> tuple[str, ...]:
+        """As Guard's; AddressRefused for another host."""
+        if host.lower() not in self.hosts:
+            raise AddressRefused(f"{host} is not one of the allowed hosts ({', '.join(sorted(self.hosts)) or 'none'})")
+        return super().resolve(host, port)
+
+
+@dataclass
+class Assets:
+    """One job's files. What is down is worth a retry, unless the job goes on without it (`patient` is false)."""
+
+    store: Store
+    guard: HostGuard
+    folder: str | None
+    limit_bytes: int
+    timeout_s: float
+    patient: bool = True
+    used_bytes: int = 0
+
+    def answer(self, question: bytes) -> bytes:
+        """For `Sandbox.run`: a Wanted in, an Asset out; raises TryAgain."""
+        url = msgspec.msgpack.decode(question, type=Wanted).url
+        try:
+            asset = self._asset(url)
+        except (JobFailed, Refused) as error:
+            asset = Asset(refusal=str(error))
+        except (TryAgain, Unavailable) as error:
+            if self.patient:
+                raise TryAgain(str(error)) from error
+            asset = Asset(refusal=str(error))
+        self.used_bytes += len(asset.content)
+        return msgspec.msgpack.encode(asset)
+
+    def _asset(self, url: str) -> Asset:
+        left_bytes = self.limit_bytes - self.used_bytes
+        if left_bytes <= 0:
+            raise Refused(f"all assets together must be at most {self.limit_bytes} bytes")
+        if url.startswith(FOLDER_URL):
+            return self._of_folder(url, left_bytes)
+        if urlsplit(url).scheme.lower() not in ("http", "https"):
+            raise Refused("assets come from the template's folder, from data: URLs and the allowed hosts")
+        got = download(url, guard=self.guard, limit_bytes=left_bytes, timeout_s=self.timeout_s)
+        return Asset(content=got.content, media_type=got.media_type)
+
+    def _of_folder(self, url: str, limit_bytes: int) -> Asset:
+        path = unquote(urlsplit(url).path).lstrip("/")
+        if self.folder is None:
+            raise Refused(f"an inline template has no folder with {path} in it; use data: or an allowed host")
+        if not all(part and part.strip(".") and "\\" not in part for part in path.split("/")):
+            raise Refused(f"a template's file must be a path inside of its folder, got {path!r}")
+        try:
+            content = self.store.get(f"{self.folder.strip('/')}/{path}", limit_bytes=limit_bytes)
+        except JobFailed:
+            raise
+        except ValueError as error:  # obstore, for a key that is no path
+            raise Refused(f"{path!r}: {error}") from error
+        return Asset(content=content, media_type=mimetypes.guess_type(path)[0])

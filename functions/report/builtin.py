@@ -1,0 +1,153 @@
+"""The built-in templates: the struct of each one's data, what it computes, and its run."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from importlib import resources
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from markupsafe import Markup
+
+from events.problem import FieldError, JobFailed, decode
+from functions.report import chart, dashboard, invoice, table
+from functions.report.certificate import Certificate
+from functions.report.dashboard import Dashboard
+from functions.report.invoice import Invoice
+from functions.report.language import Language
+from functions.report.letter import Letter
+from functions.report.number import decimals_of, exact, minor_unit_decimals
+from functions.report.page import Page
+from functions.report.sheet import Sheet
+from functions.report.table import Table
+from functions.template import Conventions, environment, run
+
+Data = Invoice | Letter | Table | Dashboard | Certificate
+TEMPLATES: Final[Mapping[str, type[Data]]] = MappingProxyType(
+    {"invoice": Invoice, "letter": Letter, "table": Table, "dashboard": Dashboard, "certificate": Certificate}
+)
+# the tags of a long table take a third more time, and twice the bytes
+TAGGED_ROWS: Final = 200
+
+
+def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, made_at: datetime) -> Page:
+    """Check the data and run the template; raise JobFailed that names every bad field, or the known templates."""
+    if name not in TEMPLATES:
+        detail = f"template must be one of {', '.join(TEMPLATES)}, got {name}"
+        raise JobFailed("unknown-template", detail, (FieldError(pointer="#/template", detail=detail),))
+    it = decode(msgspec.json.encode(data), TEMPLATES[name], at="#/data")
+    if isinstance(it, Table):
+        table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
+    language = Language(it.language)
+    return Page(
+        html=_html(name, it, language, made_at),
+        title=_title(it, language),
+        day=language.date(made_at.date()),
+        contents=language.labels["contents"],
+        sheets=_sheets(it, language),
+        tagged=not isinstance(it, Table) or len(it.rows) <= TAGGED_ROWS,
+        landscape=it.landscape if isinstance(it, Table) else isinstance(it, Certificate),
+    )
+
+
+def _title(it: Data, language: Language) -> str:
+    if isinstance(it, Invoice):
+        return f"{language.labels['invoice']} {it.number}"
+    return (it.subject or it.sender.name) if isinstance(it, Letter) else it.title
+
+
+def _sheets(it: Data, language: Language) -> tuple[Sheet, ...]:
+    match it:
+        case Invoice():
+            return (invoice.sheet(it, language),)
+        case Table():
+            return (table.sheet(it),)
+        case Dashboard():
+            return dashboard.sheets(it)
+    return ()
+
+
+def _computed(it: Data, language: Language) -> dict[str, Any]:
+    match it:
+        case Invoice():
+            return {"sums": invoice.sums(it)}
+        case Table():
+            return {"layout": table.layout(it, language)}
+        case Dashboard():
+            draw = {
+                each: partial(_chart, accent=it.accent, write=_unit(each, it, language, compact=True)) for each in UNITS
+            }
+            return {
+                "color": partial(chart.color, accent=it.accent),
+                "draw": lambda given: draw[given.unit](given),
+                "spark": lambda figure: chart.sparkline([float(each) for each in figure.trend], accent=it.accent),
+                "write": lambda value, unit: _unit(unit, it, language)(value),
+            }
+    return {}
+
+
+UNITS: Final = ("number", "money", "percent")
+
+
+def _chart(given: dashboard.Chart, *, accent: str, write: Callable[[float], str]) -> Markup:
+    return chart.chart(given, accent=accent, write=write)
+
+
+def _unit(unit: str, it: Dashboard, language: Language, *, compact: bool = False) -> Callable[[Any], str]:
+    """How a number of the dashboard is written; on an axis short, such as 1.2M."""
+    if unit == "percent":
+        return lambda value: language.percent(exact(value))
+    if compact:
+        return lambda value: language.compact(exact(value))
+    if unit == "money":
+        return lambda value: language.money(exact(value), it.currency or "")
+    return lambda value: language.number(exact(value))
+
+
+def _html(name: str, it: Data, language: Language, made_at: datetime) -> str:
+    currency = getattr(it, "currency", None)
+    made = environment(Conventions(it.language, currency), _template)
+    made.filters |= _filters(language, currency)
+    view = {
+        "it": it,
+        "label": language.labels,
+        "language": language.code,
+        "direction": language.direction,
+        "made_at": made_at.isoformat(timespec="seconds"),
+        "title": _title(it, language),
+        **_computed(it, language),
+    }
+    css = run(made, f"{name}.css", view)
+    sha256 = b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    style = Markup(css)  # noqa: S704  # our own style sheet; of the data it holds a colour and widths, both checked
+    return run(made, f"{name}.html", {**view, "css": style, "css_sha256": sha256})
+
+
+def _filters(language: Language, currency: str | None) -> dict[str, Callable[..., str]]:
+    decimals = minor_unit_decimals(currency)
+
+    def price(value: str | int | float) -> str:
+        number = exact(value)
+        return language.number(number, decimals=max(decimals, decimals_of(number)))
+
+    def amount(value: Decimal) -> str:
+        return language.number(value, decimals=decimals)
+
+    return {
+        "amount": amount,
+        "date": language.date,
+        "iban": invoice.grouped_iban,
+        "money": lambda value: language.money(value, currency or ""),
+        "number": lambda value: language.number(exact(value)),
+        "percent": lambda value: language.percent(exact(value)),
+        "price": price,
+    }
+
+
+def _template(name: str) -> str | None:
+    file = resources.files("functions.report") / "templates" / name
+    return file.read_text() if file.is_file() else None

@@ -1,0 +1,31 @@
+"""Writes a sheet as CSV (RFC 4180): UTF-8, a header, CR LF, numbers with a point, ISO dates."""
+
+import csv
+import io
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from events.types import ReportCsv
+from functions.report.sheet import Sheet, Value
+
+# What a spreadsheet takes for a formula (OWASP, CSV Injection); numbers are no texts and keep their minus.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def csv_file(sheet: Sheet, options: ReportCsv) -> bytes:
+    """The whole file."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=options.delimiter)
+    writer.writerow(_text(each, options) for each in sheet.labels)
+    writer.writerows([_text(each, options) for each in row] for row in sheet.values())
+    return text.getvalue().encode("utf-8-sig" if options.byte_order_mark else "utf-8")
+
+
+def _text(value: Value, options: ReportCsv) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, date):
+        return value.isoformat()
+    text = value or ""
+    return f"'{text}" if options.guard_formulas and text.startswith(_FORMULA_STARTS) else text

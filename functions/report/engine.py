@@ -1,0 +1,33 @@
+"""Imports WeasyPrint in less time: everything else here takes it from this module.
+
+cffi asks `ctypes.util.find_library` for each name that the linker does not know at once, and that runs ldconfig, gcc
+and ld: two fifths of the import. On Linux the last name WeasyPrint tries is the library's real one
+(`libpango-1.0.so.0`), so the question can be left out.
+"""
+
+import ctypes.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _unasked() -> Iterator[None]:
+    asked = ctypes.util.find_library
+    if sys.platform == "linux":
+        ctypes.util.find_library = lambda name: None
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = asked
+
+
+with _unasked():
+    import weasyprint  # type: ignore[import-untyped]  # it has no types
+    from weasyprint.urls import (  # type: ignore[import-untyped]  # as above
+        FatalURLFetchingError,
+        URLFetcher,
+        URLFetcherResponse,
+    )
+
+__all__ = ["FatalURLFetchingError", "URLFetcher", "URLFetcherResponse", "weasyprint"]

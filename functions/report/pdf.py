@@ -1,0 +1,124 @@
+"""Lays a page out as PDF: WeasyPrint, in a child process with limits (functions/sandbox.py).
+
+A PDF holds nothing of its rendering's place or time: the same page gives the same bytes with the same fonts.
+"""
+
+import gc
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from events.types import ReportMetadata, ReportPdf
+from functions.report.contents import STYLE as CONTENTS_STYLE
+from functions.report.contents import add_contents
+from functions.report.draft import FOLDER_URL, Asset, Document
+from functions.report.engine import URLFetcher, URLFetcherResponse, weasyprint
+from functions.report.journal import Journal, listening
+from functions.report.page import Page
+from functions.report.paper import style
+from functions.sandbox import progress
+
+_RELATIONSHIPS: Final = {
+    "source": "Source",
+    "data": "Data",
+    "alternative": "Alternative",
+    "supplement": "Supplement",
+    "unspecified": "Unspecified",
+}
+
+
+@dataclass(frozen=True)
+class Press:
+    """What all PDFs of a job share: where their files come from, who hears of trouble, their identifier and time."""
+
+    ask: Callable[[str], Asset]
+    journal: Journal
+    identifier: str
+    made_at: datetime
+
+
+class Fetcher(URLFetcher):  # type: ignore[misc]  # it has no types
+    """Gets `data:` URLs itself and everything else from the function's process; nothing else is ever opened."""
+
+    def __init__(self, ask: Callable[[str], Asset], journal: Journal) -> None:
+        super().__init__(allowed_protocols=("data",), allow_redirects=False)
+        self._ask, self._journal = ask, journal
+
+    def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
+        """The content; raises AssetMissing, or ValueError where the document may go on without it."""
+        if url.lower().startswith("data:"):
+            return super().fetch(url, headers)
+        asset = self._ask(url)
+        if asset.refusal is not None:
+            what = f"{url.removeprefix(FOLDER_URL)[:200]}: {asset.refusal}"
+            self._journal.missing(what)
+            raise ValueError(what)
+        return URLFetcherResponse(url, asset.content, {"Content-Type": asset.media_type or "application/octet-stream"})
+
+
+def pdf(page: Page, options: ReportPdf, files: Mapping[str, bytes], press: Press) -> Document:
+    """One PDF; `files` are its attachments' contents by name. Raises ValueError when it has too many pages."""
+    html = weasyprint.HTML(string=page.html, base_url=FOLDER_URL, url_fetcher=Fetcher(press.ask, press.journal))
+    title = (options.metadata and options.metadata.title) or _title(html) or page.title
+    css = style(options, page, title)
+    if options.contents is not None:
+        add_contents(html.etree_element, options.contents, title=page.contents)
+        css += CONTENTS_STYLE
+    with listening(press.journal), _without_collector():
+        document = html.render(stylesheets=[weasyprint.CSS(string=css)] if css else None)
+        pages = len(document.pages)
+        press.journal.check_pages(pages)  # again, should a later WeasyPrint log its pages otherwise
+        progress(f"layout of {pages} pages")
+        _describe(document.metadata, options.metadata, title, press.made_at)
+        content = document.write_pdf(
+            pdf_identifier=press.identifier.encode(),
+            pdf_variant=options.variant,
+            pdf_tags=True
+            if options.variant == "pdf/ua-1"
+            else page.tagged
+            if options.tagged is None
+            else options.tagged,
+            attachments=list(_attachments(options, files, press.made_at)),
+        )
+    return Document(content=content, pages=pages)
+
+
+def _title(html: Any) -> str | None:
+    found = html.etree_element.find(".//title")
+    return None if found is None else " ".join("".join(found.itertext()).split()) or None
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """A quarter less time: a layout makes millions of objects, and they all die with the child."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _describe(said: Any, wanted: ReportMetadata | None, title: str, made_at: datetime) -> None:
+    said.title = title
+    said.generator = said.generator or "Errands"
+    said.created = said.modified = made_at.isoformat(timespec="seconds")
+    if wanted is None:
+        return
+    said.authors = [wanted.author] if wanted.author else said.authors
+    said.description = wanted.subject or said.description
+    said.keywords = list(wanted.keywords) or said.keywords
+
+
+def _attachments(options: ReportPdf, files: Mapping[str, bytes], made_at: datetime) -> Iterator[Any]:
+    for each in options.attachments:
+        yield weasyprint.Attachment(
+            file_obj=io.BytesIO(files[each.name]),
+            name=each.name,
+            description=each.description,
+            relationship=_RELATIONSHIPS[each.relationship],
+            created=made_at,
+            modified=made_at,
+        )
