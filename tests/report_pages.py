@@ -1,10 +1,10 @@
-"""Every built-in template with every kind of data as pictures, to look at: python -m tests.report_pages FOLDER [NAME]."""
+"""Every built-in template with every kind of data as pictures: python -m tests.report_pages FOLDER [TEMPLATE]."""
 
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]  # it has no types
 
 from events.types import ReportOutput, ReportRequested
 from functions.report.document import render

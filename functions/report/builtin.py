@@ -78,23 +78,17 @@ def _computed(it: Data, language: Language) -> dict[str, Any]:
         case Table():
             return {"layout": table.layout(it, language)}
         case Dashboard():
-            draw = {
-                each: partial(_chart, accent=it.accent, write=_unit(each, it, language, compact=True)) for each in UNITS
-            }
             return {
                 "color": partial(chart.color, accent=it.accent),
-                "draw": lambda given: draw[given.unit](given),
+                "drawings": [
+                    chart.chart(each, accent=it.accent, write=_unit(each.unit, it, language, compact=True))
+                    for each in it.charts
+                ],
+                "chart_rows": dashboard.rows_of(it.charts),
                 "spark": lambda figure: chart.sparkline([float(each) for each in figure.trend], accent=it.accent),
                 "write": lambda value, unit: _unit(unit, it, language)(value),
             }
     return {}
-
-
-UNITS: Final = ("number", "money", "percent")
-
-
-def _chart(given: dashboard.Chart, *, accent: str, write: Callable[[float], str]) -> Markup:
-    return chart.chart(given, accent=accent, write=write)
 
 
 def _unit(unit: str, it: Dashboard, language: Language, *, compact: bool = False) -> Callable[[Any], str]:
@@ -140,6 +134,7 @@ def _filters(language: Language, currency: str | None) -> dict[str, Callable[...
     return {
         "amount": amount,
         "date": language.date,
+        "dir": language.direction_of,
         "iban": invoice.grouped_iban,
         "money": lambda value: language.money(value, currency or ""),
         "number": lambda value: language.number(exact(value)),

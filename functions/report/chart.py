@@ -1,12 +1,14 @@
-"""Charts as SVG, drawn of nothing but numbers and escaped texts: bars, lines, stacked bars, a donut, a sparkline.
+"""Charts as SVG, drawn of nothing but numbers: bars, lines, stacked bars, a donut, a sparkline.
 
-An SVG is vector graphics in the PDF and needs no script in the page. Sizes are in the SVG's own units, which the page
-scales; a text is about 0.55 of its size wide a character.
+An SVG is vector graphics in the PDF and needs no script in the page. Its texts are not in it but laid over it by the
+page: WeasyPrint sets the letters of an SVG's text one by one, which breaks Arabic. Sizes are in the SVG's own units,
+which the page scales.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -15,7 +17,7 @@ from functions.report.dashboard import Chart
 Write = Callable[[float], str]
 Values = Sequence[float | None]
 
-_GRID, _INK, _QUIET = "#e3e7ec", "#1f2933", "#6b7280"
+_GRID, _QUIET = "#e3e7ec", "#6b7280"
 _HEIGHT, _TOP, _BOTTOM, _TEXT_SIZE = 200.0, 10.0, 24.0, 9.0
 _CHARACTER = 0.56 * _TEXT_SIZE
 # after the accent: hues that stay apart in print and for the colour-blind (Okabe and Ito, 2008, darkened a little)
@@ -34,16 +36,38 @@ _COLORS = (
 )
 
 
+_NOTHING = Markup()
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text over a drawing: its middle, or its end, stands at this place."""
+
+    left_percent: float
+    top_percent: float
+    text: str
+    anchor: Literal["middle", "end"] = "middle"
+    big: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart; `svg` is empty where there is nothing to draw."""
+
+    svg: Markup = _NOTHING
+    texts: tuple[Text, ...] = ()
+
+
 def color(index: int, accent: str) -> str:
     """The color of a series."""
     return accent if index == 0 else _COLORS[(index - 1) % len(_COLORS)]
 
 
-def chart(given: Chart, *, accent: str, write: Write) -> Markup:
-    """The drawing without its title and legend; empty where there is nothing to draw."""
+def chart(given: Chart, *, accent: str, write: Write) -> Drawing:
+    """The drawing without its title and legend."""
     series = [[None if value is None else float(value) for value in each.values] for each in given.series]
     if not any(value is not None for values in series for value in values):
-        return Markup()
+        return Drawing()
     if given.kind == "donut":
         return _donut([value or 0 for value in series[0]], accent, write)
     frame = _frame(given, series, write)
@@ -51,13 +75,14 @@ def chart(given: Chart, *, accent: str, write: Write) -> Markup:
         parts = [_line(frame, values, color(index, accent)) for index, values in enumerate(series)]
     else:
         parts = _bars(frame, series, accent, stacked=given.kind == "stacked")
-    return _svg(frame.width, _HEIGHT, [*_axes(frame, given.labels, write), *parts])
+    texts = (*_values(frame, write), *_places(frame, given.labels))
+    return Drawing(_svg(frame.width, _HEIGHT, [*_grid(frame), *parts]), texts)
 
 
 def sparkline(values: Sequence[float], *, accent: str) -> Markup:
     """A line as high as a text, its last point marked; empty for less than two values."""
     if len(values) < 2:
-        return Markup()
+        return _NOTHING
     low, high = min(values), max(values)
     spread = high - low or 1
     points = [
@@ -111,21 +136,31 @@ def _frame(given: Chart, series: Sequence[Values], write: Write) -> Frame:
     return Frame(760.0 if given.wide else 370.0, left, max(len(given.labels), 1), marks)
 
 
-def _axes(frame: Frame, labels: Sequence[str], write: Write) -> Iterable[str]:
+def _grid(frame: Frame) -> Iterable[str]:
     for mark in frame.ticks:
-        y = frame.y(mark)
-        stroke = _QUIET if mark == 0 else _GRID
+        y, stroke = frame.y(mark), _QUIET if mark == 0 else _GRID
         yield f'<path d="M{frame.left:.1f} {y:.1f}H{frame.width - 4:.1f}" stroke="{stroke}" stroke-width="0.6"/>'
-        yield _text(frame.left - 5, y + 3, write(mark), anchor="end")
+
+
+def _values(frame: Frame, write: Write) -> Iterator[Text]:
+    for mark in frame.ticks:
+        yield _text(frame.left - 5, frame.y(mark), write(mark), frame.width, anchor="end")
+
+
+def _places(frame: Frame, labels: Sequence[str]) -> Iterator[Text]:
+    """As many labels as there is room for, each cut to it."""
     room = (frame.width - frame.left) / frame.places
     longest = max(map(len, labels), default=1)
-    # as many labels as there is room for, each cut to it
     every = max(1, math.ceil(min(longest, 10) * _CHARACTER * 1.1 / room))
     most = max(int(room * every / _CHARACTER) - 1, 1)
     for place in range(0, len(labels), every):
         label = labels[place]
         shown = label if len(label) <= most else label[: max(most - 1, 1)] + "…"
-        yield _text(frame.x(place + 0.5), _HEIGHT - 8, shown)
+        yield _text(frame.x(place + 0.5), _HEIGHT - 10, shown, frame.width)
+
+
+def _text(x: float, y: float, text: str, width: float, *, anchor: Literal["middle", "end"] = "middle") -> Text:
+    return Text(round(100 * x / width, 2), round(100 * y / _HEIGHT, 2), text, anchor)
 
 
 def _bars(frame: Frame, series: Sequence[Values], accent: str, *, stacked: bool) -> list[str]:
@@ -160,18 +195,14 @@ def _line(frame: Frame, values: Values, stroke: str) -> str:
     return line + "".join(f'<circle cx="{x:.2f}" cy="{y:.2f}" r="2.5" fill="{stroke}"/>' for x, y in dots)
 
 
-def _donut(values: Sequence[float], accent: str, write: Write) -> Markup:
+def _donut(values: Sequence[float], accent: str, write: Write) -> Drawing:
     total, start, parts = sum(values), 0.0, []
     for index, value in enumerate(values):
         share = value / total if total else 0
         if share:
             parts.append(_slice(start, start + share, color(index, accent)))
         start += share
-    if not total:
-        return Markup()
-    size = 17 if len(write(total)) < 10 else 12
-    parts.append(_text(100, 100 + size / 3, write(total), size=size, ink=_INK))
-    return _svg(200, 200, parts)
+    return Drawing(_svg(200, 200, parts), (Text(50, 50, write(total), big=True),)) if total else Drawing()
 
 
 def _slice(start: float, end: float, fill: str) -> str:
@@ -193,11 +224,6 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points)
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "middle", size: float = _TEXT_SIZE, ink: str = _QUIET) -> str:
-    attributes = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" fill="{ink}"'
-    return f"<text {attributes}>{Markup.escape(text)}</text>"
-
-
 def _svg(width: float, height: float, parts: Iterable[str]) -> Markup:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">'
-    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704  # numbers, checked colours, texts escaped above
+    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704  # numbers and checked colours

@@ -76,6 +76,17 @@ class Dashboard(Request, frozen=True, kw_only=True):
             raise ValueError("currency is required where a unit is money")
 
 
+def rows_of(charts: tuple[Chart, ...]) -> list[list[int]]:
+    """The places of the charts that stand side by side: two, or one that is wide."""
+    rows: list[list[int]] = []
+    for place, each in enumerate(charts):
+        if rows and not each.wide and len(rows[-1]) == 1 and not charts[rows[-1][0]].wide:
+            rows[-1].append(place)
+        else:
+            rows.append([place])
+    return rows
+
+
 def sheets(dashboard: Dashboard) -> tuple[Sheet, ...]:
     """The figures, then a sheet for each chart with the series side by side."""
     currency = dashboard.currency

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from functions.report.engine import FatalURLFetchingError
-
 from functions.sandbox import progress
 
 # weasyprint/layout/page.py logs "Step 5 - Creating layout - Page %d" to it before each page.

@@ -1,5 +1,6 @@
 """How a document's language writes numbers, money and dates (CLDR, through Babel), and what it calls its parts."""
 
+import unicodedata
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ class Language:
     def direction(self) -> str:
         """As HTML's attribute `dir`."""
         return "rtl" if self.code.startswith("ar") else "ltr"
+
+    def direction_of(self, text: str) -> str:
+        """Of a text's first letter that has one (Unicode TR 9, P2 and P3): WeasyPrint does not know `dir="auto"`."""
+        for each in text:
+            if (kind := unicodedata.bidirectional(each)) in ("L", "R", "AL"):
+                return "ltr" if kind == "L" else "rtl"
+        return self.direction
 
     @cached_property
     def _locale(self):  # type: ignore[no-untyped-def]  # a Babel Locale; naming it would load Babel
