@@ -31,6 +31,9 @@ def render(draft: Draft) -> Rendered:
         return Rendered(refusal=Refusal(kind=failed.kind, detail=failed.detail, errors=failed.errors))
     except AssetMissing as missing:
         return Rendered(refusal=Refusal(kind="asset-missing", detail=str(missing)))
+    except RecursionError:
+        detail = "the document is nested too deeply to be laid out"
+        return Rendered(refusal=Refusal(kind="limit-exceeded", detail=detail))
     return Rendered(documents=documents, warnings=journal.warnings)
 
 
