@@ -69,8 +69,11 @@ def _content(text: str, title: str, day: str) -> str:
 
 
 def _string(text: str) -> str:
-    """As CSS: everything but letters and figures by its number, so that no text can end the string."""
-    return '"' + "".join(each if each.isalnum() or each == " " else f"\\{ord(each):06x}" for each in text) + '"'
+    """As CSS: all but letters, figures and spaces by number, so that no text can end the string.
+
+    The space after a number is a part of it (CSS Syntax 4.3.7).
+    """
+    return '"' + "".join(each if each.isalnum() or each == " " else f"\\{ord(each):x} " for each in text) + '"'
 
 
 def _watermark(mark: ReportWatermark | None) -> list[str]:
