@@ -5,19 +5,18 @@ from xml.etree.ElementTree import Element, SubElement
 
 from events.types import ReportContents
 
+# `!important`: WeasyPrint takes a style sheet from outside of the document for the user's, which the template overrules
 STYLE: Final = """
-.errands-contents { break-after: page }
-.errands-contents h1 { margin: 0 0 6mm }
-.errands-contents p { margin: 0; padding: .8mm 0 .8mm calc(6mm * var(--depth)); line-height: 1.35 }
-.errands-contents a { color: inherit; text-decoration: none }
+.errands-contents { break-after: page !important }
+.errands-contents h1 { margin: 0 0 6mm !important; padding: 0 !important }
+.errands-contents p { margin: 0 !important; padding: 1mm 0 !important; line-height: 1.35 !important }
+.errands-contents a { color: inherit !important; text-decoration: none !important }
 .errands-contents a::after { content: leader(" . ") target-counter(attr(href), page); color: #6b7280 }
-.errands-contents .depth-1 { --depth: 0; font-weight: 700 }
-.errands-contents .depth-2 { --depth: 1 }
-.errands-contents .depth-3 { --depth: 2 }
-.errands-contents .depth-4 { --depth: 3 }
-.errands-contents .depth-5 { --depth: 4 }
-.errands-contents .depth-6 { --depth: 5 }
-"""
+.errands-contents .depth-1 { font-weight: 700 !important }
+""" + "".join(
+    f".errands-contents .depth-{depth} {{ margin-inline-start: {6 * (depth - 1)}mm !important }}\n"
+    for depth in range(2, 7)
+)
 
 
 def add_contents(root: Element, wanted: ReportContents, *, title: str) -> None:
