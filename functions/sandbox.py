@@ -13,6 +13,7 @@ here.
 """
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -46,7 +47,7 @@ from functions.zygote import (
     receive,
 )
 
-__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "ask", "progress"]
+__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "ask", "progress", "start_early"]
 
 Result = TypeVar("Result")
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -109,7 +110,7 @@ class Sandbox:
     def __init__(self, preload: tuple[str, ...] = (), *, env: Mapping[str, str] | None = None) -> None:
         self._preload, self._env = preload, dict(env or {})
         self._lock = threading.Lock()
-        self._zygote: tuple[subprocess.Popen[bytes], socket.socket, int] | None = None
+        self._zygote: _Zygote | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +121,7 @@ class Sandbox:
     @property
     def pid(self) -> int | None:
         """The zygote's process id, once it runs."""
-        return self._zygote[0].pid if self._zygote else None
+        return self._zygote.process.pid if self._zygote else None
 
     def close(self) -> None:
         """Ends the zygote and every job in flight. The next `run` would start a new one."""
@@ -173,38 +174,69 @@ class Sandbox:
         return data, status
 
     def _control(self) -> socket.socket:
-        if self._zygote:
-            process, control, owner = self._zygote
-            # a fork of this process must not share the zygote: its children would not be ours to wait for
-            if owner == os.getpid() and process.poll() is None:
-                return control
+        if self._zygote and not self._zygote.is_ours_and_alive:
             self._end_zygote()
-        self._zygote = (*self._start(), os.getpid())
-        return self._zygote[1]
-
-    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", "-m", "functions.zygote", str(far.fileno()), *self._preload]
-        with far:
-            process = subprocess.Popen(
-                command,
-                env=_environment(self._env),
-                pass_fds=[far.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        return process, near
+        if self._zygote is None:
+            early = None if self._env else _EARLY.pop(self._preload, None)
+            self._zygote = early or _start(self._preload, self._env, owner=os.getpid())
+        return self._zygote.control
 
     def _end_zygote(self) -> None:
-        if self._zygote is None:
-            return
-        process, control, owner = self._zygote
-        self._zygote = None
-        control.close()
-        if owner == os.getpid():
-            process.kill()
-            process.wait()
+        if self._zygote is not None:
+            self._zygote.end()
+            self._zygote = None
+
+
+@dataclass(frozen=True)
+class _Zygote:
+    """`owner` is the process that may use it; None: that which started it early, and each fork of that."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    pidfd: int
+    owner: int | None
+
+    @property
+    def is_ours_and_alive(self) -> bool:
+        # a fork of the owner must not share the zygote: its children would not be ours to wait for
+        ours = self.owner in (None, os.getpid())
+        return ours and not select.select([self.pidfd], [], [], 0)[0]
+
+    def end(self) -> None:
+        self.control.close()
+        if self.owner in (None, os.getpid()):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            with suppress(ChildProcessError):  # a fork of the one that started it cannot wait for it
+                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            self.process.returncode = -signal.SIGKILL
+        os.close(self.pidfd)
+
+
+_EARLY: dict[tuple[str, ...], _Zygote] = {}
+
+
+def start_early(preload: tuple[str, ...]) -> None:
+    """Start the zygote of a Sandbox with this `preload` to come, which may be made in a fork of this process.
+
+    A server calls it before its own imports: the libraries load beside them, and a function's first job comes sooner.
+    """
+    _EARLY[preload] = _start(preload, {}, owner=None)
+
+
+def _start(preload: tuple[str, ...], env: Mapping[str, str], *, owner: int | None) -> _Zygote:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-P", "-m", "functions.zygote", str(far.fileno()), *preload]
+    with far:
+        process = subprocess.Popen(
+            command,
+            env=_environment(env),
+            pass_fds=[far.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return _Zygote(process, near, os.pidfd_open(process.pid), owner)
 
 
 def _memory_file(content: bytes) -> IO[bytes]:

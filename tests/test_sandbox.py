@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
+from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox, start_early
 from tests.sandbox_work import Box
 
 WORK = "tests.sandbox_work:"
@@ -355,3 +355,27 @@ def test_progress_is_heard_while_the_work_goes_on(sandbox: Sandbox, tmp_path: Pa
         )
 
     assert heard
+
+
+def test_a_zygote_started_early_serves_this_process_and_a_fork_of_it() -> None:
+    start_early(("tests.sandbox_work", "json"))
+
+    child = os.fork()
+    if not child:  # as a server's worker, which inherits what its master started
+        with Sandbox(("tests.sandbox_work", "json")) as inherited:
+            os._exit(inherited.run(WORK + "double", Box(21), result=Box).value)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+
+
+def test_a_zygote_started_early_is_replaced_when_it_has_died() -> None:
+    start_early(("tests.sandbox_work", "csv"))
+
+    with Sandbox(("tests.sandbox_work", "csv")) as sandbox:
+        assert sandbox.run(WORK + "double", Box(1), result=Box) == Box(2)
+        first = sandbox.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not is_alive(first))
+        assert sandbox.run(WORK + "double", Box(2), result=Box) == Box(4)
+        assert sandbox.pid != first
