@@ -17,7 +17,7 @@ FASTER: Final = {"harfbuzz-subset": "libharfbuzz-subset0"}
 PACKAGES: Final = {
     "ics": ("tzdata",),
     "image": ("PIL",),
-    "report": ("weasyprint", "jinja2"),
+    "report": ("weasyprint", "jinja2", "babel", "pikepdf", "xlsxwriter"),
     "message": ("apprise", "jinja2", "babel"),
     "notifier": ("aiohttp",),
     "local": ("aiohttp", "yaml", "croniter", "prometheus_client", "jsonschema"),

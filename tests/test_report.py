@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from copy import deepcopy
@@ -18,10 +20,12 @@ from typing import Any
 import msgspec
 import pypdf
 import pytest
+from jsonschema import Draft202012Validator
 
 from functions.report.invoice import Invoice, sums
 from functions.report.labels import LABELS
 from functions.report.language import Language
+from tests.report_data import CASES
 from tests.report_function import ROOT, SAMPLE, Deliver, pdf_texts, serving, stored
 
 COLUMNS = [
@@ -318,3 +322,46 @@ def test_the_functions_own_process_loads_no_renderer(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("template", CASES)
+def test_the_schema_of_a_templates_data_is_fresh_and_takes_the_data(template: str) -> None:
+    from functions.report.schema import FOLDER, rendered  # here: it loads the templates, which need no Pango
+
+    schema = json.loads((FOLDER / f"{template}.json").read_text())
+
+    assert (FOLDER / f"{template}.json").read_bytes() == rendered(template), "run: make schemas"
+    for data in CASES[template].values():
+        Draft202012Validator(schema).validate(data)
+
+
+@pytest.mark.parametrize(("template", "case"), [(name, case) for name in CASES for case in CASES[name]])
+def test_every_template_holds_every_kind_of_data(
+    start: Callable[..., Deliver], tmp_path: Path, template: str, case: str
+) -> None:
+    data = CASES[template][case]
+
+    reply = start()(template=template, data=data)
+
+    # in a PDF a line may end anywhere, and right-to-left text comes out in its own order: compare letters
+    letters = Counter("".join(pdf_texts(stored(reply, tmp_path))).replace(" ", ""))
+    for text in said(data):
+        assert not Counter(text[:60].replace(" ", "")) - letters, text
+    assert "warnings" not in reply
+    assert "style=" not in stored(reply, tmp_path, 1).decode()
+
+
+def said(data: Any) -> Iterator[str]:
+    """Every text that the document has to show."""
+    for name, value in data.items():
+        if name in ("title", "subtitle", "subject", "closing", "note", "recipient", "number") and isinstance(
+            value, str
+        ):
+            yield value
+        elif isinstance(value, dict):
+            yield from said(value)
+        elif name in ("paragraphs", "enclosures", "address"):
+            yield from value
+        elif isinstance(value, list | tuple):
+            for each in value:
+                yield from said(each) if isinstance(each, dict) and name != "rows" else ()

@@ -363,7 +363,7 @@ def test_a_zygote_started_early_serves_this_process_and_a_fork_of_it() -> None:
     child = os.fork()
     if not child:  # as a server's worker, which inherits what its master started
         with Sandbox(("tests.sandbox_work", "json")) as inherited:
-            os._exit(inherited.run(WORK + "double", Box(21), result=Box).value)
+            os._exit(inherited.run(WORK + "double", Box(21), result=Box).width_px)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
 

@@ -36,7 +36,7 @@ class Payment(Request, frozen=True, kw_only=True):
             raise ValueError(f"iban must have right check digits (ISO 13616), got {self.iban}")
 
 
-class Invoice(Request, frozen=True, kw_only=True, tag_field="template", tag="invoice"):
+class Invoice(Request, frozen=True, kw_only=True):
     """The data of the template `invoice`. A negative quantity or price is a discount or a credit."""
 
     number: Text

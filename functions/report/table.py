@@ -31,7 +31,7 @@ LINE_CHARACTERS: Final = 110
 LANDSCAPE_LINE_CHARACTERS: Final = 164
 
 
-class Table(Request, frozen=True, kw_only=True, tag_field="template", tag="table"):
+class Table(Request, frozen=True, kw_only=True):
     """The data of the template `table`. A row names its cells by column; a cell left out is empty.
 
     With `group_by`, the name of a column, rows of the same value stand together under it, each group with its totals.
