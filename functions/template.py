@@ -82,12 +82,19 @@ class PlainData(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-def environment(conventions: Conventions, load: Loader | None = None, *, autoescape: bool = True) -> jinja2.Environment:
-    """A sandboxed environment; `load` gives the source of a template by its name, or None."""
+def environment(
+    conventions: Conventions,
+    load: Loader | None = None,
+    *,
+    autoescape: bool = True,
+    compiled: jinja2.BytecodeCache | None = None,
+) -> jinja2.Environment:
+    """A sandboxed environment; `load` gives a template's source by its name, or None; `compiled` keeps its code."""
     made = PlainData(
         loader=jinja2.FunctionLoader(_named(load or (lambda _: None))),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
+        bytecode_cache=compiled,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -58,7 +58,7 @@ limits = Limits(
     memory_bytes=settings.memory_limit_bytes,
     result_limit_bytes=settings.result_limit_bytes,
 )
-sandbox = Sandbox(preload=("functions.report.document",))
+sandbox = Sandbox(preload=("functions.report.press",))
 
 
 @function(ReportRequested, ledger=ReplyLedger(store))
@@ -101,7 +101,7 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
 def render(order: Draft, ears: Ears) -> Rendered:
     """Render in a child process; raise JobFailed when the document cannot be made or reaches a limit."""
     try:
-        made = sandbox.run("functions.report.document:render", order, result=Rendered, limits=limits, ears=ears)
+        made = sandbox.run("functions.report.press:render", order, result=Rendered, limits=limits, ears=ears)
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:

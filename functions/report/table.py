@@ -9,6 +9,7 @@ from decimal import Decimal, localcontext
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from markupsafe import Markup
 from msgspec import Meta
 
 from events.problem import decode
@@ -119,6 +120,11 @@ class Layout:
     groups: tuple[Group, ...]
     totals: tuple[str, ...]
     widths_percent: tuple[float, ...]
+
+    @property
+    def classes(self) -> tuple[Markup, ...]:
+        """The attribute of each column's cells, and none where they stand as all do: a class a cell takes time."""
+        return tuple(Markup() if side == "left" else Markup(f' class="{side}"') for side in self.sides)  # noqa: S704  # one of three words
 
 
 def sheet(table: Table) -> Sheet:

@@ -114,7 +114,7 @@ def plain_table(count: int) -> str:
 
 
 XLSX = [{"name": "a.xlsx", "format": "xlsx"}]
-REPORT = {"SANDBOX_PRELOAD": "functions.report.document"}  # as in knative/report.yaml
+REPORT = {"SANDBOX_PRELOAD": "functions.report.press"}  # as in knative/report.yaml
 
 
 # --- the contenders
