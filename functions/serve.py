@@ -11,7 +11,6 @@ import signal
 from typing import Final
 
 from events import log
-from functions.sandbox import start_early
 
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
@@ -31,6 +30,8 @@ def main() -> None:
     if "ERRANDS_RUNNER_PID" in os.environ:
         stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
     if preload := os.environ.get("SANDBOX_PRELOAD"):  # beside our own imports, which take as long as its
+        from functions.sandbox import start_early
+
         start_early(tuple(preload.split(",")))
     # after the logging is set up, since they log while they load
     from functions_framework import create_app

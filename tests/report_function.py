@@ -30,6 +30,15 @@ def require_pango() -> None:
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
+def require_noto() -> None:
+    """Fonts for every script: as above."""
+    if not any(Path("/usr/share/fonts").rglob("NotoSansCJK*")) or not any(
+        Path("/usr/share/fonts").rglob("NotoSansArab*")
+    ):
+        message = "fonts-noto-core and fonts-noto-cjk are not installed"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+
+
 @contextmanager
 def serving(store: Path, **environment: str) -> Iterator[Deliver]:
     """The function with a store in this folder; gives what delivers the sample with changes of its data."""

@@ -25,8 +25,9 @@ from jsonschema import Draft202012Validator
 from functions.report.invoice import Invoice, sums
 from functions.report.labels import LABELS
 from functions.report.language import Language
+from functions.report.pace import Pace
 from tests.report_data import CASES
-from tests.report_function import ROOT, SAMPLE, Deliver, pdf_texts, serving, stored
+from tests.report_function import ROOT, SAMPLE, Deliver, pdf_texts, require_noto, serving, stored
 
 COLUMNS = [
     {"name": "customer", "label": "Customer"},
@@ -339,6 +340,7 @@ def test_the_schema_of_a_templates_data_is_fresh_and_takes_the_data(template: st
 def test_every_template_holds_every_kind_of_data(
     start: Callable[..., Deliver], tmp_path: Path, template: str, case: str
 ) -> None:
+    require_noto()
     data = CASES[template][case]
 
     reply = start()(template=template, data=data)
@@ -365,3 +367,15 @@ def said(data: Any) -> Iterator[str]:
         elif isinstance(value, list | tuple):
             for each in value:
                 yield from said(each) if isinstance(each, dict) and name != "rows" else ()
+
+
+def test_a_long_job_logs_how_far_it_is_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    now_s = iter([0.0, 1.0, 5.0, 6.0, 11.0])
+    pace = Pace("order-1", clock=lambda: next(now_s))
+
+    with caplog.at_level("INFO"):
+        for page in range(1, 5):
+            pace.told(f"page {page}")
+
+    assert [record.getMessage() for record in caplog.records] == ["rendering: page 2", "rendering: page 4"]
+    assert [vars(record)["elapsed_ms"] for record in caplog.records] == [5_000, 11_000]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from events.problem import JobFailed
 from functions.report.engine import FatalURLFetchingError
 from functions.sandbox import progress
 
@@ -39,7 +40,7 @@ class Journal(logging.Handler):
         return tuple(said)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Raises also ValueError at the first page over the limit; logging lets both through."""
+        """Raises also JobFailed at the first page over the limit; logging lets both through."""
         if record.name == PAGES_LOG:
             self._told(record)
         elif record.msg.startswith(_NO_GLYPH) and isinstance(record.args, tuple):
@@ -54,9 +55,10 @@ class Journal(logging.Handler):
         self._missing[what[:300]] = None
 
     def check_pages(self, pages: int) -> None:
-        """Raise ValueError when there are too many."""
+        """Raise JobFailed when there are too many."""
         if pages > self._pages_limit:
-            raise ValueError(f"the document must have at most {self._pages_limit} pages, and it has more")
+            detail = f"the document must have at most {self._pages_limit} pages, and it has more"
+            raise JobFailed("limit-exceeded", detail)
 
     def _told(self, record: logging.LogRecord) -> None:
         if record.msg.endswith("- Page %d") and isinstance(record.args, tuple) and isinstance(record.args[0], int):

@@ -105,7 +105,7 @@ def render(order: Draft, ears: Ears) -> Rendered:
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:
-        raise JobFailed("limit-exceeded", str(error)) from error
+        raise JobFailed("template-refused", f"the document cannot be laid out: {error}") from error
     except Crashed as error:
         if error.code is None:  # a bug of ours
             raise

@@ -60,7 +60,7 @@ class Fetcher(URLFetcher):  # type: ignore[misc]  # it has no types
 
 
 def pdf(page: Page, options: ReportPdf, files: Mapping[str, bytes], press: Press) -> Document:
-    """One PDF; `files` are its attachments' contents by name. Raises ValueError when it has too many pages."""
+    """One PDF; `files` are its attachments' contents by name. Raises JobFailed when it has too many pages."""
     html = weasyprint.HTML(string=page.html, base_url=FOLDER_URL, url_fetcher=Fetcher(press.ask, press.journal))
     title = (options.metadata and options.metadata.title) or _title(html) or page.title
     css = style(options, page, title)
