@@ -262,9 +262,7 @@ def _remove(directory: str) -> None:
         subprocess.run([shutil.which("rm") or "/bin/rm", "-rf", "--", directory], check=False)
 
 
-def _converse(
-    data: socket.socket, status: socket.socket, limits: Limits, ears: Ears
-) -> tuple[_Said, Ending | None]:
+def _converse(data: socket.socket, status: socket.socket, limits: Limits, ears: Ears) -> tuple[_Said, Ending | None]:
     """Hears the child until its result, or to its ending; None when the zygote died.
 
     With the result the work is done: the zygote ends what is left of the child, and nobody waits for that.
