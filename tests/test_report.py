@@ -258,7 +258,7 @@ def test_every_page_of_a_long_table_repeats_the_header_and_counts(
     reply = start()(template="table", data={**TABLE, "rows": orders(2_400)})
 
     texts = pdf_texts(stored(reply, tmp_path))
-    assert reply["pages"] == len(texts) >= 60
+    assert reply["pages"] == len(texts) >= 50
     for number, text in enumerate(texts, start=1):
         assert "Customer day Net (EUR)" in text
         assert f"Page {number} of {len(texts)}" in text
@@ -267,11 +267,11 @@ def test_every_page_of_a_long_table_repeats_the_header_and_counts(
     assert sum(text.count("24,024.00") for text in texts) == 1
 
 
-@pytest.mark.parametrize("count", range(34, 39))
+@pytest.mark.parametrize("count", range(34, 40))
 def test_totals_never_stand_alone_on_a_page(start: Callable[..., Deliver], tmp_path: Path, count: int) -> None:
     texts = pdf_texts(stored(start()(template="table", data={**TABLE, "rows": orders(count)}), tmp_path))
 
-    assert len(texts) == (1 if count < 36 else 2)
+    assert len(texts) == (1 if count < 37 else 2)
     assert "Total" in texts[-1]
     assert f"Client {count - 1}" in texts[-1]
 
