@@ -60,3 +60,10 @@ class DeadLetter(Result, frozen=True, kw_only=True):
     destination: str
     error: str | None = None
     attempts: int | None = None
+
+
+def refuse_repeated(names: list[str], field: str) -> None:
+    """ValueError for names that stand twice in a field."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{field} must have different names, got {', '.join(repeated)} twice")

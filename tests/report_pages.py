@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pypdfium2  # type: ignore[import-untyped]  # it has no types
 
-from events.types import ReportOutput, ReportRequested
+from events.reports import ReportOutput
+from events.types import ReportRequested
 from functions.report.document import render
 from functions.report.draft import Draft
 from tests.report_data import CASES

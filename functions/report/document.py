@@ -5,7 +5,7 @@ from functools import cache
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.types import ReportCsv, ReportOutput, ReportPdf
+from events.reports import ReportCsv, ReportOutput, ReportPdf
 from functions.report.builtin import builtin_page
 from functions.report.csv_file import csv_file
 from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted

@@ -9,7 +9,8 @@ import msgspec
 from events.function import function, system_clock
 from events.http import Event, rfc3339
 from events.problem import JobFailed
-from events.types import ReportArtifact, ReportCompleted, ReportOutput, ReportRequested
+from events.reports import ReportArtifact, ReportOutput
+from events.types import ReportCompleted, ReportRequested
 from functions.addresses import Guard
 from functions.report.assets import Assets, HostGuard
 from functions.report.draft import Document, Draft, Rendered

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.types import ReportOwnTemplate, ReportSheet
+from events.reports import ReportOwnTemplate, ReportSheet
 from functions.report.draft import FOLDER_URL, Asset
 from functions.report.page import Page
 from functions.report.sheet import Sheet

@@ -9,7 +9,7 @@ from typing import Final
 
 from markupsafe import escape
 
-from events.types import ReportMargin, ReportPdf, ReportRunning, ReportWatermark
+from events.reports import ReportMargin, ReportPdf, ReportRunning, ReportWatermark
 from functions.report.page import Page
 
 _FONT: Final = '7.5pt/1.4 "Noto Sans", "DejaVu Sans Condensed", sans-serif'

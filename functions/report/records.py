@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.types import ReportDataSource
+from events.reports import ReportDataSource
 
 ROWS_FIELD: Final = "rows"
 
