@@ -40,7 +40,7 @@ def diff(before: Body, after: Body) -> str:
 def pretty(data: str) -> str:
     """JSON a line a field; what is none as it is."""
     try:
-        return msgspec.json.format(data, indent=2)
+        return json.dumps(msgspec.json.decode(data), indent=2, ensure_ascii=False)
     except (msgspec.DecodeError, RecursionError):
         return data
 

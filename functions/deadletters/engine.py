@@ -47,11 +47,11 @@ class Engine:
         """Send until it ends; `told` hears of the progress about once a second, and of the end."""
         pace = Pace()
         with ThreadPoolExecutor(SENDERS, thread_name_prefix="replay") as pool:
-            while not self._stop.is_set():
+            while not self._stopping:
                 order, parcels = self._begin(replay, pace)
                 if order is None:
                     break
-                self._finish(order, list(pool.map(self._send, parcels)))
+                self._finish(order, self._send_all(parcels, pool))
                 pace.sent(len(parcels))
                 if pace.second_passed():
                     self._look(order, told)
@@ -86,6 +86,20 @@ class Engine:
         event = outgoing(stored.event, order, letter)
         letters.expect(session, letter, event)
         return Parcel(row, event, order.trigger_only, end_s)
+
+    @property
+    def _stopping(self) -> bool:
+        """The main thread is gone when the interpreter waits for this one, to end the process."""
+        return self._stop.is_set() or not threading.main_thread().is_alive()
+
+    def _send_all(self, parcels: "list[Parcel]", pool: ThreadPoolExecutor) -> list[Result]:
+        futures, results = [], []
+        for each in parcels:
+            try:
+                futures.append(pool.submit(self._send, each))
+            except RuntimeError:  # the interpreter has begun to end
+                results.append(Result(letter=each.letter.id, tried=False))
+        return results + [future.result() for future in futures]
 
     def _send(self, parcel: "Parcel") -> Result:
         if time.monotonic() > parcel.end_s:

@@ -60,7 +60,7 @@ class Seat:
     def ask(self, word: Word) -> Answer:
         """Do what a word says."""
         name = NAMES[type(word)]
-        answer: Answer = getattr(self, "take_in" if name == "import" else name)(word)
+        answer: Answer = getattr(self, METHODS.get(name, name))(word)
         return answer
 
     # --- to see
@@ -395,4 +395,5 @@ WORDS: Final[Mapping[str, type[Word]]] = {
     "import": words.Import,
 }
 READ_WORDS: Final = frozenset({"whoami", "list", "groups", "group", "show", "watch", "audit", "progress", "replays"})
+METHODS: Final = {"import": "take_in"}  # those that Python does not let be called as the word is
 NAMES: Final = {struct: name for name, struct in WORDS.items()}

@@ -56,6 +56,11 @@ class Operators:
         anybody = self.by_name.get(ANYBODY)
         return self.by_name.get(name) or (anybody and Operator(name=name, rights=anybody.rights))
 
+    def and_token(self, token: str, operator: Operator) -> "Operators":
+        """One more, known by a token."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        return Operators({**self.by_digest, digest: operator}, self.by_name)
+
 
 def everything(name: str) -> Operator:
     """An operator with every right."""
