@@ -45,7 +45,8 @@ NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
-COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate")
+REPLAYED: Final = "replayed"  # on a job that was a dead letter: the sink hears by it how such a job ended
+COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate", REPLAYED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ def function(
     def decorate(handler: Callable[[J, Event], Struct | None]) -> Callable[["flask.Request"], "flask.Response"]:
         def respond(event: Event) -> Answer:
             reply = ledger.recall(event) if ledger else None
+            if reply is not None and event.get(REPLAYED):
+                reply = reply.with_attributes(**{REPLAYED: event.attributes[REPLAYED]})
             if reply is None:
                 reply = _reply(event, lambda: handler(open_job(event, request, now=clock()), event), clock)
                 if reply is not None and ledger:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from events.function import NAMESPACE, system_clock
+from events.function import NAMESPACE, REPLAYED, system_clock
 from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
 from events.problem import NotAnEvent
 from functions.deadletters import letters, replays
 from functions.deadletters.database import Database, Session
-from functions.deadletters.letter import REPLAY_OF, REPLAYED, is_request
+from functions.deadletters.letter import REPLAY_OF, is_request
 from functions.deadletters.replays import Order, Result
 from functions.deadletters.sending import Broker, NotTaken
 from functions.deadletters.words import Letter, Run

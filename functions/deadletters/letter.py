@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
+from events.function import REPLAYED
 from events.http import Event
 from events.problem import sentence
 
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
-REPLAYED: Final = "replayed"  # what a replay adds: the job's later events carry it, and a Trigger brings their outcome
 REPLAY_OF: Final = "replayof"  # the letter's number, on a job that was made anew of it
 NO_CODE: Final = 0
+SINK_SERVICE: Final = "deadletters"  # by its own name in knative/deadletters.yaml
 PATTERN_CHARACTERS: Final = 300
 ERROR_CHARACTERS: Final = 10_000
 
@@ -92,6 +94,16 @@ def job_name(type_: str) -> str:
 def is_request(event: Event) -> bool:
     """Whether the event asks for a job, so that an outcome follows it; of others none does."""
     return ".requested." in event.type
+
+
+def is_replay_outcome(event: Event) -> bool:
+    """Whether the event tells how a replayed job ended, rather than being a letter itself.
+
+    One that could not be delivered to the sink comes as a letter at last, and still tells it.
+    """
+    undelivered = event.get("knativeerrordest")
+    for_us = undelivered is None or urlsplit(undelivered).netloc.split(".")[0] == SINK_SERVICE
+    return bool(event.get(REPLAYED)) and event.get("outcome") in ("completed", "failed") and for_us
 
 
 def digest(*parts: str) -> str:

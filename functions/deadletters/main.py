@@ -19,7 +19,7 @@ from events.http import Event, read
 from events.problem import NotAnEvent, TryAgain
 from functions.deadletters import letters, notices
 from functions.deadletters.database import Unavailable, open_database
-from functions.deadletters.letter import ADDED, REPLAYED
+from functions.deadletters.letter import ADDED, is_replay_outcome
 from functions.deadletters.outbox import send
 from functions.settings import from_environment
 
@@ -67,11 +67,7 @@ def take(event: Event) -> None:
         return
     now = system_clock()
     with database.transaction() as session:
-        if (
-            event.get(REPLAYED)
-            and event.get("outcome")
-            and not any(name.startswith(ADDED) for name in event.attributes)
-        ):
+        if is_replay_outcome(event):
             letters.settle(session, event, now=now)
             return
         id_, _ = letters.keep(session, event, now=now)

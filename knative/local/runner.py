@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from knative.local import desk
 from knative.local.broker import DLQ, Broker
 from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.embedded import EmbeddedBroker
@@ -151,6 +152,7 @@ class _Runner:
             outcomes=self._outcomes,
             artifacts=self._options.data / "store",
             token=self._options.token,
+            desk=desk.Desk(self._pools).handle if desk.SERVICE in self._manifests.services else None,
         )
 
     async def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, web.SockSite]:
