@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 not all of it (letters passed over or refused, a replay th
 in what was asked; 69 the letters cannot be reached; 77 not allowed.
 """
 
+import json
 import os
 import shlex
 import signal
@@ -439,7 +440,8 @@ def _pair(text: str) -> tuple[str, str | None]:
 
 
 def _json(answer: Answer | words.Record) -> str:
-    return msgspec.json.encode(answer).decode()
+    """In ASCII, so that no terminal takes a part of it as a command."""
+    return json.dumps(msgspec.to_builtins(answer)).replace("\x7f", "\\u007f")
 
 
 def _print(lines: Iterable[str]) -> None:

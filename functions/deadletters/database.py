@@ -104,7 +104,7 @@ class Sqlite(Database):
             else:
                 with self._writing:
                     yield from self._within(db, "BEGIN IMMEDIATE")
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             self._close()
             raise Unavailable(f"{self.name} cannot be used: {error}") from error
 
@@ -120,14 +120,18 @@ class Sqlite(Database):
 
     def _connection(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is not None and self._local.file != _identity(self._file):  # moved away, or restored from a backup
+            self._close()
+            db = None
         if db is None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # sqlite says it better
+                self._file.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(self._file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             db.row_factory = lambda cursor, row: dict(zip((each[0] for each in cursor.description), row, strict=True))
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA journal_size_limit = 67108864")
-            self._local.db = db
+            self._local.db, self._local.file = db, _identity(self._file)
         return db
 
     def _close(self) -> None:
@@ -224,6 +228,15 @@ def open_database(url: str) -> Database:
         return Postgresql(url)
     scheme = url.split("://", maxsplit=1)[0][:40]
     raise ValueError(f"DEADLETTERS_URL must start with sqlite:/// or postgresql://, got {scheme!r}")
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever its name; None for none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _answers(db: "psycopg.Connection[Row]") -> bool:

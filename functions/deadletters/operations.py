@@ -178,8 +178,10 @@ class Seat:
         if word.selection.matching:
             self._may_find(word.selection.matching)
         now = self.desk.clock()
-        if word.dry_run:
-            with self._reading() as session:
+        with self._reading() as session:
+            for each in word.selection.letters:
+                self._letter(session, each)
+            if word.dry_run:
                 return replays.rehearse(session, self.desk.database, word, self.operator.name, now=now)
         with self._writing() as session:
             replay = replays.create(session, self.desk.database, word, self.operator.name, now=now)
