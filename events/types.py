@@ -16,7 +16,9 @@ from events.problem import Problem
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)", description="a file name, no path")]
 Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
 LongText = Annotated[str, Meta(max_length=100_000)]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)")]
+PERSONAL = {"personal": True}  # in a field's `extra`: masked where dead letters are shown
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)", extra=PERSONAL)]
+PersonName = Annotated[Text, Meta(extra=PERSONAL)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="lower-case hexadecimal")]
 
 
@@ -77,7 +79,7 @@ class Person(Request, frozen=True, kw_only=True):
     """Who organizes."""
 
     email: Email
-    name: Text | None = None
+    name: PersonName | None = None
 
 
 class Attendee(Person, frozen=True, kw_only=True):
@@ -414,9 +416,9 @@ class MessageRequested(Request, frozen=True, kw_only=True):
     """Send one e-mail to all of `to`; `html` is the alternative to `text`."""
 
     to: Annotated[tuple[Email, ...], Meta(min_length=1, max_length=50)]
-    subject: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)")]
-    text: LongText
-    html: LongText | None = None
+    subject: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)", extra=PERSONAL)]
+    text: Annotated[LongText, Meta(extra=PERSONAL)]
+    html: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
     sender: Email | None = None
     reply_to: Email | None = None
     attachments: Annotated[tuple[Attachment, ...], Meta(max_length=10)] = ()

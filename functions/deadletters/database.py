@@ -245,8 +245,9 @@ def _answers(db: "psycopg.Connection[Row]") -> bool:
 
     if db.closed:
         return False
-    readable, _, _ = select.select([db.fileno()], [], [], 0)
-    return not readable
+    poll = select.poll()
+    poll.register(db.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def _marked(query: str) -> Any:
