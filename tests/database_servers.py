@@ -26,7 +26,7 @@ def postgresql_server() -> Iterator[str]:
         owner = _unprivileged(Path(folder))
         port, data = free_port(), f"{folder}/data"
         _run(owner, "initdb", "-D", data, "-U", "errands", "-A", "trust", "--no-sync", "-E", "UTF8")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         _run(owner, "pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
         try:
             yield f"postgresql://errands@127.0.0.1:{port}"

@@ -44,7 +44,7 @@ class LetterStore:
             notices.write(session, event, id_, now=now)
             return id_
 
-    def unsent(self) -> "list[Event]":
+    def unsent(self) -> Sequence[Event]:
         """What the API has not been told yet, due or not."""
         with self.database.transaction(writes=False) as session:
             return notices.due(session, now=datetime(2999, 1, 1, tzinfo=UTC), limit=100_000)

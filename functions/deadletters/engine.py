@@ -76,16 +76,15 @@ class Engine:
             if limit and not taken and not replays.waiting(session, replay):
                 replays.end(session, replay, "done", "")
                 return None, []
-            end_s = time.monotonic() + SENDING_S
-            return order, [self._parcel(session, order, each, end_s) for each in taken]
+            return order, self._parcels(session, order, taken)
 
-    def _parcel(self, session: Session, order: Order, letter: int, end_s: float) -> "Parcel":
-        row, stored = letters.find(session, letter), letters.stored(session, letter)
-        if row is None or stored is None:
-            raise LookupError(f"letter {letter} of replay {order.id} has no event")  # it is marked: it was there
-        event = outgoing(stored.event, order, letter)
-        letters.expect(session, letter, event)
-        return Parcel(row, event, order.trigger_only, end_s)
+    def _parcels(self, session: Session, order: Order, taken: list[int]) -> "list[Parcel]":
+        if not taken:
+            return []
+        end_s = time.monotonic() + SENDING_S
+        sent = [(letter, outgoing(event, order, letter.id)) for letter, event in letters.to_send(session, taken)]
+        letters.expect(session, {letter.id: event for letter, event in sent})
+        return [Parcel(letter, event, order.trigger_only, end_s) for letter, event in sent]
 
     @property
     def _stopping(self) -> bool:

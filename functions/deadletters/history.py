@@ -1,6 +1,6 @@
 """Who did what, to which letter or group, and when: the audit trail, which only retention shortens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +10,9 @@ from functions.deadletters.database import Row, Session
 from functions.deadletters.letter import timestamp
 from functions.deadletters.words import Action
 
+RECORD: Final = (
+    "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 BROKER: Final = "broker"  # the actor of what nobody did by hand
 
 
@@ -25,17 +28,23 @@ def record(
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """Note one action; `detail` holds what a person wants to know of it, and nothing secret."""
-    session.execute(
-        "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        timestamp(now),
-        actor,
-        verb,
-        letter,
-        group,
-        replay,
-        msgspec.json.encode(detail or {}).decode(),
-    )
+    told = msgspec.json.encode(detail or {}).decode()
+    session.execute(RECORD, timestamp(now), actor, verb, letter, group, replay, told)
+
+
+def record_each(
+    session: Session,
+    verb: str,
+    actor: str,
+    letters: Sequence[int],
+    *,
+    now: datetime,
+    replay: int,
+    detail: Mapping[str, object],
+) -> None:
+    """Note the same of several letters of a replay."""
+    at, told = timestamp(now), msgspec.json.encode(detail).decode()
+    session.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in letters])
 
 
 def of_letter(session: Session, letter: int, limit: int = 200) -> tuple[Action, ...]:

@@ -120,9 +120,10 @@ def _made_of(event: Event) -> int:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 18 else 0
 
 
-def expect(session: Session, id_: int, event: Event) -> None:
-    """The letter goes out as this event: its outcome is the letter's."""
-    session.execute("UPDATE dead_letter SET replay_key = ? WHERE id = ?", job_key(event), id_)
+def expect(session: Session, outgoing: Mapping[int, Event]) -> None:
+    """The letters go out as these events: the outcomes of those are the letters'."""
+    query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
+    session.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
 
 
 def settle(session: Session, outcome: Event, *, now: datetime) -> int:
@@ -151,14 +152,16 @@ def find(session: Session, id_: int) -> Letter | None:
 def stored(session: Session, id_: int) -> Stored | None:
     """A letter's event, or None."""
     rows = session.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
-    if not rows:
-        return None
-    row = rows[0]
-    came = _event(row["attributes"], row["data"])
-    attributes = row["attributes"] if row["edited_attributes"] is None else row["edited_attributes"]
-    sent = _event(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
-    evidence = None if row["evidence"] is None else bytes(row["evidence"])
-    return Stored(original=came, event=sent, evidence=evidence)
+    return _stored(rows[0]) if rows else None
+
+
+def to_send(session: Session, ids: Sequence[int]) -> list[tuple[Letter, Event]]:
+    """Letters with the events that a replay sends."""
+    marks = ", ".join("?" for _ in ids)
+    bodies = session.execute(f"SELECT * FROM dead_body WHERE letter_id IN ({marks})", *ids)  # noqa: S608  # marks
+    events = {row["letter_id"]: _stored(row).event for row in bodies}
+    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id", *ids)  # marks
+    return [(letter(row), events[row["id"]]) for row in rows]
 
 
 def related(session: Session, id_: int) -> tuple[Letter, ...]:
@@ -243,6 +246,14 @@ def letter(row: Row) -> Letter:
     renamed: Mapping[str, str] = {"trigger_name": "trigger", "group_id": "group"}
     values = {renamed.get(name, name): value for name, value in row.items()}
     return Letter(**values | {"edited": bool(row["edited"])})
+
+
+def _stored(row: Row) -> Stored:
+    came = _event(row["attributes"], row["data"])
+    attributes = row["attributes"] if row["edited_attributes"] is None else row["edited_attributes"]
+    sent = _event(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
+    evidence = None if row["evidence"] is None else bytes(row["evidence"])
+    return Stored(original=came, event=sent, evidence=evidence)
 
 
 def _event(attributes: bytes, data: bytes) -> Event:

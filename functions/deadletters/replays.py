@@ -4,7 +4,7 @@ An item is `sending` from before its event goes out until after the answer is no
 may have been sent: it is never sent again by itself, and its letter is open, so that a person decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +27,8 @@ SENDABLE: Final = (
 )  # what is discarded has to be taken back first
 SHOWN_REFUSALS: Final = 20
 REHEARSED: Final = 1_000
+MARK: Final = "UPDATE dead_replay_item SET state = ?, detail = ?, sent_at = ? WHERE replay_id = ? AND letter_id = ?"
+PASSED: Final = "it was discarded, or has gone"
 UNKNOWN: Final = "interrupted: it is not known whether the broker took it"
 
 
@@ -84,8 +86,7 @@ def meant(matching: Filter) -> Filter:
 def rehearse(session: Session, database: Database, word: Replay, actor: str, *, now: datetime) -> Run:
     """What a replay would send, without sending or noting anything."""
     if word.selection.matching is None:
-        marks = ", ".join("?" for _ in SENDABLE)
-        query = f"SELECT 1 AS one FROM dead_letter WHERE id = ? AND state IN ({marks})"  # noqa: S608  # marks
+        query = f"SELECT 1 AS one FROM dead_letter WHERE id = ? AND state IN ({_marks(SENDABLE)})"  # noqa: S608  # marks
         asked = tuple(dict.fromkeys(word.selection.letters))
         found = [each for each in asked if session.execute(query, each, *SENDABLE)]
         total, passed = len(found), len(asked) - len(found)
@@ -129,20 +130,19 @@ def take(session: Session, order: Order, limit: int) -> list[int]:
     query = (
         "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' ORDER BY letter_id LIMIT ?"
     )
-    taken = []
-    for row in session.execute(query, order.id, limit):
-        letter = row["letter_id"]
-        marks = ", ".join("?" for _ in SENDABLE)
-        marked = session.execute(
-            "UPDATE dead_letter SET state = 'replayed', closed_at = NULL, replays = replays + 1"  # noqa: S608  # marks
-            f" WHERE id = ? AND state IN ({marks}) RETURNING id",
-            letter,
-            *SENDABLE,
-        )
-        if marked:
-            taken.append(letter)
-        _mark(session, order.id, letter, "sending" if marked else "passed", "" if marked else "discarded or gone")
-    return taken
+    asked = [row["letter_id"] for row in session.execute(query, order.id, limit)]
+    if not asked:
+        return []
+    marked = session.execute(
+        "UPDATE dead_letter SET state = 'replayed', closed_at = NULL, replays = replays + 1"  # noqa: S608  # marks
+        f" WHERE id IN ({_marks(asked)}) AND state IN ({_marks(SENDABLE)}) RETURNING id",
+        *asked,
+        *SENDABLE,
+    )
+    taken = {row["id"] for row in marked}
+    session.execute_many(MARK, [("sending", "", None, order.id, each) for each in asked if each in taken])
+    session.execute_many(MARK, [("passed", PASSED, None, order.id, each) for each in asked if each not in taken])
+    return [each for each in asked if each in taken]
 
 
 def waiting(session: Session, replay: int) -> bool:
@@ -151,28 +151,28 @@ def waiting(session: Session, replay: int) -> bool:
     return bool(session.execute(query, replay))
 
 
-def note(session: Session, order: Order, results: Iterable[Result], *, now: datetime) -> None:
+def note(session: Session, order: Order, results: Sequence[Result], *, now: datetime) -> None:
     """Note what came of letters that were taken."""
+    sent = [each.letter for each in results if each.tried and not each.refusal]
+    session.execute_many(MARK, [("sent", "", timestamp(now), order.id, each) for each in sent])
+    closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
+    session.execute_many(closed, [(timestamp(now), each) for each in sent])
+    how = {name: True for name in ("as_new", "trigger_only") if getattr(order, name)}
+    history.record_each(session, "replayed", order.actor, sent, now=now, replay=order.id, detail=how)
     for each in results:
-        if not each.tried:
-            _mark(session, order.id, each.letter, "waiting", "")
-            _give_back(session, each.letter)
-        elif each.refusal:
-            _mark(session, order.id, each.letter, "refused", each.refusal)
-            _give_back(session, each.letter)
-            record(session, "not taken", order, each.letter, now=now, reason=each.refusal)
-        else:
-            _mark(session, order.id, each.letter, "sent", "", at=timestamp(now))
-            closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
-            session.execute(closed, timestamp(now), each.letter)
-            record(session, "replayed", order, each.letter, now=now)
+        if each.refusal or not each.tried:
+            _give_back(session, order, each, now)
 
 
-def record(session: Session, verb: str, order: Order, letter: int, *, now: datetime, reason: str = "") -> None:
-    """Put into the history what a replay did to a letter."""
-    how = {"as_new": order.as_new, "trigger_only": order.trigger_only, "reason": reason}
-    detail = {name: value for name, value in how.items() if value}
-    history.record(session, verb, order.actor, now=now, letter=letter, replay=order.id, detail=detail)
+def _give_back(session: Session, order: Order, result: Result, now: datetime) -> None:
+    """The letter did not go out: it is as if it had not been taken."""
+    state = "refused" if result.tried else "waiting"
+    session.execute(MARK, state, result.refusal, None, order.id, result.letter)
+    session.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.letter)
+    reopen(session, result.letter, among=("replayed",))
+    if result.tried:
+        told = {"reason": result.refusal}
+        history.record_each(session, "not taken", order.actor, [result.letter], now=now, replay=order.id, detail=told)
 
 
 def end(session: Session, replay: int, state: str, reason: str) -> bool:
@@ -200,10 +200,12 @@ def resume(session: Session, replay: int) -> bool:
 def give_up_unknown(session: Session, order: Order, *, now: datetime) -> None:
     """What an interrupted worker left as being sent: its letters are open, for a person to decide."""
     query = "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'sending'"
-    for row in session.execute(query, order.id):
-        _mark(session, order.id, row["letter_id"], "refused", UNKNOWN)
-        reopen(session, row["letter_id"], among=("replayed",))
-        record(session, "interrupted", order, row["letter_id"], now=now, reason=UNKNOWN)
+    doubtful = [row["letter_id"] for row in session.execute(query, order.id)]
+    for each in doubtful:
+        session.execute(MARK, "refused", UNKNOWN, None, order.id, each)
+        reopen(session, each, among=("replayed",))
+    told = {"reason": UNKNOWN}
+    history.record_each(session, "interrupted", order.actor, doubtful, now=now, replay=order.id, detail=told)
 
 
 def interrupted(session: Session, *, now: datetime) -> list[int]:
@@ -262,12 +264,5 @@ def _order(row: Row) -> Order:
     return Order(as_new=bool(row["as_new"]), trigger_only=bool(row["trigger_only"]), **same)
 
 
-def _mark(session: Session, replay: int, letter: int, state: str, detail: str, *, at: str | None = None) -> None:
-    query = "UPDATE dead_replay_item SET state = ?, detail = ?, sent_at = ? WHERE replay_id = ? AND letter_id = ?"
-    session.execute(query, state, detail, at, replay, letter)
-
-
-def _give_back(session: Session, letter: int) -> None:
-    """It did not go out: as if it had not been taken."""
-    session.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", letter)
-    reopen(session, letter, among=("replayed",))
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" for _ in values)
