@@ -11,9 +11,10 @@ import flask
 from events.function import flask_body, system_clock
 from events.http import read
 from events.problem import NotAnEvent
-from functions.deadletters import housekeeping
+from functions.deadletters import housekeeping, letters
 from functions.deadletters.api import LOOPBACK, Access, Reply, problem, refusal, respond
 from functions.deadletters.database import Unavailable, open_database
+from functions.deadletters.letter import is_replay_outcome
 from functions.deadletters.masking import rules
 from functions.deadletters.operations import Desk
 from functions.deadletters.operators import everything, parse
@@ -95,25 +96,28 @@ desk = Desk(
 
 
 def handle(request: flask.Request) -> flask.Response:
-    """A word of the API, the housekeeping, or the health probe."""
+    """A word of the API, an event, or the health probe."""
     path = request.path.removeprefix(PREFIX)
     if path.startswith(API):
         return _response(respond(desk, access, path.removeprefix(API), request))
     if request.method == "POST" and request.path == "/":
-        return _response(_keep_house(request))
+        return _response(_take(request))
     if request.path == "/healthz":
         return flask.Response("ok\n", 200, {"content-type": "text/plain; charset=utf-8"})
     return _response(problem(404, "not-found", f"{PREFIX}{API}WORD is expected, got {request.path[:100]!r}"))
 
 
-def _keep_house(request: flask.Request) -> Reply:
-    """What is to be done each minute, when a ping says so; nobody else is answered with more than a 202."""
+def _take(request: flask.Request) -> Reply:
+    """How a replayed job ended, or a ping; any other event is none of the desk's. Never a 4xx: the broker drops it."""
     try:
         event = read(dict(request.headers), flask_body(request))
         if event.type == PING_TYPE:
             housekeeping.keep(database, workers, settings.limits, now=system_clock())
+        elif is_replay_outcome(event):
+            with database.transaction() as session:
+                letters.settle(session, event, now=system_clock())
     except NotAnEvent as error:
-        return problem(400, "not-an-event", str(error))
+        return problem(500, "not-an-event", str(error))
     except Unavailable as error:
         return refusal(error)
     return Reply(status=202, body=b"")

@@ -16,7 +16,7 @@ from events.problem import sentence
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
 REPLAY_OF: Final = "replayof"  # the letter's number, on a job that was made anew of it
 NO_CODE: Final = 0
-SINK_SERVICE: Final = "deadletters"  # by its own name in knative/deadletters.yaml
+DESK: Final = "deadletters-desk"  # its name in knative/desk.yaml
 PATTERN_CHARACTERS: Final = 300
 ERROR_CHARACTERS: Final = 10_000
 
@@ -99,10 +99,10 @@ def is_request(event: Event) -> bool:
 def is_replay_outcome(event: Event) -> bool:
     """Whether the event tells how a replayed job ended, rather than being a letter itself.
 
-    One that could not be delivered to the sink comes as a letter at last, and still tells it.
+    One that could not be delivered to the desk comes to the sink as a letter, and still tells it.
     """
     undelivered = event.get("knativeerrordest")
-    for_us = undelivered is None or urlsplit(undelivered).netloc.split(".")[0] == SINK_SERVICE
+    for_us = undelivered is None or urlsplit(undelivered).netloc.split(".")[0] == DESK
     return bool(event.get(REPLAYED)) and event.get("outcome") in ("completed", "failed") and for_us
 
 

@@ -45,7 +45,7 @@ sending = threading.Lock()
 
 
 def handle(request: flask.Request) -> flask.Response:
-    """One letter kept, a replayed job's outcome marked, or a ping; then the outbox is emptied as far as may be."""
+    """One letter kept, or a ping; either way the outbox is emptied as far as the broker takes it."""
     answer = aside(request.method, request.path)
     if answer is None:
         event, raised = None, None
