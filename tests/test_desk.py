@@ -89,7 +89,7 @@ def test_a_mistake_names_the_field(start: START) -> None:
 
 @pytest.mark.parametrize("setting", ["", "DEADLETTERS_OPERATORS"])
 def test_it_does_not_start_for_everybody_on_a_network(start: START, setting: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="(?i)operators"):
+    with pytest.raises(SystemExit, match=r"(?i)operators"):
         start(HOST="0.0.0.0", **({setting: "anna all short"} if setting else {}))
 
 

@@ -41,7 +41,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     evidence: bytes | None
 
 
-def keep(session: Session, event: Event, *, now: datetime, evidence: bytes | None = None) -> tuple[int, bool]:
+def keep(session: Session, event: Event, *, now: datetime) -> tuple[int, bool]:
     """Store a letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
     why, sent = failure(event), original(event)
     group = groups.place(session, sent, why, now=now)
@@ -52,11 +52,14 @@ def keep(session: Session, event: Event, *, now: datetime, evidence: bytes | Non
     else:
         _write_body(session, id_, sent)
         _supersede(session, sent, id_, now)
-    if evidence is not None:
-        session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", evidence, id_)
     detail = {"code": why.code, "attempts": why.attempts, "error": why.error[:500]}
     history.record(session, "arrived", history.BROKER, now=now, letter=id_, detail=detail)
     return id_, new
+
+
+def add_evidence(session: Session, id_: int, evidence: bytes) -> None:
+    """What the function said of its latest failure."""
+    session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", evidence, id_)
 
 
 def _insert(session: Session, event: Event, why: Failure, group: int, now: datetime) -> int | None:

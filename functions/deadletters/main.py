@@ -7,6 +7,7 @@ dead-letter sink refuses is gone.
 import hashlib
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -19,8 +20,9 @@ from events.http import Event, read
 from events.problem import NotAnEvent, TryAgain
 from functions.deadletters import letters, notices
 from functions.deadletters.database import Unavailable, open_database
-from functions.deadletters.letter import ADDED, is_replay_outcome
+from functions.deadletters.letter import ADDED, failure, is_replay_outcome, original
 from functions.deadletters.outbox import send
+from functions.evidence import Finder
 from functions.settings import from_environment
 
 log = logging.getLogger("errands.deadletters")
@@ -32,15 +34,18 @@ BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for."""
+    """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for,
+    STORE_URL the object store, in which functions leave the evidence of their failures."""
 
     deadletters_url: str
     k_sink: str
     errands_token: str = ""
+    store_url: str = ""
 
 
 settings = from_environment(Settings)
 database = open_database(settings.deadletters_url)
+finder = Finder(settings.store_url)
 sending = threading.Lock()
 
 
@@ -72,6 +77,15 @@ def take(event: Event) -> None:
             return
         id_, _ = letters.keep(session, event, now=now)
         notices.write(session, event, id_, now=now)
+    _add_evidence(id_, event)
+
+
+def _add_evidence(id_: int, event: Event) -> None:
+    """What the function itself said, where it left that; the letter is kept by now, whatever becomes of this."""
+    found = finder.find(original(event), failure(event).destination)
+    if found is not None:
+        with suppress(Unavailable), database.transaction() as session:
+            letters.add_evidence(session, id_, found)
 
 
 def _event(request: flask.Request) -> Event:

@@ -23,6 +23,7 @@ from functions.deadletters.letters import Stored
 from functions.deadletters.masking import Rules
 from functions.deadletters.operators import READING, RIGHTS, Operator
 from functions.deadletters.words import Answer, Body, Done, Filter, Letter, Run, Selection, Word
+from functions.evidence import Evidence
 
 UNDO_WINDOW: Final = timedelta(days=1)
 WATCH_EVERY_S: Final = 0.25
@@ -287,7 +288,7 @@ class Seat:
             letter=letter,
             explanation=explain(letter.code),
             body=body,
-            evidence=msgspec.json.decode(evidence, type=words.Evidence) if evidence else None,
+            evidence=msgspec.json.decode(evidence, type=Evidence) if evidence else None,
             diff=contract.diff(shown(stored.original), body) if letter.edited else "",
             curl=None if body.masked else contract.curl(stored.event, self.desk.sink_url, id_),
             history=history.of_letter(session, id_),

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from functions.evidence import Evidence
+
 LetterId = Annotated[int, Meta(ge=1, le=2**62)]
 GroupId = Annotated[int, Meta(ge=1, le=2**62)]
 Line = Annotated[str, Meta(max_length=200)]
@@ -67,15 +69,6 @@ class Action(Answer, frozen=True, kw_only=True):
     group: int | None = None
     replay: int | None = None
     detail: dict[str, Any] = {}
-
-
-class Evidence(Answer, frozen=True, kw_only=True, omit_defaults=True):
-    """The function's own last error for the event: its answer (problem details, mostly) and the tail of its log."""
-
-    at: str = ""
-    status: int = 0
-    answer: str = ""
-    log: tuple[str, ...] = ()
 
 
 class Body(Answer, frozen=True, kw_only=True):
