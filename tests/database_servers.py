@@ -43,13 +43,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def new_database(server: str) -> str:
-    """A new database of the server."""
+    """A schema of its own in the server's database: a whole database takes a thousand times as long."""
     import psycopg
 
-    name = f"letters_{os.getpid()}_{os.urandom(4).hex()}"
+    name = f"letters_{os.urandom(6).hex()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    return f"{server}/{name}"
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+    return f"{server}/postgres?options=-csearch_path%3D{name}"
 
 
 def _unprivileged(folder: Path) -> "list[str]":

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,8 +25,11 @@ from events.function import system_clock
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from functions.deadletters import letters
 from tests.conftest import sample
+from tests.database_servers import database_url, postgresql_server
 from tests.letter_store import Kept, LetterStore
 from tests.local_runner import ROOT, free_port, until
+
+__all__ = ["database_url", "postgresql_server"]  # fixtures
 
 MAIN = ROOT / "functions/deadletters/main.py"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -88,15 +92,14 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broker: Broker) -> Callable[..., Sink]:
+def start(monkeypatch: pytest.MonkeyPatch, database_url: str, broker: Broker) -> Callable[..., Sink]:
     """Starts the sink with an environment of its own."""
 
     def start(**environment: str) -> Sink:
-        url = f"sqlite:///{tmp_path / 'deadletters.db'}"
-        for name, value in {"DEADLETTERS_URL": url, "K_SINK": broker.url, **environment}.items():
+        for name, value in {"DEADLETTERS_URL": database_url, "K_SINK": broker.url, **environment}.items():
             monkeypatch.setenv(name, value)
         app = create_app("handle", str(MAIN))  # type: ignore[no-untyped-call]
-        return Sink(app.test_client(), LetterStore(url), broker)
+        return Sink(app.test_client(), LetterStore(database_url), broker)
 
     return start
 
@@ -352,15 +355,49 @@ def test_a_broker_that_asks_for_a_token_gets_it(start: Callable[..., Sink]) -> N
     assert sink.broker.told[0][0] == "Bearer a-token-of-enough-characters"
 
 
-def test_a_store_that_cannot_be_written_answers_503_until_it_can(sink: Sink, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_answers_503_until_it_can(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broker: Broker
+) -> None:
     store = tmp_path / "deadletters.db"
+    monkeypatch.setenv("DEADLETTERS_URL", f"sqlite:///{store}")
+    monkeypatch.setenv("K_SINK", broker.url)
+    client = create_app("handle", str(MAIN)).test_client()  # type: ignore[no-untyped-call]
+    headers, body = binary(dead())
+
     store.mkdir()
-    refused = sink.post(dead())
+    refused = client.post("/", data=body, headers=headers)
     store.rmdir()
-    taken = sink.post(dead())
+    taken = client.post("/", data=body, headers=headers)
 
     assert (refused.status_code, taken.status_code) == (503, 202)
-    assert sink.letters.list()[0].times == 1
+    assert refused.headers["Retry-After"]
+    assert LetterStore(f"sqlite:///{store}").list()[0].times == 1
+
+
+def test_a_full_disk_is_answered_503_and_what_was_taken_before_is_there(tmp_path: Path, broker: Broker) -> None:
+    """The kernel refuses writes beyond the limit, as it does on a full disk, until there is room again."""
+    port, store = free_port(), tmp_path / "letters.db"
+    room_bytes, answers = 400_000, dict[str, int]()
+    environment = process_environment(f"sqlite:///{store}", broker.url, port)
+    LetterStore(f"sqlite:///{store}").list()
+    large = json.dumps({"text": "x" * 20_000}).encode()
+    with (
+        process(environment) as sink,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+        until(lambda: answers_at(client), what="the sink")
+        limit_files(sink.pid, room_bytes)
+        for number in range(40):
+            headers, _ = binary(dead(id=str(number)))
+            answers[str(number)] = client.post("/", content=large, headers=headers).status_code
+        full = LetterStore(f"sqlite:///{store}").list()
+        limit_files(sink.pid, -1)
+        after = client.post("/", content=large, headers=binary(dead(id="after"))[0]).status_code
+
+    taken = {number for number, status in answers.items() if status == 202}
+    assert set(answers.values()) == {202, 503}
+    assert {each.event.id for each in full} == taken
+    assert after == 202
 
 
 def test_the_probe_and_a_browser_are_answered_and_nothing_is_kept(sink: Sink) -> None:
@@ -373,7 +410,7 @@ def test_the_probe_and_a_browser_are_answered_and_nothing_is_kept(sink: Sink) ->
 
 @pytest.mark.parametrize("missing", ["DEADLETTERS_URL", "K_SINK"])
 def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path: Path, missing: str) -> None:
-    environment = process_environment(tmp_path / "letters.db", "http://127.0.0.1:1/", free_port())
+    environment = process_environment(f"sqlite:///{tmp_path}/letters.db", "http://127.0.0.1:1/", free_port())
     del environment[missing]
 
     ended = subprocess.run(
@@ -389,12 +426,12 @@ def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path:
     assert ended.stderr.splitlines() == [f"this function cannot start: {missing} is required and is not set"]
 
 
-def test_sixteen_threads_at_once_keep_every_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
+def test_sixty_four_threads_at_once_keep_every_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
     def deliver(number: int) -> int:
         headers, body = binary(dead(id=str(number % 160)))
         return sink.client.application.test_client().post("/", data=body, headers=headers).status_code
 
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(deliver, range(320)))
     sink.post(PING)
 
@@ -405,14 +442,14 @@ def test_sixteen_threads_at_once_keep_every_letter_of_a_new_store_and_tell_of_ea
     assert sink.letters.unsent() == []
 
 
-def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(tmp_path: Path, broker: Broker) -> None:
-    """Eight threads send 300 letters and repeat what was not answered 202, while the sink is killed three times."""
-    port, store = free_port(), tmp_path / "letters.db"
-    environment = process_environment(store, broker.url, port)
-    box, answered = LetterStore(f"sqlite:///{store}"), set[str]()
+def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(database_url: str, broker: Broker) -> None:
+    """Eight threads send 1,000 letters and repeat what was not answered 202, while the sink is killed three times."""
+    port = free_port()
+    environment = process_environment(database_url, broker.url, port)
+    box, answered = LetterStore(database_url), set[str]()
     with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-        sending = [pool.submit(deliver_until_taken, client, str(number), answered) for number in range(300)]
-        for count in (60, 120, 180):
+        sending = [pool.submit(deliver_until_taken, client, str(number), answered) for number in range(1_000)]
+        for count in (200, 500, 800):
             with process(environment) as sink:
                 until(lambda count=count: len(answered) >= count, what=f"{count} letters")  # type: ignore[misc]
                 os.killpg(sink.pid, signal.SIGKILL)
@@ -425,7 +462,7 @@ def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(tmp_path:
             deliver_until_taken(client, "0", answered)  # its answer got lost, say
 
     kept = [letter.event.id for letter in box.list()]
-    assert sorted(kept) == sorted(map(str, range(300)))
+    assert sorted(kept) == sorted(map(str, range(1_000)))
     assert all(letter.times >= 1 for letter in box.list())
     assert {event.attributes["correlationid"] for event in broker.events} == set(kept)
 
@@ -460,9 +497,22 @@ def process(environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
                 os.killpg(sink.pid, signal.SIGKILL)
 
 
-def process_environment(store: Path, broker_url: str, port: int) -> dict[str, str]:
+def answers_at(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/healthz").status_code == 200
+    return False
+
+
+def limit_files(pid: int, size_bytes: int) -> None:
+    """How large a file the process and its children may write; -1 is without a limit."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for each in (pid, *map(int, children)):
+        resource.prlimit(each, resource.RLIMIT_FSIZE, (size_bytes, -1))
+
+
+def process_environment(database_url: str, broker_url: str, port: int) -> dict[str, str]:
     own = {"FUNCTION_SOURCE": str(MAIN), "FUNCTION_TARGET": "handle", "PYTHONPATH": str(ROOT), "THREADS": "8"}
-    server = {"PORT": str(port), "HOST": "127.0.0.1", "DEADLETTERS_URL": f"sqlite:///{store}", "K_SINK": broker_url}
+    server = {"PORT": str(port), "HOST": "127.0.0.1", "DEADLETTERS_URL": database_url, "K_SINK": broker_url}
     return {"PATH": os.environ["PATH"], **own, **server}
 
 
