@@ -11,9 +11,11 @@ import flask
 from events.function import flask_body, system_clock
 from events.http import read
 from events.problem import NotAnEvent
-from functions.deadletters import housekeeping, letters
-from functions.deadletters.api import LOOPBACK, Access, Reply, problem, refusal, respond
+from functions.deadletters import housekeeping, letters, metrics
+from functions.deadletters.alerts import Recipients
+from functions.deadletters.api import LOOPBACK, REFUSALS, Access, Reply, problem, refusal, respond
 from functions.deadletters.database import Unavailable, open_database
+from functions.deadletters.housekeeping import House
 from functions.deadletters.letter import is_replay_outcome
 from functions.deadletters.masking import rules
 from functions.deadletters.operations import Desk
@@ -34,7 +36,8 @@ class Settings:
 
     `deadletters_operators` are lines `NAME RIGHTS SECRET` (operators.py); `deadletters_proxy_header` the header in
     which an authenticating proxy names the operator; `errands_token` is an operator of all rights, too. With none of
-    them it serves its own machine only.
+    them it serves its own machine only. `deadletters_replay_unanswered` is how many letters with code -1 may be
+    replayed by themselves each minute.
     """
 
     deadletters_url: str
@@ -48,6 +51,10 @@ class Settings:
     deadletters_keep_days: float = 90.0
     deadletters_keep_count: int = 1_000_000
     deadletters_keep_unresolved: bool = True
+    deadletters_alert_url: str = ""
+    deadletters_alert_email: str = ""
+    deadletters_page_url: str = ""
+    deadletters_replay_unanswered: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that would leave the letters open to everybody."""
@@ -73,12 +80,20 @@ class Settings:
         )
 
     @property
-    def limits(self) -> Limits:
-        """How long letters stay."""
-        return Limits(
-            days=self.deadletters_keep_days,
-            count=self.deadletters_keep_count,
-            unresolved_too=self.deadletters_keep_unresolved is False,
+    def house(self) -> House:
+        """What is done each minute."""
+        return House(
+            limits=Limits(
+                days=self.deadletters_keep_days,
+                count=self.deadletters_keep_count,
+                unresolved_too=not self.deadletters_keep_unresolved,
+            ),
+            recipients=Recipients(
+                webhook_url=self.deadletters_alert_url,
+                email=self.deadletters_alert_email,
+                page_url=self.deadletters_page_url,
+            ),
+            unanswered_limit=self.deadletters_replay_unanswered,
         )
 
 
@@ -100,6 +115,8 @@ def handle(request: flask.Request) -> flask.Response:
     path = request.path.removeprefix(PREFIX)
     if path.startswith(API):
         return _response(respond(desk, access, path.removeprefix(API), request))
+    if path == "metrics":
+        return _response(_metrics(request))
     if request.method == "POST" and request.path == "/":
         return _response(_take(request))
     if request.path == "/healthz":
@@ -107,12 +124,21 @@ def handle(request: flask.Request) -> flask.Response:
     return _response(problem(404, "not-found", f"{PREFIX}{API}WORD is expected, got {request.path[:100]!r}"))
 
 
+def _metrics(request: flask.Request) -> Reply:
+    """For a monitor, which is an operator with the right to see."""
+    try:
+        access.operator(dict(request.headers)).require("see")
+        return Reply(status=200, body=metrics.render(database, now=system_clock()), media_type=metrics.MEDIA_TYPE)
+    except REFUSALS as error:
+        return refusal(error)
+
+
 def _take(request: flask.Request) -> Reply:
     """How a replayed job ended, or a ping; any other event is none of the desk's. Never a 4xx: the broker drops it."""
     try:
         event = read(dict(request.headers), flask_body(request))
         if event.type == PING_TYPE:
-            housekeeping.keep(database, workers, settings.limits, now=system_clock())
+            housekeeping.keep(database, workers, settings.house, now=system_clock())
         elif is_replay_outcome(event):
             with database.transaction() as session:
                 letters.settle(session, event, now=system_clock())

@@ -214,6 +214,12 @@ def interrupted(session: Session, *, now: datetime) -> list[int]:
     return [row["id"] for row in session.execute(query, timestamp(now))]
 
 
+def running(session: Session, actor: str) -> bool:
+    """Whether a replay that this one ordered has not ended."""
+    query = "SELECT 1 AS one FROM dead_replay WHERE state = 'running' AND actor = ? LIMIT 1"
+    return bool(session.execute(query, actor))
+
+
 def failures(session: Session, replay: int) -> int:
     """How many letters the broker refused, or are back already."""
     refused = "SELECT count(*) AS n FROM dead_replay_item WHERE replay_id = ? AND state = 'refused' AND detail <> ?"
