@@ -51,9 +51,9 @@ def desk(tmp_path: Path, ingress: Ingress) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/dead"
 
 
-def at(where: tuple[str, ...], *arguments: str, **environment: str) -> Errands:
+def at(where: tuple[str, ...], *arguments: str, token: str = TOKEN) -> Errands:
     """The command, on the letters that `where` says."""
-    return errands("dead", *arguments, *where, ERRANDS_TOKEN=environment.pop("token", TOKEN), **environment)
+    return errands("dead", *arguments, *where, ERRANDS_TOKEN=token)
 
 
 @pytest.fixture(params=["here", "over the URL"])

