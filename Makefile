@@ -21,7 +21,8 @@ check: .venv/ready ## formatting, lint, types, the direction of imports, the man
 	$(BIN)/errands lint knative --events events/samples --strict
 
 bench: .venv/ready ## benchmarks, as ratios in one run
-	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image
+	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
+		$(BIN)/python -m tests.bench.notifier
 
 schemas: .venv/ready ## write events/schemas/ anew from events/types.py
 	$(BIN)/python -m events.schema

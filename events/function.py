@@ -10,6 +10,7 @@ What the handler returns or raises becomes the answer that the RabbitMQ broker o
     JobFailed                   200 with the failed event: the API hears at once
     TryAgain                    503 with Retry-After: delivered again, at last a dead letter
     not an event                500: kept as a dead letter
+    JobFailed, and the function takes events as they are (http_function)    500: kept as a dead letter
     any other exception         500: a bug; delivered again, at last a dead letter
 
 Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go).
@@ -211,6 +212,8 @@ def refusal(error: Exception) -> Answer:
         return _problem(503, "try-again", str(error), {"retry-after": retry_after_s})
     if isinstance(error, NotAnEvent):
         return _problem(500, "not-an-event", str(error))
+    if isinstance(error, JobFailed):  # of a function that has no failed event to answer with, such as the notifier
+        return _problem(500, error.kind, error.detail)
     return _problem(500, "internal-error", f"{type(error).__name__}: {error}")
 
 
@@ -239,7 +242,7 @@ def log_answer(
         log.info("%s", said, extra=fields)
     else:
         level = LEVELS.get(answer.status, logging.WARNING)
-        traceback = None if isinstance(error, TryAgain | NotAnEvent) else error
+        traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed) else error
         log.log(level, "%s: %s", said, sentence(answer.body), extra=fields, exc_info=traceback)
 
 

@@ -1,26 +1,19 @@
-"""Which addresses a URL given by a stranger may lead to, and an HTTP transport that connects to no other.
+"""Which addresses a URL given by a stranger may lead to; whoever opens connections asks here at each of them.
 
 The list is explicit, because `ipaddress.is_global` lets multicast, NAT64 and tunnelled forms of private addresses pass.
-A name is resolved once, every address of the answer is checked, and the connection goes to an address that was checked:
-a second DNS answer (rebinding) has no effect. TLS is still verified against the name.
+A name is resolved once, every address of the answer is checked, and the connection has to go to an address that was
+checked: a second DNS answer (rebinding) then has no effect. No HTTP client is imported here, which would cost each
+function 0.1 s of its start: `functions.transport` holds httpx to the guard, `functions.notifier.connection` aiohttp.
 
 Not done: a NAT64 prefix of one's own network (RFC 6052 2.2) cannot be told from any other address, and a public address
 may be routed to a private place by the network itself. Egress rules of the cluster remain the second wall.
 """
 
-import asyncio
-import queue
 import socket
-import ssl
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-
-import httpcore
-import httpx
 
 # IANA IPv4 and IPv6 Special-Purpose Address Registries; the more specific range stands first.
 _SPECIAL = """
@@ -72,15 +65,10 @@ _ISATAP_MARKS = (0x0000_5EFE, 0x0200_5EFE)
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Lookup = Callable[[str, int], tuple[str, ...]]
-SocketOption = httpcore.SOCKET_OPTION
 
 
 class AddressRefused(ValueError):
     """The name leads to an address that may not be called: final, a retry changes nothing."""
-
-
-class UnknownName(httpcore.ConnectError):
-    """DNS says there is no such name. Reaches the caller of httpx as the cause of an httpx.ConnectError."""
 
 
 def refusal(address: str | Address) -> str | None:
@@ -137,7 +125,7 @@ class Guard:
 
     @classmethod
     def parse(cls, networks: str) -> "Guard":
-        """From a setting such as "10.0.0.0/8,127.0.0.0/8"; empty allows public addresses only."""
+        """From ALLOWED_NETWORKS such as "10.0.0.0/8,127.0.0.0/8"; empty allows public addresses only."""
         return cls(tuple(_network(part.strip()) for part in networks.split(",") if part.strip()))
 
     def refusal(self, address: str) -> str | None:
@@ -157,7 +145,7 @@ class Guard:
             if reason := self.refusal(address):
                 raise AddressRefused(
                     f"{host} may not be called: its address {address} is in {reason}; "
-                    "use a public address, or allow its network in the guard's allowed networks"
+                    "use a public address, or allow its network in ALLOWED_NETWORKS"
                 )
         return addresses
 
@@ -166,7 +154,7 @@ def _network(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise ValueError(f"allowed networks must be like 10.0.0.0/8, got {text!r}: {error}") from error
+        raise ValueError(f"ALLOWED_NETWORKS must hold networks like 10.0.0.0/8, got {text!r}: {error}") from error
 
 
 def _contains(network: Network, address: str) -> bool:
@@ -174,150 +162,3 @@ def _contains(network: Network, address: str) -> bool:
         return _unwrapped(address) in network
     except ValueError:
         return False
-
-
-class GuardedBackend(httpcore.NetworkBackend):
-    """Opens connections for httpcore, to checked addresses only."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._plain = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
-    ) -> httpcore.NetworkStream:
-        end_s = _end_s(timeout)
-        addresses = _resolve_within(self._guard, host, port, timeout)
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address, share_s in _shares(addresses, end_s):
-            try:
-                return self._plain.connect_tcp(address, port, share_s, local_address, socket_options or ())
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[SocketOption] | None = None
-    ) -> httpcore.NetworkStream:
-        raise AddressRefused(f"a Unix socket may not be called, got {path!r}; expected a host and port")
-
-
-class AsyncGuardedBackend(httpcore.AsyncNetworkBackend):
-    """The same for asyncio: the name is resolved in the loop's executor, so the loop never waits for DNS."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._plain = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        end_s = _end_s(timeout)
-        addresses = await _resolve_aside(self._guard, host, port, timeout)
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address, share_s in _shares(addresses, end_s):
-            try:
-                return await self._plain.connect_tcp(address, port, share_s, local_address, socket_options or ())
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[SocketOption] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise AddressRefused(f"a Unix socket may not be called, got {path!r}; expected a host and port")
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-def _end_s(timeout_s: float | None) -> float | None:
-    return None if timeout_s is None else time.monotonic() + timeout_s
-
-
-def _shares(addresses: tuple[str, ...], end_s: float | None) -> Iterator[tuple[str, float | None]]:
-    """Each address with its fair part of the time left, so that a dead first one leaves some for the next."""
-    for count, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        yield address, None if end_s is None else max(end_s - time.monotonic(), 0.001) / count
-
-
-def _resolve_within(guard: Guard, host: str, port: int, timeout_s: float | None) -> tuple[str, ...]:
-    """Guard.resolve with a time limit; getaddrinfo has none, so a thread is left behind when DNS hangs."""
-    answers: queue.SimpleQueue[tuple[str, ...] | Exception] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_outcome(guard, host, port)), daemon=True).start()
-    try:
-        return _answer(answers.get(timeout=timeout_s), host)
-    except queue.Empty:
-        raise httpcore.ConnectTimeout(f"no DNS answer for {host} within {timeout_s} s") from None
-
-
-async def _resolve_aside(guard: Guard, host: str, port: int, timeout_s: float | None) -> tuple[str, ...]:
-    lookup = asyncio.get_running_loop().run_in_executor(None, _outcome, guard, host, port)
-    try:
-        return _answer(await asyncio.wait_for(lookup, timeout_s), host)
-    except TimeoutError:
-        raise httpcore.ConnectTimeout(f"no DNS answer for {host} within {timeout_s} s") from None
-
-
-def _outcome(guard: Guard, host: str, port: int) -> tuple[str, ...] | Exception:
-    try:
-        return guard.resolve(host, port)
-    except Exception as error:  # carried to the waiting thread and raised there
-        return error
-
-
-def _answer(outcome: tuple[str, ...] | Exception, host: str) -> tuple[str, ...]:
-    if isinstance(outcome, OSError):
-        unknown = outcome.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
-        raise (UnknownName if unknown else httpcore.ConnectError)(f"{host} cannot be resolved: {outcome}") from outcome
-    if isinstance(outcome, UnicodeError):
-        raise AddressRefused(f"host must be a DNS name, got {host!r}") from outcome
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
-class BackendTransport(httpx.HTTPTransport):
-    """httpx's transport over a network backend of ours; it offers no such argument itself."""
-
-    def __init__(self, backend: httpcore.NetworkBackend, tls: ssl.SSLContext | None = None) -> None:
-        context = tls or _tls_context()
-        super().__init__(verify=context)
-        self._pool = httpcore.ConnectionPool(context, network_backend=backend, max_connections=100)
-
-
-class _AsyncBackendTransport(httpx.AsyncHTTPTransport):
-    def __init__(self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext | None) -> None:
-        context = tls or _tls_context()
-        super().__init__(verify=context)
-        self._pool = httpcore.AsyncConnectionPool(context, network_backend=backend, max_connections=100)
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    # cached: reading the certificate bundle takes longer than a request on this machine
-    return httpx.create_ssl_context()
-
-
-def guarded_transport(guard: Guard, *, tls: ssl.SSLContext | None = None) -> httpx.HTTPTransport:
-    """For `httpx.Client(transport=guarded_transport(guard), trust_env=False)`.
-
-    trust_env=False keeps .netrc passwords out; mounts= would bypass the guard. Redirects the client follows are checked
-    like first requests. AddressRefused passes through httpx as it is. `tls` adds a private authority, for example.
-    """
-    return BackendTransport(GuardedBackend(guard), tls)
-
-
-def guarded_async_transport(guard: Guard, *, tls: ssl.SSLContext | None = None) -> httpx.AsyncHTTPTransport:
-    """The same for `httpx.AsyncClient`, under asyncio only."""
-    return _AsyncBackendTransport(AsyncGuardedBackend(guard), tls)

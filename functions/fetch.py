@@ -20,7 +20,8 @@ from email.utils import parsedate_to_datetime
 import httpcore
 import httpx
 
-from functions.addresses import AddressRefused, BackendTransport, Guard, GuardedBackend, SocketOption, UnknownName
+from functions.addresses import AddressRefused, Guard
+from functions.transport import BackendTransport, GuardedBackend, SocketOption, UnknownName
 
 _LATER = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

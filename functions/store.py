@@ -111,6 +111,22 @@ class Store:
         except (BaseError, OSError) as error:
             raise TryAgain(f"the store does not give {key}: {error}") from error
 
+    def write(self, key: str, content: bytes) -> None:
+        """Write a small object of our own, over one that is there."""
+        try:
+            obstore.put(self._store, key, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {key}: {error}") from error
+
+    def list(self, prefix: str) -> tuple[str, ...]:
+        """The keys of our own objects below a prefix that ends with a slash."""
+        try:
+            return tuple(each["path"] for page in obstore.list(self._store, prefix) for each in page)
+        except FileNotFoundError:
+            return ()
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not list {prefix}: {error}") from error
+
     def delete(self, key: str) -> None:
         """Remove an object; it is no error when there is none."""
         try:

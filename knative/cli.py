@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, NoReturn, TypeVar
 import typer
 
 from functions.deadletters import cli as dead
+from functions.notifier import cli as callbacks
 from knative.manifests import ManifestError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dead.app, name="dead")
+app.add_typer(callbacks.app, name="callbacks")
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ PACKAGES: Final = {
     "ics": ("icalendar",),
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2"),
-    "notifier": ("standardwebhooks",),
+    "message": ("apprise", "jinja2", "babel"),
+    "notifier": ("aiohttp",),
     "local": ("aiohttp", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3

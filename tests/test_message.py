@@ -1,6 +1,7 @@
 """The message function, whole, against a real mail server (aiosmtpd) on this machine."""
 
 import asyncio
+import json
 import os
 import socket
 import ssl
@@ -17,6 +18,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
 
+import icalendar
 import msgspec
 import pytest
 from aiosmtpd.controller import Controller
@@ -28,8 +30,9 @@ from events.http import STRUCTURED, Event, binary, read
 from events.problem import TryAgain
 from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import Delivery
-from functions.message.email_message import compose, read_sender
+from functions.message.email_message import Parts, compose, read_sender
 from functions.store import ReplyLedger, Store
+from tests.callback_peers import Receiver, receiving, say
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "the password of the tests"
@@ -615,7 +618,7 @@ def test_the_same_job_gives_the_same_bytes() -> None:
     mails = [
         compose(
             job,
-            (b"x" * 600,),
+            Parts(attachments=(b"x" * 600,)),
             sender=read_sender("post@shop.example"),
             key="k",
             sent_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -625,6 +628,200 @@ def test_the_same_job_gives_the_same_bytes() -> None:
 
     assert mails[0].content == mails[1].content
     assert mails[0].message_id == "<k@shop.example>"
+
+
+CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//shop.example//EN
+METHOD:REQUEST
+BEGIN:VEVENT
+UID:delivery-1042@shop.example
+DTSTAMP:20261122T093000Z
+DTSTART:20261201T130000Z
+DTEND:20261201T140000Z
+SUMMARY:Lieferung der Größe 42
+ORGANIZER:mailto:post@shop.example
+ATTENDEE;RSVP=TRUE:mailto:lee@client.example
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_an_invitation_is_the_preferred_alternative_and_says_its_method(
+    server: MailServer, starting: Starting, line_end: str
+) -> None:
+    calendar = {"text": CALENDAR.replace("\n", line_end), "method": "REQUEST"}
+
+    starting(server.port).reply(sample(calendar=calendar, attachments=[attachment("a.bin", b"x")]))
+
+    [mail] = server.parsed
+    alternative = next(part for part in mail.walk() if part.get_content_type() == "multipart/alternative")
+    parts = [cast(EmailMessage, each) for each in alternative.iter_parts()]
+    assert [each.get_content_type() for each in parts] == ["text/plain", "text/html", "text/calendar"]
+    assert dict(parts[2]["content-type"].params) == {"method": "REQUEST", "charset": "utf-8"}
+    content = parts[2].get_payload(decode=True)
+    assert content == CALENDAR.replace("\n", "\r\n").encode()
+    assert icalendar.Calendar.from_ical(content).walk("VEVENT")[0]["SUMMARY"] == "Lieferung der Größe 42"
+    assert [each.get_filename() for each in mail.iter_attachments()] == ["a.bin"]
+
+
+def test_an_invitation_comes_from_the_store(server: MailServer, starting: Starting, tmp_path: Path) -> None:
+    cancelled = CALENDAR.replace("METHOD:REQUEST", "METHOD:CANCEL")
+    Store((tmp_path / "store").as_uri()).create("jobs/1/invite.ics", cancelled.encode())
+
+    starting(server.port).reply(sample(calendar={"key": "jobs/1/invite.ics", "method": "CANCEL"}, html=None))
+
+    assert 'method="CANCEL"' in server.mails[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("calendar", "said"),
+    [
+        ({"text": CALENDAR, "method": "CANCEL"}, "METHOD:CANCEL is expected in the calendar, as method says"),
+        ({"text": CALENDAR.replace("METHOD:REQUEST\n", "")}, "got none"),
+        ({"text": CALENDAR.replace("METHOD:REQUEST", "METHOD:REQ\n UEST\nMETHOD:CANCEL")}, "'REQUEST', 'CANCEL'"),
+        ({"text": "Come at two"}, "from BEGIN:VCALENDAR to END:VCALENDAR"),
+        ({"text": ""}, "from BEGIN:VCALENDAR to END:VCALENDAR"),
+        ({"text": CALENDAR, "key": "jobs/1/invite.ics"}, "exactly one of text and key"),
+        ({"text": CALENDAR, "method": "SELL"}, "SELL"),
+        ({"key": "jobs/1/none.ics"}, "the store has no key"),
+    ],
+)
+def test_what_is_no_invitation_of_its_method_fails_the_job(
+    server: MailServer, starting: Starting, calendar: dict[str, str], said: str
+) -> None:
+    reply = starting(server.port).reply(sample(calendar=calendar))
+
+    assert reply.get("outcome") == "failed"
+    assert said in reply.data.decode().replace('\\"', '"')
+    assert server.mails == []
+
+
+def test_templates_are_filled_with_the_job_s_data_and_html_escapes_it(server: MailServer, starting: Starting) -> None:
+    fill = {"data": {"name": "Lee <& Söhne>", "total": "1234.5"}, "locale": "de", "currency": "EUR"}
+    texts = {
+        "subject": "{{ name }}: your order",
+        "text": "{{ name }}, {{ total | money }}",
+        "html": "<p>{{ name }}</p>",
+    }
+
+    starting(server.port).reply(sample(**texts, fill=fill))
+
+    [mail] = server.parsed
+    assert mail["subject"] == "Lee <& Söhne>: your order"
+    assert text_of(mail, "plain").strip() == "Lee <& Söhne>, 1.234,50\N{NO-BREAK SPACE}€"
+    assert text_of(mail, "html").strip() == "<p>Lee &lt;&amp; Söhne&gt;</p>"
+
+
+def test_without_data_a_text_with_braces_is_sent_as_it_is(server: MailServer, starting: Starting) -> None:
+    starting(server.port).reply(sample(text="{{ name }}", html=None))
+
+    assert text_of(server.parsed[0], "plain").strip() == "{{ name }}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"text": "{{ nmae }}"}, "invalid-template", "'nmae' is undefined"),
+        ({"html": "<p>\n{% if %}"}, "invalid-template", "line 2"),
+        ({"subject": "{{ name }}\n"}, "invalid-data", "subject"),
+        ({"subject": "{{ rcpt }}"}, "invalid-data", "one line"),
+        ({"text": "{{ 'x' * 10**6 }}"}, "invalid-template", "at most 100000 characters"),
+        ({"text": "{{ 'x' * 10**10 }}"}, "limit-exceeded", "memory"),
+        ({"text": "{{ ''.__class__.__mro__ }}"}, "invalid-template", "unsafe"),
+        ({"fill": {"data": {}, "locale": "tlh"}}, "invalid-template", "locale must be"),
+    ],
+)
+def test_a_template_that_is_wrong_or_hostile_fails_the_job(
+    server: MailServer, starting: Starting, changes: dict[str, Any], kind: str, said: str
+) -> None:
+    fill = {"data": {"name": "Lee", "rcpt": "Hello\r\nBcc: everyone@client.example"}}
+
+    reply = starting(server.port).reply(sample(**{"fill": fill, "html": None} | changes))
+
+    assert data(reply)["type"] == f"https://errands.dev/problems/{kind}"
+    assert said in data(reply)["detail"]
+    assert server.mails == []
+
+
+@pytest.fixture
+def service() -> Iterator[Receiver]:
+    """A service that takes notifications as JSON, as Apprise's json:// sends them."""
+    with receiving() as running:
+        running.answer = lambda handler: say(handler, 200 if "down" not in handler.path else 500)
+        yield running
+
+
+def targets(service: Receiver) -> str:
+    host = service.url.removeprefix("http://")
+    return json.dumps({"ops": f"json://user:the-token@{host}/ops", "down": f"json://{host}/down"})
+
+
+def test_a_target_of_the_configuration_is_notified_once(
+    server: MailServer, starting: Starting, service: Receiver
+) -> None:
+    client = starting(server.port, TARGETS=targets(service))
+    event = sample(to=[], target="ops", html=None)
+
+    replies = [client.reply(event) for _ in range(2)]
+
+    assert data(replies[0])["accepted"] == ["ops"]
+    assert replies[0] == replies[1]
+    [call] = service.calls
+    assert json.loads(call.body)["title"] == "Your order 1042 is on its way"
+    assert json.loads(call.body)["message"].startswith("Hello Lee,")
+    assert server.mails == []
+
+
+def test_a_service_that_is_down_is_tried_again_and_its_url_is_not_told(
+    server: MailServer, starting: Starting, service: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = starting(server.port, TARGETS=targets(service)).post(sample(to=[], target="down"))
+
+    assert (answer.status_code, len(service.calls)) == (503, 1)
+    assert "the service behind target down did not take the notification" in answer.text
+    assert service.url not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"to": [], "target": "nobody"}, "target must be one of down, ops, got nobody"),
+        ({"to": [], "target": "json://169.254.169.254/"}, "#/target"),
+        ({"to": []}, "exactly one of to and target"),
+        ({"target": "ops"}, "exactly one of to and target"),
+        ({"to": [], "target": "ops", "sender": "post@shop.example"}, "a target takes subject and text, no sender"),
+    ],
+)
+def test_a_job_names_a_target_and_nothing_else(
+    server: MailServer, starting: Starting, service: Receiver, changes: dict[str, Any], said: str
+) -> None:
+    reply = starting(server.port, TARGETS=targets(service)).reply(sample(**changes))
+
+    assert reply.get("outcome") == "failed"
+    assert said in data(reply)["detail"]
+    assert service.calls == []
+
+
+def test_apprise_and_jinja_are_not_loaded_by_an_installation_that_needs_neither(tmp_path: Path) -> None:
+    heavy = ("apprise", "jinja2.sandbox", "babel", "httpx")
+    code = f"import sys, functions.message.main; print([each for each in {heavy} if each in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment(25, tmp_path),
+    )
+
+    assert done.stdout == "[]\n"
+
+
+def attachment(name: str, content: bytes) -> dict[str, object]:
+    return {"name": name, "source": {"data_base64": base64(content)}}
 
 
 @pytest.mark.parametrize(
@@ -637,11 +834,17 @@ def test_the_same_job_gives_the_same_bytes() -> None:
         ({"SMTP_USERNAME": "errands"}, "SMTP_USERNAME and SMTP_PASSWORD belong together"),
         ({"SMTP_USERNAME": "errands", "SMTP_PASSWORD": PASSWORD}, "SMTP_SECURITY must be starttls or tls"),
         ({"SMTP_USERNAME": "errands", "SMTP_PASSWORD": f"{PASSWORD} ü", "SMTP_SECURITY": "tls"}, "must be ASCII"),
-        ({"ALLOWED_NETWORKS": "everywhere"}, "allowed networks"),
+        ({"ALLOWED_NETWORKS": "everywhere"}, "ALLOWED_NETWORKS"),
+        ({"TARGETS": "slack://token"}, "TARGETS must be a JSON object"),
+        ({"TARGETS": '{"ops": "gopher://the-token@ops"}'}, "TARGETS: 'ops' must be a URL that Apprise knows"),
+        ({"STORE_URL": "gopher://store"}, "STORE_URL must start with"),
     ],
 )
-def test_a_bad_setting_stops_the_start_and_is_named(starting: Starting, settings: dict[str, str], named: str) -> None:
+def test_a_bad_setting_stops_the_start_and_is_named(
+    starting: Starting, settings: dict[str, str], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(SystemExit, match=named) as stopped:
         starting(25, **settings)
 
     assert PASSWORD not in str(stopped.value)
+    assert "the-token" not in caplog.text

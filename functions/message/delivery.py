@@ -1,19 +1,20 @@
-"""Sends a job's e-mail once, as far as that can be: a claim in the store before, the reply in the ledger after.
+"""Sends a job's message once, as far as that can be: a claim in the store before, the reply in the ledger after.
 
 A mail server has no transaction with our store, so a crash between its acceptance and our record leaves a question.
 It is answered by sending again: no accepted job is lost in silence, and the second e-mail has the same Message-ID and
-the same bytes, by which mail systems and readers drop it. The steps of one delivery:
+the same bytes, by which mail systems and readers drop it (a chat service knows no such mark, and shows it twice). The
+steps of one delivery:
 
-1. The ledger has a reply: the same reply again, no e-mail (events.function does this before it calls the handler).
+1. The ledger has a reply: the same reply again, no message (events.function does this before it calls the handler).
 2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at
    work, or died a moment ago: TryAgain, for the rest of the lease.
 3. Otherwise `sending-<n+1>.json` is created, on the condition that nobody else did: so a claim whose lease has run out
    is taken over by one delivery only.
-4. The e-mail is sent. An attempt that certainly sent nothing ends its claim with `sending-<n+1>-ended.json`, so that
+4. The message is sent. An attempt that certainly sent nothing ends its claim with `sending-<n+1>-ended.json`, so that
    the retry need not wait; one that may have sent leaves it.
 
 Claims are never removed: a late attempt could otherwise remove the trace of the one that took over from it. Two
-e-mails are possible only after a crash, a connection lost before the server's answer, a store that is down when the
+messages are possible only after a crash, a connection lost before the server's answer, a store that is down when the
 reply is recorded, or machines whose clocks differ by more than the lease less the time for one message.
 """
 

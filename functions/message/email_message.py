@@ -20,6 +20,7 @@ from unicodedata import category
 
 from events.problem import FieldError, JobFailed
 from events.types import Attachment, MessageRequested
+from functions.message.invitation import invitation
 
 LOCAL_LIMIT_BYTES: Final = 64  # RFC 5321 4.5.3.1.1
 DOMAIN_LIMIT_CHARACTERS: Final = 253
@@ -41,10 +42,16 @@ class Mail:
     needs_smtputf8: bool
 
 
-def compose(
-    job: MessageRequested, contents: tuple[bytes, ...], *, sender: Address, key: str, sent_at: datetime
-) -> Mail:
-    """The e-mail of a job; `contents` are its attachments' bytes, `key` names the job; raise JobFailed for bad data."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What of a job had to be fetched: its attachments' bytes, in order, and its calendar."""
+
+    attachments: tuple[bytes, ...] = ()
+    calendar: bytes | None = None
+
+
+def compose(job: MessageRequested, parts: Parts, *, sender: Address, key: str, sent_at: datetime) -> Mail:
+    """The e-mail of a job; `key` names the job; raise JobFailed for bad data."""
     asked = {read_address(text, "to").addr_spec: text for text in job.to}
     to = tuple(read_address(text, "to") for text in asked.values())
     reply_to = (read_address(job.reply_to, "reply_to"),) if job.reply_to else ()
@@ -56,7 +63,7 @@ def compose(
         message["Reply-To"] = reply_to
     message["Subject"] = _one_line(job.subject, "subject")
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834 5: no out-of-office notes in return
-    _fill(message, job, contents)
+    _fill(message, job, parts)
     _set_boundaries(message, key)
     return Mail(message_id, sender, asked, message.as_bytes(), needs_smtputf8)
 
@@ -113,14 +120,29 @@ def _one_line(text: str, field: str) -> str:
     return text
 
 
-def _fill(message: EmailMessage, job: MessageRequested, contents: tuple[bytes, ...]) -> None:
+def _fill(message: EmailMessage, job: MessageRequested, parts: Parts) -> None:
     # Quoted-printable always: "=_" never occurs in it (RFC 2045 6.7), so no text can hold one of our boundaries.
     message.set_content(job.text, cte="quoted-printable")
     if job.html is not None:
         message.add_alternative(job.html, subtype="html", cte="quoted-printable")
-    for attachment, content in zip(job.attachments, contents, strict=True):
+    if job.calendar is not None and parts.calendar is not None:
+        _invite(message, parts.calendar, job.calendar.method)
+    for attachment, content in zip(job.attachments, parts.attachments, strict=True):
         main, _, sub = _media_type(attachment).partition("/")
         message.add_attachment(content, main, sub, filename=attachment.name)
+
+
+def _invite(message: EmailMessage, calendar: bytes, method: str) -> None:
+    """Add the calendar as the last, so the preferred, alternative (RFC 2046 5.1.4), as RFC 6047 2.4 has it.
+
+    In base64, so that no mail server on the way breaks its lines anew.
+    """
+    try:
+        content = invitation(calendar.decode(), method).encode()
+    except ValueError as error:
+        raise _invalid("calendar", str(error)) from error
+    parameters = {"method": method, "charset": "utf-8"}
+    message.add_alternative(content, maintype="text", subtype="calendar", cte="base64", params=parameters)
 
 
 def _media_type(attachment: Attachment) -> str:

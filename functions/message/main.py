@@ -1,6 +1,6 @@
-"""Sends a job's e-mail through the mail server, once; smtplib blocks, so functions-framework's threads serve it."""
+"""Sends a job's e-mail or notification, once; smtplib and Apprise block, so functions-framework's threads serve it."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from events.function import function, system_clock
@@ -9,9 +9,12 @@ from events.types import MessageCompleted, MessageRequested
 from functions.addresses import Guard
 from functions.message.delivery import Delivery
 from functions.message.email_message import choose_sender, compose, read_sender
+from functions.message.enclosures import Enclosures
 from functions.message.relay import Relay
+from functions.message.target import Targets
+from functions.message.templates import filled
+from functions.sandbox import Sandbox
 from functions.settings import from_environment
-from functions.source import load
 from functions.store import ReplyLedger, Store, job_key
 
 
@@ -27,6 +30,7 @@ class Settings:
     smtp_username: str | None = None
     smtp_password: str | None = field(default=None, repr=False)
     allowed_senders: str = ""
+    targets: str | None = field(default=None, repr=False)
     allowed_networks: str = ""
     timeout_s: float = 20.0
     fetch_timeout_s: float = 20.0
@@ -34,7 +38,8 @@ class Settings:
     attachments_limit_bytes: int = 10_000_000
 
     def __post_init__(self) -> None:
-        read_sender(self.sender), self.relay(), Guard.parse(self.allowed_networks)
+        read_sender(self.sender), self.relay(), Guard.parse(self.allowed_networks), Targets.parse(self.targets)
+        Store(self.store_url)
         if self.claim_lease_s <= self.timeout_s:
             given = f"{self.claim_lease_s} and {self.timeout_s}"
             raise ValueError(f"CLAIM_LEASE_S must be greater than TIMEOUT_S, got {given}")
@@ -46,27 +51,31 @@ class Settings:
 
 
 settings = from_environment(Settings)
+targets, sandbox = Targets.parse(settings.targets), Sandbox(preload=("functions.message.filling",))
 relay, default_sender, guard = settings.relay(), read_sender(settings.sender), Guard.parse(settings.allowed_networks)
 store = Store(settings.store_url)
 ledger = ReplyLedger(store)
 delivery = Delivery(store, ledger, settings.claim_lease_s)
+enclosures = Enclosures(store, guard, settings.attachments_limit_bytes, settings.fetch_timeout_s)
 
 
 @function(MessageRequested, ledger=ledger)
 def handle(job: MessageRequested, event: Event) -> MessageCompleted:
-    """One request in, one e-mail out; the request's time is its Date."""
+    """One request in, one e-mail or one notification out."""
+    job = filled(job, sandbox)
+    send = mailing(job, event) if job.target is None else notifying(job, event, job.target)
+    return delivery.send_once(event, send, now=system_clock())
+
+
+def mailing(job: MessageRequested, event: Event) -> Callable[[], MessageCompleted]:
+    """What sends the job's e-mail; the request's time is its Date."""
     sender = choose_sender(job.sender, default=default_sender, allowed=settings.allowed_senders.split(","))
     sent_at = rfc3339(event.get("time") or system_clock().isoformat())
-    mail = compose(job, attached(job), sender=sender, key=job_key(event), sent_at=sent_at)
-    return delivery.send_once(event, lambda: relay.send(mail), now=system_clock())
+    mail = compose(job, enclosures.of(job), sender=sender, key=job_key(event), sent_at=sent_at)
+    return lambda: relay.send(mail)
 
 
-def attached(job: MessageRequested) -> tuple[bytes, ...]:
-    """The attachments' bytes, within the limits of size and time together."""
-    contents, left_bytes, end_s = [], settings.attachments_limit_bytes, time.monotonic() + settings.fetch_timeout_s
-    for each in job.attachments:
-        left_s = max(0.001, end_s - time.monotonic())
-        content = load(each.source, store=store, guard=guard, limit_bytes=left_bytes, timeout_s=left_s)
-        contents.append(content)
-        left_bytes -= len(content)
-    return tuple(contents)
+def notifying(job: MessageRequested, event: Event, target: str) -> Callable[[], MessageCompleted]:
+    """What notifies the job's target."""
+    targets.require(target)
+    return lambda: targets.send(target, subject=job.subject, text=job.text, message_id=job_key(event))

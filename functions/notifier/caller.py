@@ -1,92 +1,126 @@
-"""Makes the call: one POST, no redirect, within a time and a size, to an address that the guard lets through.
+"""Makes one call: no redirect, within a time and a size, to an address that the guard lets through."""
 
-A 2xx is success, also where the answer's body is late or too long: the API has the event. 410 is the end as well: the
-API wants no more of these (Standard Webhooks 1.0). 429 and 503 are tried again when Retry-After says, anything else is
-tried again too: a 3xx is a failure, a 4xx may be a receiver with a stale secret, and what never succeeds is kept as a
-dead letter.
-"""
-
-import asyncio
-import logging
-from contextlib import suppress
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import httpx
+from yarl import URL
 
-from events.problem import TryAgain
-from functions.addresses import AddressRefused, Guard, guarded_async_transport
-from functions.notifier.callback import retry_after_s
-from functions.notifier.destination import CallbackRefused, shown
+from events.problem import JobFailed
+from functions.addresses import AddressRefused, Guard
+from functions.notifier.destination import shown
 
-log = logging.getLogger("errands.notifier")
+if TYPE_CHECKING:
+    import aiohttp
 
-GONE: Final = 410
-BUSY: Final = frozenset({429, 503})
-DEFAULT_RETRY_S: Final = 5.0
 SHOWN_BYTES: Final = 1_024
+SHOWN_CHARACTERS: Final = 300
+
+
+class NoAnswer(Exception):
+    """The endpoint cannot be reached, or did not answer in time or not in HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an endpoint."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the endpoint said; `text` is the start of the body."""
+
+    status: int
+    headers: Mapping[str, str]  # whatever the case of a name
+    text: bytes
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls with the process's one client, which keeps connections open between callbacks."""
+    """Calls with the process's one session, which keeps connections open between callbacks."""
 
     guard: Guard
     connect_timeout_s: float
-    timeout_s: float
     answer_limit_bytes: int
 
     @cached_property
-    def client(self) -> httpx.AsyncClient:
-        """Made at the first call: before it, the server's workers are not forked yet."""
-        timeout = httpx.Timeout(self.timeout_s, connect=self.connect_timeout_s)
-        transport = guarded_async_transport(self.guard)
-        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # none is kept from one callback to the next
-        return httpx.AsyncClient(transport=transport, timeout=timeout, cookies=cookies, trust_env=False)
+    def session(self) -> "aiohttp.ClientSession":
+        """Made at the first call: before it, the server's workers are not forked yet, and there is no loop."""
+        import aiohttp  # 0.15 s, which the process need not take before its port is open
 
-    async def call(self, url: httpx.URL, body: bytes, headers: dict[str, str], *, now: datetime) -> None:
-        """POST; raise TryAgain when it did not succeed, CallbackRefused when the address may not be called."""
-        # a deadline, because httpx's own timeouts begin anew with each byte received
-        end_s = asyncio.get_running_loop().time() + self.timeout_s
-        request = self.client.build_request("POST", url, content=body, headers=headers)
+        from functions.notifier.connection import guarded_connector
+
+        _collect_seldom()
+        # no cookie is kept from one callback to the next; of the environment neither proxy nor .netrc is read
+        return aiohttp.ClientSession(
+            connector=guarded_connector(self.guard), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
+
+    async def call(self, call: Call, *, timeout_s: float) -> Answer:
+        """The endpoint's answer; raise NoAnswer when there is none, JobFailed when its address may not be called."""
+        import aiohttp
+
+        # `connect` covers the name, the connection and TLS; `total` everything, a body sent a byte at a time too
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(self.connect_timeout_s, timeout_s))
+        request = self.session.request(
+            call.method, call.url, data=call.body or None, headers=call.headers, timeout=timeout, allow_redirects=False
+        )
+        with self._explained(call.url, timeout_s):
+            async with request as answer:
+                return Answer(answer.status, answer.headers, await self._start(answer))
+
+    @contextmanager
+    def _explained(self, url: URL, timeout_s: float) -> Iterator[None]:
+        """Turns what aiohttp and the guard raise into NoAnswer and JobFailed."""
+        import aiohttp
+
         try:
-            async with asyncio.timeout_at(end_s):
-                answer = await self.client.send(request, stream=True)
+            yield
         except AddressRefused as error:
-            raise CallbackRefused(f"{shown(url)}: {error}") from error
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise TryAgain(f"callback {shown(url)} did not answer within {self.timeout_s} s") from error
-        except httpx.TransportError as error:
-            raise TryAgain(f"callback {shown(url)} cannot be reached: {error or type(error).__name__}") from error
-        text = await self._body(answer, end_s)
-        _judge(answer, url, text, now)
+            raise JobFailed("callback-refused", f"{shown(url)}: {error}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NoAnswer(f"could not be connected to within {self.connect_timeout_s:.2g} s") from error
+        except TimeoutError as error:
+            raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswer(f"cannot be reached: {_words(error)}") from error
 
-    async def _body(self, answer: httpx.Response, end_s: float) -> bytes:
-        """The start of the answer; read on to the limit, because a connection is used again only when read to its end.
+    async def _start(self, answer: "aiohttp.ClientResponse") -> bytes:
+        """The start of the body; read on to the limit, because a connection is used again only when read to its end.
 
         What goes wrong here is of no consequence: the status has arrived.
         """
+        import aiohttp
+
         body = bytearray()
-        with suppress(httpx.TransportError, TimeoutError):
-            async with asyncio.timeout_at(end_s):
-                async for chunk in answer.aiter_raw():
-                    body += chunk
-                    if len(body) >= self.answer_limit_bytes:
-                        break
-        await answer.aclose()
+        with suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) >= self.answer_limit_bytes:
+                    break
         return bytes(body[:SHOWN_BYTES])
 
 
-def _judge(answer: httpx.Response, url: httpx.URL, text: bytes, now: datetime) -> None:
-    if answer.is_success:
-        return
-    if answer.status_code == GONE:
-        log.warning("callback %s answered 410: the API wants no more of these", shown(url))
-        return
-    asked_s = retry_after_s(answer.headers.get("retry-after"), now=now) if answer.status_code in BUSY else None
-    words = text.decode(errors="replace")
-    wait_s = DEFAULT_RETRY_S if asked_s is None else asked_s
-    raise TryAgain(f"callback answered {answer.status_code}: {words}", retry_after_s=wait_s)
+def _words(error: Exception) -> str:
+    import aiohttp
+
+    # aiohttp's own text of these has the URL, whose query may be a signature
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"what it answered is no HTTP: {error.message}"[:SHOWN_CHARACTERS]
+    if isinstance(error, aiohttp.InvalidURL):
+        return "its URL is not one that can be called"
+    return str(error)[:SHOWN_CHARACTERS] or type(error).__name__
+
+
+def _collect_seldom() -> None:
+    """A seventh of a callback's processor time went into looking for cycles among what the start has made."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

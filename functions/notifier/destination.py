@@ -1,64 +1,112 @@
-"""Where a callback goes: the job's own `callbackurl` where its origin is allowed, else the configured default.
+"""Where the callbacks of an event go.
 
-One parser reads a URL for the check and for the call (httpx.URL), so the two cannot disagree about the host.
+The job's own `callbackurl`, where its origin is allowed, else CALLBACK_URL; and then every further endpoint of
+CALLBACK_ENDPOINTS whose filter takes the event. A job's URL of an endpoint's origin (of the first such, where it is not
+CALLBACK_URL's) is signed as that endpoint's callbacks are, and stands in for it: no API gets what another one's secret
+has signed, and none hears twice.
+
+One parser reads a URL for the check and for the call (yarl.URL), so the two cannot disagree about the host.
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, Literal
 
-import httpx
+import msgspec
+from yarl import URL
 
 from events.http import Event
+from events.problem import JobFailed
+from functions.notifier.signature import Profile, Signer
 
 log = logging.getLogger("errands.notifier")
 
-PORTS = {"http": 80, "https": 443}
+SCHEMES: Final = ("http", "https")
+URL_LIMIT_CHARACTERS: Final = 2_048
 
 
-class CallbackRefused(ValueError):
-    """The callback may not be made. Answered 500, so that the event is kept as a dead letter where a person sees it."""
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One item of CALLBACK_ENDPOINTS; an empty filter takes every job or outcome."""
+
+    url: str
+    secrets: tuple[str, ...]
+    profile: Profile = "standard"
+    jobs: tuple[str, ...] = ()
+    outcomes: tuple[Literal["completed", "failed", "deadlettered"], ...] = ()
+
+    def takes(self, event: Event) -> bool:
+        """Whether the filter lets the event through."""
+        job = (event.type.split(".")[-3:-2] or [""])[0]  # dev.errands.<job>.<phase>.v1
+        return (not self.jobs or job in self.jobs) and (not self.outcomes or event.get("outcome") in self.outcomes)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One callback to make."""
+
+    url: URL
+    signer: Signer
 
 
 @dataclass(frozen=True)
 class Destinations:
-    """The default, and the origins that a job may name; the default's own is one of them."""
+    """The default, the origins that a job may name, and the further endpoints with their targets."""
 
-    default: httpx.URL | None
-    origins: frozenset[str]
+    default: URL | None
+    signer: Signer
+    origins: frozenset[str] = frozenset()
+    endpoints: tuple[tuple[Endpoint, Target], ...] = ()
 
     @classmethod
-    def parse(cls, default: str | None, origins: str) -> "Destinations":
-        """From CALLBACK_URL and ALLOWED_ORIGINS (`https://api.example,...`); raise ValueError that names the one."""
+    def parse(cls, default: str | None, signer: Signer, origins: str, endpoints: str | None) -> "Destinations":
+        """From CALLBACK_URL, ALLOWED_ORIGINS (`https://api.example,...`) and CALLBACK_ENDPOINTS (JSON).
+
+        Raises ValueError that names the setting.
+        """
         url = _configured(default, "CALLBACK_URL") if default else None
         named = [_configured_origin(each.strip()) for each in origins.split(",") if each.strip()]
-        return cls(url, frozenset([*named, *([origin(url)] if url else [])]))
+        further = _endpoints(endpoints) if endpoints else ()
+        known = [origin(each) for each in (url, *(target.url for _, target in further)) if each is not None]
+        return cls(url, signer, frozenset([*named, *known]), further)
 
-    def of(self, event: Event) -> httpx.URL | None:
-        """Where this event's callback goes, None for nowhere; raise CallbackRefused when it may not go there."""
+    def of(self, event: Event) -> tuple[Target, ...]:
+        """The callbacks of this event, maybe none; raise JobFailed when its URL is refused and there is no default."""
+        own = self._own(event)
+        further = [target for endpoint, target in self.endpoints if endpoint.takes(event)]
+        if own is None:
+            return tuple(further)
+        # the signer tells whom it stands in for: another endpoint of that origin is one in its own right
+        return (own, *(each for each in further if each.signer is not own.signer and each.url != own.url))
+
+    def _own(self, event: Event) -> Target | None:
         asked = event.get("callbackurl")
-        if asked is None:
-            return self.default
-        reason = _refusal(asked, self.origins)
-        if reason is None:
-            return httpx.URL(asked)
-        if self.default is None:
-            raise CallbackRefused(f"callbackurl {reason}, and there is no CALLBACK_URL to call instead")
-        log.warning("callbackurl %s: CALLBACK_URL is called instead", reason, extra={"event": event.id})
-        return self.default
+        reason = None if asked is None else _refusal(asked, self.origins)
+        if asked is not None and reason is None:
+            url = URL(asked)
+            return Target(url, self._signer(url))
+        if reason is not None and self.default is None:
+            raise JobFailed("callback-refused", f"callbackurl {reason}, and there is no CALLBACK_URL to call instead")
+        if reason is not None:
+            log.warning("callbackurl %s: CALLBACK_URL is called instead", reason, extra={"event": event.id})
+        return None if self.default is None else Target(self.default, self.signer)
+
+    def _signer(self, url: URL) -> Signer:
+        if self.default is not None and origin(url) == origin(self.default):
+            return self.signer
+        return next((each.signer for _, each in self.endpoints if origin(each.url) == origin(url)), self.signer)
 
 
-def origin(url: httpx.URL) -> str:
+def origin(url: URL) -> str:
     """Scheme, host and port (RFC 6454), the port always written."""
-    return f"{url.scheme}://{url.host}:{url.port or PORTS.get(url.scheme)}"
+    return f"{url.scheme}://{url.host_subcomponent}:{url.port}"
 
 
-def shown(url: httpx.URL) -> str:
+def shown(url: URL) -> str:
     """The URL as a log may hold it: a query may be a signature, a user a password."""
-    return f"{url.scheme}://{url.netloc.decode('ascii')}{url.path}"
+    return f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path}"
 
 
-def _refusal(text: str, origins: Iterable[str]) -> str | None:
+def _refusal(text: str, origins: frozenset[str]) -> str | None:
     try:
         url = _parsed(text)
     except ValueError as error:
@@ -67,32 +115,48 @@ def _refusal(text: str, origins: Iterable[str]) -> str | None:
     return None if allowed else f"{shown(url)} is not of an allowed origin"
 
 
-def _any_port(url: httpx.URL) -> str:
-    return f"{url.scheme}://{url.host}:*"
+def _any_port(url: URL) -> str:
+    return f"{url.scheme}://{url.host_subcomponent}:*"
+
+
+def _endpoints(text: str) -> tuple[tuple[Endpoint, Target], ...]:
+    try:
+        found = msgspec.json.decode(text, type=tuple[Endpoint, ...])
+    except msgspec.DecodeError as error:  # its message has the place, and of values only a name that is not known
+        raise ValueError(f"CALLBACK_ENDPOINTS must be a JSON list of endpoints: {error}") from None
+    return tuple((each, _target(each, f"CALLBACK_ENDPOINTS $[{number}]")) for number, each in enumerate(found))
+
+
+def _target(endpoint: Endpoint, setting: str) -> Target:
+    signer = Signer.parse(endpoint.profile, endpoint.secrets, setting=setting)
+    return Target(_configured(endpoint.url, f"{setting}: url"), signer)
 
 
 def _configured_origin(text: str) -> str:
     """An origin, or one of any port (`http://127.0.0.1:*`), as a single machine's services have."""
     url = _configured(text.removesuffix(":*"), "ALLOWED_ORIGINS")
-    if url.raw_path not in (b"", b"/"):
+    if url.raw_path_qs not in ("", "/") or url.raw_fragment:
         raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {shown(url)}")
     return _any_port(url) if text.endswith(":*") else origin(url)
 
 
-def _configured(text: str, setting: str) -> httpx.URL:
+def _configured(text: str, setting: str) -> URL:
     try:
         return _parsed(text)
     except ValueError as error:
         raise ValueError(f"{setting} {error}") from error
 
 
-def _parsed(text: str) -> httpx.URL:
+def _parsed(text: str) -> URL:
+    if len(text) > URL_LIMIT_CHARACTERS:
+        raise ValueError(f"must be at most {URL_LIMIT_CHARACTERS} characters, got {len(text)}")
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        url = URL(text)
+        host, scheme, _port = url.host, url.scheme, url.port  # a bad port shows itself only when it is asked for
+    except ValueError as error:
         raise ValueError("must be an http or https URL") from error
-    if url.scheme not in PORTS or not url.host:
-        raise ValueError(f"must be an http or https URL with a host, got scheme {url.scheme!r}")
-    if url.userinfo:
-        raise ValueError(f"must not hold a user name or password, got one for {url.host}")
+    if scheme not in SCHEMES or not host:
+        raise ValueError(f"must be an http or https URL with a host, got scheme {scheme!r}")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise ValueError(f"must not hold a user name or password, got one for {host}")
     return url

@@ -1,19 +1,28 @@
-"""Tells the API how a job ended: each last event becomes one signed callback. It waits on I/O, so it is served by
+"""Tells the API how a job ended: each last event becomes a signed callback. It waits on I/O, so it is served by
 functions-framework's ASGI side."""
 
 import logging
+import time
 from dataclasses import dataclass, field
 
 import functions_framework.aio
+from starlette.requests import Request
+from starlette.responses import Response
 
-from events.function import Answer, async_http_function, system_clock
-from events.http import Event, structured
+from events.function import Answer, async_http_function
+from events.http import Event
 from events.problem import NotAnEvent
 from functions.addresses import Guard
-from functions.notifier.callback import headers, read_secrets
 from functions.notifier.caller import Caller
+from functions.notifier.circuits import Circuits, Limits
+from functions.notifier.delivery import Delivery
 from functions.notifier.destination import Destinations
+from functions.notifier.handshake import Handshake
+from functions.notifier.metrics import MEDIA_TYPE, exposition
+from functions.notifier.register import Register
+from functions.notifier.signature import Signer, split_secrets
 from functions.settings import from_environment
+from functions.store import Store
 
 log = logging.getLogger("errands.notifier")
 
@@ -23,34 +32,59 @@ class Settings:
     """The function's environment."""
 
     callback_secrets: str = field(repr=False)
+    store_url: str
+    callback_profile: str = "standard"
     callback_url: str | None = None
+    callback_endpoints: str | None = field(default=None, repr=False)
     allowed_origins: str = ""
     allowed_networks: str = ""
+    handshake_origin: str | None = None
     connect_timeout_s: float = 5.0
     timeout_s: float = 15.0
     answer_limit_bytes: int = 65_536
+    calls_limit: int = 20
+    failures_limit: int = 5
 
     def __post_init__(self) -> None:
-        read_secrets(self.callback_secrets)
-        Destinations.parse(self.callback_url, self.allowed_origins)
-        Guard.parse(self.allowed_networks)
+        self.destinations(), self.limits(), self.handshake(), Guard.parse(self.allowed_networks), Store(self.store_url)
+        for name in ("connect_timeout_s", "timeout_s", "answer_limit_bytes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name.upper()} must be greater than 0, got {getattr(self, name)}")
+
+    def destinations(self) -> Destinations:
+        """Raises ValueError that names the setting."""
+        signer = Signer.parse(self.callback_profile, split_secrets(self.callback_secrets), setting="CALLBACK_SECRETS")
+        return Destinations.parse(self.callback_url, signer, self.allowed_origins, self.callback_endpoints)
+
+    def limits(self) -> Limits:
+        """As `destinations`."""
+        return Limits(calls_limit=self.calls_limit, failures_limit=self.failures_limit)
+
+    def handshake(self) -> Handshake | None:
+        """As `destinations`."""
+        return Handshake(self.handshake_origin) if self.handshake_origin else None
 
 
 settings = from_environment(Settings)
-secrets = read_secrets(settings.callback_secrets)
-destinations = Destinations.parse(settings.callback_url, settings.allowed_origins)
-guard = Guard.parse(settings.allowed_networks)
-caller = Caller(guard, settings.connect_timeout_s, settings.timeout_s, settings.answer_limit_bytes)
+destinations, store = settings.destinations(), Store(settings.store_url)
+circuits = Circuits(settings.limits(), time.time)
+delivery = Delivery(
+    Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.answer_limit_bytes),
+    circuits,
+    Register(store, adopt=lambda each: circuits.of(each.origin).pause(each.until.timestamp(), each.reason)),
+    store,
+    settings.handshake(),
+    settings.timeout_s,
+    time.time,
+)
 
 
 async def notify(event: Event) -> Answer:
-    """One last event in, one callback out."""
-    url = destinations.of(event)
-    if url is None:
+    """One last event in, its callbacks out."""
+    targets = destinations.of(event)
+    if not targets:
         log.warning("nowhere to go: no callbackurl, no CALLBACK_URL", extra={"event": event.id, "type": event.type})
-        return Answer(202)
-    body, now = structured(event), system_clock()
-    await caller.call(url, body, headers(event, body, secrets=secrets, now=now), now=now)
+    await delivery.deliver(event, targets)
     return Answer(202)
 
 
@@ -60,4 +94,12 @@ def require_last(event: Event) -> None:
         raise NotAnEvent(f"outcome must be completed, failed or deadlettered, got {event.get('outcome')!r}")
 
 
-handle = functions_framework.aio.http(async_http_function(notify, accepts=require_last))
+deliver = async_http_function(notify, accepts=require_last)
+
+
+@functions_framework.aio.http
+async def handle(request: Request) -> Response:
+    """The circuits for who asks for /metrics; everything else is a delivery, or the health probe."""
+    if request.method == "GET" and request.url.path == "/metrics":
+        return Response(exposition(circuits, now_s=time.time()), media_type=MEDIA_TYPE)
+    return await deliver(request)

@@ -1,0 +1,150 @@
+"""Whether a host may be called now, per origin (RFC 6454): so many calls at a time, and none while it cannot take them.
+
+    closed       called, `calls_limit` at a time; a call waits `place_timeout_s` for its place
+    open         not called until a time: it asked for that (Retry-After), or its last calls failed in a row
+    half-open    the time is over: one call goes through as a trial, and closes the circuit or opens it for longer
+
+A call that may not be made raises TryAgain at once and leaves its place in this process to others: a host that hangs
+takes `calls_limit` places until the circuit opens, then none. What counts as a failure is the caller's to say: what
+tells that the host is down, not its answer to one event.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from events.problem import TryAgain
+
+log = logging.getLogger("errands.notifier")
+
+KEPT: Final = 1_000  # origins; where any port is allowed, there may be many in the life of a process
+TRIAL_WAIT_S: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The bounds of each origin's circuit."""
+
+    calls_limit: int = 20
+    place_timeout_s: float = 1.0
+    failures_limit: int = 5
+    pause_s: float = 5.0
+    pause_limit_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("calls_limit", "failures_limit"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.upper()} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass
+class Circuit:
+    """One origin's; times are of the clock that its Circuits has."""
+
+    origin: str
+    limits: Limits
+    places: asyncio.Semaphore
+    in_flight: int = 0
+    failures: int = 0  # in a row
+    pauses: int = 0  # in a row, for failures
+    until_s: float = 0.0
+    reason: str = ""
+    counts: Counter[str] = field(default_factory=Counter)  # of calls by result
+
+    def state(self, now_s: float) -> str:
+        """closed, open or half-open."""
+        if now_s < self.until_s:
+            return "open"
+        return "half-open" if self.pauses else "closed"
+
+    def require_callable(self, now_s: float) -> None:
+        """Raise TryAgain while the origin may not be called."""
+        state = self.state(now_s)
+        if state == "open":
+            raise TryAgain(f"{self.origin} is not called now: {self.reason}", retry_after_s=self.until_s - now_s)
+        if state == "half-open" and self.in_flight:
+            raise TryAgain(f"{self.origin} is on trial: {self.reason}", retry_after_s=TRIAL_WAIT_S)
+
+    def succeeded(self) -> None:
+        """The host answers."""
+        if self.pauses:
+            log.info("%s answers again", self.origin)
+        self.failures = self.pauses = 0
+
+    def failed(self, reason: str, now_s: float) -> bool:
+        """The host is down, as far as this call tells; return whether the circuit opened."""
+        self.failures += 1
+        if self.failures < self.limits.failures_limit and not self.pauses:
+            return False
+        if now_s < self.until_s:  # calls that began before it opened
+            return False
+        pause_s = min(self.limits.pause_s * 2**self.pauses, self.limits.pause_limit_s)
+        self.pauses += 1
+        self.pause(now_s + pause_s, f"{self.failures} calls in a row failed, the last: {reason}")
+        return True
+
+    def pause(self, until_s: float, reason: str) -> None:
+        """Do not call before `until_s`; an earlier end than the present one changes nothing."""
+        if until_s > self.until_s + 0.001:  # what comes back from the register is rounded
+            self.until_s, self.reason = until_s, reason
+            log.warning("%s is not called for a while: %s", self.origin, reason)
+
+
+class Circuits:
+    """All origins' circuits of this process; `clock` gives seconds since 1970, as other processes' pauses are told."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._circuits: dict[str, Circuit] = {}
+
+    def __iter__(self) -> Iterator[Circuit]:
+        return iter(tuple(self._circuits.values()))
+
+    def of(self, origin: str) -> Circuit:
+        """The origin's circuit, made where there is none."""
+        circuit = self._circuits.get(origin)
+        if circuit is None:
+            if len(self._circuits) >= KEPT:
+                self._forget_idle()
+            circuit = Circuit(origin, self._limits, asyncio.Semaphore(self._limits.calls_limit))
+            self._circuits[origin] = circuit
+        return circuit
+
+    @asynccontextmanager
+    async def place(self, origin: str) -> AsyncIterator[Circuit]:
+        """A place for one call; raise TryAgain when the origin may not be called, or has no place in time."""
+        circuit = self.of(origin)
+        circuit.require_callable(self._clock())
+        if circuit.places.locked():
+            await self._wait(circuit)
+        else:
+            await circuit.places.acquire()
+        circuit.in_flight += 1
+        try:
+            yield circuit
+        finally:
+            circuit.in_flight -= 1
+            circuit.places.release()
+
+    async def _wait(self, circuit: Circuit) -> None:
+        try:
+            async with asyncio.timeout(self._limits.place_timeout_s):
+                await circuit.places.acquire()
+        except TimeoutError as error:
+            busy = f"{circuit.origin} has {self._limits.calls_limit} calls in flight, the most that it gets"
+            raise TryAgain(busy, retry_after_s=TRIAL_WAIT_S) from error
+        try:
+            circuit.require_callable(self._clock())  # it may have opened meanwhile
+        except TryAgain:
+            circuit.places.release()
+            raise
+
+    def _forget_idle(self) -> None:
+        now_s = self._clock()
+        busy = (each for each in self if each.in_flight or each.places.locked() or each.state(now_s) != "closed")
+        self._circuits = {each.origin: each for each in busy}

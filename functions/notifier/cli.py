@@ -1,0 +1,63 @@
+"""`errands callbacks`: which endpoints are not called now, and calling one again that was gone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from events.problem import TryAgain
+
+if TYPE_CHECKING:  # the store takes 20 ms, which no other command need wait for
+    from functions.store import Store
+
+app = typer.Typer(
+    help="Callbacks: the endpoints that are not called now; resume one that is gone.", no_args_is_help=True
+)
+
+Data = Annotated[Path, typer.Option("--data", help="The runner's data directory.", envvar="ERRANDS_DATA")]
+StoreUrl = Annotated[
+    str | None, typer.Option("--store", help="Another installation's store: s3://bucket/prefix.", envvar="STORE_URL")
+]
+
+
+@app.command("list")
+def list_endpoints(data: Data = Path(".errands"), store: StoreUrl = None) -> None:
+    """List the endpoints that answered 410, and the hosts that are left alone for a while."""
+    from functions.notifier.register import gone, paused
+
+    with _store(data, store) as opened:
+        lines = [f"gone    since {each.since:%Y-%m-%d %H:%M:%S}Z  {each.url}" for each in gone(opened).values()]
+        for each in paused(opened, now=datetime.now(UTC)):
+            lines.append(f"paused  until {each.until:%Y-%m-%d %H:%M:%S}Z  {each.origin}  {each.reason}")
+    typer.echo("\n".join(sorted(lines)) or "every endpoint is called")
+
+
+@app.command("resume")
+def resume_endpoint(
+    url: Annotated[str, typer.Argument(help="As `list` shows it.")],
+    data: Data = Path(".errands"),
+    store: StoreUrl = None,
+) -> None:
+    """Call an endpoint again that answered 410; running notifiers do so within seconds."""
+    from functions.notifier.register import resume
+
+    with _store(data, store) as opened:
+        resumed = resume(opened, url)
+    if not resumed:
+        raise typer.BadParameter(f"no endpoint {url} is gone; `errands callbacks list` shows those that are")
+    typer.echo(f"{url} is called again")
+
+
+@contextmanager
+def _store(data: Path, url: str | None) -> Iterator["Store"]:
+    from functions.store import Store
+
+    if url is None and not (data / "store").is_dir():
+        raise typer.BadParameter(f"there is no store in {data}: give --data, or --store for another installation's")
+    try:
+        yield Store(url or (data / "store").absolute().as_uri())
+    except (ValueError, TryAgain) as error:
+        raise typer.BadParameter(str(error)) from error
