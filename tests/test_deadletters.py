@@ -244,6 +244,16 @@ def test_figures_that_are_none_do_not_lose_the_letter(
     assert (letter.code, letter.attempts) == (code, attempts)
 
 
+def test_what_a_database_would_not_take_in_the_brokers_own_words_does_not_lose_the_letter(sink: Sink) -> None:
+    headers, body = binary(dead())
+    headers |= {"ce-knativeerrortrigger": "a%00b", "ce-knativeerrordest": "http://[%00" + "x" * 5_000}
+
+    answer = sink.client.post("/", data=body, headers=headers)
+
+    assert answer.status_code == 202
+    assert sink.letters.list()[0].trigger == "a�b"
+
+
 def test_a_letter_of_a_broker_that_tells_nothing_is_kept(sink: Sink) -> None:
     """eventing-rabbitmq adds the destination and the code; another broker may add nothing at all."""
     event = read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode())

@@ -399,6 +399,16 @@ def test_a_masked_export_is_passed_over_by_an_import(store: LetterStore) -> None
     assert done.passed == {"0": "it was exported masked"}
 
 
+def test_a_line_that_is_no_event_is_passed_over_by_an_import(seat: Seat) -> None:
+    whole = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+    bad: tuple[dict[str, str], ...] = (whole | {"id": "\x00"}, {"id": "1"}, {})
+    lines = tuple(words.Record(attributes=each, data_base64=b"", code=500) for each in (whole, *bad))
+
+    done = seat.take_in(words.Import(records=lines))
+
+    assert (done.letters, set(done.passed)) == ((1,), {"1", "2", "3"})
+
+
 def test_who_watches_sees_letters_as_they_come(store: LetterStore, seat: Seat) -> None:
     store.keep(dead(id="before"))
     start = seat.watch(words.Watch())

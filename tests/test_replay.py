@@ -208,7 +208,7 @@ def test_a_function_of_a_cluster_is_called_itself_and_its_reply_handed_on(
 
 
 @pytest.mark.parametrize(
-    "address", ["http://169.254.169.254/", "http://evil.example/x.svc.cluster.local", "file:///x", ""]
+    "address", ["http://169.254.169.254/", "http://evil.example/x.svc.cluster.local", "file:///x", "http://[::1", ""]
 )
 def test_no_letter_makes_the_desk_call_an_address_outside_of_the_cluster(
     store: LetterStore, seat: Seat, ingress: Ingress, address: str

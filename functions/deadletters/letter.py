@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
 
 from events.function import REPLAYED
 from events.http import Event
 from events.problem import sentence
+from functions.evidence import service_of
 
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
 REPLAY_OF: Final = "replayof"  # the letter's number, on a job that was made anew of it
@@ -56,8 +56,8 @@ def failure(event: Event) -> Failure:
     attempts = event.get("knativeerrorattempts") or ""
     return Failure(
         code=_integer(event.get("knativeerrorcode") or "", NO_CODE),
-        destination=event.get("knativeerrordest") or "",
-        trigger=event.get("knativeerrortrigger") or "",
+        destination=storable(event.get("knativeerrordest") or ""),
+        trigger=storable(event.get("knativeerrortrigger") or ""),
         error=_error_text(event.get("knativeerrordata") or ""),
         attempts=_integer(attempts, 0) if attempts else None,
     )
@@ -102,7 +102,7 @@ def is_replay_outcome(event: Event) -> bool:
     One that could not be delivered to the desk comes to the sink as a letter, and still tells it.
     """
     undelivered = event.get("knativeerrordest")
-    for_us = undelivered is None or urlsplit(undelivered).netloc.split(".")[0] == DESK
+    for_us = undelivered is None or service_of(undelivered) == DESK
     return bool(event.get(REPLAYED)) and event.get("outcome") in ("completed", "failed") and for_us
 
 

@@ -219,8 +219,8 @@ def take_in(session: Session, came: Record, *, now: datetime) -> int | None:
     event = Event(MappingProxyType(dict(came.attributes)), came.data_base64)
     why = Failure(
         code=came.code,
-        destination=came.destination,
-        trigger=came.trigger,
+        destination=storable(came.destination),
+        trigger=storable(came.trigger),
         error=storable(came.error),
         attempts=came.attempts,
     )

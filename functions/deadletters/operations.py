@@ -14,11 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from events.function import system_clock
-from events.http import Event
+from events.http import Event, check
+from events.problem import NotAnEvent
 from functions.deadletters import contract, groups, history, letters, masking, replays, selection, words
 from functions.deadletters.codes import explain
 from functions.deadletters.database import Database, Session
-from functions.deadletters.letter import timestamp
+from functions.deadletters.letter import storable, timestamp
 from functions.deadletters.letters import Stored
 from functions.deadletters.masking import Rules
 from functions.deadletters.operators import READING, RIGHTS, Operator
@@ -167,10 +168,10 @@ class Seat:
         return self._change(word.group, "state", "open", verb="reopened")
 
     def note(self, word: words.Note) -> words.GroupDetail:
-        return self._change(word.group, "note", word.text, verb="noted")
+        return self._change(word.group, "note", storable(word.text), verb="noted")
 
     def owner(self, word: words.Owner) -> words.GroupDetail:
-        return self._change(word.group, "owner", word.name, verb="owned")
+        return self._change(word.group, "owner", storable(word.name), verb="owned")
 
     # --- to send again
 
@@ -238,9 +239,10 @@ class Seat:
         kept, passed = [], {}
         with self._writing() as session:
             for number, each in enumerate(word.records):
-                letter = None if each.masked else letters.take_in(session, each, now=self.desk.clock())
+                refusal = _refusal(each)
+                letter = None if refusal else letters.take_in(session, each, now=self.desk.clock())
                 if letter is None:
-                    passed[str(number)] = "it was exported masked" if each.masked else "the same letter is here"
+                    passed[str(number)] = refusal or "the same letter is here"
                     continue
                 kept.append(letter)
                 self._note(session, "imported", letter=letter)
@@ -353,6 +355,17 @@ class Seat:
                 return
             yield batch
             after = batch[-1]
+
+
+def _refusal(came: words.Record) -> str:
+    """Why a line of an export cannot be a letter here; empty when it can."""
+    if came.masked:
+        return "it was exported masked"
+    try:
+        check(Event(came.attributes, came.data_base64))
+    except NotAnEvent as error:
+        return str(error)
+    return ""
 
 
 def _edited(before: Event, word: words.Edit) -> Event:
