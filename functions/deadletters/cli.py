@@ -6,16 +6,11 @@ Exit codes: 0 done; 1 not all of it (letters passed over or refused, a replay th
 in what was asked; 69 the letters cannot be reached; 77 not allowed.
 """
 
-import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,10 +19,10 @@ import typer
 
 from functions.deadletters import terminal, words
 from functions.deadletters.contract import pretty
-from functions.deadletters.database import Unavailable
-from functions.deadletters.options import SINK, UNAVAILABLE, Connection, at_desk, filtered, stop, word
+from functions.deadletters.following import NOT_ALL, follow
+from functions.deadletters.options import SINK, Connection, at_desk, filtered, stop, word
 from functions.deadletters.terminal import plain
-from functions.deadletters.words import Answer, Filter, Run, Selection, State
+from functions.deadletters.words import Filter, Run, Selection, State
 
 __all__ = ["app", "plain"]
 
@@ -38,10 +33,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-NOT_ALL: Final = 1
 LAST: Final = 2**62
 EXPORTED: Final = 100
-POLL_S: Final = 0.5
 IMPORTED_BYTES: Final = 4 * 1024 * 1024
 
 Numbers = Annotated[
@@ -62,9 +55,11 @@ def list_letters(desk: Connection, matching: Filter, limit: Limit = 100, as_json
     """List the letters, the newest first."""
     page = desk.ask(words.List(matching=matching, limit=limit), words.Page)
     for letter in page.letters:
-        _print([_json(letter)] if as_json else terminal.letter_lines(letter))
+        terminal.show([terminal.json_line(letter)] if as_json else terminal.letter_lines(letter))
     if not as_json:
-        _print(["no letters" if not page.letters else f"{len(page.letters):,} of {page.total or 'many'} letters"])
+        terminal.show(
+            ["no letters" if not page.letters else f"{len(page.letters):,} of {page.total or 'many'} letters"]
+        )
 
 
 @app.command("groups")
@@ -78,9 +73,9 @@ def list_groups(
     """List the letters by kind and cause, the most first."""
     found = desk.ask(word(words.ListGroups, state=state, limit=limit), words.Groups).groups
     for group in found:
-        _print([_json(group)] if as_json else terminal.group_lines(group))
+        terminal.show([terminal.json_line(group)] if as_json else terminal.group_lines(group))
     if not found and not as_json:
-        _print(["no groups"])
+        terminal.show(["no groups"])
 
 
 @app.command()
@@ -105,7 +100,7 @@ def show(
     if raw:
         sys.stdout.buffer.write(detail.body.data_base64 or (detail.body.data or "").encode())
     else:
-        _print([_json(detail)] if as_json else terminal.letter_detail(detail))
+        terminal.show([terminal.json_line(detail)] if as_json else terminal.letter_detail(detail))
 
 
 @app.command()
@@ -127,7 +122,7 @@ def edit(
         data = _in_editor(desk.ask(words.Show(letter=number), words.Detail).body)
     changes = dict(_pair(each) for each in attributes or ())
     detail = desk.ask(words.Edit(letter=number, data=data, attributes=changes, revert=revert), words.Detail)
-    _print([_json(detail)] if as_json else [plain(detail.diff or "as it came")])
+    terminal.show([terminal.json_line(detail)] if as_json else [plain(detail.diff or "as it came")])
 
 
 @app.command()
@@ -159,9 +154,13 @@ def replay(
     run = desk.ask(order, Run)
     if dry_run:
         shown = ", ".join(map(str, run.would_send[:20])) + (", ..." if run.total > 20 else "")
-        _print([_json(run)] if as_json else [f"{run.total:,} would be sent, {run.passed:,} passed over: {shown}"])
+        terminal.show(
+            [terminal.json_line(run)]
+            if as_json
+            else [f"{run.total:,} would be sent, {run.passed:,} passed over: {shown}"]
+        )
     else:
-        _follow(desk, run, sink, as_json)
+        follow(desk, run, sink, as_json)
 
 
 @app.command()
@@ -170,7 +169,7 @@ def resume(
     desk: Connection, number: ReplayNumber, sink: SINK = "http://127.0.0.1:8080", as_json: AsJson = False
 ) -> None:
     """Go on with a replay that was cancelled, stopped or interrupted."""
-    _follow(desk, desk.ask(words.Resume(replay=number), Run), sink, as_json)
+    follow(desk, desk.ask(words.Resume(replay=number), Run), sink, as_json)
 
 
 @app.command()
@@ -178,7 +177,7 @@ def resume(
 def cancel(desk: Connection, number: ReplayNumber, as_json: AsJson = False) -> None:
     """End a replay that runs."""
     run = desk.ask(words.Cancel(replay=number), Run)
-    _print([_json(run) if as_json else terminal.run_line(run)])
+    terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
 
 
 @app.command()
@@ -186,7 +185,7 @@ def cancel(desk: Connection, number: ReplayNumber, as_json: AsJson = False) -> N
 def replays(desk: Connection, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List the latest replays, and how far they are."""
     for run in desk.ask(words.Replays(limit=limit), words.Runs).runs:
-        _print([_json(run) if as_json else terminal.run_line(run)])
+        terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
 
 
 @app.command()
@@ -232,7 +231,7 @@ def export_letters(
     while after is not None:
         asked = words.Export(matching=matching, unmasked=unmask, after=after, limit=EXPORTED)
         page = desk.ask(asked, words.Records)
-        _print(_json(each) for each in page.records)
+        terminal.show(terminal.json_line(each) for each in page.records)
         after = page.next_after
 
 
@@ -252,7 +251,7 @@ def import_letters(
             done = desk.ask(words.Import(records=tuple(batch)), words.Done)
             kept, passed = kept + len(done.letters), passed + len(done.passed)
             batch, size_bytes = [], 0
-    _print([f"{kept:,} letters imported, {passed:,} passed over: masked, or here already"])
+    terminal.show([f"{kept:,} letters imported, {passed:,} passed over: masked, or here already"])
 
 
 @app.command()
@@ -268,7 +267,7 @@ def watch(
         arrivals = desk.ask(words.Watch(cursor=cursor, wait_s=20), words.Arrivals)
         cursor = arrivals.cursor
         for letter in arrivals.letters:
-            _print([_json(letter)] if as_json else terminal.letter_lines(letter))
+            terminal.show([terminal.json_line(letter)] if as_json else terminal.letter_lines(letter))
             shown += 1
             if shown == count:
                 return
@@ -315,7 +314,7 @@ def owner(desk: Connection, number: GroupNumber, name: str, as_json: AsJson = Fa
 def audit(desk: Connection, limit: Limit = 100, as_json: AsJson = False) -> None:
     """Show who did what, the newest first."""
     for action in desk.ask(words.Audit(limit=limit), words.Trail).actions:
-        _print([_json(action) if as_json else terminal.action_line(action)])
+        terminal.show([terminal.json_line(action) if as_json else terminal.action_line(action)])
 
 
 @app.command()
@@ -324,63 +323,7 @@ def whoami(desk: Connection, as_json: AsJson = False) -> None:
     """Say who asks there, and what they may do."""
     told = desk.ask(words.WhoAmI(), words.Permissions)
     only = " (read-only)" if told.read_only else ""
-    _print([_json(told)] if as_json else [plain(f"{told.name}: {', '.join(told.rights)}{only}")])
-
-
-def _follow(desk: Connection, run: Run, sink: str, as_json: bool) -> None:
-    """See a replay through: sent from here, where the letters are here; Ctrl-C cancels it."""
-
-    def told(run: Run) -> None:
-        _print([_json(run) if as_json else terminal.run_line(run)])
-        sys.stdout.flush()
-
-    with _cancelling(desk, run):
-        if desk.database is not None:
-            _send(desk, run, sink, told)
-        else:
-            _poll(desk, run, told)
-    ended = desk.ask(words.Progress(replay=run.id), Run)
-    for letter, reason in ended.refusals.items():
-        typer.echo(plain(f"letter {letter}: {reason}"), err=True)
-    if ended.state != "done" or ended.refused or ended.passed:
-        sys.exit(NOT_ALL)
-
-
-def _send(desk: Connection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
-    from functions.deadletters.engine import Engine  # with what it sends by, which no other command need wait for
-    from functions.deadletters.sending import Broker
-
-    assert desk.database is not None  # noqa: S101  # the caller's condition
-    broker = Broker(sink, desk.token)
-    try:
-        Engine(desk.database, broker, stop=threading.Event()).run(run.id, told)
-    except Unavailable as error:
-        stop(f"replay {run.id} is interrupted: {error}; go on with: errands dead resume {run.id}", code=UNAVAILABLE)
-    finally:
-        broker.close()
-
-
-def _poll(desk: Connection, run: Run, told: Callable[[Run], None]) -> None:
-    waiting = threading.Event()
-    while run.state == "running":
-        waiting.wait(POLL_S)
-        run = desk.ask(words.Progress(replay=run.id), Run)
-        told(run)
-
-
-@contextmanager
-def _cancelling(desk: Connection, run: Run) -> Iterator[None]:
-    """Ctrl-C and SIGTERM cancel the replay, which ends with its round; a thread does it, since this one is in it."""
-
-    def cancel(*_: object) -> None:
-        threading.Thread(target=desk.ask, args=(words.Cancel(replay=run.id), Run)).start()
-
-    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    terminal.show([terminal.json_line(told)] if as_json else [plain(f"{told.name}: {', '.join(told.rights)}{only}")])
 
 
 def _selection(
@@ -396,13 +339,13 @@ def _selection(
 
 
 def _finish(done: words.Done, verb: str, as_json: bool) -> None:
-    _print([_json(done)] if as_json else terminal.done_lines(done, verb))
+    terminal.show([terminal.json_line(done)] if as_json else terminal.done_lines(done, verb))
     if done.passed:
         sys.exit(NOT_ALL)
 
 
 def _show_group(detail: words.GroupDetail, as_json: bool) -> None:
-    _print([_json(detail)] if as_json else terminal.group_detail(detail))
+    terminal.show([terminal.json_line(detail)] if as_json else terminal.group_detail(detail))
 
 
 def _in_editor(body: words.Body) -> str:
@@ -437,13 +380,3 @@ def _pair(text: str) -> tuple[str, str | None]:
     if not equals:
         stop(f"--attribute expects NAME=VALUE, got {text!r}")
     return name, value or None
-
-
-def _json(answer: Answer | words.Record) -> str:
-    """In ASCII, so that no terminal takes a part of it as a command."""
-    return json.dumps(msgspec.to_builtins(answer)).replace("\x7f", "\\u007f")
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)

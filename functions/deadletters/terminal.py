@@ -1,10 +1,14 @@
 """Letters, groups and replays as a terminal shows them: nothing in them can command it."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import msgspec
+import typer
+
 from functions.deadletters.contract import pretty
-from functions.deadletters.words import Action, Body, Detail, Done, Group, GroupDetail, Letter, Run
+from functions.deadletters.words import Action, Answer, Body, Detail, Done, Group, GroupDetail, Letter, Record, Run
 
 ERROR_CHARACTERS: Final = 150
 
@@ -114,3 +118,14 @@ def done_lines(done: Done, verb: str) -> Iterator[str]:
 def _brief(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def json_line(answer: Answer | Record) -> str:
+    """As JSON in ASCII, so that no terminal takes a part of it as a command."""
+    return json.dumps(msgspec.to_builtins(answer)).replace("\x7f", "\\u007f")
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines."""
+    for line in lines:
+        typer.echo(line)
