@@ -444,9 +444,12 @@ def test_an_outcome_that_holds_hostile_text_is_shown_harmlessly(runner: Up, tmp_
         "outcome": "deadlettered",
         "type": "dev.errands.echo.any.v1",
     }
-    runner.post(event("its-outcome", {"letter": "1", "code": 500, "error": HOSTILE}, **about))
+    outcome = event("its-outcome", {"letter": "1", "code": 500, "error": HOSTILE}, **about)
+    telling = threading.Timer(2, runner.post, (outcome,))  # while the job is at work: sent again, it has no end yet
+    telling.start()
 
-    shown = terminal("send", job(tmp_path, {"do": "sleep", "s": 2}), "--wait", "--sink", runner.url)
+    shown = terminal("send", job(tmp_path, {"do": "sleep", "s": 8}), "--wait", "--sink", runner.url)
+    telling.join()
 
     assert b"letter 1, code 500: " in shown
     assert_harmless(shown)
