@@ -8,7 +8,11 @@ from msgspec import Meta, Struct
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)", description="a file name, no path")]
 Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
 LongText = Annotated[str, Meta(max_length=100_000)]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)")]
+# in a field's `extra`: masked where dead letters are shown; of a secret no error quotes the value either
+PERSONAL = {"personal": True}
+SECRET = {"personal": True, "secret": True}
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)", extra=PERSONAL)]
+PersonName = Annotated[Text, Meta(extra=PERSONAL)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="lower-case hexadecimal")]
 
 

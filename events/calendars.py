@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from events.base import Artifact, DeadLetter, Email, LongText, Name, Request, Result, Text
+from events.base import PERSONAL, Artifact, DeadLetter, Email, LongText, Name, PersonName, Request, Result, Text
 from events.problem import Problem
 
 Moment = Annotated[str, Meta(max_length=40, examples=["2026-12-01T14:00:00", "2026-12-01"])]
@@ -26,7 +26,7 @@ class Person(Request, frozen=True, kw_only=True):
     """Who organizes; `sent_by` acts for them."""
 
     email: Email
-    name: Text | None = None
+    name: PersonName | None = None
     sent_by: Email | None = None
 
 
@@ -250,8 +250,8 @@ class Feed(Request, frozen=True, kw_only=True):
 class EmailPart(Request, frozen=True, kw_only=True):
     """The invitation as a part of an e-mail: `text` (default: what, when and where), `html`, and the calendar."""
 
-    text: LongText | None = None
-    html: LongText | None = None
+    text: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
+    html: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
 
 
 class IcsRequested(Request, frozen=True, kw_only=True):

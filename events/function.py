@@ -21,7 +21,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -31,6 +31,7 @@ import msgspec
 from msgspec import Struct
 
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
+from events.log import tail
 from events.problem import JobFailed, NotAnEvent, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 
@@ -45,8 +46,10 @@ J = TypeVar("J", bound=Struct)
 NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
+FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
-COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate")
+REPLAYED: Final = "replayed"  # on a job that was a dead letter: the sink hears by it how such a job ended
+COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate", REPLAYED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+
+Witness = Callable[[Event, Answer, Sequence[str]], None]  # with the lines that were logged meanwhile
+_witnesses: list[Witness] = []
 
 
 class Ledger(Protocol):
@@ -84,6 +91,8 @@ def function(
     def decorate(handler: Callable[[J, Event], Struct | None]) -> Callable[["flask.Request"], "flask.Response"]:
         def respond(event: Event) -> Answer:
             reply = ledger.recall(event) if ledger else None
+            if reply is not None and event.get(REPLAYED):
+                reply = reply.with_attributes(**{REPLAYED: event.attributes[REPLAYED]})
             if reply is None:
                 reply = _reply(event, lambda: handler(open_job(event, request, now=clock()), event), clock)
                 if reply is not None and ledger:
@@ -105,13 +114,15 @@ def http_function(
 
         answer, event, raised, started_s = aside(request.method, request.path), None, None, time.monotonic()
         if answer is None:
-            try:
-                event = read(dict(request.headers), flask_body(request))
-                accepts(event)
-                answer = respond(event)
-            except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
-                answer, raised = refusal(error), error
-            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
+            with tail() as lines:
+                try:
+                    event = read(dict(request.headers), flask_body(request))
+                    accepts(event)
+                    answer = respond(event)
+                except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
+                    answer, raised = refusal(error), error
+                log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
+            _tell(event, answer, lines)
         return flask.Response(answer.body, answer.status, dict(answer.headers))
 
     return handle
@@ -121,21 +132,37 @@ def async_http_function(
     respond: Callable[[Event], Awaitable[Answer]], *, accepts: Callable[[Event], None] = lambda event: None
 ) -> Callable[["starlette.requests.Request"], Awaitable["starlette.responses.Response"]]:
     """The same for a function that waits on I/O: functions-framework serves it on its ASGI side."""
+    import asyncio
+
     from starlette.responses import Response
 
     async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
         answer, event, raised, started_s = aside(request.method, request.url.path), None, None, time.monotonic()
         if answer is None:
-            try:
-                event = read(request.headers, await _starlette_body(request))
-                accepts(event)
-                answer = await respond(event)
-            except Exception as error:  # as above
-                answer, raised = refusal(error), error
-            log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
+            with tail() as lines:
+                try:
+                    event = read(request.headers, await _starlette_body(request))
+                    accepts(event)
+                    answer = await respond(event)
+                except Exception as error:  # as above
+                    answer, raised = refusal(error), error
+                log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
+            if answer.status >= FAILED and _witnesses:
+                await asyncio.to_thread(_tell, event, answer, lines)
         return Response(answer.body, answer.status, dict(answer.headers))
 
     return handle
+
+
+def tell_failures(witness: Witness) -> None:
+    """From now on have `witness` told of each failure, before its answer goes out: the broker discards what it says."""
+    _witnesses.append(witness)
+
+
+def _tell(event: Event | None, answer: Answer, lines: Sequence[str]) -> None:
+    if event is not None and answer.status >= FAILED:
+        for each in _witnesses:
+            each(event, answer, lines)
 
 
 def open_job(event: Event, request: type[J], *, now: datetime) -> J:

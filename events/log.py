@@ -3,11 +3,18 @@
 import json
 import logging
 import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
 
 # What every LogRecord has; anything beyond it was passed as `extra` and belongs into the line.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+TAIL_LINES: Final = 50
+_tail: ContextVar[deque[str] | None] = ContextVar("tail", default=None)
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,9 +33,31 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+@contextmanager
+def tail() -> Iterator[deque[str]]:
+    """The last lines that are logged within, by this thread or task and those that it starts with its context."""
+    lines = deque[str](maxlen=TAIL_LINES)
+    token = _tail.set(lines)
+    try:
+        yield lines
+    finally:
+        _tail.reset(token)
+
+
+class TailHandler(logging.Handler):
+    """Keeps what is logged within `tail`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        lines = _tail.get()
+        if lines is not None:
+            lines.append(self.format(record))
+
+
 def configure(level: str = "INFO") -> None:
     """Send every logger's lines to standard error as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    handlers = [logging.StreamHandler(sys.stderr), TailHandler()]
+    for handler in handlers:
+        handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=handlers, force=True)
     logging.getLogger("httpx").setLevel("WARNING")  # it logs whole URLs, which may hold signatures

@@ -116,7 +116,8 @@ def _field_errors(value: Any, type_: Any, pointer: str) -> Iterator[FieldError]:
     except (msgspec.ValidationError, RecursionError) as error:
         message = str(error).split(" - at `$")[0]
     inner = _inner_errors(value, _shape(type_), pointer)
-    yield next(inner, FieldError(pointer=pointer, detail=message + _shown(value)))
+    shown = "" if _is_secret(type_) else _shown(value)
+    yield next(inner, FieldError(pointer=pointer, detail=message + shown))
     yield from inner
 
 
@@ -151,6 +152,16 @@ def _shape(type_: Any) -> Any:
         members = [each for each in get_args(type_) if each is not type(None)]
         return _shape(members[0]) if len(members) == 1 else type_
     return type_
+
+
+def _is_secret(type_: Any) -> bool:
+    """Whether the field is marked so (events/base.py)."""
+    marks = [each.extra or {} for each in getattr(type_, "__metadata__", ()) if isinstance(each, msgspec.Meta)]
+    return any("secret" in each for each in marks) or any(map(_is_secret, _members(type_)))
+
+
+def _members(type_: Any) -> tuple[Any, ...]:
+    return get_args(type_) if get_origin(type_) in (Union, UnionType) else ()
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from events.base import Artifact, DeadLetter, Input, Name, Request, Result, Text, refuse_repeated
+from events.base import SECRET, Artifact, DeadLetter, Input, Name, Request, Result, Text, refuse_repeated
 from events.problem import Problem
 
 ReportLengthMm = Annotated[float, Meta(ge=0, le=2_000)]
@@ -69,8 +69,8 @@ class ReportEncryption(Request, frozen=True, kw_only=True):
     An encrypted PDF holds random numbers, so its bytes differ from run to run.
     """
 
-    password: Annotated[str, Meta(min_length=1, max_length=127)]
-    owner_password: Annotated[str, Meta(min_length=1, max_length=127)] | None = None
+    password: Annotated[str, Meta(min_length=1, max_length=127, extra=SECRET)]
+    owner_password: Annotated[str, Meta(min_length=1, max_length=127, extra=SECRET)] | None = None
     allow: Annotated[
         tuple[Literal["print", "copy", "modify", "annotate", "fill-forms", "assemble"], ...], Meta(max_length=6)
     ] = ("print", "copy")

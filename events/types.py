@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from events.base import PERSONAL as PERSONAL
 from events.base import Artifact as Artifact
 from events.base import DeadLetter as DeadLetter
 from events.base import Email as Email
@@ -271,7 +272,7 @@ class Attachment(Request, frozen=True, kw_only=True):
 class MessageCalendar(Request, frozen=True, kw_only=True):
     """An invitation: a calendar as text, or the `key` of one in the store; `method` has to be the calendar's METHOD."""
 
-    text: LongText | None = None
+    text: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
     key: Annotated[str, Meta(max_length=1_024)] | None = None
     method: Literal["PUBLISH", "REQUEST", "REPLY", "ADD", "CANCEL", "REFRESH", "COUNTER", "DECLINECOUNTER"] = "REQUEST"
 
@@ -283,7 +284,7 @@ class MessageCalendar(Request, frozen=True, kw_only=True):
 class MessageFill(Request, frozen=True, kw_only=True):
     """What the templates are filled with; the rest is how numbers, money and times are written."""
 
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], Meta(extra=PERSONAL)]
     locale: Annotated[str, Meta(max_length=35, examples=["en", "de-CH"])] = "en"
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None = None
     zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] = "UTC"
@@ -297,9 +298,9 @@ class MessageRequested(Request, frozen=True, kw_only=True):
 
     to: Annotated[tuple[Email, ...], Meta(max_length=50)] = ()
     target: Annotated[Name, Meta(description="a name of the installation's TARGETS")] | None = None
-    subject: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)")]
-    text: LongText
-    html: LongText | None = None
+    subject: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)", extra=PERSONAL)]
+    text: Annotated[LongText, Meta(extra=PERSONAL)]
+    html: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
     sender: Email | None = None
     reply_to: Email | None = None
     attachments: Annotated[tuple[Attachment, ...], Meta(max_length=10)] = ()

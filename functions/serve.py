@@ -11,6 +11,8 @@ import signal
 from typing import Final
 
 from events import log
+from events.function import tell_failures
+from functions import evidence
 
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
@@ -33,6 +35,9 @@ def main() -> None:
         from functions.sandbox import start_early
 
         start_early(tuple(preload.split(",")))
+    handover = evidence.from_environment()
+    if handover is not None:
+        tell_failures(handover)
     # after the logging is set up, since they log while they load
     from functions_framework import create_app
     from functions_framework._http import create_server

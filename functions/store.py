@@ -8,7 +8,7 @@ import hashlib
 import re
 import uuid
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -20,6 +20,9 @@ from events.function import NAMESPACE
 from events.http import STRUCTURED, Event, read, structured
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 LEDGER: Final = "ledger/"  # what Errands remembers of jobs: never an input of another job
 URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
@@ -39,13 +42,14 @@ class Store:
     """One object store.
 
     `public_url` is the prefix at which the keys can be fetched over HTTP, where something serves them; without it an
-    artefact's URL is `file://...` for a folder and a signed one for S3.
+    artefact's URL is `file://...` for a folder and a signed one for S3. One that is not `patient` gives up on S3 after
+    two seconds, for what can be done without.
     """
 
-    def __init__(self, url: str, *, public_url: str | None = None) -> None:
+    def __init__(self, url: str, *, public_url: str | None = None, patient: bool = True) -> None:
         self._url = url
         self._public_url = public_url
-        self._store = _open(url)
+        self._store = _open(url, patient=patient)
 
     def put(self, cause: Event, name: str, content: bytes, media_type: str, *, now: datetime) -> Artifact:
         """Store a job's result; raise TryAgain when the store is down."""
@@ -90,6 +94,13 @@ class Store:
         except (BaseError, OSError) as error:
             raise TryAgain(f"the store does not take {key}: {error}") from error
         return True
+
+    def replace(self, key: str, content: bytes) -> None:
+        """Write a small object of our own, over the one that is there."""
+        try:
+            obstore.put(self._store, key, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {key}: {error}") from error
 
     def read(self, key: str) -> bytes | None:
         """Read a small object of our own, or None."""
@@ -183,7 +194,7 @@ def _reply_key(cause: Event) -> str:
     return f"{LEDGER}{job_key(cause)}/reply-{cause.type}.json"
 
 
-def _open(url: str) -> LocalStore | MemoryStore | S3Store:
+def _open(url: str, *, patient: bool) -> LocalStore | MemoryStore | S3Store:
     parts = urlsplit(url)
     if parts.scheme == "file":
         if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
@@ -192,5 +203,8 @@ def _open(url: str) -> LocalStore | MemoryStore | S3Store:
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "s3":
-        return cast(S3Store, from_url(url))
+        if patient:
+            return cast(S3Store, from_url(url))
+        once: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(seconds=2)}
+        return cast(S3Store, from_url(url, client_options={"timeout": "2s"}, retry_config=once))
     raise ValueError(f"STORE_URL must start with file://, memory:// or s3://, got {url!r}")

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,9 +23,13 @@ from werkzeug.test import TestResponse
 
 from events.function import system_clock
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
-from functions.deadletters.letters import Letter, Letters
+from functions.deadletters import letters
 from tests.conftest import sample
+from tests.database_servers import database_url, postgresql_server
+from tests.letter_store import Kept, LetterStore
 from tests.local_runner import ROOT, free_port, until
+
+__all__ = ["database_url", "postgresql_server"]  # fixtures
 
 MAIN = ROOT / "functions/deadletters/main.py"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -65,7 +70,7 @@ class Sink:
     """The function under test, with its store and its broker."""
 
     client: FlaskClient
-    letters: Letters
+    letters: LetterStore
     broker: Broker
 
     def post(self, event: Event) -> TestResponse:
@@ -73,7 +78,7 @@ class Sink:
         headers, body = binary(event)
         return self.client.post("/", data=body, headers=headers)
 
-    def keep(self, event: Event) -> Letter:
+    def keep(self, event: Event) -> Kept:
         """Deliver an event and find its letter, the newest."""
         answer = self.post(event)
         assert answer.status_code == 202, answer.text
@@ -87,15 +92,14 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broker: Broker) -> Callable[..., Sink]:
+def start(monkeypatch: pytest.MonkeyPatch, database_url: str, broker: Broker) -> Callable[..., Sink]:
     """Starts the sink with an environment of its own."""
 
     def start(**environment: str) -> Sink:
-        url = f"sqlite:///{tmp_path / 'deadletters.db'}"
-        for name, value in {"DEADLETTERS_URL": url, "K_SINK": broker.url, **environment}.items():
+        for name, value in {"DEADLETTERS_URL": database_url, "K_SINK": broker.url, **environment}.items():
             monkeypatch.setenv(name, value)
         app = create_app("handle", str(MAIN))  # type: ignore[no-untyped-call]
-        return Sink(app.test_client(), Letters(url), broker)
+        return Sink(app.test_client(), LetterStore(database_url), broker)
 
     return start
 
@@ -137,7 +141,7 @@ def test_the_same_letter_twice_is_one_letter_with_the_latest_reason(sink: Sink) 
     first = sink.keep(dead(knativeerrordata=encoded(b"first")))
     second = sink.keep(dead(knativeerrordata=encoded(b"second"), knativeerrorcode="500"))
 
-    assert len(sink.letters.list(state=None)) == 1
+    assert len(sink.letters.list()) == 1
     assert (second.id, second.times, second.error, second.code) == (first.id, 2, "second", 500)
     assert (second.first_seen, second.last_seen >= first.last_seen) == (first.first_seen, True)
 
@@ -149,23 +153,14 @@ def test_the_same_event_of_two_triggers_is_two_letters(sink: Sink) -> None:
     assert [letter.trigger for letter in sink.letters.list()] == ["audit", "ics"]
 
 
-@pytest.mark.parametrize("state", ["replayed", "discarded"])
-def test_a_letter_that_comes_again_after_it_was_closed_is_open_again(sink: Sink, state: str) -> None:
-    sink.letters.mark(sink.keep(dead()), state)
+def test_a_letter_that_comes_again_after_it_was_closed_is_open_again(sink: Sink) -> None:
+    number = sink.keep(dead()).id
+    with sink.letters.database.transaction() as session:
+        letters.discard(session, number, now=system_clock())
 
     again = sink.keep(dead())
 
-    assert (again.state, again.times, again.replays) == ("open", 2, state == "replayed")
-
-
-def test_a_replay_that_fails_before_it_is_noted_leaves_the_letter_open(sink: Sink) -> None:
-    """The broker takes the event, and it is back in the sink before the command line marks the letter."""
-    read_before = sink.keep(dead())
-    sink.post(dead())
-
-    sink.letters.mark(read_before, "replayed")
-
-    assert [(letter.state, letter.replays, letter.times) for letter in sink.letters.list()] == [("open", 1, 2)]
+    assert (again.id, again.state, again.times) == (number, "open", 2)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +171,10 @@ def test_a_replay_that_fails_before_it_is_noted_leaves_the_letter_open(sink: Sin
         (b"{", {"content-type": STRUCTURED}),
         (b"\xff\x00\xfe", {"ce-specversion": "1.0", "ce-id": "1"}),
         (b"x" * BODY_LIMIT_BYTES, {}),
+        (b"x" * (BODY_LIMIT_BYTES + 1), {}),
+        (b"[" * 5_000_000, {"content-type": STRUCTURED}),
     ],
-    ids=["empty", "text", "broken JSON", "an id only", "10 MiB"],
+    ids=["empty", "text", "broken JSON", "an id only", "10 MiB", "more", "5 MB of nesting"],
 )
 def test_what_is_no_event_is_kept_with_the_reason(sink: Sink, body: bytes, headers: dict[str, str]) -> None:
     told = {"ce-knativeerrorcode": "500", "ce-knativeerrortrigger": "ics"}
@@ -220,7 +217,7 @@ def test_an_event_with_as_many_attributes_as_are_taken_keeps_them_as_a_letter(si
         ("not base64", "not base64"),
         ("bm8=cGFkZGluZw", "bm8=cGFkZGluZw"),
         ("Łódź", "Łódź"),
-        (encoded(b"\x1b[31mred\x00"), "\x1b[31mred\x00"),
+        (encoded(b"\x1b[31mred\x00"), "\x1b[31mred�"),
     ],
     ids=["problem", "other JSON", "text", "cut", "deep", "no base64", "broken base64", "not ASCII", "control"],
 )
@@ -245,6 +242,16 @@ def test_figures_that_are_none_do_not_lose_the_letter(
     letter = sink.keep(dead().with_attributes(**told))
 
     assert (letter.code, letter.attempts) == (code, attempts)
+
+
+def test_what_a_database_would_not_take_in_the_brokers_own_words_does_not_lose_the_letter(sink: Sink) -> None:
+    headers, body = binary(dead())
+    headers |= {"ce-knativeerrortrigger": "a%00b", "ce-knativeerrordest": "http://[%00" + "x" * 5_000}
+
+    answer = sink.client.post("/", data=body, headers=headers)
+
+    assert answer.status_code == 202
+    assert sink.letters.list()[0].trigger == "a�b"
 
 
 def test_a_letter_of_a_broker_that_tells_nothing_is_kept(sink: Sink) -> None:
@@ -333,7 +340,7 @@ def test_an_event_that_the_broker_refuses_does_not_hold_back_those_behind_it(sin
 def test_a_hundred_refused_events_leave_room_for_others(sink: Sink) -> None:
     sink.broker.refuses = lambda event: event.attributes["correlationid"] != "good"
     for number in range(100):
-        sink.letters.keep(dead(id=f"refused-{number}"), now=system_clock())
+        sink.letters.keep(dead(id=f"refused-{number}"))
     sink.post(dead(id="good"))
 
     assert [event.attributes["correlationid"] for event in sink.broker.events] == ["good"]
@@ -358,15 +365,49 @@ def test_a_broker_that_asks_for_a_token_gets_it(start: Callable[..., Sink]) -> N
     assert sink.broker.told[0][0] == "Bearer a-token-of-enough-characters"
 
 
-def test_a_store_that_cannot_be_written_answers_500_until_it_can(sink: Sink, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_answers_503_until_it_can(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broker: Broker
+) -> None:
     store = tmp_path / "deadletters.db"
-    store.mkdir()
-    refused = sink.post(dead())
-    store.rmdir()
-    taken = sink.post(dead())
+    monkeypatch.setenv("DEADLETTERS_URL", f"sqlite:///{store}")
+    monkeypatch.setenv("K_SINK", broker.url)
+    client = create_app("handle", str(MAIN)).test_client()  # type: ignore[no-untyped-call]
+    headers, body = binary(dead())
 
-    assert (refused.status_code, taken.status_code) == (500, 202)
-    assert sink.letters.list()[0].times == 1
+    store.mkdir()
+    refused = client.post("/", data=body, headers=headers)
+    store.rmdir()
+    taken = client.post("/", data=body, headers=headers)
+
+    assert (refused.status_code, taken.status_code) == (503, 202)
+    assert refused.headers["Retry-After"]
+    assert LetterStore(f"sqlite:///{store}").list()[0].times == 1
+
+
+def test_a_full_disk_is_answered_503_and_what_was_taken_before_is_there(tmp_path: Path, broker: Broker) -> None:
+    """The kernel refuses writes beyond the limit, as it does on a full disk, until there is room again."""
+    port, store = free_port(), tmp_path / "letters.db"
+    room_bytes, answers = 400_000, dict[str, int]()
+    environment = process_environment(f"sqlite:///{store}", broker.url, port)
+    LetterStore(f"sqlite:///{store}").list()
+    large = json.dumps({"text": "x" * 20_000}).encode()
+    with (
+        process(environment) as sink,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+        until(lambda: answers_at(client), what="the sink")
+        limit_files(sink.pid, room_bytes)
+        for number in range(40):
+            headers, _ = binary(dead(id=str(number)))
+            answers[str(number)] = client.post("/", content=large, headers=headers).status_code
+        full = LetterStore(f"sqlite:///{store}").list()
+        limit_files(sink.pid, -1)
+        after = client.post("/", content=large, headers=binary(dead(id="after"))[0]).status_code
+
+    taken = {number for number, status in answers.items() if status == 202}
+    assert set(answers.values()) == {202, 503}
+    assert {each.event.id for each in full} == taken
+    assert after == 202
 
 
 def test_the_probe_and_a_browser_are_answered_and_nothing_is_kept(sink: Sink) -> None:
@@ -379,7 +420,7 @@ def test_the_probe_and_a_browser_are_answered_and_nothing_is_kept(sink: Sink) ->
 
 @pytest.mark.parametrize("missing", ["DEADLETTERS_URL", "K_SINK"])
 def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path: Path, missing: str) -> None:
-    environment = process_environment(tmp_path / "letters.db", "http://127.0.0.1:1/", free_port())
+    environment = process_environment(f"sqlite:///{tmp_path}/letters.db", "http://127.0.0.1:1/", free_port())
     del environment[missing]
 
     ended = subprocess.run(
@@ -395,44 +436,44 @@ def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path:
     assert ended.stderr.splitlines() == [f"this function cannot start: {missing} is required and is not set"]
 
 
-def test_sixteen_threads_at_once_keep_every_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
+def test_sixty_four_threads_at_once_keep_every_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
     def deliver(number: int) -> int:
         headers, body = binary(dead(id=str(number % 160)))
         return sink.client.application.test_client().post("/", data=body, headers=headers).status_code
 
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(deliver, range(320)))
     sink.post(PING)
 
-    letters = sink.letters.list(limit=-1)
+    kept = sink.letters.list()
     assert set(answers) == {202}
-    assert {letter.event.id: letter.times for letter in letters} == {str(number): 2 for number in range(160)}
+    assert {letter.event.id: letter.times for letter in kept} == {str(number): 2 for number in range(160)}
     assert {event.attributes["correlationid"] for event in sink.broker.events} == set(map(str, range(160)))
     assert sink.letters.unsent() == []
 
 
-def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(tmp_path: Path, broker: Broker) -> None:
-    """Eight threads send 300 letters and repeat what was not answered 202, while the sink is killed three times."""
-    port, store = free_port(), tmp_path / "letters.db"
-    environment = process_environment(store, broker.url, port)
-    letters, answered = Letters(f"sqlite:///{store}"), set[str]()
+def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(database_url: str, broker: Broker) -> None:
+    """Eight threads send 1,000 letters and repeat what was not answered 202, while the sink is killed three times."""
+    port = free_port()
+    environment = process_environment(database_url, broker.url, port)
+    box, answered = LetterStore(database_url), set[str]()
     with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-        sending = [pool.submit(deliver_until_taken, client, str(number), answered) for number in range(300)]
-        for count in (60, 120, 180):
+        sending = [pool.submit(deliver_until_taken, client, str(number), answered) for number in range(1_000)]
+        for count in (200, 500, 800):
             with process(environment) as sink:
                 until(lambda count=count: len(answered) >= count, what=f"{count} letters")  # type: ignore[misc]
                 os.killpg(sink.pid, signal.SIGKILL)
                 sink.wait()
             promised = set(answered)
-            assert promised <= {letter.event.id for letter in letters.list(limit=-1)}
+            assert promised <= {letter.event.id for letter in box.list()}
         with process(environment) as sink:
             for each in sending:
                 each.result(60)
             deliver_until_taken(client, "0", answered)  # its answer got lost, say
 
-    kept = [letter.event.id for letter in letters.list(limit=-1)]
-    assert sorted(kept) == sorted(map(str, range(300)))
-    assert all(letter.times >= 1 for letter in letters.list(limit=-1))
+    kept = [letter.event.id for letter in box.list()]
+    assert sorted(kept) == sorted(map(str, range(1_000)))
+    assert all(letter.times >= 1 for letter in box.list())
     assert {event.attributes["correlationid"] for event in broker.events} == set(kept)
 
 
@@ -466,9 +507,22 @@ def process(environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
                 os.killpg(sink.pid, signal.SIGKILL)
 
 
-def process_environment(store: Path, broker_url: str, port: int) -> dict[str, str]:
+def answers_at(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/healthz").status_code == 200
+    return False
+
+
+def limit_files(pid: int, size_bytes: int) -> None:
+    """How large a file the process and its children may write; -1 is without a limit."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for each in (pid, *map(int, children)):
+        resource.prlimit(each, resource.RLIMIT_FSIZE, (size_bytes, -1))
+
+
+def process_environment(database_url: str, broker_url: str, port: int) -> dict[str, str]:
     own = {"FUNCTION_SOURCE": str(MAIN), "FUNCTION_TARGET": "handle", "PYTHONPATH": str(ROOT), "THREADS": "8"}
-    server = {"PORT": str(port), "HOST": "127.0.0.1", "DEADLETTERS_URL": f"sqlite:///{store}", "K_SINK": broker_url}
+    server = {"PORT": str(port), "HOST": "127.0.0.1", "DEADLETTERS_URL": database_url, "K_SINK": broker_url}
     return {"PATH": os.environ["PATH"], **own, **server}
 
 

@@ -741,3 +741,15 @@ def test_no_sample_is_older_than_its_cause() -> None:
         taken = rfc3339(sample(job, phase)["time"]) - rfc3339(sample(job)["time"])
 
         assert timedelta(0) <= taken < timedelta(minutes=1)
+
+
+def test_a_bad_password_is_not_quoted() -> None:
+    locked = {"name": "a.pdf", "pdf": {"encryption": {"password": "hunter2" * 30}}}
+    data = sample("report")["data"] | {"outputs": [locked]}
+
+    with pytest.raises(JobFailed) as raised:
+        decode(json.dumps(data).encode(), ReportRequested)
+
+    [error] = raised.value.errors
+    assert error.pointer == "#/outputs/0/pdf/encryption/password"
+    assert "hunter2" not in raised.value.detail + error.detail

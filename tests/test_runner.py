@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from functions.deadletters.letters import Letters
+from tests.letter_store import LetterStore
 from tests.local_runner import ECHO, ROOT, Up, children, event, service, trigger, until, up, write_manifests
 
 ECHOING = (service(), trigger())
@@ -398,8 +398,8 @@ def test_many_clients_at_once_are_all_served(tmp_path: Path) -> None:
     assert all(outcomes)
 
 
-def _letters(runner: Up) -> Letters:
-    return Letters(f"sqlite:///{runner.data / 'deadletters.db'}")
+def _letters(runner: Up) -> LetterStore:
+    return LetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
 
 
 def _code(source: Path) -> str:

@@ -1,145 +1,382 @@
-"""`errands dead`: what an operator does with dead letters, on the command line."""
+"""`errands dead`: what an operator does with dead letters, on the command line.
 
-import json
+The letters are those of this machine (`--data`), of a database (`--database`), or of a desk elsewhere (`--url`).
+
+Exit codes: 0 done; 1 not all of it (letters passed over or refused, a replay that ended before its end); 64 a mistake
+in what was asked; 69 the letters cannot be reached; 77 not allowed.
+"""
+
 import os
-import sqlite3
+import shlex
+import subprocess
 import sys
-import typing
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
-from events.http import STRUCTURED, structured
-from functions.deadletters.letters import Letter, Letters
+from functions.deadletters import terminal, words
+from functions.deadletters.contract import pretty
+from functions.deadletters.following import NOT_ALL, follow
+from functions.deadletters.options import SINK, Connection, at_desk, filtered, stop, word
+from functions.deadletters.terminal import plain
+from functions.deadletters.words import Filter, Run, Selection, State
 
-app = typer.Typer(help="Dead letters: list them, look at one, replay or discard it.", no_args_is_help=True)
+__all__ = ["app", "plain"]
 
-MISTAKE = 64  # EX_USAGE of sysexits.h, as in all of `errands`
-LAST = 2**63 - 1  # of SQLite's numbers
+app = typer.Typer(
+    help="Dead letters: find them, look at one, mend, replay or discard it. Exit codes: 0 done, 1 not all of it,"
+    " 64 a mistake, 69 the letters cannot be reached, 77 not allowed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
-Data = Annotated[Path, typer.Option("--data", help="The runner's data directory.", envvar="ERRANDS_DATA")]
-Sink = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
+LAST: Final = 2**62
+EXPORTED: Final = 100
+IMPORTED_BYTES: Final = 4 * 1024 * 1024
+
 Numbers = Annotated[
     list[int] | None, typer.Argument(metavar="LETTER...", min=1, max=LAST, help="Numbers, as `list` shows them.")
 ]
 Number = Annotated[int, typer.Argument(metavar="LETTER", min=1, max=LAST, help="Its number, as `list` shows it.")]
-Token = Annotated[Path | None, typer.Option("--token-file", help="A file with the token that the broker asks for.")]
-All = Annotated[bool, typer.Option("--all", help="Every open letter.")]
+GroupNumber = Annotated[int, typer.Argument(metavar="GROUP", min=1, max=LAST, help="As `groups` shows it.")]
+ReplayNumber = Annotated[int, typer.Argument(metavar="REPLAY", min=1, max=LAST, help="As `replay` told it.")]
+All = Annotated[bool, typer.Option("--all", help="Every letter that is open.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
+Limit = Annotated[int, typer.Option(min=1, max=1_000)]
 
 
 @app.command("list")
-def list_letters(
-    data: Data = Path(".errands"),
-    state: Annotated[str, typer.Option(help="open, replayed, discarded, or all.")] = "open",
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
+@at_desk
+@filtered
+def list_letters(desk: Connection, matching: Filter, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List the letters, the newest first."""
-    if state not in ("open", "replayed", "discarded", "all"):
-        raise typer.BadParameter(f"--state must be open, replayed, discarded or all, got {state!r}")
-    found = _letters(data).list(state=None if state == "all" else state, limit=limit)
-    for letter in found:
-        if as_json:
-            typer.echo(json.dumps(_fields(letter)))
-        else:
-            where = letter.trigger or letter.destination
-            seen = letter.last_seen[:19]
-            typer.echo(plain(f"{letter.id:>6}  {seen}  {letter.code:>4}  {where:<20} {letter.event.id}"))
-            typer.echo(plain(f"        {' '.join(letter.error[:150].split())}"))
+    page = desk.ask(words.List(matching=matching, limit=limit), words.Page)
+    for letter in page.letters:
+        terminal.show([terminal.json_line(letter)] if as_json else terminal.letter_lines(letter))
+    if not as_json:
+        terminal.show(
+            ["no letters" if not page.letters else f"{len(page.letters):,} of {page.total or 'many'} letters"]
+        )
+
+
+@app.command("groups")
+@at_desk
+def list_groups(
+    desk: Connection,
+    state: Annotated[str, typer.Option(help="waiting, open, acknowledged, resolved or all.")] = "waiting",
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List the letters by kind and cause, the most first."""
+    found = desk.ask(word(words.ListGroups, state=state, limit=limit), words.Groups).groups
+    for group in found:
+        terminal.show([terminal.json_line(group)] if as_json else terminal.group_lines(group))
     if not found and not as_json:
-        typer.echo(f"no letters ({state})")
+        terminal.show(["no groups"])
 
 
 @app.command()
-def show(number: Number, data: Data = Path(".errands")) -> None:
-    """Show one letter: what failed, how often, the event itself, and how to send it again by hand."""
-    letter = _find(_letters(data), number)
-    for name, value in _fields(letter).items():
-        typer.echo(plain(f"{name + ':':<14}{value}"))
-    event = json.dumps(json.loads(structured(letter.event)), indent=2)
-    typer.echo(plain(event[:20_000]))
-    typer.echo(f"\nerrands dead replay {letter.id}")
+@at_desk
+def group(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+    """Show one group, and what was done to it."""
+    _show_group(desk.ask(words.ShowGroup(group=number), words.GroupDetail), as_json)
 
 
 @app.command()
+@at_desk
+def show(
+    desk: Connection,
+    number: Number,
+    unmask: Annotated[bool, typer.Option("--unmask", help="With nothing hidden; that is noted.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The data only, byte for byte.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one letter: the event, the error, what befell it, the job's other letters, and how to send it by hand."""
+    asked = words.Unmask(letter=number) if unmask else words.Show(letter=number)
+    detail = desk.ask(asked, words.Detail)
+    if raw:
+        sys.stdout.buffer.write(detail.body.data_base64 or (detail.body.data or "").encode())
+    else:
+        terminal.show([terminal.json_line(detail)] if as_json else terminal.letter_detail(detail))
+
+
+@app.command()
+@at_desk
+def edit(
+    desk: Connection,
+    number: Number,
+    *,
+    file: Annotated[Path | None, typer.Option("--file", help="The new data; - reads it from standard input.")] = None,
+    attributes: Annotated[
+        list[str] | None, typer.Option("--attribute", metavar="NAME=VALUE", help="Without a value it goes.")
+    ] = None,
+    revert: Annotated[bool, typer.Option("--revert", help="Take back what was changed before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a replay sends, in $EDITOR when nothing is given. What came is kept, and the change shown."""
+    data = _read(file) if file else None
+    if not (file or attributes or revert):
+        data = _in_editor(desk.ask(words.Show(letter=number), words.Detail).body)
+    changes = dict(_pair(each) for each in attributes or ())
+    detail = desk.ask(words.Edit(letter=number, data=data, attributes=changes, revert=revert), words.Detail)
+    terminal.show([terminal.json_line(detail)] if as_json else [plain(detail.diff or "as it came")])
+
+
+@app.command()
+@at_desk
+@filtered
 def replay(
+    desk: Connection,
+    matching: Filter,
+    *,
     numbers: Numbers = None,
     everything: All = False,
-    data: Data = Path(".errands"),
-    sink: Sink = "http://127.0.0.1:8080",
-    token_file: Token = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent.")] = False,
+    as_new: Annotated[bool, typer.Option("--as-new", help="As new jobs, with ids of their own.")] = False,
+    trigger_only: Annotated[bool, typer.Option("--trigger-only", help="Only to the function that failed.")] = False,
+    rate_per_s: Annotated[float, typer.Option("--rate", min=0.01, max=1_000, help="Letters a second.")] = 50.0,
+    stop_after: Annotated[int, typer.Option(min=1, help="End after so many failures.")] = 10,
+    sink: SINK = "http://127.0.0.1:8080",
+    as_json: AsJson = False,
 ) -> None:
-    """Send letters to the broker again, with their original ids, so that what was done is not done twice."""
-    import httpx  # 78 ms that no other command need wait for
-
-    letters, headers = _letters(data), {"content-type": STRUCTURED} | _authorization(token_file)
-    for letter in _chosen(letters, numbers, everything):
-        try:
-            answer = httpx.post(sink, content=structured(letter.event), headers=headers, timeout=10)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            _stop(f"the broker at {sink} cannot be reached ({error}); start it with: errands up")
-        if answer.status_code != 202:
-            _stop(f"letter {letter.id} was refused by {sink} with {answer.status_code}: {answer.text[:500]}")
-        letters.mark(letter, "replayed")
-        typer.echo(f"letter {letter.id} replayed: {plain(letter.event.id)}")
+    """Send letters to the broker again, with their ids, so that what was done is not done twice. Ctrl-C cancels."""
+    order = words.Replay(
+        selection=_selection(numbers, everything, matching),
+        dry_run=dry_run,
+        as_new=as_new,
+        trigger_only=trigger_only,
+        rate_per_s=rate_per_s,
+        stop_after=stop_after,
+    )
+    run = desk.ask(order, Run)
+    if dry_run:
+        shown = ", ".join(map(str, run.would_send[:20])) + (", ..." if run.total > 20 else "")
+        terminal.show(
+            [terminal.json_line(run)]
+            if as_json
+            else [f"{run.total:,} would be sent, {run.passed:,} passed over: {shown}"]
+        )
+    else:
+        follow(desk, run, sink, as_json)
 
 
 @app.command()
-def discard(numbers: Numbers = None, everything: All = False, data: Data = Path(".errands")) -> None:
-    """Close letters without a replay. They stay in the store, as `list --state discarded` shows."""
-    letters = _letters(data)
-    for letter in _chosen(letters, numbers, everything):
-        letters.mark(letter, "discarded")
-        typer.echo(f"letter {letter.id} discarded")
+@at_desk
+def resume(
+    desk: Connection, number: ReplayNumber, sink: SINK = "http://127.0.0.1:8080", as_json: AsJson = False
+) -> None:
+    """Go on with a replay that was cancelled, stopped or interrupted."""
+    follow(desk, desk.ask(words.Resume(replay=number), Run), sink, as_json)
 
 
-def plain(text: str) -> str:
-    """Text from an event, without what a terminal would take as a command."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
+@app.command()
+@at_desk
+def cancel(desk: Connection, number: ReplayNumber, as_json: AsJson = False) -> None:
+    """End a replay that runs."""
+    run = desk.ask(words.Cancel(replay=number), Run)
+    terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
 
 
-def _letters(data: Path) -> Letters:
-    if not os.path.isdir(data):  # pathlib raises for a name that is too long
-        _stop(f"there is no data directory {data}: give --data DIR, as `errands up` was given")
-    letters = Letters(f"sqlite:///{data.resolve() / 'deadletters.db'}")
+@app.command()
+@at_desk
+def replays(desk: Connection, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List the latest replays, and how far they are."""
+    for run in desk.ask(words.Replays(limit=limit), words.Runs).runs:
+        terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
+
+
+@app.command()
+@at_desk
+@filtered
+def discard(
+    desk: Connection,
+    matching: Filter,
+    *,
+    numbers: Numbers = None,
+    everything: All = False,
+    reason: Annotated[str, typer.Option(help="Why: it stands in the letter's history.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Close letters without a replay. They stay for a while, and for a day `undo` takes it back."""
+    if not reason:
+        stop("say why: --reason TEXT")
+    order = words.Discard(selection=_selection(numbers, everything, matching), reason=reason)
+    _finish(desk.ask(order, words.Done), "discarded", as_json)
+
+
+@app.command()
+@at_desk
+@filtered
+def undo(
+    desk: Connection, matching: Filter, numbers: Numbers = None, everything: All = False, as_json: AsJson = False
+) -> None:
+    """Take back what was discarded within the last 24 hours."""
+    chosen = _selection(numbers, everything, matching, state="discarded")
+    _finish(desk.ask(words.Undo(selection=chosen), words.Done), "is open again", as_json)
+
+
+@app.command("export")
+@at_desk
+@filtered
+def export_letters(
+    desk: Connection,
+    matching: Filter,
+    unmask: Annotated[bool, typer.Option("--unmask", help="With nothing hidden, so that it can be imported.")] = False,
+) -> None:
+    """Write letters as JSON Lines, the oldest first; --state all for every one."""
+    after: int | None = 0
+    while after is not None:
+        asked = words.Export(matching=matching, unmasked=unmask, after=after, limit=EXPORTED)
+        page = desk.ask(asked, words.Records)
+        terminal.show(terminal.json_line(each) for each in page.records)
+        after = page.next_after
+
+
+@app.command("import")
+@at_desk
+def import_letters(
+    desk: Connection, file: Annotated[Path, typer.Argument(help="JSON Lines; - reads standard input.")]
+) -> None:
+    """Keep the letters of an export; those that are here already stay as they are."""
+    batch: list[words.Record] = []
+    size_bytes, kept, passed = 0, 0, 0
+    for number, line in enumerate([*_read(file).splitlines(), ""], 1):
+        if line.strip():
+            batch.append(_record(line, number))
+            size_bytes += len(line)
+        if batch and (not line or size_bytes > IMPORTED_BYTES or len(batch) == EXPORTED):
+            done = desk.ask(words.Import(records=tuple(batch)), words.Done)
+            kept, passed = kept + len(done.letters), passed + len(done.passed)
+            batch, size_bytes = [], 0
+    terminal.show([f"{kept:,} letters imported, {passed:,} passed over: masked, or here already"])
+
+
+@app.command()
+@at_desk
+def watch(
+    desk: Connection,
+    count: Annotated[int, typer.Option(min=0, help="End after so many; 0 goes on until Ctrl-C.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show letters as they arrive."""
+    cursor, shown = desk.ask(words.Watch(), words.Arrivals).cursor, 0
+    while True:
+        arrivals = desk.ask(words.Watch(cursor=cursor, wait_s=20), words.Arrivals)
+        cursor = arrivals.cursor
+        for letter in arrivals.letters:
+            terminal.show([terminal.json_line(letter)] if as_json else terminal.letter_lines(letter))
+            shown += 1
+            if shown == count:
+                return
+        sys.stdout.flush()
+
+
+@app.command()
+@at_desk
+def acknowledge(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+    """Say that somebody looks after a group."""
+    _show_group(desk.ask(words.Acknowledge(group=number), words.GroupDetail), as_json)
+
+
+@app.command()
+@at_desk
+def resolve(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+    """Say that a group's cause is mended; when it comes back it says so."""
+    _show_group(desk.ask(words.Resolve(group=number), words.GroupDetail), as_json)
+
+
+@app.command()
+@at_desk
+def reopen(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+    """Say that a group's cause is not mended."""
+    _show_group(desk.ask(words.Reopen(group=number), words.GroupDetail), as_json)
+
+
+@app.command()
+@at_desk
+def note(desk: Connection, number: GroupNumber, text: str, as_json: AsJson = False) -> None:
+    """Write down what there is to know of a group."""
+    _show_group(desk.ask(word(words.Note, group=number, text=text), words.GroupDetail), as_json)
+
+
+@app.command()
+@at_desk
+def owner(desk: Connection, number: GroupNumber, name: str, as_json: AsJson = False) -> None:
+    """Say who looks after a group; an empty name is nobody."""
+    _show_group(desk.ask(word(words.Owner, group=number, name=name), words.GroupDetail), as_json)
+
+
+@app.command()
+@at_desk
+def audit(desk: Connection, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """Show who did what, the newest first."""
+    for action in desk.ask(words.Audit(limit=limit), words.Trail).actions:
+        terminal.show([terminal.json_line(action) if as_json else terminal.action_line(action)])
+
+
+@app.command()
+@at_desk
+def whoami(desk: Connection, as_json: AsJson = False) -> None:
+    """Say who asks there, and what they may do."""
+    told = desk.ask(words.WhoAmI(), words.Permissions)
+    only = " (read-only)" if told.read_only else ""
+    terminal.show([terminal.json_line(told)] if as_json else [plain(f"{told.name}: {', '.join(told.rights)}{only}")])
+
+
+def _selection(
+    numbers: list[int] | None, everything: bool, matching: Filter, *, state: State | None = None
+) -> Selection:
+    """What is meant: numbers, or all that match; nothing given is a mistake, and not everything."""
+    chosen = everything or matching != Filter()
+    if bool(numbers) == chosen:
+        stop("say which: numbers of letters, or --all, or a filter")
+    if state is not None:
+        matching = msgspec.structs.replace(matching, state=state)
+    return Selection(matching=matching) if chosen else Selection(letters=tuple(numbers or ()))
+
+
+def _finish(done: words.Done, verb: str, as_json: bool) -> None:
+    terminal.show([terminal.json_line(done)] if as_json else terminal.done_lines(done, verb))
+    if done.passed:
+        sys.exit(NOT_ALL)
+
+
+def _show_group(detail: words.GroupDetail, as_json: bool) -> None:
+    terminal.show([terminal.json_line(detail)] if as_json else terminal.group_detail(detail))
+
+
+def _in_editor(body: words.Body) -> str:
+    """The data as it is after $EDITOR has had it."""
+    if body.data is None:
+        stop("the data is no text; give --file")
+    with tempfile.NamedTemporaryFile("w+", suffix=".json") as stream:
+        stream.write(pretty(body.data))
+        stream.flush()
+        done = subprocess.run([*shlex.split(os.environ.get("EDITOR", "vi")), stream.name], check=False)
+        if done.returncode:
+            stop("the editor ended with an error: nothing is changed")
+        return Path(stream.name).read_text()
+
+
+def _record(line: str, number: int) -> words.Record:
     try:
-        letters.list(limit=1)
-    except (sqlite3.Error, OSError) as error:
-        _stop(f"{data / 'deadletters.db'} cannot be used: {error}")
-    return letters
+        return msgspec.json.decode(line, type=words.Record)
+    except msgspec.DecodeError as error:
+        stop(f"line {number} is no letter of an export: {error}")
 
 
-def _authorization(token_file: Path | None) -> dict[str, str]:
+def _read(file: Path) -> str:
     try:
-        token = token_file.read_text().strip() if token_file else os.environ.get("ERRANDS_TOKEN", "")
-        return {"authorization": f"Bearer {token}".encode("ascii").decode()} if token else {}
+        return sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeError) as error:
-        _stop(f"the token cannot be read: {error}")
+        stop(f"{file} cannot be read: {error}")
 
 
-def _chosen(letters: Letters, numbers: list[int] | None, everything: bool) -> list[Letter]:
-    if bool(numbers) == everything:
-        _stop("say which: numbers of letters, or --all")
-    return (
-        list(reversed(letters.list(limit=-1))) if everything else [_find(letters, number) for number in numbers or ()]
-    )
-
-
-def _find(letters: Letters, number: int) -> Letter:
-    letter = letters.get(number)
-    if letter is None:
-        _stop(f"there is no letter {number}; `errands dead list --state all` shows them")
-    return letter
-
-
-def _fields(letter: Letter) -> dict[str, object]:
-    shown = ("id", "state", "code", "trigger", "destination", "error", "attempts", "times", "replays")
-    seen = {"first_seen": letter.first_seen, "last_seen": letter.last_seen}
-    event = {"event_id": letter.event.id, "event_source": letter.event.source, "event_type": letter.event.type}
-    return {name: getattr(letter, name) for name in shown} | seen | event
-
-
-def _stop(reason: str) -> typing.NoReturn:
-    typer.echo(plain(reason), err=True)
-    sys.exit(MISTAKE)
+def _pair(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        stop(f"--attribute expects NAME=VALUE, got {text!r}")
+    return name, value or None

@@ -1,205 +1,263 @@
-"""The letters: what the broker could not deliver, kept whole until a person has dealt with it.
+"""The letters in the database: kept, found, changed. Every function works within a transaction of its caller's."""
 
-One SQLite file, a connection for each call, so that threads and the command line share it. Beside the letters stands
-the outbox: the event that tells the API of a letter is stored in the same transaction as the letter itself, and
-leaves when the broker has taken it, however often the process dies in between.
-"""
-
-import base64
-import logging
-import re
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from events.function import reply_event
-from events.http import STRUCTURED, Event, check, read, structured
-from events.problem import NotAnEvent, sentence
-from events.types import DeadLetter, sibling_type
+from events.http import Event
+from functions.deadletters import groups, history
+from functions.deadletters.database import Row, Session
+from functions.deadletters.letter import (
+    REPLAY_OF,
+    Failure,
+    failure,
+    is_request,
+    job_key,
+    key,
+    original,
+    storable,
+    timestamp,
+)
+from functions.deadletters.words import UNRESOLVED, Body, Letter, Record, State
 
-log = logging.getLogger("errands.deadletters")
-
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS letter (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    attributes BLOB NOT NULL,
-    data BLOB NOT NULL,
-    code INTEGER NOT NULL,
-    destination TEXT NOT NULL,
-    trigger_name TEXT NOT NULL,
-    error TEXT NOT NULL,
-    attempts INTEGER,
-    first_seen TEXT NOT NULL,
-    last_seen TEXT NOT NULL,
-    times INTEGER NOT NULL DEFAULT 1,
-    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed', 'discarded')),
-    replays INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS letter_state ON letter (state, id);
-CREATE TABLE IF NOT EXISTS outbox (id TEXT PRIMARY KEY, event BLOB NOT NULL);
-"""
-
-BUSY_TIMEOUT_S: Final = 10.0
-ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
-NO_CODE: Final = 0
+FROM: Final = "FROM dead_letter l JOIN dead_group g ON g.id = l.group_id"
+COLUMNS: Final = (
+    "l.id, l.state, g.job, g.type, g.code, g.trigger_name, g.destination, l.error, l.attempts, l.first_seen,"
+    " l.last_seen, l.times, l.replays, l.setbacks, l.group_id, l.event_id, l.event_source, l.subject, l.size_bytes,"
+    " l.edited"
+)
+SETBACK_LIMIT: Final = 3  # one that failed again after so many replays is passed over by bulk replays
+RELATED_LIMIT: Final = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Letter:
-    """One undelivered event. `code` is the last HTTP status, -1 when no answer came, 0 when the broker told none."""
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A letter's event as it came, as a replay sends it, and the function's own error, where it is known."""
 
-    id: int
+    original: Event
     event: Event
-    code: int
-    destination: str
-    trigger: str
-    error: str
-    attempts: int | None
-    first_seen: str
-    last_seen: str
-    times: int
-    state: str
-    replays: int
+    evidence: bytes | None
 
 
-class Letters:
-    """The store, by its URL: `sqlite:////absolute/path.db`."""
-
-    def __init__(self, url: str) -> None:
-        if not url.startswith("sqlite:///"):
-            raise ValueError(f"DEADLETTERS_URL must start with sqlite:///, got {url.split('://', maxsplit=1)[0]!r}")
-        self._file = Path(url.removeprefix("sqlite:///"))
-
-    def keep(self, event: Event, *, now: datetime) -> int:
-        """Store a letter, or count one more delivery of the same; on disk when this returns. Returns its number."""
-        seen, original = now.isoformat(timespec="milliseconds"), without_error(event)
-        row = (_key(event), _attributes(original), original.data, *_failure(event), seen, seen)
-        with self._transaction() as db:
-            id_: int = db.execute(
-                "INSERT INTO letter (key, attributes, data, code, destination, trigger_name, error, attempts,"
-                " first_seen, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " code = excluded.code, error = excluded.error, attempts = excluded.attempts,"
-                " last_seen = excluded.last_seen, times = times + 1, state = 'open' RETURNING id",
-                row,
-            ).fetchone()[0]
-            notice = _notice(original, id_, row, now)
-            if notice:
-                db.execute("INSERT OR IGNORE INTO outbox VALUES (?, ?)", (notice.id, structured(notice)))
-        return id_
-
-    def unsent(self, limit: int = 100) -> list[Event]:
-        """The oldest events that the API has not been told by."""
-        with self._transaction() as db:
-            rows = db.execute("SELECT event FROM outbox ORDER BY rowid LIMIT ?", (limit,)).fetchall()
-        return [read({"content-type": STRUCTURED}, row[0]) for row in rows]
-
-    def sent(self, event: Event) -> None:
-        """The broker has taken the event."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM outbox WHERE id = ?", (event.id,))
-
-    def put_back(self, event: Event) -> None:
-        """The broker refuses the event: it waits behind the others."""
-        with self._transaction() as db:
-            db.execute("UPDATE outbox SET rowid = (SELECT max(rowid) + 1 FROM outbox) WHERE id = ?", (event.id,))
-
-    def list(self, *, state: str | None = "open", limit: int = 100) -> Sequence[Letter]:
-        """The newest letters, of one state or (None) of all."""
-        with self._transaction() as db:
-            query = "SELECT * FROM letter WHERE ? IS NULL OR state = ? ORDER BY id DESC LIMIT ?"
-            return [_letter(row) for row in db.execute(query, (state, state, limit))]
-
-    def get(self, id_: int) -> Letter | None:
-        """One letter, or None."""
-        with self._transaction() as db:
-            row = db.execute("SELECT * FROM letter WHERE id = ?", (id_,)).fetchone()
-        return None if row is None else _letter(row)
-
-    def mark(self, letter: Letter, state: str) -> None:
-        """Close a letter, unless it has come again since it was read; `replayed` counts."""
-        with self._transaction() as db:
-            query = "UPDATE letter SET state = iif(times = ?, ?, state), replays = replays + ? WHERE id = ?"
-            db.execute(query, (letter.times, state, state == "replayed", letter.id))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self._file, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        try:
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.executescript(SCHEMA)
-            db.execute("BEGIN IMMEDIATE")
-            yield db
-            db.execute("COMMIT")
-        finally:
-            db.close()  # rolls an open transaction back
+def keep(session: Session, event: Event, *, now: datetime) -> tuple[int, bool]:
+    """Store a letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
+    why, sent = failure(event), original(event)
+    group = groups.place(session, sent, why, now=now)
+    id_ = _insert(session, sent, why, group, now)
+    new = id_ is not None
+    if id_ is None:
+        id_ = _count(session, key(sent, why), why, group, now)
+    else:
+        _write_body(session, id_, sent)
+        _supersede(session, sent, id_, now)
+    detail = {"code": why.code, "attempts": why.attempts, "error": why.error[:500]}
+    history.record(session, "arrived", history.BROKER, now=now, letter=id_, detail=detail)
+    return id_, new
 
 
-def without_error(event: Event) -> Event:
-    """The event as it was before the broker gave up on it: what a replay sends."""
-    kept = {name: value for name, value in event.attributes.items() if not name.startswith(ADDED)}
-    return Event(MappingProxyType(kept), event.data)
+def add_evidence(session: Session, id_: int, evidence: bytes) -> None:
+    """What the function said of its latest failure."""
+    session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", evidence, id_)
 
 
-def _key(event: Event) -> str:
-    """The same event from the same Trigger (or, where the broker does not tell it, to the same place) is one letter."""
-    where = event.get("knativeerrortrigger") or event.get("knativeerrordest") or ""
-    return "\n".join((event.source, event.id, event.type, where))
-
-
-def _failure(event: Event) -> tuple[int, str, str, str, int | None]:
-    """Code, destination, trigger, error and attempts, as far as the broker tells them."""
-    attempts = event.get("knativeerrorattempts") or ""
-    return (
-        _integer(event.get("knativeerrorcode") or "", NO_CODE),
-        event.get("knativeerrordest") or "",
-        event.get("knativeerrortrigger") or "",
-        _error_text(event.get("knativeerrordata") or ""),
-        _integer(attempts, 0) if attempts else None,
+def _insert(session: Session, event: Event, why: Failure, group: int, now: datetime) -> int | None:
+    """A new letter, or None when the same one is there."""
+    setbacks, seen = _inherited_setbacks(session, event), timestamp(now)
+    rows = session.execute(
+        "INSERT INTO dead_letter (key, job_key, group_id, state, event_id, event_source, subject, error, attempts,"
+        " size_bytes, first_seen, last_seen, setbacks, is_request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (key) DO NOTHING RETURNING id",
+        key(event, why),
+        job_key(event),
+        group,
+        "quarantined" if setbacks >= SETBACK_LIMIT else "open",
+        event.id,
+        event.source,
+        event.get("subject"),
+        why.error,
+        why.attempts,
+        len(event.data),
+        seen,
+        seen,
+        setbacks,
+        int(is_request(event)),
     )
+    return int(rows[0]["id"]) if rows else None
 
 
-def _error_text(encoded: str) -> str:
-    """The failed answer's body, which comes base64-encoded; of problem details their sentence."""
-    try:
-        return sentence(base64.b64decode(encoded, validate=True))
-    except ValueError:  # not base64, or not even ASCII
-        return encoded
+def _count(session: Session, key_: str, why: Failure, group: int, now: datetime) -> int:
+    """One more delivery of a letter: it is open again, and has had a setback when it had been replayed."""
+    rows = session.execute(
+        "UPDATE dead_letter SET times = times + 1, last_seen = ?, error = ?, attempts = ?, group_id = ?,"
+        " closed_at = NULL, setbacks = setbacks + CASE WHEN state = 'replayed' THEN 1 ELSE 0 END,"
+        " state = CASE WHEN state = 'quarantined' OR (state = 'replayed' AND setbacks + 1 >= ?) THEN 'quarantined'"
+        " ELSE 'open' END WHERE key = ? RETURNING id",
+        timestamp(now),
+        why.error,
+        why.attempts,
+        group,
+        SETBACK_LIMIT,
+        key_,
+    )
+    return int(rows[0]["id"])
 
 
-def _integer(text: str, otherwise: int) -> int:
-    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else otherwise
+def _inherited_setbacks(session: Session, event: Event) -> int:
+    """A job that was made anew of a letter, and failed, is one more setback of that letter's."""
+    rows = session.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
+    return int(rows[0]["setbacks"]) + 1 if rows else 0
 
 
-def _notice(event: Event, id_: int, row: tuple[Any, ...], now: datetime) -> Event | None:
-    """The event that tells the API; only of a job, never of an event about a job: no letter can breed another."""
-    if ".requested." not in event.type:
-        return None
-    _, _, _, code, destination, _, error, attempts, *_ = row
-    payload = DeadLetter(letter=str(id_), code=code, destination=destination, error=error or None, attempts=attempts)
-    try:
-        return check(reply_event(event, sibling_type(event.type, "deadlettered"), payload, now=now))
-    except NotAnEvent as error:  # of a type that only just is one; in the outbox it would stop all that come after
-        log.error("the API cannot be told of letter %d: %s", id_, error)
-        return None
+def _supersede(session: Session, event: Event, id_: int, now: datetime) -> None:
+    """The letter that this one's job was made anew of waits for no outcome any more."""
+    query = "UPDATE dead_letter SET state = 'failed', closed_at = ? WHERE id = ? AND state = 'replayed' RETURNING id"
+    for row in session.execute(query, timestamp(now), _made_of(event)):
+        history.record(session, "failed", history.BROKER, now=now, letter=row["id"], detail={"letter": id_})
 
 
-def _attributes(event: Event) -> bytes:
+def _made_of(event: Event) -> int:
+    """The number of the letter that a job was made anew of, 0 for none."""
+    number = event.get(REPLAY_OF) or ""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 18 else 0
+
+
+def expect(session: Session, outgoing: Mapping[int, Event]) -> None:
+    """The letters go out as these events: the outcomes of those are the letters'."""
+    query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
+    session.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
+
+
+def settle(session: Session, outcome: Event, *, now: datetime) -> int:
+    """Mark the letters of a job that has ended; returns how many had been replayed and waited for that."""
+    state = outcome.get("outcome") or ""
+    if state not in ("completed", "failed"):
+        return 0
+    rows = session.execute(
+        "UPDATE dead_letter SET state = ?, closed_at = ? WHERE replay_key = ? AND state = 'replayed' AND is_request = 1"
+        " RETURNING id",
+        state,
+        timestamp(now),
+        job_key(outcome),
+    )
+    for row in rows:
+        history.record(session, state, history.BROKER, now=now, letter=row["id"], detail={"event": outcome.id})
+    return len(rows)
+
+
+def find(session: Session, id_: int) -> Letter | None:
+    """One letter, or None."""
+    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id = ?", id_)  # constants
+    return letter(rows[0]) if rows else None
+
+
+def stored(session: Session, id_: int) -> Stored | None:
+    """A letter's event, or None."""
+    rows = session.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
+    return _stored(rows[0]) if rows else None
+
+
+def to_send(session: Session, ids: Sequence[int]) -> list[tuple[Letter, Event]]:
+    """Letters with the events that a replay sends."""
+    marks = ", ".join("?" for _ in ids)
+    bodies = session.execute(f"SELECT * FROM dead_body WHERE letter_id IN ({marks})", *ids)  # noqa: S608  # marks
+    events = {row["letter_id"]: _stored(row).event for row in bodies}
+    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id", *ids)  # marks
+    return [(letter(row), events[row["id"]]) for row in rows]
+
+
+def related(session: Session, id_: int) -> tuple[Letter, ...]:
+    """The other letters of a letter's job."""
+    query = (
+        f"SELECT {COLUMNS} {FROM} WHERE l.job_key = (SELECT job_key FROM dead_letter WHERE id = ?) AND l.id <> ?"  # noqa: S608  # constants
+        " ORDER BY l.id DESC LIMIT ?"
+    )
+    return tuple(letter(row) for row in session.execute(query, id_, id_, RELATED_LIMIT))
+
+
+def edit(session: Session, id_: int, event: Event | None) -> None:
+    """What a replay is to send instead of what came; None takes that back."""
+    values = (None, None) if event is None else (encode_attributes(event), event.data)
+    session.execute("UPDATE dead_body SET edited_attributes = ?, edited_data = ? WHERE letter_id = ?", *values, id_)
+    session.execute("UPDATE dead_letter SET edited = ? WHERE id = ?", int(event is not None), id_)
+
+
+def discard(session: Session, id_: int, *, now: datetime) -> bool:
+    """Close a letter without a replay; returns whether it was open."""
+    query = (
+        "UPDATE dead_letter SET state = 'discarded', closed_at = ?"
+        " WHERE id = ? AND state IN ('open', 'quarantined') RETURNING id"
+    )
+    return bool(session.execute(query, timestamp(now), id_))
+
+
+def reopen(session: Session, id_: int, *, among: Sequence[State], closed_after: str = "") -> bool:
+    """Open a letter that is in one of these states, or quarantine it again; returns whether it was."""
+    marks = ", ".join("?" for _ in among)
+    query = (
+        "UPDATE dead_letter SET state = CASE WHEN setbacks >= ? THEN 'quarantined' ELSE 'open' END, closed_at = NULL"  # noqa: S608  # marks
+        f" WHERE id = ? AND coalesce(closed_at, '9') >= ? AND state IN ({marks}) RETURNING id"
+    )
+    return bool(session.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
+
+
+def record(session: Session, id_: int, shown: Callable[[Event], Body]) -> Record:
+    """A letter as a line of an export, with its event as it came."""
+    row, event = find(session, id_), stored(session, id_)
+    if row is None or event is None:
+        raise LookupError(f"letter {id_} has gone")
+    body = shown(event.original)
+    data = body.data_base64 if body.data_base64 is not None else (body.data or "").encode()
+    same = ("code", "destination", "trigger", "error", "attempts", "first_seen", "last_seen", "times", "state")
+    values = {name: getattr(row, name) for name in same}
+    return Record(attributes=body.attributes, data_base64=data, masked=body.masked, **values)
+
+
+def take_in(session: Session, came: Record, *, now: datetime) -> int | None:
+    """Keep a letter of an export with its times and state; None when the same letter is here."""
+    event = Event(MappingProxyType(dict(came.attributes)), came.data_base64)
+    why = Failure(
+        code=came.code,
+        destination=storable(came.destination),
+        trigger=storable(came.trigger),
+        error=storable(came.error),
+        attempts=came.attempts,
+    )
+    id_ = _insert(session, event, why, groups.place(session, event, why, now=now), now)
+    if id_ is not None:
+        _write_body(session, id_, event)
+        seen = (came.first_seen or timestamp(now), came.last_seen or timestamp(now))
+        query = "UPDATE dead_letter SET first_seen = ?, last_seen = ?, times = ?, state = ?, closed_at = ? WHERE id = ?"
+        closed_at = None if came.state in UNRESOLVED else timestamp(now)
+        session.execute(query, *seen, came.times, came.state, closed_at, id_)
+    return id_
+
+
+def _write_body(session: Session, id_: int, event: Event) -> None:
+    query = "INSERT INTO dead_body (letter_id, attributes, data) VALUES (?, ?, ?)"
+    session.execute(query, id_, encode_attributes(event), event.data)
+
+
+def encode_attributes(event: Event) -> bytes:
+    """The attributes as they are stored."""
     return msgspec.json.encode(dict(event.attributes))
 
 
-def _letter(row: sqlite3.Row) -> Letter:
-    attributes: Mapping[str, str] = msgspec.json.decode(row["attributes"], type=dict[str, str])
-    shown = ("id", "code", "destination", "error", "attempts", "first_seen", "last_seen", "times", "state", "replays")
-    event = Event(MappingProxyType(dict(attributes)), row["data"])
-    return Letter(event=event, trigger=row["trigger_name"], **{name: row[name] for name in shown})
+def letter(row: Row) -> Letter:
+    """A row of `COLUMNS` as it is shown."""
+    renamed: Mapping[str, str] = {"trigger_name": "trigger", "group_id": "group"}
+    values = {renamed.get(name, name): value for name, value in row.items()}
+    return Letter(**values | {"edited": bool(row["edited"])})
+
+
+def _stored(row: Row) -> Stored:
+    came = _event(row["attributes"], row["data"])
+    attributes = row["attributes"] if row["edited_attributes"] is None else row["edited_attributes"]
+    sent = _event(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
+    evidence = None if row["evidence"] is None else bytes(row["evidence"])
+    return Stored(original=came, event=sent, evidence=evidence)
+
+
+def _event(attributes: bytes, data: bytes) -> Event:
+    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), bytes(data))

@@ -1,41 +1,51 @@
 """The dead-letter sink: keeps whatever comes before it answers, then tells the API by an event of its own.
 
-It never replies with an event and never answers with an error while the disk takes the letter: what a broker's
+It never replies with an event and never answers with an error while the store takes the letter: what a broker's
 dead-letter sink refuses is gone.
 """
 
 import hashlib
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 from urllib.parse import unquote
 
 import flask
 
-from events.function import Answer, aside, flask_body, log_answer, refusal, system_clock
+from events.function import Answer, aside, log_answer, refusal, system_clock
 from events.http import Event, read
-from events.problem import NotAnEvent
-from functions.deadletters.letters import ADDED, Letters
+from events.problem import NotAnEvent, TryAgain
+from functions.deadletters import letters, notices
+from functions.deadletters.database import Unavailable, open_database
+from functions.deadletters.letter import ADDED, failure, is_replay_outcome, original
 from functions.deadletters.outbox import send
+from functions.evidence import Finder
 from functions.settings import from_environment
 
 log = logging.getLogger("errands.deadletters")
 
-PING_TYPE = "dev.knative.sources.ping"
+PING_TYPE: Final = "dev.knative.sources.ping"
+# An event has 10 MiB at most; what is more is no event, and kept up to here, in memory while it is.
+BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for."""
+    """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for,
+    STORE_URL the object store, in which functions leave the evidence of their failures."""
 
     deadletters_url: str
     k_sink: str
     errands_token: str = ""
+    store_url: str = ""
 
 
 settings = from_environment(Settings)
-letters = Letters(settings.deadletters_url)
+database = open_database(settings.deadletters_url)
+finder = Finder(settings.store_url)
 sending = threading.Lock()
 
 
@@ -46,14 +56,36 @@ def handle(request: flask.Request) -> flask.Response:
         event, raised = None, None
         try:
             event = _event(request)
-            if event.type != PING_TYPE:
-                letters.keep(event, now=system_clock())
+            take(event)
             answer = Answer(202)
-        except Exception as error:  # a full disk, for one: the runner keeps the letter and comes again
-            answer, raised = refusal(error), error
+        except Unavailable as error:  # a full disk, for one: the runner keeps the letter and comes again
+            raised = TryAgain(str(error))
+            answer = refusal(raised)
         log_answer(answer, event, None, 0.0, raised)
-        send(letters, settings.k_sink, sending, token=settings.errands_token)
+        send(database, settings.k_sink, sending, token=settings.errands_token)
     return flask.Response(answer.body, answer.status, dict(answer.headers))
+
+
+def take(event: Event) -> None:
+    """Do with an event what the sink is for; it is on disk when this returns."""
+    if event.type == PING_TYPE:
+        return
+    now = system_clock()
+    with database.transaction() as session:
+        if is_replay_outcome(event):
+            letters.settle(session, event, now=now)
+            return
+        id_, _ = letters.keep(session, event, now=now)
+        notices.write(session, event, id_, now=now)
+    _add_evidence(id_, event)
+
+
+def _add_evidence(id_: int, event: Event) -> None:
+    """What the function itself said, where it left that; the letter is kept by now, whatever becomes of this."""
+    found = finder.find(original(event), failure(event).destination)
+    if found is not None:
+        with suppress(Unavailable), database.transaction() as session:
+            letters.add_evidence(session, id_, found)
 
 
 def _event(request: flask.Request) -> Event:
@@ -61,9 +93,12 @@ def _event(request: flask.Request) -> Event:
 
     What the broker added is read apart: it must not take an event over the limits that it kept without.
     """
-    body, headers = flask_body(request), {name.lower(): value for name, value in request.headers.items()}
+    headers = {name.lower(): value for name, value in request.headers.items()}
     failure = {name[3:]: unquote(headers.pop(name)) for name in list(headers) if name.startswith("ce-" + ADDED)}
+    body, whole = _body(request)
     try:
+        if not whole:
+            raise NotAnEvent(f"the body must come whole and be at most {BODY_LIMIT_BYTES} bytes; this is its beginning")
         return read(headers, body).with_attributes(**failure)
     except NotAnEvent as error:
         attributes = failure | {
@@ -74,3 +109,18 @@ def _event(request: flask.Request) -> Event:
             "knativeerrordata": str(error)[:1_000].encode("ascii", "replace").decode(),
         }
         return Event(MappingProxyType(attributes), body)
+
+
+def _body(request: flask.Request) -> tuple[bytes, bool]:
+    """As much of the body as is taken, and whether that is all of it; it never fails."""
+    request.max_content_length = None  # werkzeug would raise
+    chunks, size_bytes = [], 0
+    try:
+        while size_bytes <= BODY_LIMIT_BYTES and (chunk := request.stream.read(1 << 20)):
+            chunks.append(chunk)
+            size_bytes += len(chunk)
+    except OSError:  # the connection broke
+        return b"".join(chunks), False
+    body = b"".join(chunks)
+    expected = request.content_length
+    return body[:BODY_LIMIT_BYTES], size_bytes <= BODY_LIMIT_BYTES and expected in (None, size_bytes)

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from events.function import system_clock
 from events.http import STRUCTURED, Event, structured
-from functions.deadletters.letters import Letters
+from functions.deadletters import notices
+from functions.deadletters.database import Database, Unavailable
 
 log = logging.getLogger("errands.deadletters")
 
@@ -16,35 +18,53 @@ ENOUGH_S: Final = 5.0  # nor does one request send what all the others bring for
 REFUSED: Final = 400  # for what the event is: the same again would be refused again
 
 
-def send(letters: Letters, sink_url: str, lock: threading.Lock, *, token: str) -> None:
-    """Post what is unsent, oldest first, until all is sent or the broker does not take one; one thread at a time."""
+def send(database: Database, sink_url: str, lock: threading.Lock, *, token: str) -> None:
+    """Post what is due, oldest first, until all is sent or the broker does not take one; one thread at a time."""
     if not lock.acquire(blocking=False):
         return
     try:
-        import httpx  # 79 ms that the sink's first answer need not wait for
-
-        headers = {"content-type": STRUCTURED} | ({"authorization": f"Bearer {token}"} if token else {})
-        with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers) as client:
-            for event in _waiting(letters):
-                answer = client.post(sink_url, content=structured(event))
-                if answer.status_code == REFUSED:
-                    log.error("the broker at %s refuses the notice %s: %s", sink_url, event.id, answer.text[:500])
-                    letters.put_back(event)
-                else:
-                    answer.raise_for_status()
-                    letters.sent(event)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        log.warning("the broker at %s does not take the notice of a letter: %s; it is kept", sink_url, error)
+        _send(database, sink_url, token)
+    except Unavailable as error:
+        log.warning("the notices cannot be read or marked: %s", error)
     finally:
         lock.release()
 
 
-def _waiting(letters: Letters) -> Iterator[Event]:
-    """Every unsent event once, also those that other threads bring in the meantime."""
+def _send(database: Database, sink_url: str, token: str) -> None:
+    import httpx  # 79 ms that the sink's first answer need not wait for
+
+    headers = {"content-type": STRUCTURED} | ({"authorization": f"Bearer {token}"} if token else {})
+    try:
+        with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers) as client:
+            for event in _waiting(database):
+                answer = client.post(sink_url, content=structured(event))
+                if answer.status_code != REFUSED:
+                    answer.raise_for_status()
+                _note(database, event, answer.text[:500] if answer.status_code == REFUSED else None)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        log.warning("the broker at %s does not take the notice of a letter: %s; it is kept", sink_url, error)
+
+
+def _note(database: Database, event: Event, refusal: str | None) -> None:
+    with database.transaction() as session:
+        if refusal is None:
+            notices.sent(session, event)
+        else:
+            log.warning("the broker refuses the notice %s: %s", event.id, refusal)
+            notices.refused(session, event, refusal, now=system_clock())
+
+
+def _waiting(database: Database) -> Iterator[Event]:
+    """Every due event once, also those that other threads bring in the meantime."""
     end_s, seen = time.monotonic() + ENOUGH_S, set[str]()
-    while events := [event for event in letters.unsent() if event.id not in seen]:
+    while events := [event for event in _due(database) if event.id not in seen]:
         for event in events:
             if time.monotonic() > end_s:
                 return
             seen.add(event.id)
             yield event
+
+
+def _due(database: Database) -> list[Event]:
+    with database.transaction(writes=False) as session:
+        return notices.due(session, now=system_clock())

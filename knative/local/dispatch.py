@@ -7,10 +7,12 @@ letter whose sink is down.
 
 import asyncio
 import base64
+import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
@@ -18,6 +20,7 @@ import aiohttp
 from events.function import ATTEMPT_HEADER
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import NotAnEvent, sentence
+from functions import evidence
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
@@ -42,6 +45,7 @@ class Result:
     reply: Event | None = None
     error: bytes | None = None
     retriable: bool = False
+    log: Sequence[str] = ()  # the last lines of the function's process
 
     @property
     def failed(self) -> bool:
@@ -57,6 +61,7 @@ class Tools:
     http: "Http"
     metrics: Metrics
     outcomes: Outcomes
+    evidence: Callable[[Event, str, bytes], None] = lambda event, service, content: None
 
 
 class Dispatcher:
@@ -111,6 +116,7 @@ class Dispatcher:
             async with self._pool.lease() as process:
                 started_s = time.monotonic()
                 result = await self._tools.http.post(process.url, delivery, timeout_s=self._trigger.delivery.timeout_s)
+                result = dataclasses.replace(result, log=process.tail) if result.failed else result
                 self._metrics.delivered(self.queue, result.code, time.monotonic() - started_s)
         except StartFailed as error:
             reason = f"{self._pool.service.name} does not start: {error}"
@@ -129,6 +135,7 @@ class Dispatcher:
         else:
             _warn("dead letter", delivery, result)
             self._metrics.dead_lettered(self.queue)
+            await asyncio.to_thread(self._leave_evidence, delivery.event, result)
             await self._broker.dead_letter(delivery, self._letter(delivery, result))
 
     async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
@@ -138,6 +145,14 @@ class Dispatcher:
         await self._broker.acknowledge(delivery, reply, [trigger.name for trigger in wanted])
         if reply:
             self._tools.outcomes.announce(reply)
+
+    def _leave_evidence(self, event: Event, result: Result) -> None:
+        """The whole answer, and what the process logged of the event; all that it did where it did not answer."""
+        said = [line for line in tuple(result.log) if result.code == NO_ANSWER or event.id in line]
+        content = evidence.encode(
+            status=max(result.code, 0), answer=result.error or b"", lines=said, now=datetime.now(UTC)
+        )
+        self._tools.evidence(event, self._pool.service.name, content)
 
     def _letter(self, delivery: Delivery, result: Result) -> Event:
         """The event with the extensions of Knative's dead letters, and ours: the Trigger and the attempts."""

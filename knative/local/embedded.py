@@ -115,6 +115,7 @@ class EmbeddedBroker:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> int:
+            _forget(db, event)
             _remember(db, event, now)
             return _insert(db, event, queues, now)
 
@@ -327,6 +328,13 @@ def _remember(db: sqlite3.Connection, event: Event, now: float) -> None:
     if event.get("outcome") and all(job):
         attributes = msgspec.json.encode(dict(event.attributes))
         db.execute("INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?)", (*job, now, attributes, event.data))
+
+
+def _forget(db: sqlite3.Connection, event: Event) -> None:
+    """A dead letter that is replayed has not ended: whoever waits for it waits for its new end."""
+    if not event.get("correlationid"):
+        ended = "json_extract(CAST(attributes AS TEXT), '$.outcome') = 'deadlettered'"
+        db.execute(f"DELETE FROM outcome WHERE source = ? AND id = ? AND {ended}", (event.source, event.id))  # noqa: S608
 
 
 def _remove(db: sqlite3.Connection, row: _Row) -> None:

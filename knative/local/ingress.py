@@ -15,13 +15,14 @@ from events.problem import JobFailed, NotAnEvent
 from knative.local.broker import Broker, BrokerUnavailable
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
-from knative.manifests import Manifests
+from knative.manifests import Manifests, Trigger
 
 log = logging.getLogger("errands.ingress")
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 BATCH: Final = "application/cloudevents-batch+json"
 WAIT_LIMIT_S: Final = 60.0
+DESK_PATHS: Final = "/dead{path:(/.*)?}"
 # A result is somebody's data: it is shown, but runs nothing and loads nothing.
 ARTIFACT_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -44,6 +45,7 @@ class Ingress:
         outcomes: Outcomes,
         artifacts: Path | None,
         token: str | None,
+        desk: Handler | None = None,
     ) -> None:
         self._broker = broker
         self._manifests = manifests
@@ -51,6 +53,7 @@ class Ingress:
         self._outcomes = outcomes
         self._artifacts = artifacts
         self._token = token
+        self._desk = desk
         self.ready = False
 
     def application(self) -> web.Application:
@@ -64,29 +67,44 @@ class Ingress:
                 web.get("/metrics", self._show_metrics),
                 web.get("/jobs", self._job),
                 web.get("/artifacts/{key:jobs/.+}", self._artifact),
+                web.post("/triggers/{trigger}", self._accept_for_one),
+                *([web.route("*", DESK_PATHS, self._desk)] if self._desk else []),
             ]
         )
         return application
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Ask for the token, where there is one, of everybody but probes and readers of an artefact's secret URL.
+        """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
+        the operators of dead letters, whom their desk itself asks.
 
         Without a token only this machine's own names are answered: a web page whose name was made to lead here (DNS
         rebinding) could otherwise send events by its reader's browser.
         """
         if not self._token and request.url.host not in LOOPBACK:
             return _refusal(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
-        open_to_all = request.path in ("/healthz", "/readyz") or request.path.startswith("/artifacts/")
+        own_access = request.path.startswith(("/artifacts/", "/dead/")) or request.path == "/dead"
+        open_to_all = request.path in ("/healthz", "/readyz") or own_access
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self._token and not open_to_all and not hmac.compare_digest(given.encode(), self._token.encode()):
             return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
         return await handler(request)
 
     async def _accept(self, request: web.Request) -> web.Response:
+        return await self._publish(request, lambda trigger: True)
+
+    async def _accept_for_one(self, request: web.Request) -> web.Response:
+        """An event for one Trigger only, as the replay of a dead letter may ask; Knative has no such address."""
+        name = request.match_info["trigger"]
+        return await self._publish(request, lambda trigger: trigger.name == name)
+
+    async def _publish(self, request: web.Request, chosen: Callable[[Trigger], bool]) -> web.Response:
         try:
             event = self._wanted(_timed(read(request.headers, await _body(request))), request)
-            await self._broker.publish(event, [trigger.name for trigger in self._manifests.wanted_by(event.attributes)])
+            wanted = [trigger.name for trigger in self._manifests.wanted_by(event.attributes) if chosen(trigger)]
+            if not wanted:
+                raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
+            await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             self._metrics.refused(400)
             return _refusal(400, "not-an-event", str(error))

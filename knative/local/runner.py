@@ -16,6 +16,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from events.http import Event
+from events.problem import TryAgain
+from functions import evidence
+from functions.store import Store
+from knative.local import desk
 from knative.local.broker import DLQ, Broker
 from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.embedded import EmbeddedBroker
@@ -132,7 +137,7 @@ class _Runner:
                 raise CannotStart(f"{journal} is not a journal that can be used: {error}") from error
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, lambda: {name: pool.count for name, pool in self._pools.items()})
-            self._make_dispatchers(Tools(broker, self._manifests, http, self._metrics, self._outcomes))
+            self._make_dispatchers(Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._evidence))
             stack.push_async_callback(self._drain)
             stack.enter_context(_background(self._prune(broker)))
             stack.enter_context(_background(Pinger(self._manifests, self._pools, broker, http).run()))
@@ -143,6 +148,13 @@ class _Runner:
             ingress.ready = True
             yield url
 
+    def _evidence(self, event: Event, service: str, content: bytes) -> None:
+        """Leave what a function said of its failure where the dead-letter sink looks for it."""
+        try:
+            Store((self._options.data.resolve() / "store").as_uri()).replace(evidence.key(event, service), content)
+        except TryAgain as error:
+            log.warning("the evidence of a failure cannot be kept: %s", error)
+
     def _ingress(self, broker: Broker) -> Ingress:
         return Ingress(
             broker=broker,
@@ -151,6 +163,7 @@ class _Runner:
             outcomes=self._outcomes,
             artifacts=self._options.data / "store",
             token=self._options.token,
+            desk=desk.Desk(self._pools).handle if desk.SERVICE in self._manifests.services else None,
         )
 
     async def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, web.SockSite]:

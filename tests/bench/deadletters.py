@@ -1,0 +1,116 @@
+"""How quick dead letters are: stored a second, and listed, filtered, grouped and opened among 100,000.
+
+python -m tests.bench.deadletters [sqlite:////path.db | postgresql://...] [--letters 100000]
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
+
+import typer
+
+from events.function import system_clock
+from events.http import STRUCTURED, Event, read
+from functions.deadletters import letters, notices, words
+from functions.deadletters.database import Database, open_database
+from functions.deadletters.masking import rules
+from functions.deadletters.operations import Desk, Seat
+from functions.deadletters.operators import everything
+from functions.deadletters.words import Filter
+from tests.conftest import sample
+
+JOBS = ("ics", "image", "report", "message")
+CODES = (503, 500, -1, 504)
+STORED = 2_000
+REPEATED = 15
+
+
+def main(
+    url: Annotated[str, typer.Argument(help="A database of its own; default: a new SQLite file.")] = "",
+    count: Annotated[int, typer.Option("--letters")] = 100_000,
+) -> None:
+    """Fill a database, and time what people do with it: medians, in milliseconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = open_database(url or f"sqlite:///{folder}/letters.db")
+        events = [event(job) for job in JOBS]
+        for threads in (1, 8, 64):
+            print(f"stored with {threads} writers: {stored_per_s(database, events, threads):,.0f} letters a second")
+        fill(database, events, count)
+        desk = Desk(database=database, rules=rules(""), sink_url="http://sink.example/")
+        seat = desk.seat(everything("bench"))
+        for name, ask in asked(seat).items():
+            print(f"{name:<58} {median_ms(ask):8.1f} ms")
+
+
+def event(job: str) -> Event:
+    """A sample job."""
+    return read({"content-type": STRUCTURED}, json.dumps(sample(job)).encode())
+
+
+def letter(events: list[Event], number: int) -> Event:
+    """One of many, of 16 kinds and 3 causes each."""
+    base, code = events[number % 4], CODES[number // 4 % 4]
+    told = {"knativeerrorcode": str(code), "knativeerrortrigger": JOBS[number % 4], "knativeerrorattempts": "6"}
+    cause = ("connection refused", "the disk is full", "no answer within 30 s")[number % 3]
+    return base.with_attributes(id=f"bench-{number}", knativeerrordata=cause, **told)
+
+
+def stored_per_s(database: Database, events: list[Event], threads: int) -> float:
+    """As the sink does it: each on disk, with its notice, before the next."""
+    start = stored_per_s.__dict__.setdefault("next", 10_000_000)
+    stored_per_s.__dict__["next"] = start + STORED
+
+    def keep(number: int) -> None:
+        with database.transaction() as session:
+            id_, _ = letters.keep(session, letter(events, number), now=system_clock())
+            notices.write(session, letter(events, number), id_, now=system_clock())
+
+    with ThreadPoolExecutor(threads) as pool:
+        started_s = time.monotonic()
+        list(pool.map(keep, range(start, start + STORED)))
+    return STORED / (time.monotonic() - started_s)
+
+
+def fill(database: Database, events: list[Event], count: int) -> None:
+    """Many in few transactions."""
+    for start in range(0, count, 5_000):
+        with database.transaction() as session:
+            for number in range(start, min(start + 5_000, count)):
+                letters.keep(session, letter(events, number), now=system_clock())
+
+
+def asked(seat: Seat) -> dict[str, Callable[[], object]]:
+    """What people ask for."""
+    last = seat.list(words.List(limit=1)).letters[0].id
+    return {
+        "list the newest 100": lambda: seat.list(words.List()),
+        "list 100 from the middle": lambda: seat.list(words.List(before=last // 2)),
+        "filter by job and code": lambda: seat.list(words.List(matching=Filter(job="image", code=500))),
+        "filter by what no letter has": lambda: seat.list(words.List(matching=Filter(job="none"))),
+        "filter by state discarded (none)": lambda: seat.list(words.List(matching=Filter(state="discarded"))),
+        "filter by a text that many have": lambda: seat.list(words.List(matching=Filter(text="invoice"))),
+        "filter by a text that none has (every body is read)": lambda: seat.list(
+            words.List(matching=Filter(text="nowhere to be found"))
+        ),
+        "group": lambda: seat.groups(words.ListGroups()),
+        "open one": lambda: seat.show(words.Show(letter=last // 2)),
+    }
+
+
+def median_ms(ask: Callable[[], object]) -> float:
+    """Of several, after one that does not count."""
+    ask()
+    times = []
+    for _ in range(REPEATED):
+        started_s = time.perf_counter()
+        ask()
+        times.append((time.perf_counter() - started_s) * 1_000)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    typer.run(main)
