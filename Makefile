@@ -10,8 +10,8 @@ help: ## this list
 demo: .venv/ready ## set up what is missing, run six real jobs, show what came of them
 	$(BIN)/python -m tests.demo
 
-up: .venv/ready ## run Errands on this machine until Ctrl-C (ARGS="--port 9000 --set ...")
-	$(BIN)/errands up $(ARGS)
+up: .venv/ready ## run Errands on this machine until Ctrl-C (BROKER=amqp://... ARGS="--port 9000 --set ...")
+	$(BIN)/errands up $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
 test: .venv/ready ## all tests (ARGS="-k image -x")
 	$(BIN)/python -m pytest $(ARGS)

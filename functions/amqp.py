@@ -12,7 +12,8 @@ with `x-` are the broker's and never become attributes.
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -323,6 +324,16 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
         raise Refused(f"{server.place} does not let this user in: {_text(error)}") from error
     except (AMQPError, OSError) as error:
         raise Unavailable(f"no RabbitMQ answers at {server.place}: {_text(error)}") from error
+
+
+@asynccontextmanager
+async def connected(server: Server, *, name: str = "errands") -> AsyncIterator[Connection]:
+    """One connection as a context; raises as `connect` does."""
+    connection = await connect(server, name=name)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def stay_connected(
