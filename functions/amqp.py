@@ -33,7 +33,7 @@ log = logging.getLogger("errands.amqp")
 
 HEARTBEAT_S: Final = 20
 CONNECT_TIMEOUT_S: Final = 10.0
-CONFIRM_TIMEOUT_S: Final = 10.0
+CONFIRM_TIMEOUT_S: Final = 5.0
 RECONNECT_FIRST_S: Final = 0.2
 RECONNECT_LAST_S: Final = 15.0
 PORTS: Final = MappingProxyType({"amqp": 5672, "amqps": 5671})

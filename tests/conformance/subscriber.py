@@ -19,13 +19,14 @@ from tests.local_runner import until
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered to one attempt; `hang_up` closes the connection instead, `until` waits before."""
+    """What is answered to one attempt; `hang_up` closes the connection instead; `until`, `after_s` wait before."""
 
     status: int = 202
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     hang_up: bool = False
     until: threading.Event | None = None
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.take(Attempt(self.path.strip("/"), time.monotonic(), headers, body))
         if answer.until:
             answer.until.wait(60)
+        time.sleep(answer.after_s)
         if answer.hang_up:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
