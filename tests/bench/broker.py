@@ -51,7 +51,6 @@ spec:
             - {{name: FUNCTION_SOURCE, value: {function}}}
             - {{name: FUNCTION_TARGET, value: handle}}
             - {{name: BENCH_FOLDER, value: {folder}}}
-            - {{name: RELAY_URL, value: "{url}"}}
 ---
 apiVersion: eventing.knative.dev/v1
 kind: Trigger
@@ -150,14 +149,20 @@ def prepared(name: str, rabbit: RabbitServer, programs: Path) -> Iterator[tuple[
         manifests = folder / "manifests"
         manifests.mkdir()
         (manifests / "kustomization.yaml").write_text("resources: [all.yaml]\n")
-        url = f"http://127.0.0.1:{port}"
-        (manifests / "all.yaml").write_text(MANIFESTS.format(function=FUNCTION, folder=folder, url=url))
+        (manifests / "all.yaml").write_text(MANIFESTS.format(function=FUNCTION, folder=folder))
         rabbit.control("add_vhost", folder.name)
         rabbit.control("set_permissions", "-p", folder.name, "guest", ".*", ".*", ".*")
         stack.callback(rabbit.control, "delete_vhost", folder.name)
         if name == "knative":
             stack.enter_context(function(folder, port))
-            system: System = KnativeDataPlane(folder, manifests, programs=programs, rabbit=rabbit, vhost=folder.name)
+            system: System = KnativeDataPlane(
+                folder,
+                manifests,
+                programs=programs,
+                rabbit=rabbit,
+                vhost=folder.name,
+                subscriber=lambda _service: f"http://127.0.0.1:{port}",
+            )
         else:
             arguments = ["--broker", rabbit.url + folder.name] if name == "rabbitmq" else []
             system = Runner(folder, manifests, *arguments)

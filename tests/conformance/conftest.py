@@ -53,8 +53,7 @@ def system(
 ) -> Iterator[System]:
     """A running system, the same for all its tests."""
     folder = tmp_path_factory.mktemp(request.param)
-    manifests = write_manifests(folder / "manifests", worker.url)
-    built = _build(request, folder, manifests)
+    built = _build(request, folder, worker)
     built.start()
     try:
         yield built
@@ -62,7 +61,8 @@ def system(
         built.kill()
 
 
-def _build(request: pytest.FixtureRequest, folder: Path, manifests: Path) -> System:
+def _build(request: pytest.FixtureRequest, folder: Path, worker: Subscriber) -> System:
+    manifests = write_manifests(folder / "manifests", worker.url)
     if request.param == "embedded":
         return Runner(folder, manifests)
     rabbit: RabbitServer = request.getfixturevalue("rabbit")
@@ -71,10 +71,18 @@ def _build(request: pytest.FixtureRequest, folder: Path, manifests: Path) -> Sys
     rabbit.control("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
     if request.param == "rabbitmq":
         return Runner(folder, manifests, "--broker", rabbit.url + vhost)
-    return KnativeDataPlane(folder, manifests, programs=_programs(), rabbit=rabbit, vhost=vhost)
+    return KnativeDataPlane(
+        folder,
+        manifests,
+        programs=request.getfixturevalue("programs"),
+        rabbit=rabbit,
+        vhost=vhost,
+        subscriber=lambda service: f"{worker.url}/{service}",
+    )
 
 
-def _programs() -> Path:
+@pytest.fixture(scope="session")
+def programs() -> Path:
     """Knative's binaries, built where there is Go; a machine without it skips them."""
     if not any(shutil.which(each) for each in GO):
         pytest.skip("Go is not installed, which builds Knative's data plane")

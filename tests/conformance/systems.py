@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,7 +142,19 @@ class Runner:
 class KnativeDataPlane:
     """The ingress and the dispatchers of eventing-rabbitmq, as its controller would start them."""
 
-    def __init__(self, folder: Path, manifests: Path, *, programs: Path, rabbit: RabbitServer, vhost: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifests: Path,
+        *,
+        programs: Path,
+        rabbit: RabbitServer,
+        vhost: str,
+        subscriber: Callable[[str], str],
+        port: int | None = None,
+    ) -> None:
+        """`subscriber` tells the URL of a Service."""
+        self._subscriber = subscriber
         self._folder = folder
         self._programs = programs
         self._rabbit = rabbit
@@ -152,7 +164,7 @@ class KnativeDataPlane:
         self._subscribers = {
             name: service.environment.get("RELAY_URL") for name, service in self.manifests.services.items()
         }
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -205,10 +217,6 @@ class KnativeDataPlane:
             each.wait(60)
         self.parts.clear()
 
-    def subscriber(self, service: str) -> str:
-        """Where a Service's events are posted."""
-        return f"{self.manifests.services[service].environment['RELAY_URL']}/{service}"
-
     def _environment(self, name: str) -> dict[str, str]:
         url = self._rabbit.url
         if name == "ingress":
@@ -216,10 +224,10 @@ class KnativeDataPlane:
         trigger = next(each for each in self.manifests.triggers if each.name == name.removesuffix(DLQ))
         settings = {"RABBIT_URL": url, "QUEUE_NAME": self._names.queue(name), "BROKER_INGRESS_URL": self.url}
         if name.endswith(DLQ):
-            settings |= {"DLX": "true", "SUBSCRIBER": self.subscriber(trigger.delivery.dead_letter_sink)}
+            settings |= {"DLX": "true", "SUBSCRIBER": self._subscriber(trigger.delivery.dead_letter_sink)}
         else:
             settings |= {"DLX_NAME": self._names.dead_letter_exchange(name)}
-            settings |= {"SUBSCRIBER": self.subscriber(trigger.subscriber)}
+            settings |= {"SUBSCRIBER": self._subscriber(trigger.subscriber)}
         return settings | _delivery(trigger)
 
     def _ready(self) -> bool:
