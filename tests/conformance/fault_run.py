@@ -261,12 +261,17 @@ def prepared(kind: str, folder: Path, rabbit: RabbitServer, programs: Path) -> I
             arguments = ("--broker", rabbit.url + vhost, "--set", f"notifier.CALLBACK_URL={callback_url}")
             yield OnRunner(stack.enter_context(Up(folder, manifests, *arguments))), callbacks
             return
-            plane = KnativeDataPlane(
-                folder, manifests, programs=programs, rabbit=rabbit, vhost=vhost, subscriber=lambda name: known[0](name)
-            )
-        settings = {"notifier": {"CALLBACK_URL": callback_url}}
-        functions = Functions(manifests, folder, ingress_url=plane.url, settings=settings)
-        known.append(functions.url)
+            settings, port = {"notifier": {"CALLBACK_URL": callback_url}}, free_port()
+        functions = Functions(manifests, folder, ingress_url=f"http://127.0.0.1:{port}/", settings=settings)
+        plane = KnativeDataPlane(
+            folder,
+            manifests,
+            programs=programs,
+            rabbit=rabbit,
+            vhost=vhost,
+            subscriber=functions.url,
+            port=port,
+        )
         stack.enter_context(functions_running(functions))
         plane.start()
         stack.callback(plane.kill)
