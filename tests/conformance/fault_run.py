@@ -28,7 +28,7 @@ import httpx
 from tests.conformance.functions_up import Functions
 from tests.conformance.functions_up import running as functions_running
 from tests.conformance.systems import KnativeDataPlane
-from tests.local_runner import ROOT, Up, children, event, service, trigger, until, write_manifests
+from tests.local_runner import ROOT, Up, children, event, free_port, service, trigger, until, write_manifests
 from tests.rabbitmq_server import RabbitServer, rabbit_server
 from tests.test_kill import Callbacks, receiving
 
@@ -261,7 +261,7 @@ def prepared(kind: str, folder: Path, rabbit: RabbitServer, programs: Path) -> I
             arguments = ("--broker", rabbit.url + vhost, "--set", f"notifier.CALLBACK_URL={callback_url}")
             yield OnRunner(stack.enter_context(Up(folder, manifests, *arguments))), callbacks
             return
-            settings, port = {"notifier": {"CALLBACK_URL": callback_url}}, free_port()
+        settings, port = {"notifier": {"CALLBACK_URL": callback_url}}, free_port()
         functions = Functions(manifests, folder, ingress_url=f"http://127.0.0.1:{port}/", settings=settings)
         plane = KnativeDataPlane(
             folder,
