@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel as PikaChannel
 from pika.exceptions import AMQPError
 from pika.spec import Basic, BasicProperties
@@ -322,7 +323,7 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
         return Connection(await opened, closed)
     except (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError) as error:
         raise Refused(f"{server.place} does not let this user in: {_text(error)}") from error
-    except (AMQPError, OSError) as error:
+    except (AMQPError, AMQPConnectorException, OSError) as error:
         raise Unavailable(f"no RabbitMQ answers at {server.place}: {_text(error)}") from error
 
 
@@ -418,6 +419,9 @@ def _fail(future: "asyncio.Future[Any]", error: object) -> None:
 
 
 def _text(error: BaseException) -> str:
-    """What happened, in words; pika's exceptions may hold others and no text of their own."""
-    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
-    return str(getattr(inner, "reply_text", "") or str(inner) or type(inner).__name__)
+    """What happened, in words; pika's exceptions hold others, in several ways, and often no text of their own."""
+    held = getattr(error, "exception", None) or next(iter(getattr(error, "exceptions", ())[-1:]), None)
+    inner = held or next((each for each in error.args[:1] if isinstance(each, BaseException)), None)
+    if inner is not None:
+        return _text(inner)
+    return str(getattr(error, "reply_text", "") or str(error) or type(error).__name__)

@@ -60,7 +60,7 @@ def purge(
         what = f"{len(found)} queues with {held} events, and their exchanges, on {server.place}"
         if not found:
             typer.echo(f"the Broker {read.broker} has no queues on {server.place}")
-        elif yes or typer.confirm(f"Remove {what}?"):
+        elif yes or typer.confirm(f"Remove {what}?", abort=True):
             asyncio.run(remove(server, found, exchanges_of(names, read)))
             typer.echo(f"removed {what}")
     except (ManifestError, Unavailable, Refused, ValueError) as error:

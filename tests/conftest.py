@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.rabbitmq_server import RabbitServer, rabbit_server
+from tests.rabbitmq_server import RabbitServer, make_certificates, rabbit_server
 
 SAMPLES = Path(__file__).parents[1] / "events" / "samples"
 
@@ -23,3 +23,12 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     """A RabbitMQ server for the whole run; a test that stops it starts it again."""
     with rabbit_server(tmp_path_factory.mktemp("rabbitmq")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RabbitServer, Path]]:
+    """A RabbitMQ server that takes TLS connections, and the folder with ca.crt."""
+    folder = tmp_path_factory.mktemp("rabbitmq-tls")
+    certificates = make_certificates(folder)
+    with rabbit_server(folder, certificates=certificates) as server:
+        yield server, certificates

@@ -25,6 +25,7 @@ class RabbitServer:
         self.port = free_port()
         self.node = f"errands{self.port}@localhost"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        self.tls_url = ""
         plugins = folder / "enabled_plugins"
         plugins.write_text("[].")
         self._epmd_port = free_port()
@@ -44,9 +45,17 @@ class RabbitServer:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",  # no spinning on 2 cores
         }
 
-    def configure(self, **settings: str) -> None:
-        """Settings of rabbitmq.conf, dots as double underscores, for the next start."""
-        lines = [f"{name.replace('__', '.')} = {value}\n" for name, value in settings.items()]
+    def take_tls(self, certificates: Path) -> None:
+        """Listen for TLS as well, with tls.crt and tls.key of the folder."""
+        port = free_port()
+        self.tls_url = f"amqps://guest:guest@localhost:{port}/"
+        settings = {
+            "listeners.ssl.default": port,
+            "ssl_options.cacertfile": certificates / "ca.crt",
+            "ssl_options.certfile": certificates / "tls.crt",
+            "ssl_options.keyfile": certificates / "tls.key",
+        }
+        lines = [f"{name} = {value}\n" for name, value in settings.items()]
         (self._folder / "rabbitmq.conf").write_text("".join(lines))
 
     def start(self) -> "RabbitServer":
@@ -114,7 +123,7 @@ class RabbitServer:
 
 
 @contextmanager
-def rabbit_server(folder: Path) -> Iterator[RabbitServer]:
+def rabbit_server(folder: Path, *, certificates: Path | None = None) -> Iterator[RabbitServer]:
     """A started server, removed at the end; skips the test where RabbitMQ is not installed, and fails it in CI."""
     if not (BIN / "rabbitmq-server").exists() or not shutil.which("epmd"):
         if os.environ.get("CI"):
@@ -122,7 +131,18 @@ def rabbit_server(folder: Path) -> Iterator[RabbitServer]:
         pytest.skip("rabbitmq-server is not installed (apt-get install rabbitmq-server)")
     folder.mkdir(parents=True, exist_ok=True)
     server = RabbitServer(folder)
+    if certificates:
+        server.take_tls(certificates)
     try:
         yield server.start()
     finally:
         server.remove()
+
+
+def make_certificates(folder: Path) -> Path:
+    """A certificate of localhost that is its own authority: ca.crt, tls.crt, tls.key."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "tls.key", "-out", "tls.crt"]
+    subprocess.run([*command, *names], cwd=folder, check=True, capture_output=True)
+    shutil.copy(folder / "tls.crt", folder / "ca.crt")
+    return folder
