@@ -77,9 +77,12 @@ def settle(system: System, worker: Subscriber) -> None:
     worker.letter(last)
 
 
-def waits_s(attempts: list[Attempt]) -> list[float]:
-    """The time between each attempt and the next."""
-    return [after.at_s - before.at_s for before, after in pairwise(attempts)]
+def waited(attempts: list[Attempt], declared_s: list[float]) -> bool:
+    """Whether the times between the attempts are what was declared, on a machine that may be busy."""
+    found_s = [after.at_s - before.at_s for before, after in pairwise(attempts)]
+    return len(found_s) == len(declared_s) and all(
+        declared - 0.02 < found < declared + 0.5 for found, declared in zip(found_s, declared_s, strict=True)
+    )
 
 
 def in_binary(reply: Mapping[str, Any]) -> Answer:

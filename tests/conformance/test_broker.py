@@ -20,7 +20,7 @@ from tests.conformance.sending import (
     send_answered,
     send_binary,
     settle,
-    waits_s,
+    waited,
 )
 from tests.conformance.subscriber import Answer, Subscriber
 from tests.conformance.systems import TYPE, System
@@ -201,7 +201,7 @@ def test_no_answer_in_time_is_retried_and_then_a_dead_letter_of_code_minus_1(
     first, second, _third = (each.at_s for each in worker.attempts(id_))
 
     assert letter.attribute("knativeerrorcode") == "-1"
-    assert 0.9 < second - first < 2.5  # the timeout of 1 s and the first wait of 0.2 s
+    assert 1.1 < second - first < 3  # the timeout of 1 s and the first wait of 0.2 s
 
 
 def test_a_function_that_hangs_up_is_retried_and_then_a_dead_letter_of_code_minus_1(
@@ -221,7 +221,7 @@ def test_linear_waits_are_the_delay_times_1_2_3(system: System, worker: Subscrib
     send(system, id_)
     worker.letter(id_)
 
-    assert waits_s(worker.attempts(id_)) == pytest.approx([0.2, 0.4], abs=0.15)
+    assert waited(worker.attempts(id_), [0.2, 0.4])
 
 
 def test_exponential_waits_are_the_delay_times_2_4_8(system: System, worker: Subscriber) -> None:
@@ -230,7 +230,7 @@ def test_exponential_waits_are_the_delay_times_2_4_8(system: System, worker: Sub
     send(system, id_, trigger="exponential")
     worker.letter(id_)
 
-    assert waits_s(worker.attempts(id_)) == pytest.approx([0.4, 0.8, 1.6], abs=0.2)
+    assert waited(worker.attempts(id_), [0.4, 0.8, 1.6])
 
 
 @pytest.mark.deviates(knative="the wait is inside the dispatcher's worker")
