@@ -37,6 +37,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 CONFIRM_TIMEOUT_S: Final = 5.0
 RECONNECT_FIRST_S: Final = 0.2
 RECONNECT_LAST_S: Final = 15.0
+SHORT_BYTES: Final = 255  # of a property's text (AMQP 0-9-1 4.2.5.3); a header's may be as long as a frame
 PORTS: Final = MappingProxyType({"amqp": 5672, "amqps": 5671})
 
 
@@ -222,14 +223,14 @@ class Channel:
         """
         if self._connection.blocked:
             raise Unavailable(self._connection.blocked)
-        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._published += 1
-        self._unconfirmed[self._published] = confirmed
-        properties.correlation_id = str(self._published)  # tells which one a basic.return is about
+        number = self._published + 1
+        properties.correlation_id = str(number)  # tells which one a basic.return is about
         try:
             self._channel.basic_publish(exchange, routing_key, body, properties, mandatory=True)
         except AMQPError as error:
             raise Unavailable(_text(error)) from error
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._published, self._unconfirmed[number] = number, confirmed
         try:
             async with asyncio.timeout(CONFIRM_TIMEOUT_S):
                 await confirmed
@@ -379,9 +380,18 @@ def to_message(event: Event, **headers: int | str) -> tuple[BasicProperties, byt
     named: dict[str, int | str] = {**attributes, **{name.replace("_", "-"): value for name, value in headers.items()}}
     if media_type:
         named["content-type"] = media_type
-    return BasicProperties(
-        headers=named, content_type=media_type, message_id=event.id, delivery_mode=pika.DeliveryMode.Persistent.value
-    ), event.data
+    properties = BasicProperties(
+        headers=named,
+        content_type=_short(media_type),
+        message_id=_short(event.id),
+        delivery_mode=pika.DeliveryMode.Persistent.value,
+    )
+    return properties, event.data
+
+
+def _short(text: str | None) -> str | None:
+    """A property's text, or None when it is too long for one; the header of the same name has it in any case."""
+    return text if text and len(text.encode()) <= SHORT_BYTES else None
 
 
 def to_event(properties: BasicProperties, body: bytes) -> Event:

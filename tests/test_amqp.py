@@ -89,6 +89,19 @@ def test_a_published_message_is_consumed_and_gone_when_acknowledged(rabbit: Rabb
     run(rabbit, scenario)
 
 
+def test_an_id_and_a_media_type_that_are_too_long_for_properties_arrive_in_the_headers(rabbit: RabbitServer) -> None:
+    long = EVENT.with_attributes(id="ö" * 600, datacontenttype="text/plain; a=" + "b" * 300)
+
+    async def scenario(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="long", durable=True)
+        for each in (long, EVENT):
+            await channel.publish(*to_message(each), routing_key="long")
+            assert (await first(connection, "long")).event() == each
+
+    run(rabbit, scenario)
+
+
 def test_what_is_not_acknowledged_is_delivered_again_on_another_channel(rabbit: RabbitServer) -> None:
     async def scenario(connection: Connection) -> None:
         channel = await connection.channel()

@@ -78,6 +78,18 @@ def test_a_message_that_is_no_event_becomes_a_dead_letter(rabbit: RabbitServer, 
         assert runner.outcome("after") is not None
 
 
+def test_attributes_that_no_frame_holds_are_refused_with_400(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        many = {f"x{number}": "v" * 4_000 for number in range(40)}
+        few = {f"x{number}": "v" * 4_000 for number in range(20)}
+        refused = runner.post(event("1", {}, **many))
+        runner.post(event("2", {}, **few))
+
+        assert refused.status_code == 400
+        assert "all attributes together must be at most 98304 bytes" in refused.json()["detail"]
+        assert runner.outcome("2") is not None
+
+
 def test_a_full_backlog_is_a_503(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
     held = {"do": "sleep", "s": 3}
     with up(tmp_path, documents(), "--broker", url(rabbit, vhost), "--backlog-limit", "3") as runner:

@@ -44,7 +44,10 @@ class Broker(Protocol):
         """
 
     async def publish(self, event: Event, queues: Sequence[str]) -> None:
-        """Return once the event is safe in each of the queues; raise BrokerUnavailable otherwise."""
+        """Return once the event is safe in each of the queues; raise BrokerUnavailable otherwise.
+
+        Raises NotAnEvent where this broker can never keep it.
+        """
 
     def take(self, queue: str) -> Delivery | None:
         """The next delivery of a queue, or None; it stays the queue's until it is settled by one of these three."""

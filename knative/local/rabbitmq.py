@@ -47,6 +47,8 @@ OUTCOMES: Final = 10_000
 DEPTHS_INTERVAL_S: Final = 1.0
 CONSUME_AGAIN_S: Final = 0.5
 START_TIMEOUT_S: Final = 30.0
+# They travel in one frame, of 128 KiB; this leaves room for what a dead letter adds. A longer one ends the connection.
+ATTRIBUTES_BYTES: Final = 96 * 1024
 UNREADABLE: Final = "dev.errands.unreadable.v1"
 
 
@@ -108,6 +110,9 @@ class RabbitBroker:
         if self._backlog >= self._backlog_limit:
             reason = f"the backlog holds {self._backlog} deliveries; its limit is {self._backlog_limit}"
             raise BrokerUnavailable(reason, 30)
+        size_bytes = sum(len(name) + len(value.encode()) for name, value in event.attributes.items())
+        if size_bytes > ATTRIBUTES_BYTES:
+            raise NotAnEvent(f"all attributes together must be at most {ATTRIBUTES_BYTES} bytes, got {size_bytes}")
         if queues:
             await self._publish(event, exchange=self._names.exchange)
         self._remember(event)
