@@ -67,6 +67,16 @@ def test_two_runners_share_the_events_of_one_broker(rabbit: RabbitServer, vhost:
         assert done(two) > 3
 
 
+def test_a_queue_that_somebody_deleted_is_made_again_with_its_binding(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        rabbit.control("delete_queue", "-p", vhost, NAMES.queue("echo"))
+        until(lambda: runner.post(event("1")).status_code == 202, what="an accepted event")
+
+        assert runner.outcome("1") is not None
+
+
 def test_a_message_that_is_no_event_becomes_a_dead_letter(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
     with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
         publish(url(rabbit, vhost), NAMES.queue("echo"), b"not an event")

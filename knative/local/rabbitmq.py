@@ -37,7 +37,7 @@ from functions.amqp import (
     to_message,
 )
 from knative.local.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.topology import Names, declare, declare_queue, declare_wait, wait_ms
+from knative.local.topology import Names, declare, declare_wait, wait_ms
 from knative.manifests import Manifests
 
 log = logging.getLogger("errands.rabbitmq")
@@ -96,8 +96,12 @@ class RabbitBroker:
             asyncio.create_task(stay_connected(self._server, serve, name=f"errands up, {what}"))
             for serve, what in ((self._publish_on, "publishing"), (self._consume_on, "consuming"))
         ]
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await asyncio.gather(self._publishing.wait(), self._consuming.wait())
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.gather(self._publishing.wait(), self._consuming.wait())
+        except TimeoutError as error:
+            await self.stop()
+            raise BrokerUnusable(f"{self._server.place} was not ready within {START_TIMEOUT_S:g} s") from error
 
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""
@@ -217,10 +221,11 @@ class RabbitBroker:
     async def _consume(self, connection: Connection, name: str) -> None:
         """Consume one queue for as long as the connection lasts; another queue's trouble is not this one's."""
         queue = self._queues[name]
+        its_trigger = [each for each in self._triggers if each.name == name.removesuffix(DLQ)]
         while True:
             channel = await connection.channel()
             try:
-                await declare_queue(channel, self._names, name)
+                await declare(channel, self._names, its_trigger)  # with its bindings, should somebody have deleted it
                 on_message = partial(self._on_message, channel, name)
                 await channel.consume(self._names.queue(name), on_message, prefetch=queue.prefetch)
                 log.warning("the consumer of %s was closed: %s", name, await channel.closed)

@@ -80,15 +80,15 @@ async def declare(channel: Channel, names: Names, triggers: Iterable[Trigger]) -
     """Make what is missing; raises Refused where the server has it otherwise."""
     await _exchange(channel, names.exchange)
     for trigger in triggers:
-        await declare_queue(channel, names, trigger.name)
+        await _queue(channel, names, trigger.name)
         await _exchange(channel, names.dead_letter_exchange(trigger.name))
-        await declare_queue(channel, names, trigger.name + DLQ)
+        await _queue(channel, names, trigger.name + DLQ)
         mark = {"x-match": "all", TRIGGER: trigger.name}
         await _bind(channel, names.exchange, names.queue(trigger.name), {**trigger.filter, **mark})
         await _bind(channel, names.dead_letter_exchange(trigger.name), names.queue(trigger.name + DLQ), mark)
 
 
-async def declare_queue(channel: Channel, names: Names, name: str) -> None:
+async def _queue(channel: Channel, names: Names, name: str) -> None:
     """A Trigger's queue or that of its dead letters."""
     await channel.call("queue_declare", queue=names.queue(name), durable=True, arguments=QUORUM)
 
