@@ -10,8 +10,8 @@ help: ## this list
 demo: .venv/ready ## set up what is missing, run six real jobs, show what came of them
 	$(BIN)/python -m tests.demo
 
-up: .venv/ready ## run Errands on this machine until Ctrl-C (ARGS="--port 9000 --set ...")
-	$(BIN)/errands up $(ARGS)
+up: .venv/ready ## run Errands on this machine until Ctrl-C (BROKER=amqp://... ARGS="--port 9000 --set ...")
+	$(BIN)/errands up $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
 test: .venv/ready ## all tests (ARGS="-k image -x")
 	$(BIN)/python -m pytest $(ARGS)
@@ -23,7 +23,7 @@ check: .venv/ready ## formatting, lint, types, the direction of imports, the man
 bench: .venv/ready ## benchmarks, as ratios in one run
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
-		$(BIN)/python -m tests.bench.report
+		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker
 
 schemas: .venv/ready ## write the JSON Schemas anew: events/schemas/, and those of the reports' templates
 	$(BIN)/python -m events.schema && $(BIN)/python -m functions.report.schema

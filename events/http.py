@@ -1,7 +1,7 @@
 """CloudEvents over HTTP: a request's headers and body to an `Event`, and back. The only importer of the SDK.
 
-The SDK maps; it does not validate (an empty id, bad JSON, any extension name pass it), so every rule that an event
-must keep is checked here. Structured mode is read by msgspec, which keeps the data's bytes as they came.
+The SDK writes binary mode. It does not validate (an empty id, bad JSON, any extension name pass it), so every rule that
+an event must keep is checked here. Structured mode is read by msgspec, which keeps the data's bytes as they came.
 """
 
 import re
@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 from cloudevents.conversion import to_binary
-from cloudevents.http import CloudEvent, from_http
+from cloudevents.http import CloudEvent
 
 from events.problem import NotAnEvent
 
@@ -146,16 +146,14 @@ def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], 
     for name in headers:
         if name.startswith("ce-"):
             _check_name(name[3:])
-    # without the content-type, from which the SDK would guess the mode
+    # not by the SDK's from_http: once all is checked here it only strips the prefix, for half of what an event costs
     carried = {name: value for name, value in headers.items() if name.startswith("ce-")}
     for name in REQUIRED:
         if f"ce-{name}" not in carried:
             raise NotAnEvent(f"attribute {name} is required: the header ce-{name} is missing")
     if carried["ce-specversion"] != "1.0":
         raise NotAnEvent(f"specversion must be 1.0, got {carried['ce-specversion'][:20]!r}")
-    event = from_http(carried, b"", data_unmarshaller=lambda data: data)
-    found = event.get_attributes().items()
-    attributes = {name: _percent_decode(value) for name, value in found if f"ce-{name}" in carried}  # no made-up time
+    attributes = {name[3:]: _percent_decode(value) for name, value in carried.items()}
     attributes.pop("datacontenttype", None)
     if headers.get("content-type"):
         attributes["datacontenttype"] = headers["content-type"]

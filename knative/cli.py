@@ -11,6 +11,7 @@ import typer
 
 from functions.deadletters import cli as dead
 from functions.notifier import cli as callbacks
+from knative import broker_cli
 from knative.manifests import ManifestError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(dead.app, name="dead")
 app.add_typer(callbacks.app, name="callbacks")
+app.add_typer(broker_cli.app, name="broker")
 
 T = TypeVar("T")
 
@@ -52,6 +54,9 @@ def up(
     backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
     max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Restart a function whose source changed.")] = False,
+    broker: broker_cli.Url = None,
+    broker_credentials: broker_cli.Credentials = None,
+    broker_tls: broker_cli.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
     from knative.local import console
@@ -69,10 +74,12 @@ def up(
         backlog_limit=backlog_limit,
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
+        rabbitmq=broker_cli.server_of(broker, broker_credentials, broker_tls),
     )
 
     def announce(url: str) -> None:
-        typer.echo(f"errands is ready at {url}, its data in {data.resolve()}")
+        kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
+        typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
     _guarded(serve_until_stopped(options, announce))
@@ -84,9 +91,13 @@ def up(
 )
 def exec(  # noqa: A001  # the command's name
     context: typer.Context,
+    *,
     data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
     manifests: Manifest = MANIFESTS,
     settings: Settings = None,
+    broker: broker_cli.Url = None,
+    broker_credentials: broker_cli.Credentials = None,
+    broker_tls: broker_cli.Tls = None,
 ) -> None:
     """Start everything on free ports, run a command against it, stop everything: `errands exec -- phpunit`.
 
@@ -99,7 +110,13 @@ def exec(  # noqa: A001  # the command's name
         _stop("give the command to run after --")
     console.configure(level="WARNING")
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
-        options = Options(manifests=manifests, data=data or Path(folder), port=0, settings=_settings(settings))
+        options = Options(
+            manifests=manifests,
+            data=data or Path(folder),
+            port=0,
+            settings=_settings(settings),
+            rabbitmq=broker_cli.server_of(broker, broker_credentials, broker_tls),
+        )
         code = _guarded(run_command(options, context.args))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
 
@@ -191,12 +208,12 @@ def main() -> None:
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; a reason not to start is one sentence, and no stack trace."""
-    import asyncio  # 46 ms that no other command need wait for
+    import uvloop  # imports asyncio: 46 ms that no other command need wait for
 
     from knative.local.runner import CannotStart
 
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
 

@@ -1,8 +1,13 @@
 """What several files of tests share: the samples, as the events that they are."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from tests.rabbitmq_server import RabbitServer, make_certificates, rabbit_server
 
 SAMPLES = Path(__file__).parents[1] / "events" / "samples"
 
@@ -11,3 +16,19 @@ def sample(job: str, phase: str = "requested") -> dict[str, Any]:
     """The sample of one event type in structured mode, for a test to change one field of it."""
     envelope: dict[str, Any] = json.loads((SAMPLES / f"dev.errands.{job}.{phase}.v1.json").read_bytes())
     return envelope
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """A RabbitMQ server for the whole run; a test that stops it starts it again."""
+    with rabbit_server(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RabbitServer, Path]]:
+    """A RabbitMQ server that takes TLS connections, and the folder with ca.crt."""
+    folder = tmp_path_factory.mktemp("rabbitmq-tls")
+    certificates = make_certificates(folder)
+    with rabbit_server(folder, certificates=certificates) as server:
+        yield server, certificates

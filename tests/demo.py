@@ -3,6 +3,8 @@
 An example API (PHP's, or one in Python where there is no PHP) hands the jobs over and is called back. Four are done;
 a corrupt picture fails; a picture whose server is down becomes a dead letter, which is replayed once the server is
 back. The exit code is 0 only when every job ended as it should and every callback's signature was verified.
+
+With --knative the broker is Knative's own ingress and dispatchers on a RabbitMQ server; that needs Go.
 """
 
 import base64
@@ -77,7 +79,7 @@ def main() -> int:
         console.print("[bold]Starting[/] a mail server, a picture server, an example API and Errands ...")
         mails = stack.enter_context(mail_server())
         pictures = stack.enter_context(picture_server())
-        url = stack.enter_context(errands(mails.port))
+        url = stack.enter_context(errands(mails.port, knative="--knative" in sys.argv))
         api = stack.enter_context(example_api(url))
         console.print(f"  Errands at {url}, the API ({api.name}) at {api.callback_url}\n")
         rows = jobs(pictures.url)
@@ -187,11 +189,17 @@ def sample(job: str) -> dict[str, Any]:
 
 
 @contextmanager
-def errands(smtp_port: int) -> Iterator[str]:
-    """A real `errands up`; the URL of its ingress. Its log is .demo/errands.log."""
+def errands(smtp_port: int, *, knative: bool) -> Iterator[str]:
+    """A real `errands up`, or the same on Knative; the URL of its ingress. The logs are in .demo/."""
     DATA.mkdir()
     port = free_port()
-    settings = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": smtp_port, "SMTP_SECURITY": "none"}
+    settings = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(smtp_port), "SMTP_SECURITY": "none"}
+    if knative:
+        from tests.conformance.on_knative import errands_on_knative  # needs Go and RabbitMQ
+
+        with errands_on_knative(DATA, {"message": settings}) as url:
+            yield url
+        return
     command = [sys.executable, "-m", "knative.cli", "up", "--data", str(DATA), "--port", str(port)]
     for name, value in settings.items():
         command += ["--set", f"message.{name}={value}"]

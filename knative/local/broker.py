@@ -20,6 +20,10 @@ class BrokerUnavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
+class BrokerUnusable(Exception):
+    """The broker cannot be opened; the message is for the person who started it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One event in one queue; `attempt` counts from 1, `tag` is the broker's own."""
@@ -34,10 +38,16 @@ class Broker(Protocol):
     """Keeps events until every queue that they were routed to is done with them."""
 
     async def start(self, wake: Callable[[str], None]) -> None:
-        """Open the store; `wake(queue)` is called whenever a queue may have something to take."""
+        """Open the store; `wake(queue)` is called whenever a queue may have something to take.
+
+        Raises BrokerUnusable.
+        """
 
     async def publish(self, event: Event, queues: Sequence[str]) -> None:
-        """Return once the event is safe in each of the queues; raise BrokerUnavailable otherwise."""
+        """Return once the event is safe in each of the queues; raise BrokerUnavailable otherwise.
+
+        Raises NotAnEvent where this broker can never keep it.
+        """
 
     def take(self, queue: str) -> Delivery | None:
         """The next delivery of a queue, or None; it stays the queue's until it is settled by one of these three."""

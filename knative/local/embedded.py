@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from events.http import Event
-from knative.local.broker import DLQ, BrokerUnavailable, Delivery
+from knative.local.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
 
 T = TypeVar("T")
 
@@ -90,12 +90,15 @@ class EmbeddedBroker:
         self._disk_full = False
 
     async def start(self, wake: Callable[[str], None]) -> None:
-        """Open the file and begin to read each queue; raise sqlite3.Error when it is no database of ours."""
+        """Open the file and begin to read each queue."""
         self._wake = wake
         self._loop = asyncio.get_running_loop()
-        connection = _open(self._file)
-        for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
-            self._queues.setdefault(queue, _Queue()).depth = count
+        try:
+            connection = _open(self._file)
+            for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
+                self._queues.setdefault(queue, _Queue()).depth = count
+        except sqlite3.Error as error:
+            raise BrokerUnusable(f"{self._file} is not a journal that can be used: {error}") from error
         self._thread = threading.Thread(target=self._write, args=(connection,), name="journal", daemon=True)
         self._thread.start()
         for queue in self._queues:

@@ -7,12 +7,11 @@ import logging
 import os
 import signal
 import socket
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -21,7 +20,7 @@ from events.problem import TryAgain
 from functions import evidence
 from functions.store import Store
 from knative.local import desk
-from knative.local.broker import DLQ, Broker
+from knative.local.broker import DLQ, Broker, BrokerUnusable
 from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.embedded import EmbeddedBroker
 from knative.local.environment import Machine, environment, make_secrets
@@ -32,6 +31,9 @@ from knative.local.ping import Pinger
 from knative.local.processes import Pool
 from knative.local.reload import watch
 from knative.manifests import Manifests, Service, load
+
+if TYPE_CHECKING:
+    from functions.amqp import Server
 
 log = logging.getLogger("errands.runner")
 
@@ -56,6 +58,7 @@ class Options:
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
+    rabbitmq: "Server | None" = None
 
 
 @asynccontextmanager
@@ -122,9 +125,7 @@ class _Runner:
     async def up(self) -> AsyncIterator[str]:
         """Start from the inside out, so that what is accepted can be delivered; stop in the opposite order."""
         async with contextlib.AsyncExitStack() as stack:
-            queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
-            journal = self._options.data / "journal.db"
-            broker = EmbeddedBroker(journal, queues, backlog_limit=self._options.backlog_limit)
+            broker = self._broker()
             ingress = self._ingress(broker)
             url, site = await self._bind(stack, ingress)
             self._make_pools(url)
@@ -133,8 +134,8 @@ class _Runner:
             stack.push_async_callback(http.close)
             try:
                 await broker.start(self._wake)
-            except sqlite3.Error as error:
-                raise CannotStart(f"{journal} is not a journal that can be used: {error}") from error
+            except BrokerUnusable as error:
+                raise CannotStart(str(error)) from error
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, lambda: {name: pool.count for name, pool in self._pools.items()})
             self._make_dispatchers(Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._evidence))
@@ -154,6 +155,15 @@ class _Runner:
             Store((self._options.data.resolve() / "store").as_uri()).replace(evidence.key(event, service), content)
         except TryAgain as error:
             log.warning("the evidence of a failure cannot be kept: %s", error)
+
+    def _broker(self) -> Broker:
+        options = self._options
+        if options.rabbitmq:
+            from knative.local.rabbitmq import RabbitBroker  # pika takes 40 ms to import
+
+            return RabbitBroker(options.rabbitmq, self._manifests, backlog_limit=options.backlog_limit)
+        queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
+        return EmbeddedBroker(options.data / "journal.db", queues, backlog_limit=options.backlog_limit)
 
     def _ingress(self, broker: Broker) -> Ingress:
         return Ingress(
