@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images of all functions, or of those named, with docker, podman or buildah, whichever is there first.
 # With PUSH=1 also pushes them, and writes their digests where the production overlay takes them from.
-# Settings: REGISTRY (errands), VERSION (pyproject's), BASE (the Dockerfile's), BUILDER, BUILD_FLAGS.
+# Settings: REGISTRY (errands), VERSION (pyproject's), BASE (the Dockerfile's), BUILDER, BUILD_FLAGS, PUSH_FLAGS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,7 +30,7 @@ push() { # FUNCTION; prints the digest
 		"$builder" inspect --format '{{index .RepoDigests 0}}' "$registry/$1:$version" | cut -d@ -f2
 		;;
 	*)
-		"$builder" push --quiet --digestfile "$scratch" "$registry/$1:$version" >&2
+		"$builder" push ${PUSH_FLAGS:-} --quiet --digestfile "$scratch" "$registry/$1:$version" >&2
 		cat "$scratch"
 		;;
 	esac
