@@ -13,6 +13,10 @@ from knative.doctor import Finding
 
 OVERLAY: Final = Path(__file__).parent.parent / "overlays" / "production"
 NAMESPACE: Final = "errands"
+SERVING: Final = "knative-serving"
+EVENTING: Final = "knative-eventing"
+FEATURES: Final = "config-features"
+OBSERVABILITY: Final = "config-observability"
 KUBERNETES: Final = (1, 33)  # defaultMinimumVersion of knative.dev/pkg, January 2026
 NODES: Final = 3  # one for each RabbitMQ
 KUBECTL_TIMEOUT_S: Final = 30
@@ -61,8 +65,11 @@ def look(ask: Kubectl = kubectl, overlay: Path = OVERLAY) -> list[Finding]:
         *_definitions(ask),
         _nodes(_items(ask("get", "nodes", "--output=json"))),
         _storage(_items(ask("get", "storageclasses", "--output=json"))),
-        _feature(ask),
-        _metrics(ask),
+        # a Service with what is not enabled is refused, and so is a Trigger
+        _setting(ask, FEATURES, SERVING, "kubernetes.podspec-topologyspreadconstraints", "enabled"),
+        _setting(ask, FEATURES, EVENTING, "delivery-timeout", "enabled", default="enabled"),
+        _setting(ask, OBSERVABILITY, SERVING, "request-metrics-protocol", "prometheus", needed=False),
+        _setting(ask, OBSERVABILITY, SERVING, "metrics-protocol", "prometheus", needed=False),
         *(_secret(ask, name, needed=needed) for name, needed in SECRETS.items()),
         _digests(overlay),
     ]
@@ -110,28 +117,19 @@ def _storage(classes: list[Any]) -> Finding:
     return Finding(what="a default StorageClass", well=bool(default), mend=mend)
 
 
-def _serving(ask: Kubectl, config_map: str) -> dict[str, str]:
-    shown = ask("get", "configmap", config_map, "--namespace=knative-serving", "--output=json")
+def _configuration(ask: Kubectl, config_map: str, namespace: str) -> dict[str, str]:
+    shown = ask("get", "configmap", config_map, f"--namespace={namespace}", "--output=json")
     return dict(json.loads(shown).get("data") or {}) if shown else {}
 
 
-def _patch(config_map: str, name: str, value: str) -> str:
+def _setting(
+    ask: Kubectl, config_map: str, namespace: str, name: str, value: str, *, default: str = "", needed: bool = True
+) -> Finding:
+    """Whether a setting of Knative's has this value."""
+    well = _configuration(ask, config_map, namespace).get(name, default).lower() == value
     data = json.dumps({"data": {name: value}})
-    return f"kubectl patch configmap {config_map} -n knative-serving --type merge -p '{data}'"
-
-
-def _feature(ask: Kubectl) -> Finding:
-    """Serving refuses a Service with what is not enabled."""
-    name = "kubernetes.podspec-topologyspreadconstraints"
-    well = _serving(ask, "config-features").get(name, "disabled") != "disabled"
-    return Finding(what=f"Serving's {name}", well=well, mend=_patch("config-features", name, "enabled"))
-
-
-def _metrics(ask: Kubectl) -> Finding:
-    name = "request-metrics-protocol"
-    well = _serving(ask, "config-observability").get(name) == "prometheus"
-    mend = _patch("config-observability", name, "prometheus")
-    return Finding(what="figures of each function for Prometheus", well=well, mend=mend, needed=False)
+    mend = f"kubectl patch configmap {config_map} -n {namespace} --type merge -p '{data}'"
+    return Finding(what=f"{name} {value} in {namespace}", well=well, mend=mend, needed=needed)
 
 
 def _secret(ask: Kubectl, name: str, *, needed: bool) -> Finding:

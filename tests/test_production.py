@@ -23,6 +23,7 @@ from knative.preflight import NEEDED, SECRETS, look
 
 ROOT = Path(__file__).parent.parent
 OVERLAY = ROOT / "overlays" / "production"
+TOPOLOGY_SPREAD = "kubernetes.podspec-topologyspreadconstraints"
 METRICS = {
     name for file in (ROOT / "tests/files/metrics").glob("*.txt") for name in file.read_text().split()
 }  # what RabbitMQ 3.10 answers to a scrape, and what Serving 1.23 declares in its source (pkg/queue, pkg/activator)
@@ -235,7 +236,7 @@ def cluster(**lacking: object) -> Callable[..., str | None]:
         "crds": "\n".join(f"customresourcedefinition.apiextensions.k8s.io/{each}" for each in NEEDED),
         "nodes": {"items": [node] * 3},
         "storageclasses": {"items": [storage]},
-        "config-features": {"data": {"kubernetes.podspec-topologyspreadconstraints": "enabled"}},
+        "config-features": {"data": {TOPOLOGY_SPREAD: "enabled"}},
         "config-observability": {"data": {"request-metrics-protocol": "prometheus"}},
         **{name: f"secret/{name}" for name in SECRETS},
     } | lacking
@@ -268,11 +269,15 @@ def test_the_preflight_passes_a_cluster_that_has_all(pinned: Path) -> None:
         ({"crds": ""}, "rabbitmqclusters.rabbitmq.com: install the cluster operator"),
         ({"nodes": {"items": []}}, "0 nodes: RabbitMQ's three pods"),
         ({"storageclasses": {"items": []}}, "a default StorageClass: mark"),
-        ({"config-features": {}}, "topologyspreadconstraints: kubectl patch configmap config-features"),
+        ({"config-features": {}}, "enabled in knative-serving: kubectl patch configmap config-features"),
+        (
+            {"config-features": {"data": {"delivery-timeout": "disabled"}}},
+            "delivery-timeout enabled in knative-eventing: ",
+        ),
         ({"callback": None}, "Secret callback: kubectl create secret generic callback -n errands"),
         ({"version": None}, "a cluster: kubectl reaches none"),
     ],
-    ids=["version", "definitions", "nodes", "storage", "feature", "secret", "unreachable"],
+    ids=["version", "definitions", "nodes", "storage", "feature", "timeout", "secret", "unreachable"],
 )
 def test_the_preflight_says_what_to_install(pinned: Path, lacking: dict[str, object], told: str) -> None:
     missing = [each.line for each in look(cluster(**lacking), pinned) if each.needed and not each.well]
