@@ -289,3 +289,21 @@ def test_the_preflight_wants_images_by_digest() -> None:
     missing = [each.line for each in look(cluster(), OVERLAY) if each.needed and not each.well]
 
     assert [each for each in missing if "images by digest (errands/deadletters" in each]
+
+
+def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        if "CI" in os.environ:
+            pytest.fail("promtool is not there, although .ci/run installs it")
+        pytest.skip("promtool (Debian: prometheus) is needed")
+    shutil.copy(ROOT / "tests/files/alerts.yaml", tmp_path / "alerts.yaml")
+    [rules] = yaml.safe_load_all((OVERLAY / "monitoring/rules.yaml").read_text())
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
+
+    command = [promtool, "test", "rules", "alerts.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, text=True)
+
+    tested = set(re.findall(r"alertname: (\w+)", (tmp_path / "alerts.yaml").read_text()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tested == {each["alert"] for each in alerts()}
