@@ -180,7 +180,10 @@ def test_nothing_is_reachable_by_default_and_every_function_by_serving_alone(doc
     policies = {each["metadata"]["name"]: each["spec"] for each in of(documents, "NetworkPolicy")}
     [called] = policies["functions-called"]["ingress"][0]["from"]
 
-    assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    ours = {"matchExpressions": [{"key": "errands.dev/sends", "operator": "DoesNotExist"}]}
+    assert policies["default-deny"] == {"podSelector": ours, "policyTypes": ["Ingress", "Egress"]}
+    # the dispatcher of the Broker's own dead letters has a role of its own (eventing-rabbitmq broker/resources)
+    assert policies["broker-calls"]["podSelector"]["matchExpressions"][0]["operator"] == "Exists"
     assert "knative-serving" in called["namespaceSelector"]["matchExpressions"][0]["values"]
     assert {"deadletters-calls", "broker-called", "rabbitmq"} <= policies.keys()
 
