@@ -70,7 +70,10 @@ def look(ask: Kubectl = kubectl, overlay: Path = OVERLAY) -> list[Finding]:
         _setting(ask, FEATURES, EVENTING, "delivery-timeout", "enabled", default="enabled"),
         _setting(ask, OBSERVABILITY, SERVING, "request-metrics-protocol", "prometheus", needed=False),
         _setting(ask, OBSERVABILITY, SERVING, "metrics-protocol", "prometheus", needed=False),
-        *(_secret(ask, name, needed=needed) for name, needed in SECRETS.items()),
+        *(
+            _secret(ask, name, needed=needed and not _made_by_external_secrets(overlay))
+            for name, needed in SECRETS.items()
+        ),
         _digests(overlay),
     ]
 
@@ -139,8 +142,19 @@ def _secret(ask: Kubectl, name: str, *, needed: bool) -> Finding:
     return Finding(what=f"Secret {name}", well=found is not None, mend=mend, needed=needed)
 
 
+def _made_by_external_secrets(overlay: Path) -> bool:
+    """Whether the overlay itself brings the Secrets, which then come with it."""
+    return "external-secrets" in _kustomization(overlay).get("components", ())
+
+
+def _kustomization(folder: Path) -> dict[str, Any]:
+    """Empty where the distribution was installed without the overlay."""
+    file = folder / "kustomization.yaml"
+    return dict(yaml.safe_load(file.read_text())) if file.is_file() else {}
+
+
 def _digests(overlay: Path) -> Finding:
-    images: Iterable[Any] = yaml.safe_load((overlay / "images" / "kustomization.yaml").read_text())["images"]
+    images: Iterable[Any] = _kustomization(overlay / "images").get("images", ())
     loose = [each["name"] for each in images if "digest" not in each]
     what = "images by digest" + (f" ({', '.join(loose)})" if loose else "")
     return Finding(what=what, well=not loose, mend="make images PUSH=1 REGISTRY=your.registry/errands")

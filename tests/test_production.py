@@ -288,6 +288,13 @@ def test_the_preflight_says_what_to_install(pinned: Path, lacking: dict[str, obj
     assert any(told in each for each in missing)
 
 
+def test_the_preflight_leaves_secrets_to_external_secrets_where_the_overlay_brings_them(pinned: Path) -> None:
+    (pinned / "kustomization.yaml").write_text("components: [images, external-secrets]\n")
+    missing = [each.line for each in look(cluster(callback=None), pinned) if each.needed and not each.well]
+
+    assert missing == []
+
+
 def test_the_preflight_wants_images_by_digest() -> None:
     missing = [each.line for each in look(cluster(), OVERLAY) if each.needed and not each.well]
 
