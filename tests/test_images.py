@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,16 +76,22 @@ class Received(NamedTuple):
 
     port: int
     bodies: list[bytes]
+    arrived: threading.Event
+    answering: threading.Event
 
 
 @pytest.fixture
 def receiver() -> Iterator[Received]:
-    """A server that takes callbacks and events."""
+    """A server that takes callbacks and events, and answers while `answering` is set."""
     bodies: list[bytes] = []
+    arrived, answering = threading.Event(), threading.Event()
+    answering.set()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            arrived.set()
+            answering.wait(START_LIMIT_S)
             self.send_response(202)
             self.end_headers()
 
@@ -93,7 +100,7 @@ def receiver() -> Iterator[Received]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Received(server.server_port, bodies)
+        yield Received(server.server_port, bodies, arrived, answering)
         server.shutdown()
 
 
@@ -131,6 +138,15 @@ class Container:
             except OSError:
                 threading.Event().wait(0.01)
         pytest.fail(f"no answer in {START_LIMIT_S} s: {podman('logs', self.id)}")
+
+    def wait_until_deaf(self) -> None:
+        """Until it takes no more requests."""
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                threading.Event().wait(0.01)
+            except OSError:
+                return
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -209,6 +225,21 @@ def test_it_does_its_sample_job_hardened_and_stops_on_sigterm(
     assert container.run("id", "-u") == "65532"
     assert container.run("sh", "-c", "touch /x /app/x /errands/x 2>/dev/null || echo refused") == "refused"
     assert container.stop() == 0
+
+
+def test_a_stop_waits_for_the_job_in_flight(
+    start: Callable[..., Container], receiver: Received, mail_port: int
+) -> None:
+    container = start("notifier", **environment("notifier", receiver, mail_port))
+    receiver.answering.clear()
+    with ThreadPoolExecutor() as at_once:
+        answer = at_once.submit(container.send, job("notifier"))
+        assert receiver.arrived.wait(START_LIMIT_S)
+        stopped = at_once.submit(container.stop)
+        container.wait_until_deaf()
+        receiver.answering.set()
+
+    assert (answer.result()[0], stopped.result()) == (202, 0)
 
 
 def files_of(image: str) -> set[str]:
