@@ -38,7 +38,7 @@ OPTIONAL: Final = {
     "scaledobjects.keda.sh": "only for the queue lane: keda.sh/docs/deploy",
 }
 # Secrets and whether the overlay starts without them; their keys are in its README.
-SECRETS: Final = {"callback": True, "deadletters-database": True, "store": False, "smtp": False}
+SECRETS: Final = {"callback": True, "deadletters-database": True, "store": False, "smtp": False, "message": False}
 
 Kubectl = Callable[..., str | None]
 
