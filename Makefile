@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench schemas doctor clean
+.PHONY: help demo up test check bench schemas doctor images image deploy undeploy clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -30,6 +30,19 @@ schemas: .venv/ready ## write the JSON Schemas anew: events/schemas/, and those 
 
 doctor: .venv/ready ## what this machine has and lacks
 	$(BIN)/errands doctor
+
+images: ## an image of every function, with docker, podman or buildah (REGISTRY=... PUSH=1 BASE=...)
+	functions/images.sh
+
+image: ## one of them (FUNCTION=image)
+	functions/images.sh $(FUNCTION)
+
+deploy: .venv/ready ## overlays/production onto the cluster that kubectl talks to
+	$(BIN)/errands preflight && kubectl kustomize overlays/production | $(BIN)/errands lint - --production --strict
+	kubectl kustomize overlays/production | kubectl apply --server-side -f -
+
+undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks first
+	kubectl delete --interactive -k overlays/production
 
 clean: ## remove what make and the demonstration made
 	rm -rf .venv .demo .errands

@@ -172,6 +172,17 @@ def doctor(
 
 
 @app.command()
+def preflight() -> None:
+    """Say whether the cluster that kubectl talks to has what overlays/production needs; exit 1 when it lacks some."""
+    from knative.preflight import look
+
+    findings = look()
+    for finding in findings:
+        typer.echo(finding.line)
+    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
+
+
+@app.command()
 def lint(
     targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
     *,

@@ -237,7 +237,12 @@ CASES = [
     Case(
         "broker-config",
         changed(("kind: RabbitmqBrokerConfig, name", "kind: ConfigMap, name")),
-        changed(("kind: RabbitmqBrokerConfig, name: shop", "kind: RabbitmqBrokerConfig, name: shop, namespace: x")),
+        changed(
+            (
+                "{apiVersion: eventing.knative.dev/v1alpha1, kind: RabbitmqBrokerConfig, name: shop}",
+                "{apiVersion: rabbitmq.com/v1beta1, kind: RabbitmqCluster, name: rabbitmq}",
+            )
+        ),
         "  config:",
     ),
     Case(

@@ -9,6 +9,8 @@ from knative.lint.findings import Flaw, near, rule
 from knative.lint.resources import MIN_SCALE, Delivery, Resources, Service, Trigger, broker_class, duration_s
 
 PREFETCH: Final = 100  # of a dispatcher, fixed (eventing-rabbitmq)
+# What eventing-rabbitmq takes (pkg/brokerconfig); a cluster itself leaves no choice of queues.
+BROKER_CONFIGS: Final = ("eventing.knative.dev/v1alpha1/RabbitmqBrokerConfig", "rabbitmq.com/v1beta1/RabbitmqCluster")
 CONSUMER_TIMEOUT_S: Final = 1800  # RabbitMQ's default
 
 
@@ -191,13 +193,14 @@ def unclassed_broker(resources: Resources) -> Iterator[Flaw]:
     fix="spec.config: {apiVersion: eventing.knative.dev/v1alpha1, kind: RabbitmqBrokerConfig, name: ...}",
 )
 def broker_config(resources: Resources) -> Iterator[Flaw]:
-    """A RabbitMQ broker whose configuration is not a RabbitmqBrokerConfig of these manifests."""
+    """A RabbitMQ broker whose configuration is of another kind, or is not among these manifests although others are."""
     known = [each.name for each in resources.of("RabbitmqBrokerConfig", "eventing.knative.dev")]
     for broker in resources.brokers.values():
         config = broker.root["spec"]["config"]
-        if broker_class(broker) and config["kind"].text != "RabbitmqBrokerConfig":
+        kind = f"{config['apiVersion'].text}/{config['kind'].text}"
+        if broker_class(broker) and kind not in BROKER_CONFIGS:
             yield Flaw(config, f"config must be a RabbitmqBrokerConfig, got {config['kind'].text or 'none'}")
-        elif known and config["name"].text not in known:
+        elif kind == BROKER_CONFIGS[0] and known and config["name"].text not in known:
             yield Flaw(config["name"], f"there is no such RabbitmqBrokerConfig{near(config['name'].text, known)}")
 
 
