@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import msgspec
 
-from events.http import BODY_LIMIT_BYTES
 from events.problem import FieldError, JobFailed
 from functions.deadletters import places
 from functions.deadletters.contract import pretty
@@ -92,7 +91,7 @@ def fingerprint(shown: Body) -> str:
 
 def editable(shown: Body) -> bool:
     """Whether the data is short enough for a form; longer data goes through the command line."""
-    return shown.data is None or len(shown.data) <= EDITABLE_CHARACTERS < BODY_LIMIT_BYTES
+    return shown.data is None or len(shown.data) <= EDITABLE_CHARACTERS
 
 
 def missing(name: str) -> tuple[FieldError, ...]:

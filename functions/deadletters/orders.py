@@ -18,7 +18,7 @@ OPTIONS: Final = ("as_new", "trigger_only", "rate_per_s", "stop_after")
 
 def edit_form(visit: Visit, letter: int) -> flask.Response:
     """The letter's attributes and data, to be changed."""
-    visit.operator.require("edit")
+    visit.seat.operator.require("edit")
     return _edit_page(visit, visit.seat.show(words.Show(letter=letter)))
 
 
@@ -38,7 +38,7 @@ def edit(visit: Visit, letter: int) -> flask.Response:
 
 def replay_form(visit: Visit) -> flask.Response:
     """What would be sent again, and how."""
-    visit.operator.require("replay")
+    visit.seat.operator.require("replay")
     return _order_page(visit, "replay", forms.selection(visit.request.args))
 
 
@@ -70,7 +70,7 @@ def resume(visit: Visit, replay: int) -> flask.Response:
 
 def discard_form(visit: Visit) -> flask.Response:
     """What would be closed without a replay."""
-    visit.operator.require("discard")
+    visit.seat.operator.require("discard")
     return _order_page(visit, "discard", forms.selection(visit.request.args))
 
 
@@ -91,7 +91,7 @@ def discard(visit: Visit) -> flask.Response:
 
 def undo_form(visit: Visit) -> flask.Response:
     """Which discarded letters would wait again."""
-    visit.operator.require("discard")
+    visit.seat.operator.require("discard")
     return _order_page(visit, "undo", forms.selection(visit.request.args))
 
 
