@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import re
 import shlex
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -12,6 +14,7 @@ from events.problem import JobFailed, NotAnEvent, decode
 from events.types import REGISTRY
 from functions.deadletters.words import Body
 
+INDENTED_LIMIT: Final = 10_000_000  # levels times lines: 20 MB of white space
 CURL_BYTES: Final = 8_192  # a longer body makes no command that one can read
 
 
@@ -38,9 +41,13 @@ def diff(before: Body, after: Body) -> str:
 
 
 def pretty(data: str) -> str:
-    """JSON a line a field; what is none as it is."""
+    """JSON a line a field, its numbers and escapes as they were written; what is none, or would grow huge, as it is."""
+    brackets = re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", data))
+    depth = max(accumulate(1 if each in "[{" else -1 for each in brackets), default=0)
+    if depth * (len(brackets) + data.count(",")) > INDENTED_LIMIT:  # each line is indented by its depth
+        return data
     try:
-        return json.dumps(msgspec.json.decode(data), indent=2, ensure_ascii=False)
+        return msgspec.json.format(data, indent=2)
     except (msgspec.DecodeError, RecursionError):
         return data
 

@@ -1,8 +1,9 @@
-"""The operators' Service, apart from the sink: the HTTP API under /dead/api, and what is done each minute.
+"""The operators' Service, apart from the sink: the page and the HTTP API under /dead, and what is done each minute.
 
 A ping (PingSource) has it do the housekeeping: replays that were interrupted go on, letters past their time go.
 """
 
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +21,10 @@ from functions.deadletters.letter import is_replay_outcome
 from functions.deadletters.masking import rules
 from functions.deadletters.operations import Desk
 from functions.deadletters.operators import everything, parse
+from functions.deadletters.page import Page
 from functions.deadletters.retention import Limits
 from functions.deadletters.sending import Broker
+from functions.deadletters.sessions import KEY_CHARACTERS, Sessions
 from functions.deadletters.workers import Workers
 from functions.settings import from_environment
 
@@ -36,8 +39,9 @@ class Settings:
 
     `deadletters_operators` are lines `NAME RIGHTS SECRET` (operators.py); `deadletters_proxy_header` the header in
     which an authenticating proxy names the operator; `errands_token` is an operator of all rights, too. With none of
-    them it serves its own machine only. `deadletters_replay_unanswered` is how many letters with code -1 may be
-    replayed by themselves each minute.
+    them it serves its own machine only. `deadletters_session_key` signs the page's sessions; without one, operators
+    sign in again after a restart. `deadletters_replay_unanswered` is how many letters with code -1 may be replayed by
+    themselves each minute.
     """
 
     deadletters_url: str
@@ -48,6 +52,7 @@ class Settings:
     deadletters_proxy_header: str = ""
     deadletters_masked: str = ""
     deadletters_read_only: bool = False
+    deadletters_session_key: str = ""
     deadletters_keep_days: float = 90.0
     deadletters_keep_count: int = 1_000_000
     deadletters_keep_unresolved: bool = True
@@ -58,6 +63,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that would leave the letters open to everybody."""
+        if self.deadletters_session_key and len(self.deadletters_session_key) < KEY_CHARACTERS:
+            raise ValueError(f"DEADLETTERS_SESSION_KEY must have at least {KEY_CHARACTERS} characters")
         parse(self.deadletters_operators)
         known = self.errands_token or self.deadletters_operators or self.deadletters_proxy_header
         if not known and self.host not in LOOPBACK:
@@ -108,10 +115,11 @@ desk = Desk(
     launch=workers.launch,
     read_only=settings.deadletters_read_only,
 )
+page = Page(desk=desk, access=access, sessions=Sessions(settings.deadletters_session_key or secrets.token_urlsafe(32)))
 
 
 def handle(request: flask.Request) -> flask.Response:
-    """A word of the API, an event, or the health probe."""
+    """A word of the API, the page, an event, or the health probe."""
     path = request.path.removeprefix(PREFIX)
     if path.startswith(API):
         return _response(respond(desk, access, path.removeprefix(API), request))
@@ -121,6 +129,8 @@ def handle(request: flask.Request) -> flask.Response:
         return _response(_take(request))
     if request.path == "/healthz":
         return flask.Response("ok\n", 200, {"content-type": "text/plain; charset=utf-8"})
+    if f"{request.path}/".startswith(PREFIX):
+        return page.respond(request)
     return _response(problem(404, "not-found", f"{PREFIX}{API}WORD is expected, got {request.path[:100]!r}"))
 
 
