@@ -1,6 +1,7 @@
 # Everything a developer does. `make` alone lists it.
 PYTHON ?= python3
 BIN := .venv/bin
+PRODUCTION := kubectl kustomize --load-restrictor LoadRestrictionsNone knative/overlays/production
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check bench schemas doctor images image deploy undeploy clean
 
@@ -37,12 +38,12 @@ images: ## an image of every function, with docker, podman or buildah (REGISTRY=
 image: ## one of them (FUNCTION=image)
 	functions/images.sh $(FUNCTION)
 
-deploy: .venv/ready ## overlays/production onto the cluster that kubectl talks to
-	$(BIN)/errands preflight && kubectl kustomize overlays/production | $(BIN)/errands lint - --production --strict
-	kubectl kustomize overlays/production | kubectl apply --server-side -f -
+deploy: .venv/ready ## knative/overlays/production onto the cluster that kubectl talks to
+	$(BIN)/errands preflight && $(PRODUCTION) | $(BIN)/errands lint - --production --strict
+	$(PRODUCTION) | kubectl apply --server-side -f -
 
 undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks first
-	kubectl delete --interactive -k overlays/production
+	$(PRODUCTION) | kubectl delete --interactive -f -
 
 clean: ## remove what make and the demonstration made
 	rm -rf .venv .demo .errands

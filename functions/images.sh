@@ -10,7 +10,7 @@ builder=${BUILDER:-$(command -v docker podman buildah | head -1)}
 registry=${REGISTRY:-errands}
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-digests=overlays/production/images/kustomization.yaml
+digests=knative/overlays/production/images/kustomization.yaml
 
 functions=("$@")
 [ $# -gt 0 ] || mapfile -t functions < <(cd functions && ls ./*/main.py | cut -d/ -f2)

@@ -11,7 +11,7 @@ import yaml
 
 from knative.doctor import Finding
 
-OVERLAY: Final = Path(__file__).parent.parent / "overlays" / "production"
+OVERLAY: Final = Path(__file__).parent / "overlays" / "production"
 NAMESPACE: Final = "errands"
 SERVING: Final = "knative-serving"
 EVENTING: Final = "knative-eventing"
@@ -138,7 +138,7 @@ def _setting(
 def _secret(ask: Kubectl, name: str, *, needed: bool) -> Finding:
     """Only whether it is there: its values are never read."""
     found = ask("get", "secret", name, f"--namespace={NAMESPACE}", "--output=name")
-    mend = f"kubectl create secret generic {name} -n {NAMESPACE} ... (overlays/production/README.md)"
+    mend = f"kubectl create secret generic {name} -n {NAMESPACE} ... (knative/overlays/production/README.md)"
     return Finding(what=f"Secret {name}", well=found is not None, mend=mend, needed=needed)
 
 

@@ -77,7 +77,9 @@ def _rendered(folder: Path) -> tuple[Document, ...]:
         raise NoManifests(
             f"{folder}: it has patches; install kubectl or kustomize, or pipe its output to errands lint -"
         )
-    shown = subprocess.run([*command, str(folder)], capture_output=True, check=False, text=True)
+    # an overlay may stand below its base, whose files it then names one by one
+    command = [*command, "--load-restrictor", "LoadRestrictionsNone", str(folder)]
+    shown = subprocess.run(command, capture_output=True, check=False, text=True)
     if shown.returncode:
         raise NoManifests(f"{folder}: {' '.join(shown.stderr.split())}")
     return _parsed(shown.stdout, f"{folder} (rendered)")
