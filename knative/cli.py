@@ -173,7 +173,7 @@ def doctor(
 
 @app.command()
 def preflight() -> None:
-    """Say whether the cluster that kubectl talks to has what knative/overlays/production needs; exit 1 if it lacks some."""
+    """Say whether the cluster that kubectl talks to has what the production overlay needs; exit 1 when it lacks some."""
     from knative.preflight import look
 
     findings = look()

@@ -6,7 +6,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from events.http import STRUCTURED, Event, read, structured
+from events.http import Event, binary, read
 from events.problem import sentence
 
 POST_TIMEOUT_S: Final = 10.0
@@ -25,9 +25,9 @@ class NoOutcome(Exception):
 
 def post(event: Event, sink: str, *, token: str | None) -> None:
     """Hand the event to the broker; raise NotAccepted with its reason."""
-    headers = {"content-type": STRUCTURED, **_authorization(token)}
+    headers, body = binary(event)  # functions/deadletters/sending.py says why
     try:
-        answer = httpx.post(sink, content=structured(event), headers=headers, timeout=POST_TIMEOUT_S)
+        answer = httpx.post(sink, content=body, headers=headers | _authorization(token), timeout=POST_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
     if answer.status_code != 202:

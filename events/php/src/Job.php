@@ -151,6 +151,12 @@ final class Job implements \JsonSerializable
      */
     public function toCloudEvent(): array
     {
+        return $this->attributes() + ['data' => $this->object()];
+    }
+
+    /** @return array<string, string> */
+    private function attributes(): array
+    {
         if ($this->source === null) {
             throw new InvalidJob('a job needs a source: call withSource(), or emit it with a Client');
         }
@@ -167,18 +173,54 @@ final class Job implements \JsonSerializable
             'traceparent' => $this->traceparent,
             'tracestate' => $this->tracestate,
         ];
-        $set = array_filter($attributes, static fn (?string $value): bool => $value !== null);
-        return $set + ['data' => $this->data === [] ? new \stdClass() : $this->data];
+        return array_filter($attributes, static fn (?string $value): bool => $value !== null);
     }
 
     /** The body of a structured-mode request. */
     public function toJson(): string
     {
+        return self::json($this->toCloudEvent());
+    }
+
+    /** The body of a binary-mode request, which toHeaders() go with. */
+    public function dataToJson(): string
+    {
+        return self::json($this->object());
+    }
+
+    /** @return array<string, mixed>|\stdClass an object in JSON also when it is empty */
+    private function object(): array|\stdClass
+    {
+        return $this->data === [] ? new \stdClass() : $this->data;
+    }
+
+    /**
+     * The headers of a binary-mode request; values are percent-encoded (CloudEvents HTTP binding 3.1.3.2).
+     *
+     * @return list<string>
+     */
+    public function toHeaders(): array
+    {
+        $headers = ['Content-Type: application/json'];
+        foreach (array_diff_key($this->attributes(), ['datacontenttype' => null]) as $name => $value) {
+            $headers[] = "ce-$name: " . self::percentEncoded($value);
+        }
+        return $headers;
+    }
+
+    private static function json(mixed $value): string
+    {
         try {
-            return json_encode($this->toCloudEvent(), self::JSON);
+            return json_encode($value, self::JSON);
         } catch (\JsonException $error) {
             throw new InvalidJob("data must be expressible as JSON: {$error->getMessage()}", 0, $error);
         }
+    }
+
+    private static function percentEncoded(string $value): string
+    {
+        $encoded = static fn (array $found): string => '%' . strtoupper(bin2hex($found[0]));
+        return (string) preg_replace_callback('/[^\x21\x23\x24\x26-\x7e]/', $encoded, $value);
     }
 
     /** @return array<string, mixed> */
@@ -201,7 +243,7 @@ final class Job implements \JsonSerializable
         if (preg_match('/[\x{00}-\x{1f}\x{7f}-\x{9f}]/u', $value) !== 0) {
             throw new InvalidJob("$name must be UTF-8 text without control characters");
         }
-        $encoded = strlen((string) preg_replace('/[^\x21\x23\x24\x26-\x7e]/', '%00', $value));
+        $encoded = strlen(self::percentEncoded($value));
         if ($encoded > self::ATTRIBUTE_LIMIT_CHARACTERS) {
             throw new InvalidJob("$name must be at most 4096 characters when percent-encoded, got $encoded");
         }

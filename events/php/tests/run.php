@@ -295,6 +295,15 @@ test('text stays readable and numbers stay what they are', function (): void {
     same(true, str_contains($json, '{"a":"Łódź/ß","b":12.0,"c":0.1}'));
 });
 
+test('attributes go as headers, percent-encoded, and the data alone as the body', function (): void {
+    $job = Job::ics(['a' => 1])->withSource('/s')->withSubject('Łódź 50% "x" %41');
+    same(true, in_array('ce-subject: %C5%81%C3%B3d%C5%BA%2050%25%20%22x%22%20%2541', $job->toHeaders(), true));
+    same(true, in_array('Content-Type: application/json', $job->toHeaders(), true));
+    same([], preg_grep('/^ce-(data|datacontenttype|callbackurl)/', $job->toHeaders()));
+    same('{"a":1}', $job->dataToJson());
+    same('{}', Job::ics([])->withSource('/s')->dataToJson());
+});
+
 test('bad attributes are refused', function (): void {
     $job = Job::ics([]);
     throws(InvalidJob::class, 'subject must not be empty', fn () => $job->withSubject(''));
