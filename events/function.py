@@ -91,7 +91,9 @@ def function(
                     reply = ledger.record(event, reply)
             return Answer(202) if reply is None else Answer(200, *binary(reply))
 
-        return http_function(respond, accepts=lambda event: require_type(event, request))
+        target = http_function(respond, accepts=lambda event: require_type(event, request))
+        setattr(target, "__wrapped__", handler)  # noqa: B010  # as functools has it: for inspect.unwrap
+        return target
 
     return decorate
 

@@ -26,6 +26,10 @@ from events.calendars import IcsDeadlettered as IcsDeadlettered
 from events.calendars import IcsFailed as IcsFailed
 from events.calendars import IcsRequested as IcsRequested
 from events.problem import Problem
+from events.reports import LongreportCompleted as LongreportCompleted
+from events.reports import LongreportDeadlettered as LongreportDeadlettered
+from events.reports import LongreportFailed as LongreportFailed
+from events.reports import LongreportRequested as LongreportRequested
 from events.reports import ReportCompleted as ReportCompleted
 from events.reports import ReportDeadlettered as ReportDeadlettered
 from events.reports import ReportFailed as ReportFailed

@@ -36,7 +36,7 @@ class Lane:
     lane_prefetch: int = 0
     lane_batch_limit: int = 1
     lane_idle_s: float = 0.0
-    amqp_credentials: str | None = None
+    amqp_login: str | None = None
     amqp_ca_file: str | None = None
     amqp_heartbeat_s: int = HEARTBEAT_S
     errands_token: str | None = None
@@ -58,7 +58,7 @@ class Lane:
     @property
     def server(self) -> Server:
         """The RabbitMQ server."""
-        files = (Path(each) if each else None for each in (self.amqp_credentials, self.amqp_ca_file))
+        files = (Path(each) if each else None for each in (self.amqp_login, self.amqp_ca_file))
         credentials, ca_file = files
         heartbeat_s = self.amqp_heartbeat_s
         return Server(url=self.amqp_url, credentials=credentials, ca_file=ca_file, heartbeat_s=heartbeat_s)
