@@ -29,6 +29,7 @@ from events import log as json_log
 from events.function import Answer
 from events.http import Event
 from functions.amqp import Channel, Connection, Message, Unavailable, stay_connected
+from functions.serve import stop_with
 from functions.settings import from_environment
 from keda.lane import Lane
 from keda.letter import NO_ANSWER, Result, judge, letter, unreadable
@@ -258,6 +259,8 @@ def main() -> None:
     """Load the function, then consume until SIGTERM."""
     lane = from_environment(Lane)
     json_log.configure(lane.log_level)
+    if "ERRANDS_RUNNER_PID" in os.environ:
+        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
     work = load(os.environ["FUNCTION_SOURCE"], os.environ["FUNCTION_TARGET"])
     code = asyncio.run(serve(lane, work))
     logging.shutdown()

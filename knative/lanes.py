@@ -1,22 +1,23 @@
 """Reads `keda/*.yaml` into frozen dataclasses: the queue lanes, their workers and how far KEDA scales them.
 
-A lane is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in `LANE_QUEUE`. The
-Exchange and the Bindings say which event types come to that queue. The policy of retries is the container's environment,
-which `keda/worker.py` reads.
+A lane is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in `LANE_QUEUE`.
+The Bindings say which event types come to that queue. The policy of retries is the container's environment, which
+`keda/worker.py` reads.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from knative.manifests import (
     Delivery,
-    ManifestError,
+    Manifests,
     Node,
     Reference,
     Service,
+    Trigger,
     documents,
     environment_of,
 )
@@ -25,6 +26,7 @@ POLLING_S: Final = 30  # KEDA's own defaults (keda.sh/docs, ScaledObject specifi
 COOLDOWN_S: Final = 300
 DEFAULT_MAX: Final = 100
 SINK: Final = "LANE_DEAD_LETTER_SINK"
+EXCHANGE: Final = "LANE_EXCHANGE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Scaling:
         return max(self.minimum, min(wanted, self.maximum))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Lane:
     """One lane: its queue, the event types that come to it, the worker's environment, and its scaling."""
 
@@ -57,6 +59,7 @@ class Lane:
     config_maps: tuple[str, ...]
     delivery: Delivery
     concurrency: int
+    idle_s: float
     scaling: Scaling
     where: str
 
@@ -71,7 +74,7 @@ class Lane:
             min_scale=self.scaling.minimum,
             max_scale=self.scaling.maximum,
             timeout_s=self.delivery.timeout_s,
-            idle_s=self.scaling.cooldown_s,
+            idle_s=self.idle_s,
             where=self.where,
         )
 
@@ -108,6 +111,7 @@ def _lane(document: Node, kind: str, container: Node, bindings: list[Node]) -> L
     for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "LANE_QUEUE", SINK):
         if name not in values:
             raise container.error(f"env {name} is required, with a value")
+    scaling = _scaling(document, kind, values["LANE_QUEUE"])
     bound = [each for each in bindings if each["spec"]["destination"].text() == values["LANE_QUEUE"]]
     if not bound:
         raise document.error(f"a Binding to the queue {values['LANE_QUEUE']} is required: nothing would come to it")
@@ -120,7 +124,8 @@ def _lane(document: Node, kind: str, container: Node, bindings: list[Node]) -> L
         config_maps=config_maps,
         delivery=_delivery(container, values),
         concurrency=int(_number(container, values, "LANE_CONCURRENCY", "1")),
-        scaling=_scaling(document, kind, values["LANE_QUEUE"]),
+        idle_s=_number(container, values, "LANE_IDLE_S", "0") or scaling.cooldown_s,
+        scaling=scaling,
         where=document.where,
     )
 
@@ -184,12 +189,8 @@ def _number(container: Node, values: Mapping[str, str], name: str, default: str 
     return float(text)
 
 
-def by_type(lanes: tuple[Lane, ...]) -> Iterator[tuple[str, Lane]]:
-    """Each event type with the lane that it comes to."""
-    seen: dict[str, Lane] = {}
-    for lane in lanes:
-        for type_ in lane.types:
-            if type_ in seen:
-                raise ManifestError(f"{lane.where}: {type_} comes to the lane {seen[type_].name} as well")
-            seen[type_] = lane
-            yield type_, lane
+def lane_of(trigger: Trigger, manifests: Manifests, lanes: tuple[Lane, ...]) -> Lane | None:
+    """The lane that a Trigger's events take: its subscriber publishes to the exchange where their type is bound."""
+    exchange = manifests.services[trigger.subscriber].environment.get(EXCHANGE)
+    type_ = trigger.filter.get("type")
+    return next((each for each in lanes if each.exchange == exchange and type_ in each.types), None)

@@ -241,15 +241,15 @@ def test_a_worker_that_dies_with_a_job_loses_nothing(made: Lane, places: Inbox, 
 
 
 @pytest.mark.parametrize(
-    ("point", "to_server", "frame"),
+    ("to_server", "frame"),
     [
-        ("before its next attempt is published", True, PUBLISH),
-        ("after that was published and before it knows", False, ACKNOWLEDGE),
-        ("before it acknowledges", True, ACKNOWLEDGE),
+        pytest.param(True, PUBLISH, id="before its next attempt is published"),
+        pytest.param(False, ACKNOWLEDGE, id="after that was published and before it knows"),
+        pytest.param(True, ACKNOWLEDGE, id="before it acknowledges"),
     ],
 )
 def test_a_worker_that_dies_while_it_puts_a_job_back_loses_nothing(
-    made: Lane, places: Inbox, tmp_path: Path, point: str, to_server: bool, frame: bytes
+    made: Lane, places: Inbox, tmp_path: Path, to_server: bool, frame: bytes
 ) -> None:
     def cut(upwards: bool, data: bytes) -> bool:
         if upwards == to_server and frame in data and made.workers[0].poll() is None:
@@ -259,7 +259,7 @@ def test_a_worker_that_dies_while_it_puts_a_job_back_loses_nothing(
 
     wire = Wire(made.rabbit.port, cut)
     made.send(job("1", {"do": "status", "status": 503, "once": str(tmp_path / "once")}))
-    assert made.start(amqp_url=made.rabbit.url.replace(str(made.rabbit.port), str(wire.port))).wait(20) < 0, point
+    assert made.start(amqp_url=made.rabbit.url.replace(str(made.rabbit.port), str(wire.port))).wait(20) < 0
 
     made.start()
 

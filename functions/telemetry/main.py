@@ -10,7 +10,6 @@ from functions.settings import from_environment
 from functions.telemetry.readings import Reading, Unreachable, open_readings
 from functions.telemetry.types import TelemetryRequested
 
-
 NO_TIME: Final = "a reading must have the attribute time: when it was taken"
 
 
