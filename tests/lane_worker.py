@@ -99,6 +99,7 @@ class Lane:
             **{name.upper(): str(value) for name, value in variables.items()},
         }
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers_wait = True  # whether there can be waits to ask for, which takes rabbitmqctl 0.5 s
         asyncio.run(self._declare())
 
     @property
@@ -108,10 +109,14 @@ class Lane:
 
     def start(self, **variables: object) -> "subprocess.Popen[bytes]":
         """One more worker."""
+        return self.start_command([sys.executable, "-m", "keda.worker"], **variables)
+
+    def start_command(self, command: list[str], **variables: object) -> "subprocess.Popen[bytes]":
+        """Another consumer of the queue."""
         environment = self._environment | {name.upper(): str(value) for name, value in variables.items()}
         with self._log.open("a") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "keda.worker"],
+                command,
                 cwd=ROOT,
                 env=environment,
                 stdout=log,
@@ -123,11 +128,11 @@ class Lane:
 
     def send(self, *events: Event, **headers: int | str) -> None:
         """Publish to the queue, confirmed."""
-        asyncio.run(self._send(events, headers))
+        asyncio.run(self.send_async(*events, **headers))
 
     def ready(self) -> int:
         """How many messages wait in the queue and in its waits; those that workers hold are not among them."""
-        return asyncio.run(self._ready())
+        return asyncio.run(self.ready_async())
 
     def stop(self) -> None:
         """SIGTERM to every worker, and wait."""
@@ -149,15 +154,19 @@ class Lane:
             channel = await connection.channel()
             await channel.call("queue_declare", queue=self.queue, durable=True, arguments=QUORUM)
 
-    async def _ready(self) -> int:
+    async def ready_async(self) -> int:
         """Asked of the queues themselves: `rabbitmqctl` tells figures of up to 5 s ago."""
-        names = [name for name in self.rabbit.queues() if name == self.queue or name.startswith(f"{self.queue}.wait.")]
+        if not self.workers_wait:
+            names = [self.queue]
+        else:
+            names = [n for n in self.rabbit.queues() if n == self.queue or n.startswith(f"{self.queue}.wait.")]
         async with connected(Server(url=self.rabbit.url)) as connection:
             channel = await connection.channel()
             found = [await channel.call("queue_declare", queue=name, passive=True) for name in names]
         return sum(int(each.message_count) for each in found)
 
-    async def _send(self, events: tuple[Event, ...], headers: dict[str, int | str]) -> None:
+    async def send_async(self, *events: Event, **headers: int | str) -> None:
+        """Publish to the queue, confirmed."""
         async with connected(Server(url=self.rabbit.url)) as connection:
             channel = await connection.channel()
             for start in range(0, len(events), 500):
