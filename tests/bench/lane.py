@@ -1,8 +1,8 @@
 """The queue lane beside a bare pika consumer, and the telemetry example: `python -m tests.bench.lane`.
 
 A worker of a function that does nothing, and a bare pika consumer that acknowledges each message and does nothing,
-empty the same queue in turn, each a process of its own; the middle of ROUNDS ratios is told. Then a flood of readings is
-stored in SQLite, one commit a list. RabbitMQ runs on the same processors, and takes most of them.
+empty the same queue in turn, each a process of its own; the middle of ROUNDS ratios is told. Then a flood of readings
+is stored in SQLite, one commit a list. RabbitMQ runs on the same processors, and takes most of them.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from tests.lane_worker import Inbox, Lane, inbox
 from tests.local_runner import ROOT, until
 from tests.rabbitmq_server import RabbitServer, rabbit_server
 
-COUNT: Final = 20_000
-ROUNDS: Final = 5
+COUNT: Final = 10_000
+ROUNDS: Final = 3
 PREFETCH: Final = 1_000
 NOTHING: Final = """
 from msgspec import Struct
