@@ -219,11 +219,14 @@ def log_answer(
 
     An `error` that is none of the contract's is a bug, and its traceback goes into the line.
     """
+    done = answer.status < 300 and answer.headers.get("ce-outcome") != "failed"
+    if done and not log.isEnabledFor(logging.INFO):
+        return  # a flood's worker has no time for a line that nobody reads
     fields = {"status": answer.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
     if event is not None:
         fields |= {"job": event.get("correlationid") or event.id, "event": event.id, "type": event.type}
     said = answer.headers.get("ce-type", "done" if answer.status < 300 else "not done")
-    if answer.status < 300 and answer.headers.get("ce-outcome") != "failed":
+    if done:
         log.info("%s", said, extra=fields)
     else:
         level = LEVELS.get(answer.status, logging.WARNING)

@@ -6,6 +6,7 @@ Adding an optional field keeps the version; any other change is a new class with
 """
 
 import re
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -341,6 +342,7 @@ class MessageDeadlettered(DeadLetter, frozen=True, kw_only=True):
 PHASES = ("Requested", "Completed", "Failed", "Deadlettered")
 
 
+@cache
 def event_type(struct: type[Struct]) -> str:
     """The CloudEvents `type` of a struct: `ImageRequested` is `dev.errands.image.requested.v1`.
 

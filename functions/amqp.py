@@ -246,10 +246,10 @@ class Channel:
         await self.call("basic_qos", prefetch_count=prefetch)
         return str((await self.call("basic_consume", queue=queue, on_message_callback=deliver)).consumer_tag)
 
-    def acknowledge(self, tag: int) -> bool:
-        """The message is done with; False when the channel is gone, and the server delivers it again."""
+    def acknowledge(self, tag: int, *, multiple: bool = False) -> bool:
+        """The message, or all up to it, is done with; False when the channel is gone: the server delivers it again."""
         if self._channel.is_open:
-            self._channel.basic_ack(tag)
+            self._channel.basic_ack(tag, multiple)
         return self._channel.is_open
 
     def reject(self, tag: int, *, requeue: bool) -> None:

@@ -76,5 +76,11 @@ class Threads(Generic[T, A]):
 
     def _tell(self) -> None:
         self._told = False
+        tasks: list[T] = []
+        answers: list[A] = []
         while self._done:
-            self._finished(*self._done.popleft())
+            some, their = self._done.popleft()
+            tasks += some
+            answers += their
+        if tasks:
+            self._finished(tasks, answers)

@@ -17,6 +17,7 @@ failed, what else is worked on is finished, and the process ends with code 1, to
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
@@ -63,7 +64,7 @@ class Worker:
         self._lane = lane
         self._outlet = Outlet(lane)
         self._threads = Threads(work, self._answered, count=lane.lane_concurrency, limit=lane.lane_batch_limit)
-        self._held: set[Task] = set()
+        self._held: dict[Task, None] = {}  # in the order of their arrival, so of their tags
         self._settling: set[asyncio.Task[None]] = set()
         self._consumer: tuple[Channel, str] | None = None
         self._stopping = asyncio.Event()
@@ -107,7 +108,7 @@ class Worker:
         finally:
             self._consumer = None
             self._threads.take_back()  # RabbitMQ delivers them again, to here or to another worker
-            self._held = {task for task in self._held if task.channel is not channel}
+            self._held = {task: None for task in self._held if task.channel is not channel}
         await connection.close()
 
     def _on_message(self, channel: Channel, message: Message) -> None:
@@ -115,7 +116,7 @@ class Worker:
         attempt = _count(headers.get(ATTEMPT, 1)) + _count(headers.get(DELIVERY_COUNT, 0))
         event, problem = unreadable(self._lane.lane_queue, message)
         task = Task(channel, message.tag, event, attempt, headers.get(POST))
-        self._held.add(task)
+        self._held[task] = None
         if task.place in (BROKER, SINK):
             self._settle(task, self._post(task, task.place))
         elif problem:
@@ -127,13 +128,27 @@ class Worker:
             self._threads.put(task)
 
     def _answered(self, tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
+        done = []
         for task, answer in zip(tasks, answers, strict=True):
             if task.settling:
                 continue  # it took too long, and was settled as failed
-            if answer.status < 300 and "ce-specversion" not in answer.headers:
-                self._done(task)
-            else:
+            if answer.status >= 300 or "ce-specversion" in answer.headers:
                 self._settle(task, self._follow(task, judge(answer)))
+            elif task in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
+                del self._held[task]
+                done.append(task)
+        self._acknowledge(done)
+
+    def _acknowledge(self, done: Sequence[Task]) -> None:
+        """All in one frame, but those that came after one that is still held: RabbitMQ is told of each by itself."""
+        self._busy_at_s = time.monotonic()
+        lowest = next((task.tag for task in self._held), math.inf)
+        together = [task for task in done if task.tag < lowest]
+        if together:
+            together[-1].channel.acknowledge(max(task.tag for task in together), multiple=True)
+        for task in done:
+            if task.tag > lowest:
+                task.channel.acknowledge(task.tag)
 
     def _settle(self, task: Task, work: Coroutine[Any, Any, None]) -> None:
         task.settling = True
@@ -146,7 +161,7 @@ class Worker:
         self._done(task)
 
     def _done(self, task: Task) -> None:
-        self._held.discard(task)
+        self._held.pop(task, None)
         self._busy_at_s = time.monotonic()
         task.channel.acknowledge(task.tag)
 
@@ -239,7 +254,7 @@ class Worker:
             self._done(task)
         except Unavailable:
             task.channel.reject(task.tag, requeue=True)
-            self._held.discard(task)
+            self._held.pop(task, None)
 
 
 def _count(value: object) -> int:

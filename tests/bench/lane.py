@@ -21,7 +21,7 @@ from tests.lane_worker import Inbox, Lane, inbox
 from tests.local_runner import ROOT, until
 from tests.rabbitmq_server import RabbitServer, rabbit_server
 
-COUNT: Final = 10_000
+COUNT: Final = 8_000
 ROUNDS: Final = 3
 PREFETCH: Final = 1_000
 NOTHING: Final = """
