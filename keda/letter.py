@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from events.function import Answer
-from events.http import Event, read
+from events.http import STRUCTURED, Event, read
 from events.problem import NotAnEvent, sentence
 from functions.amqp import Message
 
@@ -34,10 +34,13 @@ class Result:
 
 
 def judge(answer: Answer) -> Result:
-    """What an answer that is not a bare success means, by the rules of a Broker's delivery."""
+    """What an answer means, by the rules of a Broker's delivery."""
     if answer.status >= 300:
         retriable = answer.status >= 500 or answer.status in RETRIED_4XX
         return Result(answer.status, error=answer.body or b"no body", retriable=retriable)
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    if "ce-specversion" not in headers and not headers.get("content-type", "").startswith(STRUCTURED):
+        return Result(answer.status)
     try:
         return Result(answer.status, reply=read(answer.headers, answer.body))
     except NotAnEvent as error:

@@ -132,7 +132,7 @@ class Worker:
         for task, answer in zip(tasks, answers, strict=True):
             if task.settling:
                 continue  # it took too long, and was settled as failed
-            if answer.status >= 300 or "ce-specversion" in answer.headers:
+            if answer.status >= 300 or answer.headers:
                 self._settle(task, self._follow(task, judge(answer)))
             elif task in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
                 del self._held[task]
@@ -175,6 +175,8 @@ class Worker:
                 return await self._later(task, result.reply, retry=1, attempt=1, place=BROKER)
             except PostRefused as error:
                 result = Result(result.code, error=str(error).encode())
+        if not result.error:
+            return None
         if result.retriable and task.attempt <= self._lane.lane_retry:
             return await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1)
         return await self._give_up(task, result)
