@@ -13,7 +13,7 @@ import pytest
 
 from functions.amqp import Server
 from knative.lanes import Lane, load_lanes
-from knative.local.lane_workers import ready
+from knative.local.lane_workers import declare, ready
 from knative.local.scaling import Scaler
 from knative.manifests import ManifestError, load
 from tests.conftest import sample
@@ -137,6 +137,17 @@ def test_the_runner_killed_leaves_no_worker_behind(rabbit: RabbitServer, tmp_pat
 
 
 def test_errands_work_runs_one_worker_of_a_lane(rabbit: RabbitServer, tmp_path: Path) -> None:
+    asyncio.run(declare(Server(url=rabbit.url), LANES))
+    command = [sys.executable, "-m", "knative.cli", "work", "longreport", "--data", str(tmp_path)]
+    command += ["--set", "longreport.LANE_IDLE_S=1", "--broker", rabbit.url]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do for 1 s" in done.stderr
+
+
+def test_errands_work_names_the_lanes_that_there_are(rabbit: RabbitServer) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "knative.cli", "work", "nothing", "--broker", rabbit.url],
         cwd=ROOT,
