@@ -238,6 +238,14 @@ def test_an_activation_value_holds_the_first_worker_back() -> None:
 # --- the manifests
 
 
+def test_the_linter_finds_nothing_in_the_lanes_manifests() -> None:
+    command = [sys.executable, "-m", "knative.cli", "lint", "--strict", "knative", "keda"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
 def test_every_lane_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
     manifests = load(ROOT / "knative")
     led_to = {each.filter["type"] for each in manifests.triggers if each.subscriber == "enqueue"}
