@@ -24,7 +24,8 @@ check: .venv/ready ## formatting, lint, types, the direction of imports, the man
 bench: .venv/ready ## benchmarks, as ratios in one run
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
-		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker
+		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
+		$(BIN)/python -m tests.bench.lane
 
 schemas: .venv/ready ## write the JSON Schemas anew: events/schemas/, and those of the reports' templates
 	$(BIN)/python -m events.schema && $(BIN)/python -m functions.report.schema

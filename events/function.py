@@ -45,6 +45,7 @@ log = logging.getLogger("errands.function")
 J = TypeVar("J", bound=Struct)
 NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
+DELIVER: Final = "deliver"
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
@@ -99,7 +100,9 @@ def function(
                     reply = ledger.record(event, reply)
             return Answer(202) if reply is None else Answer(200, *binary(reply))
 
-        return http_function(respond, accepts=lambda event: _require_type(event, request))
+        target = http_function(respond, accepts=lambda event: require_type(event, request))
+        setattr(target, "__wrapped__", handler)  # noqa: B010  # as functools has it: for inspect.unwrap
+        return target
 
     return decorate
 
@@ -107,24 +110,33 @@ def function(
 def http_function(
     respond: Callable[[Event], Answer], *, accepts: Callable[[Event], None] = lambda event: None
 ) -> Callable[["flask.Request"], "flask.Response"]:
-    """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not."""
+    """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not.
+
+    The target's `deliver` is the same without HTTP: `(read, attempt) -> Answer`, for the worker of the queue lane.
+    """
+
+    def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
+        event, raised, started_s = None, None, time.monotonic()
+        with tail() as lines:
+            try:
+                event = read_event()
+                accepts(event)
+                answer = respond(event)
+            except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
+                answer, raised = refusal(error), error
+            log_answer(answer, event, attempt, time.monotonic() - started_s, raised)
+        _tell(event, answer, lines)
+        return answer
 
     def handle(request: "flask.Request") -> "flask.Response":
         import flask
 
-        answer, event, raised, started_s = aside(request.method, request.path), None, None, time.monotonic()
-        if answer is None:
-            with tail() as lines:
-                try:
-                    event = read(dict(request.headers), flask_body(request))
-                    accepts(event)
-                    answer = respond(event)
-                except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
-                    answer, raised = refusal(error), error
-                log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
-            _tell(event, answer, lines)
+        answer = aside(request.method, request.path) or deliver(
+            lambda: read(dict(request.headers), flask_body(request)), request.headers.get(ATTEMPT_HEADER)
+        )
         return flask.Response(answer.body, answer.status, dict(answer.headers))
 
+    setattr(handle, DELIVER, deliver)  # functions-framework takes nothing but a plain function
     return handle
 
 
@@ -234,11 +246,14 @@ def log_answer(
 
     An `error` that is none of the contract's is a bug, and its traceback goes into the line.
     """
+    done = answer.status < 300 and answer.headers.get("ce-outcome") != "failed"
+    if done and not log.isEnabledFor(logging.INFO):
+        return  # a flood's worker has no time for a line that nobody reads
     fields = {"status": answer.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
     if event is not None:
         fields |= {"job": event.get("correlationid") or event.id, "event": event.id, "type": event.type}
     said = answer.headers.get("ce-type", "done" if answer.status < 300 else "not done")
-    if answer.status < 300 and answer.headers.get("ce-outcome") != "failed":
+    if done:
         log.info("%s", said, extra=fields)
     else:
         level = LEVELS.get(answer.status, logging.WARNING)
@@ -254,7 +269,8 @@ def _reply(event: Event, work: Callable[[], Struct | None], clock: Callable[[], 
     return None if payload is None else reply_event(event, event_type(type(payload)), payload, now=clock())
 
 
-def _require_type(event: Event, request: type[Struct]) -> None:
+def require_type(event: Event, request: type[Struct]) -> None:
+    """Raise NotAnEvent for an event of another type than `request`'s."""
     if event.type != event_type(request):
         raise NotAnEvent(f"this function takes {event_type(request)}, got type {event.type[:100]!r}")
 

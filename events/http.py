@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Final
 from urllib.parse import quote, unquote
@@ -193,6 +194,7 @@ def _with_trace(attributes: dict[str, str], headers: Mapping[str, str]) -> dict[
     return attributes
 
 
+@lru_cache(maxsize=256)  # the same few names in every event
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name in RESERVED:
         raise NotAnEvent(f"an attribute name must be of a-z and 0-9 and not reserved, got {name[:40]!r}")
@@ -202,8 +204,10 @@ def _check_attribute(name: str, value: str) -> None:
     _check_name(name)
     if not value:
         raise NotAnEvent(f"attribute {name} must not be empty: leave it out")
-    if _CONTROL.search(value):
+    if not value.isprintable() and _CONTROL.search(value):
         raise NotAnEvent(f"attribute {name} must not hold control characters, got {value[:40]!r}")
+    if value.isascii() and 3 * len(value) <= ATTRIBUTE_LIMIT_CHARACTERS:
+        return  # it fits, however much of it is encoded
     if len(_percent_encode(value)) > ATTRIBUTE_LIMIT_CHARACTERS:
         raise NotAnEvent(f"attribute {name} must be at most {ATTRIBUTE_LIMIT_CHARACTERS} characters when encoded")
 

@@ -261,3 +261,19 @@ class ReportFailed(Problem, frozen=True, kw_only=True):
 
 class ReportDeadlettered(DeadLetter, frozen=True, kw_only=True):
     """The job is kept as a dead letter."""
+
+
+class LongreportRequested(ReportRequested, frozen=True, kw_only=True):
+    """A report that takes minutes, off the queue lane: what a report takes, with no HTTP request to fit into."""
+
+
+class LongreportCompleted(ReportCompleted, frozen=True, kw_only=True):
+    """The documents, as those of a report."""
+
+
+class LongreportFailed(ReportFailed, frozen=True, kw_only=True):
+    """The data does not fit the template, the template is wrong, something is missing, or a limit was reached."""
+
+
+class LongreportDeadlettered(DeadLetter, frozen=True, kw_only=True):
+    """The job is kept as a dead letter."""

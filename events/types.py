@@ -6,6 +6,7 @@ Adding an optional field keeps the version; any other change is a new class with
 """
 
 import re
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -27,6 +28,10 @@ from events.calendars import IcsDeadlettered as IcsDeadlettered
 from events.calendars import IcsFailed as IcsFailed
 from events.calendars import IcsRequested as IcsRequested
 from events.problem import Problem
+from events.reports import LongreportCompleted as LongreportCompleted
+from events.reports import LongreportDeadlettered as LongreportDeadlettered
+from events.reports import LongreportFailed as LongreportFailed
+from events.reports import LongreportRequested as LongreportRequested
 from events.reports import ReportCompleted as ReportCompleted
 from events.reports import ReportDeadlettered as ReportDeadlettered
 from events.reports import ReportFailed as ReportFailed
@@ -338,6 +343,7 @@ class MessageDeadlettered(DeadLetter, frozen=True, kw_only=True):
 PHASES = ("Requested", "Completed", "Failed", "Deadlettered")
 
 
+@cache
 def event_type(struct: type[Struct]) -> str:
     """The CloudEvents `type` of a struct: `ImageRequested` is `dev.errands.image.requested.v1`.
 

@@ -237,19 +237,19 @@ class Channel:
         except TimeoutError as error:
             raise Unavailable(f"no confirm came within {CONFIRM_TIMEOUT_S:g} s") from error
 
-    async def consume(self, queue: str, on_message: Callable[[Message], None], *, prefetch: int) -> None:
-        """Have at most `prefetch` unacknowledged messages of the queue brought to `on_message`."""
+    async def consume(self, queue: str, on_message: Callable[[Message], None], *, prefetch: int) -> str:
+        """Have at most `prefetch` unacknowledged messages of the queue brought to `on_message`; the consumer's tag."""
 
         def deliver(_channel: object, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
             on_message(Message(method.delivery_tag or 0, bool(method.redelivered), properties, body))
 
         await self.call("basic_qos", prefetch_count=prefetch)
-        await self.call("basic_consume", queue=queue, on_message_callback=deliver)
+        return str((await self.call("basic_consume", queue=queue, on_message_callback=deliver)).consumer_tag)
 
-    def acknowledge(self, tag: int) -> bool:
-        """The message is done with; False when the channel is gone, and the server delivers it again."""
+    def acknowledge(self, tag: int, *, multiple: bool = False) -> bool:
+        """The message, or all up to it, is done with; False when the channel is gone: the server delivers it again."""
         if self._channel.is_open:
-            self._channel.basic_ack(tag)
+            self._channel.basic_ack(tag, multiple)
         return self._channel.is_open
 
     def reject(self, tag: int, *, requeue: bool) -> None:

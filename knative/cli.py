@@ -12,7 +12,8 @@ import typer
 from functions.deadletters import cli as dead
 from functions.notifier import cli as callbacks
 from knative import broker_cli
-from knative.manifests import ManifestError
+from knative.local.environment import Machine
+from knative.manifests import ManifestError, load
 
 app = typer.Typer(
     help="Hand work over from an API: events in, work done, signed callbacks out.",
@@ -27,12 +28,16 @@ app.add_typer(broker_cli.app, name="broker")
 T = TypeVar("T")
 
 MANIFESTS: Final = Path(__file__).parent
+LANES: Final = MANIFESTS.parent / "keda"
 EXIT_BY_OUTCOME: Final = {"completed": 0, "failed": 1, "deadlettered": 2}
 EXIT_NO_OUTCOME: Final = 3
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h: apart from the outcomes
 
 Data = Annotated[Path, typer.Option("--data", help="Where everything is kept.", envvar="ERRANDS_DATA")]
 Manifest = Annotated[Path, typer.Option("--manifests", help="The folder of Service, Trigger and Broker manifests.")]
+LaneFolder = Annotated[
+    Path | None, typer.Option("--lanes", help="The folder of the queue lanes' manifests; keda/ with our own manifests.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FUNCTION.NAME=VALUE", help="Over a function's environment; may be repeated."),
@@ -46,6 +51,7 @@ def up(
     data: Data = Path(".errands"),
     *,
     manifests: Manifest = MANIFESTS,
+    lanes: LaneFolder = None,
     host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     token_file: TokenFile = None,
@@ -75,6 +81,7 @@ def up(
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
         rabbitmq=broker_cli.server_of(broker, broker_credentials, broker_tls),
+        lanes=_lanes(lanes, manifests),
     )
 
     def announce(url: str) -> None:
@@ -94,6 +101,7 @@ def exec(  # noqa: A001  # the command's name
     *,
     data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
     manifests: Manifest = MANIFESTS,
+    lanes: LaneFolder = None,
     settings: Settings = None,
     broker: broker_cli.Url = None,
     broker_credentials: broker_cli.Credentials = None,
@@ -116,6 +124,7 @@ def exec(  # noqa: A001  # the command's name
             port=0,
             settings=_settings(settings),
             rabbitmq=broker_cli.server_of(broker, broker_credentials, broker_tls),
+            lanes=_lanes(lanes, manifests),
         )
         code = _guarded(run_command(options, context.args))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
@@ -158,6 +167,47 @@ def send(
 
 
 @app.command()
+def work(
+    function: Annotated[str, typer.Argument(help="A lane of the manifests, such as longreport.")],
+    *,
+    broker: broker_cli.Url = None,
+    broker_credentials: broker_cli.Credentials = None,
+    broker_tls: broker_cli.Tls = None,
+    manifests: Manifest = MANIFESTS,
+    lanes: LaneFolder = None,
+    data: Data = Path(".errands"),
+    settings: Settings = None,
+    sink: Sink = "http://127.0.0.1:8080",
+    token_file: TokenFile = None,
+) -> None:
+    """Run one worker of a queue lane, as its manifest declares, beside an `errands up --broker` of the same data."""
+    from knative.local.lanes import amqp_variables, worker_environment
+    from knative.local.runner import CannotStart, lane_named
+
+    server = broker_cli.server_of(broker, broker_credentials, broker_tls)
+    if server is None:
+        _stop("--broker amqp://... is expected, or ERRANDS_BROKER: a lane is a queue of RabbitMQ")
+    url = sink.rstrip("/") + "/"
+    machine = Machine(
+        data=data.resolve(),
+        ingress_url=url,
+        public_url=url,
+        token=_token(token_file),
+        settings=_settings(settings),
+        lane=amqp_variables(server),
+    )
+    try:
+        lane = lane_named(function, _lanes(lanes, manifests))
+        read = load(manifests)
+        environment = worker_environment(lane, read, machine)
+    except (CannotStart, ManifestError) as error:
+        _stop(str(error))
+    os.chdir(read.root)
+    del environment["ERRANDS_RUNNER_PID"]  # it is nobody's child
+    os.execve(sys.executable, [sys.executable, "-m", "keda.worker"], environment)  # noqa: S606  # no shell
+
+
+@app.command()
 def doctor(
     data: Data = Path(".errands"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port that up will use.")] = 8080,
@@ -173,7 +223,7 @@ def doctor(
 
 @app.command()
 def preflight() -> None:
-    """Say whether the cluster that kubectl talks to has what the production overlay needs; exit 1 when it lacks some."""
+    """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
     from knative.preflight import look
 
     findings = look()
@@ -215,6 +265,10 @@ def main() -> None:
     """The console script; a mistake in the options exits as every mistake does, since 2 means dead-lettered."""
     setattr(typer.BadParameter.__base__, "exit_code", MISTAKE)  # noqa: B010  # UsageError, of which typer has its own
     app()
+
+
+def _lanes(given: Path | None, manifests: Path) -> Path | None:
+    return given or (LANES if manifests == MANIFESTS else None)
 
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:

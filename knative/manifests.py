@@ -123,9 +123,8 @@ class Manifests:
 
 def load(folder: Path) -> Manifests:
     """Read the folder's kustomization and the files it lists; raise ManifestError for what cannot be honoured."""
-    documents = list(_documents(folder))
     by_kind: dict[str, list[Node]] = {}
-    for document in documents:
+    for document in documents(folder):
         _refuse_unknown(document)
         by_kind.setdefault(document["kind"].text(), []).append(document)
     brokers = by_kind.get("Broker", [])
@@ -209,7 +208,8 @@ def duration_s(node: Node) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _documents(folder: Path) -> Iterator[Node]:
+def documents(folder: Path) -> Iterator[Node]:
+    """Every document of the files that the folder's kustomization lists."""
     listing = folder / "kustomization.yaml"
     if not listing.is_file():
         raise ManifestError(f"{listing}:1: there is no such file: a folder of manifests lists its files in it")
@@ -296,7 +296,7 @@ def _service(document: Node) -> Service:
     container = template["spec"]["containers"].items()[0]
     concurrency, timeout = template["spec"].get("containerConcurrency"), template["spec"].get("timeoutSeconds")
     scale = {key: marked[key].integer(0, 1000) for key in (MIN_SCALE, MAX_SCALE) if key in annotations}
-    variables, config_maps = _environment(container)
+    variables, config_maps = environment_of(container)
     if "FUNCTION_SOURCE" not in variables:
         raise container.error("env FUNCTION_SOURCE is required: the function's main.py")
     return Service(
@@ -313,11 +313,14 @@ def _service(document: Node) -> Service:
     )
 
 
-def _environment(container: Node) -> tuple[dict[str, str | Reference], tuple[str, ...]]:
+def environment_of(container: Node) -> tuple[dict[str, str | Reference], tuple[str, ...]]:
+    """A container's variables, and the names of the ConfigMaps that it takes more from."""
     variables: dict[str, str | Reference] = {}
     listed, from_ = container.get("env"), container.get("envFrom")
     for entry in listed.items() if listed else []:
         source = entry.get("valueFrom")
+        if source and source.get("fieldRef"):  # of the pod, such as its namespace: there is none here
+            continue
         variables[entry["name"].text()] = _reference(source) if source else entry["value"].text()
     return variables, tuple(each["configMapRef"]["name"].text() for each in (from_.items() if from_ else []))
 

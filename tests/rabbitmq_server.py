@@ -72,6 +72,11 @@ class RabbitServer:
         until(self._up, timeout_s=60, poll_s=0.2, what="the RabbitMQ server")
         return self
 
+    @property
+    def pid(self) -> int:
+        """Of the script that started the node, whose child it is."""
+        return self._process.pid
+
     def stop(self) -> None:
         """As an administrator stops it."""
         self._process.send_signal(signal.SIGTERM)

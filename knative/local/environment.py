@@ -8,15 +8,16 @@ import base64
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from knative.manifests import ManifestError, Manifests, Reference, Service
 
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
-# The one secret that an installation can make for itself: both sides are told it, nobody has to know it before.
-SELF_MADE: Final = (("callback", "secrets"),)
+# What an installation can make for itself: both sides are told it, nobody has to know it before.
+CALLBACK: Final = ("callback", "secrets")
+READINGS: Final = ("readings", "url")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Machine:
     public_url: str  # where the API reaches the ingress, for the artefacts' URLs
     token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
+    lane: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
 
     @property
     def store(self) -> Path:
@@ -43,6 +45,7 @@ class Machine:
         return {
             "STORE_URL": self.store.as_uri(),
             "STORE_PUBLIC_URL": f"{self.public_url.rstrip('/')}/artifacts",
+            "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",
             "ALLOWED_ORIGINS": "http://127.0.0.1:*,http://localhost:*",
@@ -58,7 +61,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     built = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for name in service.config_maps:
         built |= _config_map(name, manifests, machine, service)
-    given = machine.settings.get(service.name, {})
+    lane = machine.lane if service.environment.keys() & {"LANE_EXCHANGE", "LANE_QUEUE"} else {}
+    given = {**lane, **machine.settings.get(service.name, {})}
     for name, value in service.environment.items():
         if name in given:
             continue
@@ -71,14 +75,15 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
 
 
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form) where there is none yet, readable by its owner only."""
-    for name, key in SELF_MADE:
+    """Make the callback secret (Standard Webhooks form) and the URL of the readings, where there is none yet."""
+    callback = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    for (name, key), value in {CALLBACK: callback, READINGS: f"sqlite:///{machine.data / 'readings.db'}"}.items():
         file = machine.data / "secrets" / name / key
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as stream:
-                stream.write("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+                stream.write(value)
 
 
 def _config_map(name: str, manifests: Manifests, machine: Machine, service: Service) -> Mapping[str, str]:

@@ -46,6 +46,8 @@ class Ingress:
         artifacts: Path | None,
         token: str | None,
         desk: Handler | None = None,
+        sinks: frozenset[str] = frozenset(),
+        to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
     ) -> None:
         self._broker = broker
         self._manifests = manifests
@@ -54,6 +56,8 @@ class Ingress:
         self._artifacts = artifacts
         self._token = token
         self._desk = desk
+        self._sinks = sinks
+        self._to_sink = to_sink
         self.ready = False
 
     def application(self) -> web.Application:
@@ -62,6 +66,7 @@ class Ingress:
         application.add_routes(
             [
                 web.post("/", self._accept),
+                web.post("/services/{name}", self._letter),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._show_metrics),
@@ -123,6 +128,17 @@ class Ingress:
             known = ", ".join(self._manifests.known_types)
             raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
         return event
+
+    async def _letter(self, request: web.Request) -> web.Response:
+        """A letter of a lane's worker for its dead-letter sink, which on a cluster has an address of its own."""
+        name = request.match_info["name"]
+        if name not in self._sinks or self._to_sink is None:
+            return _refusal(404, "not-found", "there is no such dead-letter sink here")
+        try:
+            taken = await self._to_sink(name, read(request.headers, await _body(request)))
+        except NotAnEvent as error:
+            return _refusal(400, "not-an-event", str(error))
+        return web.Response(status=202) if taken else _refusal(503, "unavailable", f"{name} does not take the letter")
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -86,6 +86,11 @@ class Pool:
         return len(self._processes) + self._starting
 
     @property
+    def starting(self) -> int:
+        """Processes that start."""
+        return self._starting
+
+    @property
     def capacity(self) -> int:
         """Events that it can work on at once."""
         return self.max_scale * self.service.concurrency
@@ -111,6 +116,19 @@ class Pool:
         self._not_before_s = 0.0
         self.keep_minimum()
         self._start_if_wanted()
+
+    def scale(self, target: int) -> None:
+        """At most `target` processes from now on; the surplus ends when its events are done."""
+        self.max_scale = target
+        for process in sorted(self._processes, key=lambda each: each.busy)[: max(0, self.count - target)]:
+            self._retire(process)
+        for _ in self._waiting:
+            self._start_if_wanted()
+
+    @property
+    def busy(self) -> int:
+        """Events that are worked on."""
+        return sum(process.busy for process in self._processes)
 
     def stop_leasing(self) -> None:
         """Give no more processes; those who wait for one are told so."""
@@ -257,17 +275,7 @@ class Pool:
 
     async def _relay(self, process: Process, read_fd: int) -> None:
         """Pass the function's output on, and keep the last lines as evidence."""
-        stream = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
-        protocol = asyncio.StreamReaderProtocol(stream)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_fd, "rb"))
-        while True:
-            try:
-                line = await stream.readline()
-            except ValueError:  # a line over the limit: asyncio has dropped what it read
-                continue
-            if not line:
-                return
-            text = line.decode(errors="replace").rstrip()
+        async for text in lines(read_fd):
             process.tail.append(text)
             self._report("output", self.service.name, text)
 
@@ -318,6 +326,21 @@ class Pool:
         task = asyncio.get_running_loop().create_task(work)
         among.add(task)
         task.add_done_callback(among.discard)
+
+
+async def lines(read_fd: int) -> AsyncIterator[str]:
+    """The lines that come out of a pipe, until it ends."""
+    stream = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
+    protocol = asyncio.StreamReaderProtocol(stream)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_fd, "rb"))
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # a line over the limit: asyncio has dropped what it read
+            continue
+        if not line:
+            return
+        yield line.decode(errors="replace").rstrip()
 
 
 async def _finish(process: Process) -> None:

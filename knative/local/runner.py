@@ -19,16 +19,18 @@ from events.http import Event
 from events.problem import TryAgain
 from functions import evidence
 from functions.store import Store
+from knative.lanes import Lane, load_lanes
 from knative.local import desk
-from knative.local.broker import DLQ, Broker, BrokerUnusable
+from knative.local.broker import DLQ, Broker, BrokerUnusable, Delivery
 from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.embedded import EmbeddedBroker
 from knative.local.environment import Machine, environment, make_secrets
 from knative.local.ingress import LOOPBACK, Ingress
+from knative.local.lanes import Lanes, amqp_variables
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
 from knative.local.ping import Pinger
-from knative.local.processes import Pool
+from knative.local.processes import Pool, PoolStopping, StartFailed
 from knative.local.reload import watch
 from knative.manifests import Manifests, Service, load
 
@@ -59,6 +61,16 @@ class Options:
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
     rabbitmq: "Server | None" = None
+    lanes: Path | None = None  # the folder of the queue lanes' manifests
+
+
+def lane_named(name: str, folder: Path | None) -> Lane:
+    """One lane of a folder; raises CannotStart when it has no such lane, with those that it has."""
+    lanes = load_lanes(folder) if folder else ()
+    for lane in lanes:
+        if lane.name == name:
+            return lane
+    raise CannotStart(f"there is no lane {name!r}; expected one of {', '.join(lane.name for lane in lanes) or 'none'}")
 
 
 @asynccontextmanager
@@ -68,10 +80,11 @@ async def running(options: Options) -> AsyncIterator[str]:
         reach = f"{options.host} can be reached from other machines"
         raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
     manifests = load(options.manifests)
-    _check_settings(options.settings, manifests)
+    lanes = load_lanes(options.lanes) if options.lanes else ()
+    _check_settings(options.settings, [*manifests.services, *(lane.name for lane in lanes)])
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_locked(options.data))
-        runner = _Runner(options, manifests)
+        runner = _Runner(options, manifests, lanes)
         url = await stack.enter_async_context(runner.up())
         yield url
 
@@ -113,9 +126,10 @@ async def run_command(options: Options, command: Sequence[str]) -> int:
 
 
 class _Runner:
-    def __init__(self, options: Options, manifests: Manifests) -> None:
+    def __init__(self, options: Options, manifests: Manifests, lanes: tuple[Lane, ...]) -> None:
         self._options = options
         self._manifests = manifests
+        self._lanes = Lanes(lanes, manifests, options.rabbitmq, options.max_processes)
         self._metrics = Metrics()
         self._outcomes = Outcomes()
         self._dispatchers: dict[str, Dispatcher] = {}
@@ -128,16 +142,18 @@ class _Runner:
             broker = self._broker()
             ingress = self._ingress(broker)
             url, site = await self._bind(stack, ingress)
-            self._make_pools(url)
+            machine = self._machine(url)
+            self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
-            http = Http()
+            http = self._http = Http()
             stack.push_async_callback(http.close)
             try:
                 await broker.start(self._wake)
+                await self._lanes.declare()
             except BrokerUnusable as error:
                 raise CannotStart(str(error)) from error
             stack.push_async_callback(broker.stop)
-            self._metrics.watch(broker.depths, lambda: {name: pool.count for name, pool in self._pools.items()})
+            self._metrics.watch(broker.depths, self._processes)
             self._make_dispatchers(Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._evidence))
             stack.push_async_callback(self._drain)
             stack.enter_context(_background(self._prune(broker)))
@@ -146,6 +162,9 @@ class _Runner:
                 stack.enter_context(_background(watch(self._manifests, self._pools)))
             await site.start()
             stack.push_async_callback(site.stop)
+            working = await self._lanes.work(stack, machine, _report)
+            for scaler in (*self._lanes.scalers(self._pools, broker), *working):
+                stack.enter_context(_background(scaler.run()))
             ingress.ready = True
             yield url
 
@@ -174,6 +193,8 @@ class _Runner:
             artifacts=self._options.data / "store",
             token=self._options.token,
             desk=desk.Desk(self._pools).handle if desk.SERVICE in self._manifests.services else None,
+            sinks=self._lanes.sinks,
+            to_sink=self._to_sink,
         )
 
     async def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, web.SockSite]:
@@ -191,16 +212,19 @@ class _Runner:
         called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
         return f"http://{called}:{listening.getsockname()[1]}/", web.SockSite(runner, listening, backlog=1024)
 
-    def _make_pools(self, url: str) -> None:
-        machine = Machine(
+    def _machine(self, url: str) -> Machine:
+        return Machine(
             data=self._options.data.resolve(),
             ingress_url=url,
             public_url=self._options.public_url or url,
             token=self._options.token,
             settings=self._options.settings,
+            lane=amqp_variables(self._options.rabbitmq),
         )
+
+    def _make_pools(self, machine: Machine) -> None:
         make_secrets(machine)
-        for service in self._manifests.services.values():
+        for service in (*self._manifests.services.values(), *(lane.service for lane in self._lanes.embedded)):
             self._pools[service.name] = Pool(
                 service,
                 environment=environment(service, self._manifests, machine),
@@ -214,7 +238,7 @@ class _Runner:
         return min(service.max_scale, self._options.max_processes) if service.concurrency == 1 else service.max_scale
 
     def _make_dispatchers(self, tools: Tools) -> None:
-        for trigger in self._manifests.triggers:
+        for trigger in map(self._lanes.served, self._manifests.triggers):
             sink = self._pools[trigger.delivery.dead_letter_sink]
             for each in (
                 Dispatcher(trigger.name, trigger, self._pools[trigger.subscriber], tools),
@@ -224,6 +248,20 @@ class _Runner:
                 each.wake()
         for pool in self._pools.values():
             pool.keep_minimum()
+
+    def _processes(self) -> Mapping[str, int]:
+        return {**{name: pool.count for name, pool in self._pools.items()}, **self._lanes.counts()}
+
+    async def _to_sink(self, name: str, event: Event) -> bool:
+        """Bring a lane's letter to its sink; whether that has taken it."""
+        pool = self._pools[name]
+        try:
+            async with pool.lease() as process:
+                delivery = Delivery(0, name, 1, event)
+                result = await self._http.post(process.url, delivery, timeout_s=pool.service.timeout_s)
+        except (StartFailed, PoolStopping):
+            return False
+        return not result.failed
 
     def _wake(self, queue: str) -> None:
         if queue in self._dispatchers:
@@ -281,10 +319,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
-def _check_settings(settings: Mapping[str, Mapping[str, str]], manifests: Manifests) -> None:
+def _check_settings(settings: Mapping[str, Mapping[str, str]], functions: Sequence[str]) -> None:
     for function in settings:
-        if function not in manifests.services:
-            known = ", ".join(manifests.services)
+        if function not in functions:
+            known = ", ".join(functions)
             raise CannotStart(f"--set {function}.…: there is no function {function!r}; expected one of {known}")
 
 

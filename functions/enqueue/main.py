@@ -1,0 +1,48 @@
+"""Hands an event over to the queue lane: published with confirms, so the broker forgets it only once a queue has it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import functions_framework.aio
+
+from events.function import Answer, async_http_function
+from events.http import Event
+from events.problem import TryAgain
+from functions.amqp import Refused, Server, Unavailable
+from functions.enqueue.publisher import Publisher
+from functions.settings import from_environment
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The function's environment."""
+
+    amqp_url: str
+    lane_exchange: str
+    amqp_login: str | None = None
+    amqp_ca_file: str | None = None
+
+    @property
+    def server(self) -> Server:
+        """The RabbitMQ server; raises ValueError with what is wrong of the URL."""
+        credentials, ca_file = (Path(each) if each else None for each in (self.amqp_login, self.amqp_ca_file))
+        return Server(url=self.amqp_url, credentials=credentials, ca_file=ca_file)
+
+    def __post_init__(self) -> None:
+        _ = self.server
+
+
+settings = from_environment(Settings)
+publisher = Publisher(settings.server, settings.lane_exchange)
+
+
+async def enqueue(event: Event) -> Answer:
+    """One event in, the same event in a queue; published twice it is done once, by its job's ledger."""
+    try:
+        await publisher.publish(event)
+    except (Unavailable, Refused) as error:
+        raise TryAgain(f"the lane does not take {event.type}: {error}") from error
+    return Answer(202)
+
+
+handle = functions_framework.aio.http(async_http_function(enqueue))

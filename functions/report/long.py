@@ -1,0 +1,20 @@
+"""The same documents for reports that take minutes: the target that the queue lane's worker runs."""
+
+import inspect
+
+from msgspec.structs import asdict
+
+from events.function import function
+from events.http import Event
+from events.types import LongreportCompleted, LongreportRequested
+from functions.report.main import handle as report
+from functions.report.main import store
+from functions.store import ReplyLedger
+
+make = inspect.unwrap(report)  # the handler of the short ones
+
+
+@function(LongreportRequested, ledger=ReplyLedger(store))
+def handle(job: LongreportRequested, event: Event) -> LongreportCompleted:
+    """One request in, its documents out; the limits are those of this worker's environment."""
+    return LongreportCompleted(**asdict(make(job, event)))
