@@ -79,7 +79,8 @@ def test_the_linter_renders_a_folder_with_patches_itself(monkeypatch: pytest.Mon
 
 
 def test_it_passes_with_external_secrets_too(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "knative", tmp_path / "knative", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for each in ("knative", "keda"):
+        shutil.copytree(ROOT / each, tmp_path / each, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     kustomization = tmp_path / "knative/overlays/production/kustomization.yaml"
     kustomization.write_text(kustomization.read_text().replace("# - external-secrets #", "- external-secrets #"))
     file = tmp_path / "rendered.yaml"
