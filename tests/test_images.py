@@ -15,21 +15,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pika
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
 from tests.conftest import sample
+from tests.rabbitmq_server import RabbitServer
 
 ROOT = Path(__file__).parent.parent
 FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py"))
 BASE = "localhost/errands-base:bookworm"
 REGISTRY = "localhost/errands-test"
 START_LIMIT_S = 30.0
-DATA = (".html", ".css", ".json", ".svg", ".icc", ".ttf", ".otf", ".txt")
+DATA = (".html", ".css", ".js", ".json", ".svg", ".icc", ".ttf", ".otf", ".txt")
 # In a sandbox without CAP_SYS_RESOURCE podman's own limits are above what may be set.
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 
@@ -202,21 +205,49 @@ def environment(function: str, receiver: Received, mail_port: int) -> dict[str, 
             "ALLOWED_NETWORKS": "127.0.0.0/8",
             "ALLOWED_ORIGINS": f"http://127.0.0.1:{receiver.port}",
         },
+        "telemetry": {"READINGS_URL": "sqlite:////data/readings.db"},
     }.get(function, {})
+
+
+@contextmanager
+def lane(rabbit: RabbitServer) -> Iterator[dict[str, str]]:
+    """A queue that takes long reports, and what the function enqueue needs to find it."""
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
+    channel = connection.channel()
+    channel.exchange_declare("images", durable=True)
+    channel.queue_declare("images", durable=True)
+    channel.queue_bind("images", "images", "dev.errands.longreport.requested.v1")
+    yield {"AMQP_URL": rabbit.url, "LANE_EXCHANGE": "images"}
+    assert channel.queue_purge("images").method.message_count == 1
+    connection.close()
 
 
 def job(function: str) -> dict[str, Any]:
     """A sample event that this function gets."""
     if function == "deadletters":
         return {**sample("ics"), "knativeerrorcode": "503", "knativeerrordest": "http://ics"}
-    return sample("ics", "completed") if function == "notifier" else sample(function)
+    if function == "telemetry":
+        data = {"sensor": "hall-3", "metric": "temperature", "value": 21.5}
+        return {**sample("ics"), "type": "dev.errands.telemetry.requested.v1", "data": data}
+    others = {"notifier": ("ics", "completed"), "enqueue": ("longreport", "requested")}
+    return sample(*others.get(function, (function, "requested")))
+
+
+@pytest.fixture
+def beside(function: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """A server that only this function needs."""
+    if function != "enqueue":
+        yield {}
+        return
+    with lane(request.getfixturevalue("rabbit")) as settings:
+        yield settings
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_it_does_its_sample_job_hardened_and_stops_on_sigterm(
-    function: str, start: Callable[..., Container], receiver: Received, mail_port: int
+    function: str, start: Callable[..., Container], receiver: Received, mail_port: int, beside: dict[str, str]
 ) -> None:
-    container = start(function, **environment(function, receiver, mail_port))
+    container = start(function, **environment(function, receiver, mail_port), **beside)
 
     status, headers, body = container.send(job(function))
 
