@@ -7,6 +7,7 @@ import runpy
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,7 +41,6 @@ from tests.callback_peers import (
 )
 
 LOOPBACK = Guard((ip_network("127.0.0.0/8"),))
-ERRANDS = ROOT / ".venv/bin/errands"
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_an_endpoint_that_is_gone_is_left_alone_until_an_operator_resumes_it(
 
 
 def errands(verb: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(ERRANDS), "callbacks", verb, *arguments, "--data", str(folder)]
+    command = [sys.executable, "-m", "knative.cli", "callbacks", verb, *arguments, "--data", str(folder)]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
 
 
