@@ -113,8 +113,9 @@ def progress(text: str) -> None:
 
 
 def ask(question: bytes) -> bytes:
-    """What the function's own process answers (`Sandbox.run(answer=...)`): it has the network and the store, work has
-    neither. An answer that raises there ends the work here. Outside of a sandbox there is nobody to ask: LookupError.
+    """What the function's own process answers (`Ears.answer` of `Sandbox.run`); it has the network and the store.
+
+    An answer that raises there ends the work here. Outside of a sandbox there is nobody to ask: LookupError.
     """
     if _data is None:
         raise LookupError("there is nobody to ask outside of a sandbox")
