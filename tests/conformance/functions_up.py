@@ -23,7 +23,12 @@ class Functions:
         self._folder = folder
         read = load(manifests)
         machine = Machine(
-            data=folder.resolve(), ingress_url=ingress_url, public_url=ingress_url, token=None, settings=settings
+            data=folder.resolve(),
+            ingress_url=ingress_url,
+            public_url=ingress_url,
+            token=None,
+            settings=settings,
+            lane={"AMQP_URL": "amqp://127.0.0.1:1", "LANE_EXCHANGE": "lane"},  # no queue lane here, and no job of one
         )
         make_secrets(machine)
         self._environments = {
