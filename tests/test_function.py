@@ -518,8 +518,8 @@ def test_functions_framework_itself_refuses_two_paths_some_hosts_and_odd_methods
     adapter: Adapter,
 ) -> None:
     """Outside the adapter: Flask's side keeps /robots.txt and /favicon.ico, and refuses a host
-    with a label that is empty or over 63 characters (RFC 1035); Starlette's side knows seven methods. Served without them
-    none is refused."""
+    with a label that is empty or over 63 characters (RFC 1035); Starlette's side knows seven methods. Served without
+    them none is refused."""
     body, headers = json.dumps(sample("ics")).encode(), [("Content-Type", STRUCTURED)]
 
     paths = [adapter.call("POST", path, headers, body, True).status for path in ("/robots.txt", "/favicon.ico")]
