@@ -65,6 +65,10 @@ def up(
     broker_tls: broker_cli.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    from knative.local.nursery import Nursery
+
+    nursery = Nursery(data.resolve())  # before anything has a thread
+
     from knative.local import console
     from knative.local.runner import Options, serve_until_stopped
 
@@ -89,7 +93,7 @@ def up(
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
-    _guarded(serve_until_stopped(options, announce))
+    _guarded(serve_until_stopped(options, announce, nursery))
 
 
 @app.command(
@@ -111,13 +115,17 @@ def exec(  # noqa: A001  # the command's name
 
     The command finds the broker in K_SINK and the callbacks' secret in ERRANDS_WEBHOOK_SECRET; its exit code is ours.
     """
-    from knative.local import console
-    from knative.local.runner import Options, run_command
-
     if not context.args:
         _stop("give the command to run after --")
-    console.configure(level="WARNING")
+    from knative.local.nursery import Nursery
+
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
+        nursery = Nursery(data.resolve() if data else Path(folder))  # before anything has a thread
+
+        from knative.local import console
+        from knative.local.runner import Options, run_command
+
+        console.configure(level="WARNING")
         options = Options(
             manifests=manifests,
             data=data or Path(folder),
@@ -126,7 +134,7 @@ def exec(  # noqa: A001  # the command's name
             rabbitmq=broker_cli.server_of(broker, broker_credentials, broker_tls),
             lanes=_lanes(lanes, manifests),
         )
-        code = _guarded(run_command(options, context.args))
+        code = _guarded(run_command(options, context.args, nursery))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
 
 
