@@ -33,6 +33,25 @@ def respond(event):
 handle = http_function(respond)
 """
 
+PATIENT = """
+import threading, time
+from pathlib import Path
+from events.function import Answer, http_function
+
+FOLDER = Path(__file__).parent
+
+def work():
+    (FOLDER / "begun").touch()
+    time.sleep(1.5)
+    (FOLDER / "done").touch()
+
+def respond(event):
+    threading.Thread(target=work).start()
+    return Answer(202)
+
+handle = http_function(respond)
+"""
+
 
 def test_a_forked_function_has_what_its_manifest_says_and_nothing_of_the_runner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -68,6 +87,17 @@ def test_a_function_is_started_afresh_when_its_environment_speaks_to_the_interpr
         seen = asked(runner, tmp_path, "1")
 
     assert shown(seen["at_start"], "PYTHONHASHSEED=7")
+
+
+def test_a_forked_function_waits_for_its_threads_at_its_end(tmp_path: Path) -> None:
+    (source := tmp_path / "patient.py").write_text(PATIENT)
+    with up(tmp_path, (service("patient", source=source), trigger(subscriber="patient"))) as runner:
+        runner.post(event("1"))
+        until((tmp_path / "begun").exists, what="the thread")
+        code = runner.stop()
+
+    assert code == 0
+    assert (tmp_path / "done").exists()
 
 
 def test_nothing_outlives_a_killed_runner_while_functions_start(tmp_path: Path) -> None:

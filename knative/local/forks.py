@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -27,6 +28,7 @@ SERVER: Final = (
     "uvicorn.lifespan.on",
     "uvicorn.protocols.http.httptools_impl",
     "cloudevents.conversion",
+    "zoneinfo",
 )
 OURS: Final = ("events", "functions", "keda", "knative")
 ORDER_LIMIT_BYTES: Final = 1 << 17
@@ -99,7 +101,10 @@ def _fork_function(order: dict[str, Any], output_fd: int, control: socket.socket
 
 
 def _become(order: dict[str, Any], output_fd: int) -> NoReturn:
-    """Be `python -m functions.serve` with this environment; its end is the end of this process."""
+    """Be `python -m functions.serve` with this environment; its end is the end of this process.
+
+    As in a child of multiprocessing, threads are waited for, and what `errands up` registered with atexit is not run.
+    """
     code: object = 1
     try:
         _direct(output_fd)
@@ -118,6 +123,7 @@ def _become(order: dict[str, Any], output_fd: int) -> NoReturn:
     except BaseException:  # what an interpreter does with it, and no further: the frames below are the nursery's
         traceback.print_exc()
     finally:
+        threading._shutdown()  # type: ignore[attr-defined]  # the interpreter's own first step at its end
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else int(code is not None))

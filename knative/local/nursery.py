@@ -3,7 +3,8 @@
 A function still has a process of its own, as on a cluster: a session, the environment of its manifest and nothing
 else, its working directory, its output in the runner's log. It is the runner's own child (PR_SET_CHILD_SUBREAPER), so
 its end, its signals and its death with the runner are those of one that was started afresh, and it outlives the
-nursery. Libraries alone are loaded there and nothing of ours: each start reads our files as they are then.
+nursery. Libraries alone are loaded there and nothing of ours: each start reads our files as they are then, while a
+library that was upgraded is seen by the next `errands up`.
 
 2026-11-27: from zero to the first callback of an ics job, two functions are started: 0.16 s where it was 0.63 s. The
 nursery is forked off the runner before that has a thread or has opened anything, so that the pages of what both have

@@ -1,8 +1,8 @@
 """Function processes: started by the first event, more under load, stopped when idle, as Knative Serving does.
 
 A pool stands for one Service. `lease` gives a process with room for one more event (containerConcurrency), starting
-one where all are busy; at max-scale it waits. A process that ends by itself or does not start is reported with its
-last lines of output, and the next start waits for a backoff.
+one where all are busy, off the nursery where there is one; at max-scale it waits. A process that ends by itself or does
+not start is reported with its last lines of output, and the next start waits for a backoff.
 """
 
 import asyncio
