@@ -5,7 +5,8 @@
 A target of the contract's adapter is served by uvicorn (`events.asgi`), in this one process: where the kernel kills it,
 the runner or the cluster starts another. Any other target, such as the page of the dead letters, is served by
 functions-framework, but with settings of our own: its command gives gunicorn 30 s to stop, which cuts a long report
-off, and closes an idle connection after 2 s, which races with the broker's next delivery.
+off, and closes an idle connection after 2 s, which races with the broker's next delivery. Below the local runner it
+runs without gunicorn's arbiter, which does nothing there that the runner does not do itself, and is a second process.
 """
 
 import contextlib
@@ -15,12 +16,15 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from events import log
 from events.asgi import Application, is_target
 from events.function import tell_failures
 from functions import evidence
+
+if TYPE_CHECKING:  # it logs while it loads
+    from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # it comes without types
 
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
@@ -106,7 +110,22 @@ def serve_by_framework(app: Any, host: str, port: int) -> None:
         # uvicorn's worker does not notice that its master was killed, and would serve on by itself
         post_fork=lambda master, _worker: stop_with(master.pid),
     )
-    server.run(host, port)
+    application = server.server_class(app, host, port, False, **server.options)
+    if "ERRANDS_RUNNER_PID" in os.environ and application.cfg.workers == 1:
+        work(application)
+    else:
+        application.run()
+
+
+def work(application: "BaseApplication") -> None:
+    """Be the one worker oneself, as gunicorn's arbiter has its child be (Arbiter.spawn_worker), until SIGTERM."""
+    from gunicorn.sock import create_sockets  # type: ignore[import-untyped]  # as above
+
+    cfg = application.cfg
+    logger = cfg.logger_class(cfg)
+    worker = cfg.worker_class(1, os.getppid(), create_sockets(cfg, logger), application, cfg.timeout, cfg, logger)
+    worker.pid = os.getpid()
+    worker.init_process()
 
 
 def stop_with(parent_pid: int) -> None:

@@ -1,28 +1,50 @@
 """`errands`: run everything on one machine, send a job, deal with dead letters, look a machine over."""
 
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
-from functions.deadletters import cli as dead
-from functions.notifier import cli as callbacks
 from knative import broker_cli
 from knative.local.environment import Machine
 from knative.manifests import ManifestError, load
 
+if TYPE_CHECKING:
+    from typer._click import Command, Context
+
+# Loaded when asked for: 60 ms that no other command need wait for, and 3 MB that `errands up` would hold for ever.
+GROUPS: Final = {"dead": "functions.deadletters.cli", "callbacks": "functions.notifier.cli"}
+
+
+class Commands(TyperGroup):
+    """Those of this module, and the groups of others."""
+
+    def list_commands(self, ctx: "Context") -> list[str]:
+        """Their names, as the help shows them."""
+        return [*super().list_commands(ctx), *GROUPS]
+
+    def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
+        """One of them, or None."""
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        group = typer.main.get_command(importlib.import_module(GROUPS[cmd_name]).app)
+        group.name = cmd_name
+        return group
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Hand work over from an API: events in, work done, signed callbacks out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(dead.app, name="dead")
-app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(broker_cli.app, name="broker")
 
 T = TypeVar("T")
@@ -65,6 +87,10 @@ def up(
     broker_tls: broker_cli.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    from knative.local.nursery import Nursery
+
+    nursery = Nursery(data.resolve())  # before anything has a thread
+
     from knative.local import console
     from knative.local.runner import Options, serve_until_stopped
 
@@ -89,7 +115,7 @@ def up(
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
-    _guarded(serve_until_stopped(options, announce))
+    _guarded(serve_until_stopped(options, announce, nursery))
 
 
 @app.command(
@@ -111,13 +137,17 @@ def exec(  # noqa: A001  # the command's name
 
     The command finds the broker in K_SINK and the callbacks' secret in ERRANDS_WEBHOOK_SECRET; its exit code is ours.
     """
-    from knative.local import console
-    from knative.local.runner import Options, run_command
-
     if not context.args:
         _stop("give the command to run after --")
-    console.configure(level="WARNING")
+    from knative.local.nursery import Nursery
+
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
+        nursery = Nursery(data.resolve() if data else Path(folder))  # before anything has a thread
+
+        from knative.local import console
+        from knative.local.runner import Options, run_command
+
+        console.configure(level="WARNING")
         options = Options(
             manifests=manifests,
             data=data or Path(folder),
@@ -126,7 +156,7 @@ def exec(  # noqa: A001  # the command's name
             rabbitmq=broker_cli.server_of(broker, broker_credentials, broker_tls),
             lanes=_lanes(lanes, manifests),
         )
-        code = _guarded(run_command(options, context.args))
+        code = _guarded(run_command(options, context.args, nursery))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
 
 
@@ -160,9 +190,9 @@ def send(
         try:
             outcome = client.wait(event, sink, token=_token(token_file), timeout_s=timeout_s)
         except client.NoOutcome as error:
-            typer.echo(dead.plain(f"{error}; the job goes on"), err=True)
+            typer.echo(_plain(f"{error}; the job goes on"), err=True)
             raise SystemExit(EXIT_NO_OUTCOME) from error
-        typer.echo(dead.plain(client.describe(outcome)))
+        typer.echo(_plain(client.describe(outcome)))
         raise SystemExit(EXIT_BY_OUTCOME[outcome.attributes["outcome"]])
 
 
@@ -257,7 +287,7 @@ def lint(
         _stop(str(error))
     shown = report.FORMATS[format_](found)
     if shown:
-        typer.echo(dead.plain(shown) if format_ == "text" else shown)
+        typer.echo(_plain(shown) if format_ == "text" else shown)
     raise SystemExit(any(strict or each.severity == "error" for each in found))
 
 
@@ -309,8 +339,14 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
+def _plain(text: str) -> str:
+    from functions.deadletters.terminal import plain  # as the groups
+
+    return plain(text)
+
+
 def _stop(reason: str) -> NoReturn:
-    typer.echo(dead.plain(reason), err=True)
+    typer.echo(_plain(reason), err=True)
     sys.exit(MISTAKE)
 
 

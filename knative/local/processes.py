@@ -1,8 +1,8 @@
 """Function processes: started by the first event, more under load, stopped when idle, as Knative Serving does.
 
 A pool stands for one Service. `lease` gives a process with room for one more event (containerConcurrency), starting
-one where all are busy; at max-scale it waits. A process that ends by itself or does not start is reported with its
-last lines of output, and the next start waits for a backoff.
+one where all are busy, off the nursery where there is one; at max-scale it waits. A process that ends by itself or does
+not start is reported with its last lines of output, and the next start waits for a backoff.
 """
 
 import asyncio
@@ -16,12 +16,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from knative.local.nursery import Nursery, NurseryGone
 from knative.manifests import Service
 
 START_TIMEOUT_S: Final = 60.0
-START_POLL_S: Final = 0.01
+START_POLL_S: Final = 0.002
+STOP_POLL_S: Final = 0.01
 STOP_GRACE_S: Final = 10.0  # beyond a Service's own timeout, before SIGKILL
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
@@ -38,12 +40,25 @@ class PoolStopping(Exception):
     """No process is given any more; the event stays with the broker until the next start."""
 
 
+class Child(Protocol):
+    """A process of ours, whichever way it was started; it leads a process group."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int | None:
+        """Its exit code, negative for a signal."""
+
+
 @dataclass(eq=False, slots=True)
 class Process:
     """One running function; `busy` counts the events it works on."""
 
     port: int
-    child: asyncio.subprocess.Process
+    child: Child
     busy: int = 0
     ready: bool = False
     retiring: bool = False
@@ -64,13 +79,21 @@ class Pool:
     """The processes of one Service; `max_scale` may be lower here than on a cluster with more processors."""
 
     def __init__(
-        self, service: Service, *, environment: Mapping[str, str], root: Path, max_scale: int, report: Report
+        self,
+        service: Service,
+        *,
+        environment: Mapping[str, str],
+        root: Path,
+        max_scale: int,
+        report: Report,
+        nursery: Nursery | None = None,
     ) -> None:
         self.service = service
         self.max_scale = max_scale
         self._environment = environment
         self._root = root
         self._report = report
+        self._nursery = nursery
         self._processes: list[Process] = []
         self._waiting: deque[asyncio.Future[Process]] = deque()
         self._starting = 0
@@ -235,19 +258,10 @@ class Pool:
     async def _launch(self) -> Process:
         read_fd, write_fd = os.pipe()
         port = _free_port()
-        # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "functions.serve",
-            cwd=self._root,
-            env={**self._environment, "PORT": str(port), "HOST": "127.0.0.1"},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=write_fd,
-            stderr=write_fd,
-            start_new_session=True,  # Ctrl-C is for the runner, which lets them finish
-        )
-        os.close(write_fd)
+        try:
+            child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
+        finally:
+            os.close(write_fd)
         process = Process(port, child)
         process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
         try:
@@ -260,6 +274,24 @@ class Pool:
             raise StartFailed(f"{error or f'not ready after {START_TIMEOUT_S:.0f} s'}\n{shown}") from error
         process.tasks.append(asyncio.create_task(self._watch(process)))
         return process
+
+    async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
+        """functions.serve in a process of its own: forked where that can be had, or else started afresh."""
+        if self._nursery:
+            with contextlib.suppress(NurseryGone):
+                return await self._nursery.start(self.service.name, environment, self._root, output_fd)
+        # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "functions.serve",
+            cwd=self._root,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output_fd,
+            stderr=output_fd,
+            start_new_session=True,  # Ctrl-C is for the runner, which lets them finish
+        )
 
     async def _until_ready(self, process: Process) -> None:
         """Until its port opens: the module is loaded before that, so an open port is a loaded function."""
@@ -312,7 +344,7 @@ class Pool:
         if process.idle_timer:
             process.idle_timer.cancel()
         while process.busy:  # finishes what it has before it is told to stop
-            await asyncio.sleep(START_POLL_S)
+            await asyncio.sleep(STOP_POLL_S)
         _signal(process, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.child.wait(), self.service.timeout_s + STOP_GRACE_S)

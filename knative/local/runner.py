@@ -28,6 +28,7 @@ from knative.local.environment import Machine, environment, make_secrets
 from knative.local.ingress import LOOPBACK, Ingress
 from knative.local.lanes import Lanes, amqp_variables
 from knative.local.metrics import Metrics
+from knative.local.nursery import Nursery, reap_strays
 from knative.local.outcomes import Outcomes
 from knative.local.ping import Pinger
 from knative.local.processes import Pool, PoolStopping, StartFailed
@@ -74,7 +75,7 @@ def lane_named(name: str, folder: Path | None) -> Lane:
 
 
 @asynccontextmanager
-async def running(options: Options) -> AsyncIterator[str]:
+async def running(options: Options, nursery: Nursery | None = None) -> AsyncIterator[str]:
     """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart."""
     if options.host not in LOOPBACK and not options.token:
         reach = f"{options.host} can be reached from other machines"
@@ -84,12 +85,15 @@ async def running(options: Options) -> AsyncIterator[str]:
     _check_settings(options.settings, [*manifests.services, *(lane.name for lane in lanes)])
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_locked(options.data))
-        runner = _Runner(options, manifests, lanes)
+        if nursery:
+            await stack.enter_async_context(nursery.tended())
+            stack.enter_context(_background(reap_strays()))
+        runner = _Runner(options, manifests, lanes, nursery)
         url = await stack.enter_async_context(runner.up())
         yield url
 
 
-async def serve_until_stopped(options: Options, announce: Callable[[str], None]) -> None:
+async def serve_until_stopped(options: Options, announce: Callable[[str], None], nursery: Nursery | None) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
     stop = asyncio.Event()
 
@@ -100,15 +104,15 @@ async def serve_until_stopped(options: Options, announce: Callable[[str], None])
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    async with running(options) as url:
+    async with running(options, nursery) as url:
         announce(url)
         await stop.wait()
         log.info("stopping: no new events; those in flight are finished")
 
 
-async def run_command(options: Options, command: Sequence[str]) -> int:
+async def run_command(options: Options, command: Sequence[str], nursery: Nursery | None) -> int:
     """Run a command beside everything; returns its exit code."""
-    async with running(options) as url:
+    async with running(options, nursery) as url:
         secret = (options.data / "secrets" / "callback" / "secrets").read_text().strip()
         environment = {**os.environ, "K_SINK": url, "ERRANDS_WEBHOOK_SECRET": secret}
         try:
@@ -126,8 +130,11 @@ async def run_command(options: Options, command: Sequence[str]) -> int:
 
 
 class _Runner:
-    def __init__(self, options: Options, manifests: Manifests, lanes: tuple[Lane, ...]) -> None:
+    def __init__(
+        self, options: Options, manifests: Manifests, lanes: tuple[Lane, ...], nursery: Nursery | None
+    ) -> None:
         self._options = options
+        self._nursery = nursery
         self._manifests = manifests
         self._lanes = Lanes(lanes, manifests, options.rabbitmq, options.max_processes)
         self._metrics = Metrics()
@@ -231,6 +238,7 @@ class _Runner:
                 root=self._manifests.root,
                 max_scale=self._max_scale(service),
                 report=_report,
+                nursery=self._nursery,
             )
 
     def _max_scale(self, service: Service) -> int:

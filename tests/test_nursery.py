@@ -1,0 +1,180 @@
+"""Functions that are forked off the nursery are processes as on a cluster, and outlive it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local_runner import ROOT, Up, children, event, service, trigger, until, up
+
+WITNESS = """
+import json, os, sys
+from pathlib import Path
+from events.function import Answer, http_function
+
+def respond(event):
+    seen = {
+        "pid": os.getpid(), "parent": os.getppid(), "session": os.getsid(0), "folder": os.getcwd(),
+        "environment": dict(os.environ), "at_start": Path("/proc/self/environ").read_bytes().decode(),
+        "modules": sorted(sys.modules), "isolated": os.fstat(0).st_rdev == os.stat(os.devnull).st_rdev,
+        "files": sorted(os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")
+                        if os.path.exists(f"/proc/self/fd/{each}")),
+    }
+    (Path(__file__).parent / f"{event.id}.json").write_text(json.dumps(seen))
+    return Answer(202)
+
+handle = http_function(respond)
+"""
+
+PATIENT = """
+import threading, time
+from pathlib import Path
+from events.function import Answer, http_function
+
+FOLDER = Path(__file__).parent
+
+def work():
+    (FOLDER / "begun").touch()
+    time.sleep(1.5)
+    (FOLDER / "done").touch()
+
+def respond(event):
+    threading.Thread(target=work).start()
+    return Answer(202)
+
+handle = http_function(respond)
+"""
+
+
+def test_a_forked_function_has_what_its_manifest_says_and_nothing_of_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_SHELL", "hunter2")
+    with up(tmp_path, witness(tmp_path), "--set", "witness.GREETING=hello") as runner:
+        seen = asked(runner, tmp_path, "1")
+
+    assert seen["environment"]["GREETING"] == "hello"
+    assert "hunter2" not in "".join([*seen["environment"].values(), seen["at_start"]])
+    assert "GREETING" not in seen["at_start"]
+    assert (seen["parent"], seen["session"], seen["folder"]) == (runner.process.pid, seen["pid"], str(tmp_path))
+    assert seen["isolated"]
+    assert not [each for each in seen["modules"] if each.startswith("knative")]
+    assert not [each for each in seen["files"] if each.startswith(str(tmp_path))]
+
+
+def test_functions_outlive_a_killed_nursery_and_later_ones_start_afresh(tmp_path: Path) -> None:
+    with up(tmp_path, (*witness(tmp_path), *witness(tmp_path, "second"))) as runner:
+        before = asked(runner, tmp_path, "1")
+        os.kill(nursery(runner), signal.SIGKILL)
+        until(lambda: "the nursery ended with -9" in runner.log.read_text(), what="the warning")
+        after = asked(runner, tmp_path, "2")
+        second = asked(runner, tmp_path, "3", "second")
+
+    assert after["pid"] == before["pid"]
+    assert shown(second["at_start"], "FUNCTION_TARGET=handle"), "forked, although there is no nursery"
+    assert second["parent"] == runner.process.pid
+
+
+def test_a_function_is_started_afresh_when_its_environment_speaks_to_the_interpreter(tmp_path: Path) -> None:
+    with up(tmp_path, witness(tmp_path), "--set", "witness.PYTHONHASHSEED=7") as runner:
+        seen = asked(runner, tmp_path, "1")
+
+    assert shown(seen["at_start"], "PYTHONHASHSEED=7")
+
+
+def test_a_forked_function_waits_for_its_threads_at_its_end(tmp_path: Path) -> None:
+    (source := tmp_path / "patient.py").write_text(PATIENT)
+    with up(tmp_path, (service("patient", source=source), trigger(subscriber="patient"))) as runner:
+        runner.post(event("1"))
+        until((tmp_path / "begun").exists, what="the thread")
+        code = runner.stop()
+
+    assert code == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_nothing_outlives_a_killed_runner_while_functions_start(tmp_path: Path) -> None:
+    """At any moment of a start: the nursery forks twice, and the function tells the kernel whom to die with."""
+    with up(tmp_path, witness(tmp_path)) as runner:
+        for number in range(8):
+            runner.post(dict(event(str(number), type="dev.errands.witness.requested.v1")))
+            until(lambda: len(children(runner.process.pid)) >= 3, poll_s=0.0005, what="a function")
+            family = children(runner.process.pid)
+            runner.kill()
+
+            until(partial(none_alive, family), what="the end of all of them")
+            runner.start()
+
+
+ADOPTS = """
+import subprocess, sys, time
+from pathlib import Path
+from knative.local.forks import fork_nursery
+from knative.local.nursery import is_dead, reap
+
+fork_nursery(Path("/"))
+orphan = int(subprocess.run(["sh", "-c", "sleep 0.1 >/dev/null & echo $!"], stdout=subprocess.PIPE).stdout)
+child = subprocess.Popen(["sh", "-c", "exit 7"])
+while not (is_dead(orphan) and is_dead(child.pid)):
+    time.sleep(0.01)
+first = reap(set())
+code = child.wait()
+second = reap(first)
+print(first == {orphan, child.pid}, code, second, Path(f"/proc/{orphan}").exists())
+"""
+
+
+def test_orphans_are_reaped_and_children_that_somebody_waits_for_are_not() -> None:
+    adopts = [sys.executable, "-c", ADOPTS]
+    done = subprocess.run(adopts, check=False, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+    assert done.stdout == "True 7 set() False\n", done.stderr
+
+
+def witness(tmp_path: Path, name: str = "witness") -> tuple[str, str]:
+    """A function that writes down what it sees of itself."""
+    source = tmp_path / name / "main.py"
+    source.parent.mkdir()
+    source.write_text(WITNESS)
+    wanted = f"{{type: dev.errands.{name}.requested.v1}}"
+    return service(name, source=source), trigger(name, subscriber=name, filter=wanted)
+
+
+def asked(runner: Up, tmp_path: Path, id_: str, name: str = "witness") -> dict[str, Any]:
+    """What it wrote down."""
+    written = tmp_path / name / f"{id_}.json"
+    runner.post(event(id_, type=f"dev.errands.{name}.requested.v1"))
+    until(lambda: written.exists() and written.read_text(), what="what the function saw")
+    seen: dict[str, Any] = json.loads(written.read_text())
+    return seen
+
+
+def nursery(runner: Up) -> int:
+    """The nursery's process."""
+    return next(each for each in children(runner.process.pid) if title(each).startswith("errands nursery"))
+
+
+def title(pid: int) -> str:
+    """What ps shows of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().strip(b"\0").replace(b"\0", b" ").decode()
+
+
+def shown(environment: str, variable: str) -> bool:
+    """Whether a process was started with this variable, which a forked one shows none of."""
+    return variable in environment.split("\0")
+
+
+def none_alive(pids: list[int]) -> bool:
+    """Whether none runs; a dead one that nobody has waited for does not."""
+    for pid in pids:
+        with suppress(OSError):
+            if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+                return False
+    return True
