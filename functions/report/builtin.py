@@ -53,6 +53,7 @@ def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, mad
         sheets=_sheets(it, language),
         tagged=not isinstance(it, Table) or len(it.rows) <= TAGGED_ROWS,
         landscape=it.landscape if isinstance(it, Table) else isinstance(it, Certificate),
+        is_xml=True,
     )
 
 

@@ -24,10 +24,20 @@ def _unasked() -> Iterator[None]:
 
 with _unasked():
     import weasyprint  # type: ignore[import-untyped]  # it has no types
+    from weasyprint.html import UA_STYLESHEET  # type: ignore[import-untyped]  # as above
+    from weasyprint.layout import inline, preferred  # type: ignore[import-untyped]  # as above
     from weasyprint.urls import (  # type: ignore[import-untyped]  # as above
         FatalURLFetchingError,
         URLFetcher,
         URLFetcherResponse,
     )
 
-__all__ = ["FatalURLFetchingError", "URLFetcher", "URLFetcherResponse", "weasyprint"]
+__all__ = [
+    "UA_STYLESHEET",
+    "FatalURLFetchingError",
+    "URLFetcher",
+    "URLFetcherResponse",
+    "inline",
+    "preferred",
+    "weasyprint",
+]

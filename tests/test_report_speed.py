@@ -1,0 +1,92 @@
+"""What makes reports fast changes no byte of them, and is noticed where a version of WeasyPrint takes it away."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from events.reports import ReportPdf
+from functions.report import pdf as module
+from functions.report.builtin import builtin_page
+from functions.report.draft import Asset
+from functions.report.engine import UA_STYLESHEET, inline, weasyprint
+from functions.report.journal import Journal
+from functions.report.lean import NOTES, LeanHTML, read
+from functions.report.page import Page
+from functions.report.pdf import Press, pdf
+from tests.report_data import CASES, orders, table
+from tests.report_function import require_pango
+
+MADE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+EVERYTHING = [(name, case) for name, cases in CASES.items() for case in cases]
+CLAMP = "<style>p { width: 40mm; max-lines: 1; block-ellipsis: auto; continue: discard }</style>"
+
+
+@pytest.fixture(autouse=True)
+def _pango() -> None:
+    require_pango()
+
+
+def built_in(name: str, data: dict[str, Any]) -> Page:
+    return builtin_page(name, data, rows_are_read=False, made_at=MADE_AT)
+
+
+def printed(page: Page) -> bytes:
+    journal = Journal(pages_limit=100, fails=True)
+    return pdf(page, ReportPdf(), {}, Press(lambda _: Asset(), journal, "x", MADE_AT)).content
+
+
+@contextmanager
+def nothing_remembered() -> Iterator[None]:
+    yield
+
+
+def as_weasyprint_does(page: Page) -> bytes:
+    with patch.object(module, "remembered", nothing_remembered):
+        return printed(replace(page, is_xml=False))
+
+
+@pytest.mark.parametrize(("name", "case"), EVERYTHING)
+def test_a_built_in_template_is_xml_and_read_lean_gives_the_same_bytes(name: str, case: str) -> None:
+    page = built_in(name, CASES[name][case])
+
+    assert isinstance(read(page, base_url="", url_fetcher=None), LeanHTML)
+    assert printed(page) == as_weasyprint_does(page)
+
+
+def test_a_character_that_xml_forbids_is_read_as_html() -> None:
+    page = built_in("table", table(rows=[{**orders(1)[0], "customer": "a\x0bb"}]))
+
+    assert not isinstance(read(page, base_url="", url_fetcher=None), LeanHTML)
+    assert printed(page) == as_weasyprint_does(page)
+
+
+def test_a_text_cut_short_is_the_same_each_time() -> None:
+    page = Page(html=CLAMP + "<p>A text of more words than fit on a line</p>" * 3, title="", day="")
+
+    assert printed(page) == as_weasyprint_does(page)
+
+
+def test_weasyprint_has_the_rules_that_are_left_out() -> None:
+    lean = LeanHTML("<p/>", base_url="", url_fetcher=None)
+
+    assert {each[3] for each in UA_STYLESHEET.matcher.other_selectors} >= NOTES
+    assert not NOTES & {each[3] for each in lean._ua_stylesheets()[0].matcher.other_selectors}
+    assert weasyprint.HTML(string="")._ua_stylesheets() == [UA_STYLESHEET]
+
+
+def test_cells_alike_are_laid_out_once() -> None:
+    page = built_in("table", table(rows=[orders(1)[0]] * 200))
+
+    with (
+        patch.object(inline, "split_first_line", wraps=inline.split_first_line) as split,
+        patch.object(inline, "strut", wraps=inline.strut) as strut,
+    ):
+        printed(page)
+
+    assert 5 < split.call_count < 100
+    assert 5 < strut.call_count < 100
