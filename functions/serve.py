@@ -10,10 +10,6 @@ import os
 import signal
 from typing import Final
 
-from events import log
-from events.function import tell_failures
-from functions import evidence
-
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
 # Longer than a dispatcher keeps an idle connection (90 s in Go's http.Transport), so that the client closes first.
@@ -28,13 +24,17 @@ PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 def main() -> None:
     """Serve until SIGTERM."""
-    log.configure()
-    if "ERRANDS_RUNNER_PID" in os.environ:
-        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
-    if preload := os.environ.get("SANDBOX_PRELOAD"):  # beside our own imports, which take as long as its
+    if preload := os.environ.get("SANDBOX_PRELOAD"):  # before our own imports, which take as long as its
         from functions.sandbox import start_early
 
         start_early(tuple(preload.split(",")))
+    from events import log
+    from events.function import tell_failures
+    from functions import evidence
+
+    log.configure()
+    if "ERRANDS_RUNNER_PID" in os.environ:
+        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
     handover = evidence.from_environment()
     if handover is not None:
         tell_failures(handover)

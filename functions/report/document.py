@@ -14,7 +14,6 @@ from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
 from functions.report.records import with_source
-from functions.report.workbook import workbook
 from functions.sandbox import ask, progress
 
 
@@ -64,6 +63,8 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
         case "csv":
             return Document(content=csv_file(page.sheets[0], output.csv or ReportCsv()))
         case _:
+            from functions.report.workbook import workbook  # 20 ms that the first report need not wait for
+
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
 
 
