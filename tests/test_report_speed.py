@@ -1,5 +1,8 @@
 """What makes reports fast changes no byte of them, and is noticed where a version of WeasyPrint takes it away."""
 
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from events.reports import ReportPdf
+from functions.report import fonts, press
 from functions.report import pdf as module
 from functions.report.builtin import builtin_page
 from functions.report.draft import Asset
@@ -19,7 +23,7 @@ from functions.report.lean import NOTES, LeanHTML, read
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
 from tests.report_data import CASES, orders, table
-from tests.report_function import require_pango
+from tests.report_function import ROOT, require_pango
 
 MADE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 EVERYTHING = [(name, case) for name, cases in CASES.items() for case in cases]
@@ -90,3 +94,51 @@ def test_cells_alike_are_laid_out_once() -> None:
 
     assert 5 < split.call_count < 100
     assert 5 < strut.call_count < 100
+
+
+@pytest.fixture
+def _fonts_of_its_own() -> Iterator[None]:
+    yield
+    fonts.forget()
+
+
+@pytest.mark.usefixtures("_fonts_of_its_own")
+def test_what_is_printed_after_the_chores_is_the_same() -> None:
+    pages = [built_in(name, CASES[name][case]) for name, case in EVERYTHING if case != "long"]
+    cold = [printed(page) for page in pages]
+
+    for chore in press.WARM_UP:
+        chore()
+
+    assert [printed(page) for page in pages] == cold
+
+
+@pytest.mark.usefixtures("_fonts_of_its_own")
+def test_fonts_with_a_thread_are_not_shared_with_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_PATIENCE_S", 0.01)
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    fonts.gather()
+
+    fonts.settle()
+    end.set()
+    thread.join()
+
+    assert fonts.shared() is None
+
+
+def test_the_font_subsetter_is_imported_when_it_is_called() -> None:
+    program = """import sys, functions.report.press
+from weasyprint.pdf import fonts
+before = "fontTools.subset" in sys.modules
+print(before, fonts.subset.Options(retain_gids=True).retain_gids, "fontTools.subset" in sys.modules)
+try:
+    fonts.instantiateVariableFont(None, {})
+except TypeError:
+    print("fontTools.varLib.instancer" in sys.modules)
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "True", "True", "True"]

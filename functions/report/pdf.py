@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from events.reports import ReportMetadata, ReportPdf
+from functions.report import fonts
 from functions.report.contents import STYLE as CONTENTS_STYLE
 from functions.report.contents import add_contents
 from functions.report.draft import FOLDER_URL, Asset, Document
@@ -70,7 +71,8 @@ def pdf(page: Page, options: ReportPdf, files: Mapping[str, bytes], press: Press
         add_contents(html.etree_element, options.contents, title=page.contents)
         css += CONTENTS_STYLE
     with listening(press.journal), _without_collector(), remembered():
-        document = html.render(stylesheets=[weasyprint.CSS(string=css)] if css else None)
+        own = [weasyprint.CSS(string=css, font_config=fonts.shared())] if css else None
+        document = html.render(stylesheets=own, font_config=fonts.shared())
         pages = len(document.pages)
         press.journal.check_pages(pages)  # again, should a later WeasyPrint log its pages otherwise
         progress(f"layout of {pages} pages")
