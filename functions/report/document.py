@@ -13,6 +13,7 @@ from functions.report.journal import AssetMissing, Journal
 from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
+from functions.report.picture import check_picture
 from functions.report.records import with_source
 from functions.sandbox import ask, progress
 
@@ -71,7 +72,10 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
 def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:
     at = f"#/outputs/{place}/pdf"
     files = {each.name: draft.files[f"{at}/attachments/{n}/source"] for n, each in enumerate(options.attachments)}
-    made = pdf(page, options, files, press)
+    watermark = draft.files.get(f"{at}/watermark/source")
+    if watermark is not None:
+        check_picture(watermark, f"{at}/watermark/source")
+    made = pdf(page, options, files, press, watermark=watermark)
     if not (options.before or options.after or options.encryption):
         return made
     # 60 ms to import, and few jobs need it
