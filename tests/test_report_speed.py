@@ -19,7 +19,7 @@ from functions.report.builtin import builtin_page
 from functions.report.draft import Asset
 from functions.report.engine import UA_STYLESHEET, inline, weasyprint
 from functions.report.journal import Journal
-from functions.report.lean import NOTES, LeanHTML, read
+from functions.report.lean import MARKER, NOTES, LeanHTML, read
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
 from tests.report_data import CASES, orders, table
@@ -78,7 +78,7 @@ def test_a_text_cut_short_is_the_same_each_time() -> None:
 def test_weasyprint_has_the_rules_that_are_left_out() -> None:
     lean = LeanHTML("<p/>", base_url="", url_fetcher=None)
 
-    assert {each[3] for each in UA_STYLESHEET.matcher.other_selectors} >= NOTES
+    assert {each[3] for each in UA_STYLESHEET.matcher.other_selectors} >= {MARKER, *NOTES}
     assert not NOTES & {each[3] for each in lean._ua_stylesheets()[0].matcher.other_selectors}
     assert weasyprint.HTML(string="")._ua_stylesheets() == [UA_STYLESHEET]
 
