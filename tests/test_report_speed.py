@@ -1,5 +1,6 @@
 """What makes reports fast changes no byte of them, and is noticed where a version of WeasyPrint takes it away."""
 
+import resource
 import subprocess
 import sys
 import threading
@@ -12,21 +13,23 @@ from unittest.mock import patch
 
 import pytest
 
-from events.reports import ReportPdf
+from events.reports import ReportContents, ReportPdf
 from functions.report import fonts, press
 from functions.report import pdf as module
 from functions.report.builtin import builtin_page
 from functions.report.draft import Asset
-from functions.report.engine import UA_STYLESHEET, inline, weasyprint
+from functions.report.engine import UA_STYLESHEET, boxes, inline, layout_page, weasyprint
 from functions.report.journal import Journal
 from functions.report.lean import MARKER, NOTES, LeanHTML, read
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
+from functions.report.rows import Pages
 from tests.report_data import CASES, orders, table
 from tests.report_function import ROOT, require_pango
 
 MADE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 EVERYTHING = [(name, case) for name, cases in CASES.items() for case in cases]
+PLAIN = ReportPdf()
 CLAMP = "<style>p { width: 40mm; max-lines: 1; block-ellipsis: auto; continue: discard }</style>"
 
 
@@ -39,9 +42,9 @@ def built_in(name: str, data: dict[str, Any]) -> Page:
     return builtin_page(name, data, rows_are_read=False, made_at=MADE_AT)
 
 
-def printed(page: Page) -> bytes:
+def printed(page: Page, options: ReportPdf = PLAIN) -> bytes:
     journal = Journal(pages_limit=100, fails=True)
-    return pdf(page, ReportPdf(), {}, Press(lambda _: Asset(), journal, "x", MADE_AT)).content
+    return pdf(page, options, {}, Press(lambda _: Asset(), journal, "x", MADE_AT)).content
 
 
 @contextmanager
@@ -49,9 +52,17 @@ def nothing_remembered() -> Iterator[None]:
     yield
 
 
-def as_weasyprint_does(page: Page) -> bytes:
+def as_weasyprint_does(page: Page, options: ReportPdf = PLAIN) -> bytes:
     with patch.object(module, "remembered", nothing_remembered):
-        return printed(replace(page, is_xml=False))
+        return printed(replace(page, is_xml=False, is_long_table=False), options)
+
+
+def long_table() -> Page:
+    """Of groups that end anywhere on a page."""
+    rows = [{**each, "region": f"Region {number // 7}"} for number, each in enumerate(orders(250))]
+    page = built_in("table", table(rows=rows, group_by="region"))
+    assert page.is_long_table
+    return page
 
 
 @pytest.mark.parametrize(("name", "case"), EVERYTHING)
@@ -94,6 +105,48 @@ def test_cells_alike_are_laid_out_once() -> None:
 
     assert 5 < split.call_count < 100
     assert 5 < strut.call_count < 100
+
+
+@pytest.mark.parametrize("options", [PLAIN, ReportPdf(contents=ReportContents())], ids=["plain", "contents"])
+def test_a_long_table_whose_rows_are_let_go_gives_the_same_bytes(options: ReportPdf) -> None:
+    assert printed(long_table(), options) == as_weasyprint_does(long_table(), options)
+
+
+def test_rows_are_let_go_when_their_page_is_done() -> None:
+    with patch.object(layout_page, "remake_page", wraps=layout_page.remake_page) as make:
+        printed(long_table())
+
+    root_box = make.call_args.args[2]
+    kept = [row for row in root_box.descendants() if isinstance(row, boxes.TableRowBox) and row.children]
+    assert make.call_count > 5
+    assert 2 < len(kept) < 60
+
+
+def test_a_page_whose_rows_are_gone_is_not_made_anew() -> None:
+    pages = Pages(lambda *_: ("page", None))
+    pages(0, None, None, None)
+
+    with pytest.raises(RuntimeError, match="page 1 cannot be made anew"):
+        pages(0, None, None, None)
+
+
+def test_threads_of_the_font_search_reserve_no_heaps_of_their_own() -> None:
+    program = """import sys
+from pathlib import Path
+from functions.report import fonts, press
+if sys.argv[1] == "one":
+    fonts.use_one_heap()
+before = int(Path("/proc/self/statm").read_text().split()[0])
+press.print_example("invoice")
+print(int(Path("/proc/self/statm").read_text().split()[0]) - before)
+"""
+
+    pages = [
+        int(subprocess.run([sys.executable, "-c", program, heaps], cwd=ROOT, capture_output=True, check=True).stdout)
+        for heaps in ("one", "many")
+    ]
+
+    assert pages[1] - pages[0] > (50 << 20) // resource.getpagesize()
 
 
 @pytest.fixture

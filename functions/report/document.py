@@ -9,6 +9,7 @@ from events.reports import ReportCsv, ReportOutput, ReportPdf
 from functions.report.builtin import builtin_page
 from functions.report.csv_file import csv_file
 from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted
+from functions.report.fonts import use_one_heap
 from functions.report.journal import AssetMissing, Journal
 from functions.report.own import own_page
 from functions.report.page import Page
@@ -20,6 +21,7 @@ from functions.sandbox import ask, progress
 
 def render(draft: Draft) -> Rendered:
     """Run the template once, and make each output of it; what cannot be done is told in the answer."""
+    use_one_heap()
     journal = Journal(pages_limit=draft.pages_limit, fails=draft.job.on_missing == "fail")
     try:
         page = _page(draft)

@@ -54,8 +54,10 @@ def _later(*names: str) -> Iterator[None]:
 
 with _unasked(), _later("fontTools.subset", "fontTools.varLib.instancer"):
     import weasyprint  # type: ignore[import-untyped]  # it has no types
+    from weasyprint.formatting_structure import boxes  # type: ignore[import-untyped]  # as above
     from weasyprint.html import UA_STYLESHEET  # type: ignore[import-untyped]  # as above
     from weasyprint.layout import inline, preferred  # type: ignore[import-untyped]  # as above
+    from weasyprint.layout import page as layout_page
     from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]  # as above
     from weasyprint.urls import (  # type: ignore[import-untyped]  # as above
         FatalURLFetchingError,
@@ -69,7 +71,9 @@ __all__ = [
     "FontConfiguration",
     "URLFetcher",
     "URLFetcherResponse",
+    "boxes",
     "inline",
+    "layout_page",
     "preferred",
     "weasyprint",
 ]

@@ -6,6 +6,7 @@ done with it; where threads stay with the font map (later versions) a fork would
 are not shared.
 """
 
+import ctypes
 import os
 import time
 from typing import Any, Final
@@ -14,6 +15,7 @@ from functions.report.engine import FontConfiguration
 
 _THREADS: Final = "/proc/self/task"
 _PATIENCE_S: Final = 0.5
+_M_ARENA_MAX: Final = -8  # malloc.h
 _shared: list[Any] = []
 
 
@@ -40,6 +42,14 @@ def settle() -> None:
 def forget() -> None:
     """Have each document find its fonts itself."""
     _shared.clear()
+
+
+def use_one_heap() -> None:
+    """Have the threads of the search share one: glibc reserves 64 MB of addresses for each thread's own, and a job's
+    memory limit counts them."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _is_alone() -> bool:

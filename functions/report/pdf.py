@@ -23,6 +23,7 @@ from functions.report.page import Page
 from functions.report.paper import WATERMARK_URL, style
 from functions.report.picture import is_svg
 from functions.report.repeats import remembered
+from functions.report.rows import let_go
 from functions.sandbox import progress
 
 _RELATIONSHIPS: Final = {
@@ -79,7 +80,12 @@ def pdf(
     if options.contents is not None:
         add_contents(html.etree_element, options.contents, title=page.contents)
         css += CONTENTS_STYLE
-    with listening(press.journal), _without_collector(), remembered():
+    with (
+        listening(press.journal),
+        _without_collector(),
+        remembered(),
+        let_go(wanted=page.is_long_table and options.contents is None),
+    ):
         own = [weasyprint.CSS(string=css, font_config=fonts.shared())] if css else None
         document = html.render(stylesheets=own, font_config=fonts.shared())
         pages = len(document.pages)
