@@ -55,12 +55,20 @@ class ReportAttachment(Request, frozen=True, kw_only=True):
 
 
 class ReportWatermark(Request, frozen=True, kw_only=True):
-    """A word under the content of every page."""
+    """A word, or a picture, under the content of every page; `width_percent` is of what the margins leave."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=60)]
-    color: ReportColor = "#808080"
+    text: Annotated[str, Meta(min_length=1, max_length=60)] | None = None
+    color: Annotated[ReportColor, Meta(description="of the text")] = "#808080"
+    source: Annotated[Input, Meta(description="a picture: PNG, JPEG, GIF, WebP or SVG")] | None = None
+    width_percent: Annotated[float, Meta(gt=0, le=100)] = 60
     opacity: Annotated[float, Meta(gt=0, le=1)] = 0.18
-    angle_deg: Annotated[float, Meta(ge=-90, le=90, description="counter-clockwise")] = 45
+    angle_deg: Annotated[float, Meta(ge=-90, le=90, description="counter-clockwise; default: 45 for a text")] | None = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.source is None):
+            raise ValueError("exactly one of text and source is expected")
 
 
 class ReportEncryption(Request, frozen=True, kw_only=True):

@@ -18,13 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from events import log
-from events.asgi import Application, is_target
-from events.function import tell_failures
-from functions import evidence
-
-if TYPE_CHECKING:  # it logs while it loads
+if TYPE_CHECKING:
     from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # it comes without types
+
+    from events.asgi import Application
 
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
@@ -40,13 +37,19 @@ PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 def main() -> None:
     """Serve until SIGTERM."""
-    log.configure()
-    if "ERRANDS_RUNNER_PID" in os.environ:
-        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
-    if preload := os.environ.get("SANDBOX_PRELOAD"):  # beside our own imports, which take as long as its
+    gc.disable()  # while all of it is loaded: a tenth of that time
+    if preload := os.environ.get("SANDBOX_PRELOAD"):  # before our own imports, which take as long as its
         from functions.sandbox import start_early
 
         start_early(tuple(preload.split(",")))
+    from events import log
+    from events.asgi import Application, is_target
+    from events.function import tell_failures
+    from functions import evidence
+
+    log.configure()
+    if "ERRANDS_RUNNER_PID" in os.environ:
+        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
     handover = evidence.from_environment()
     if handover is not None:
         tell_failures(handover)
@@ -54,11 +57,11 @@ def main() -> None:
 
     source, target = os.environ.get("FUNCTION_SOURCE", "main.py"), os.environ.get("FUNCTION_TARGET", "")
     app = create_app(target, source)  # type: ignore[no-untyped-call]
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays
     # functions-framework names the module by its file (_function_registry.load_function_module)
     function = getattr(sys.modules[Path(source).stem], target)
     host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))  # noqa: S104  # in a container
+    gc.freeze()
+    gc.enable()
     if is_target(function):
         threads = int(os.environ.get("THREADS", (os.cpu_count() or 1) * 4))
         serve(Application(function, threads=threads), host, port)
@@ -66,7 +69,7 @@ def main() -> None:
         serve_by_framework(app, host, port)
 
 
-def serve(application: Application, host: str, port: int) -> None:
+def serve(application: "Application", host: str, port: int) -> None:
     """Until SIGTERM, which lets the jobs in flight end."""
     import uvicorn
 

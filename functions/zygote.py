@@ -6,6 +6,9 @@ with the argument and the attachments, and the socket *data*, for frames out, go
 here and carries one Ending at last; a child cannot forge it. It dies with its parent, because the control socket
 closes, and its children die with it (PR_SET_PDEATHSIG).
 
+A module that it loads may have WARM_UP: functions that make ready what later children find. They are called once the
+first job is done, which should not wait for them, and while there is no other.
+
 2026-11-22: memory_bytes is what a job may map *beyond* the libraries loaded at the fork. A plain total would have to be
 guessed anew for each library: WeasyPrint maps hundreds of megabytes before it does anything.
 
@@ -145,6 +148,8 @@ class Zygote:
     """The loop: takes orders, forks, keeps the deadlines, reaps."""
 
     control: socket.socket
+    chores: list[Callable[[], object]] = field(default_factory=list)
+    has_begun: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
     late: set[int] = field(default_factory=set)
     spare: _Spare | None = None
@@ -164,6 +169,8 @@ class Zygote:
             self._kill_ended(ready)
             if self.control.fileno() in ready and not self._take_order():
                 break
+            if not ready and self._is_idle:
+                self._do_chore()
         for pid in self.jobs:
             _kill_group(pid)
 
@@ -171,6 +178,8 @@ class Zygote:
         poll = select.poll()
         for fd in (self.control.fileno(), self.wakeup[0], *(job.status.fileno() for job in self.jobs.values())):
             poll.register(fd, select.POLLIN)
+        if self._is_idle:
+            return {fd for fd, _ in poll.poll(0)}
         ends = [job.end_s for pid, job in self.jobs.items() if pid not in self.late]
         wait_s = max(min(ends) - time.monotonic(), 0) if ends else None
         return {fd for fd, _ in poll.poll(None if wait_s is None else wait_s * 1000 + 1)}
@@ -196,7 +205,26 @@ class Zygote:
             os.close(fd)
         self.jobs[pid] = _Job(socket.socket(fileno=status), time.monotonic() + order.limits.timeout_s)
         self.spare = self._fork()
+        self.has_begun = True
         return True
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether it is time for a chore, and there is one."""
+        return bool(self.chores and self.has_begun and not self.jobs)
+
+    def _do_chore(self) -> None:
+        """The next one; after the last, the child that waits is forked anew."""
+        try:
+            self.chores.pop(0)()
+        except Exception:  # told, and gone without: the jobs in flight should not die of it
+            traceback.print_exc()
+        if self.chores:
+            return
+        gc.freeze()
+        if self.spare:
+            self.spare.orders.close()  # it ends by itself
+        self.spare = self._fork()
 
     def _give(self, message: bytes, fds: list[int]) -> int:
         """The child that has it."""
@@ -389,11 +417,13 @@ def _failure(error: BaseException) -> Failure:
 def main(control_fd: int, preload: list[str]) -> None:
     """Loads the libraries, then serves orders on the control socket."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    for module in preload:
-        importlib.import_module(module)
+    gc.disable()  # a tenth of the imports' time
+    modules = [importlib.import_module(name) for name in preload]
+    chores = [chore for module in modules for chore in getattr(module, "WARM_UP", ())]
     # what is loaded stays shared between the children: the collector does not write to it
     gc.freeze()
-    Zygote(socket.socket(fileno=control_fd)).serve()
+    gc.enable()
+    Zygote(socket.socket(fileno=control_fd), chores).serve()
 
 
 if __name__ == "__main__":

@@ -316,8 +316,9 @@ def test_a_document_over_the_memory_limit_fails(start: Callable[..., Deliver]) -
     assert "exceeded 104857600 bytes of memory" in reply["detail"]
 
 
-def test_the_functions_own_process_loads_no_renderer(tmp_path: Path) -> None:
-    program = """import sys, functions.report.main; print([m for m in ("weasyprint", "jinja2") if m in sys.modules])"""
+def test_the_functions_own_process_loads_neither_renderer_nor_http_client(tmp_path: Path) -> None:
+    program = """import sys, functions.report.main
+print([each for each in ("weasyprint", "jinja2", "httpx") if each in sys.modules])"""
     environment = {**os.environ, "STORE_URL": tmp_path.as_uri(), "PYTHONPATH": str(ROOT)}
 
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)

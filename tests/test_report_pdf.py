@@ -8,12 +8,21 @@ from typing import Any
 
 import pikepdf
 import pypdf
+import pypdfium2  # type: ignore[import-untyped]  # it has no types
 import pytest
+from PIL import Image
 
 from tests.report_data import invoice, orders, table
 from tests.report_function import Deliver, pdf_texts, serving, stored
 
 POINTS_PER_MM = 72 / 25.4
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><rect width="9" height="9" fill="#f00"/></svg>'
+
+
+def png() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (9, 9), "#f00").save(content, "PNG")
+    return content.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +159,40 @@ def test_a_watermark_is_under_every_page(deliver: Deliver, folder: Path) -> None
 
     assert len(marked) == len(plain) >= 2
     assert all("DRAFT<&>" in text.replace(" ", "") for text in marked)
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_a_picture_of_the_store_is_under_every_page(deliver: Deliver, folder: Path, kind: str) -> None:
+    (folder / "logo").write_bytes({"png": png(), "svg": SVG}[kind])
+    data = table(rows=orders(80))
+
+    content = stored(
+        deliver(template="table", data=data, outputs=outputs(watermark={"source": {"key": "logo"}, "opacity": 1})),
+        folder,
+    )
+
+    pages = pypdfium2.PdfDocument(content)
+    assert len(pages) >= 2
+    for page in pages:
+        shown = page.render().to_pil()
+        assert (255, 0, 0) in {shown.getpixel((shown.width // 2, shown.height // 2 + y)) for y in range(-20, 20)}
+
+
+def test_a_watermark_is_a_text_or_a_picture(deliver: Deliver) -> None:
+    reply = deliver(data=invoice(), outputs=outputs(watermark={"opacity": 1}))
+
+    assert "exactly one of text and source is expected" in reply["detail"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"no picture", b"<svg", b"<p/>", png()[:60]], ids=["text", "cut", "html", "cut png"]
+)
+def test_what_is_no_picture_is_refused_by_its_place(deliver: Deliver, content: bytes) -> None:
+    reply = deliver(data=invoice(), outputs=outputs(watermark={"source": source(content)}))
+
+    assert (reply["outcome"], reply["type"].rpartition("/")[2]) == ("failed", "source-refused")
+    assert [each["pointer"] for each in reply["errors"]] == ["#/outputs/0/pdf/watermark/source"]
+    assert "must be a PNG, JPEG, GIF, WebP or SVG picture" in reply["detail"]
 
 
 @pytest.mark.parametrize(

@@ -380,3 +380,14 @@ def test_a_zygote_started_early_is_replaced_when_it_has_died() -> None:
         until(lambda: not is_alive(first))
         assert sandbox.run(WORK + "double", Box(2), result=Box) == Box(4)
         assert sandbox.pid != first
+
+
+def test_the_first_job_waits_for_no_chores_and_later_ones_have_them_done_but_for_one_that_failed() -> None:
+    with Sandbox(("tests.sandbox_chores",)) as sandbox:
+
+        def known() -> list[str]:
+            return sandbox.run("tests.sandbox_chores:known", None, result=list[str])
+
+        assert known() == []
+        until(lambda: known() == ["first", "last"])
+        assert len(children_of(sandbox.pid or 0)) <= 2

@@ -11,9 +11,12 @@ import msgspec
 
 from events.problem import JobFailed, TryAgain
 from functions.addresses import AddressRefused, Guard
-from functions.fetch import Refused, Unavailable, download
 from functions.report.draft import FOLDER_URL, Asset, Wanted
 from functions.store import Store
+
+
+class AssetRefused(ValueError):
+    """The file cannot be had, and a retry changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ class Assets:
         url = msgspec.msgpack.decode(question, type=Wanted).url
         try:
             asset = self._asset(url)
-        except (JobFailed, Refused) as error:
+        except (JobFailed, AssetRefused) as error:
             asset = Asset(refusal=str(error))
-        except (TryAgain, Unavailable) as error:
+        except TryAgain as error:
             if self.patient:
-                raise TryAgain(str(error)) from error
+                raise
             asset = Asset(refusal=str(error))
         self.used_bytes += len(asset.content)
         return msgspec.msgpack.encode(asset)
@@ -64,24 +67,35 @@ class Assets:
     def _asset(self, url: str) -> Asset:
         left_bytes = self.limit_bytes - self.used_bytes
         if left_bytes <= 0:
-            raise Refused(f"all assets together must be at most {self.limit_bytes} bytes")
+            raise AssetRefused(f"all assets together must be at most {self.limit_bytes} bytes")
         if url.startswith(FOLDER_URL):
             return self._of_folder(url, left_bytes)
         if urlsplit(url).scheme.lower() not in ("http", "https"):
-            raise Refused("assets come from the template's folder, from data: URLs and the allowed hosts")
-        got = download(url, guard=self.guard, limit_bytes=left_bytes, timeout_s=self.timeout_s)
+            raise AssetRefused("assets come from the template's folder, from data: URLs and the allowed hosts")
+        return self._of_host(url, left_bytes)
+
+    def _of_host(self, url: str, limit_bytes: int) -> Asset:
+        # httpx takes a third of the function's start, and few templates load from a host
+        from functions.fetch import Refused, Unavailable, download
+
+        try:
+            got = download(url, guard=self.guard, limit_bytes=limit_bytes, timeout_s=self.timeout_s)
+        except Refused as error:
+            raise AssetRefused(str(error)) from error
+        except Unavailable as error:
+            raise TryAgain(str(error)) from error
         return Asset(content=got.content, media_type=got.media_type)
 
     def _of_folder(self, url: str, limit_bytes: int) -> Asset:
         path = unquote(urlsplit(url).path).lstrip("/")
         if self.folder is None:
-            raise Refused(f"an inline template has no folder with {path} in it; use data: or an allowed host")
+            raise AssetRefused(f"an inline template has no folder with {path} in it; use data: or an allowed host")
         if not all(part and part.strip(".") and "\\" not in part for part in path.split("/")):
-            raise Refused(f"a template's file must be a path inside of its folder, got {path!r}")
+            raise AssetRefused(f"a template's file must be a path inside of its folder, got {path!r}")
         try:
             content = self.store.get(f"{self.folder.strip('/')}/{path}", limit_bytes=limit_bytes)
         except JobFailed:
             raise
         except ValueError as error:  # obstore, for a key that is no path
-            raise Refused(f"{path!r}: {error}") from error
+            raise AssetRefused(f"{path!r}: {error}") from error
         return Asset(content=content, media_type=mimetypes.guess_type(path)[0])

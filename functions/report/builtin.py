@@ -45,14 +45,17 @@ def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, mad
     if isinstance(it, Table):
         table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
     language = Language(it.language)
+    is_long = isinstance(it, Table) and len(it.rows) > TAGGED_ROWS
     return Page(
         html=_html(name, it, language, made_at),
         title=_title(it, language),
         day=language.date(made_at.date()),
         contents=language.labels["contents"],
         sheets=_sheets(it, language),
-        tagged=not isinstance(it, Table) or len(it.rows) <= TAGGED_ROWS,
+        tagged=not is_long,
         landscape=it.landscape if isinstance(it, Table) else isinstance(it, Certificate),
+        is_xml=True,
+        is_long_table=is_long,
     )
 
 

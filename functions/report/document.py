@@ -9,17 +9,19 @@ from events.reports import ReportCsv, ReportOutput, ReportPdf
 from functions.report.builtin import builtin_page
 from functions.report.csv_file import csv_file
 from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted
+from functions.report.fonts import use_one_heap
 from functions.report.journal import AssetMissing, Journal
 from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
+from functions.report.picture import check_picture
 from functions.report.records import with_source
-from functions.report.workbook import workbook
 from functions.sandbox import ask, progress
 
 
 def render(draft: Draft) -> Rendered:
     """Run the template once, and make each output of it; what cannot be done is told in the answer."""
+    use_one_heap()
     journal = Journal(pages_limit=draft.pages_limit, fails=draft.job.on_missing == "fail")
     try:
         page = _page(draft)
@@ -64,13 +66,18 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
         case "csv":
             return Document(content=csv_file(page.sheets[0], output.csv or ReportCsv()))
         case _:
+            from functions.report.workbook import workbook  # 20 ms that the first report need not wait for
+
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
 
 
 def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:
     at = f"#/outputs/{place}/pdf"
     files = {each.name: draft.files[f"{at}/attachments/{n}/source"] for n, each in enumerate(options.attachments)}
-    made = pdf(page, options, files, press)
+    watermark = draft.files.get(f"{at}/watermark/source")
+    if watermark is not None:
+        check_picture(watermark, f"{at}/watermark/source")
+    made = pdf(page, options, files, press, watermark=watermark)
     if not (options.before or options.after or options.encryption):
         return made
     # 60 ms to import, and few jobs need it

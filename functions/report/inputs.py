@@ -49,6 +49,8 @@ def _sources(job: ReportRequested) -> Iterator[tuple[str, Input]]:
         at = f"#/outputs/{place}/pdf"
         for number, attachment in enumerate(output.pdf.attachments):
             yield f"{at}/attachments/{number}/source", attachment.source
+        if output.pdf.watermark is not None and output.pdf.watermark.source is not None:
+            yield f"{at}/watermark/source", output.pdf.watermark.source
         for field in ("before", "after"):
             for number, source in enumerate(getattr(output.pdf, field)):
                 yield f"{at}/{field}/{number}", source

@@ -50,9 +50,10 @@ class Journal(logging.Handler):
 
     def missing(self, what: str) -> None:
         """Raise AssetMissing, or remember it."""
+        shown = what[:300]
         if self._fails:
-            raise AssetMissing(what)
-        self._missing[what[:300]] = None
+            raise AssetMissing(shown)
+        self._missing[shown] = None
 
     def check_pages(self, pages: int) -> None:
         """Raise JobFailed when there are too many."""

@@ -10,7 +10,8 @@ class Page:
     """`sheets` are for CSV and XLSX; `tagged` says whether a PDF of it is by default made for screen readers.
 
     `title` names a workbook; `day` is the request's in the document's language, for running headers, and `contents` is
-    what the language calls a table of contents.
+    what the language calls a table of contents. `is_xml` says that the HTML is XML as well,
+    `is_long_table` that it is one built-in table of many rows.
     """
 
     html: str
@@ -20,3 +21,5 @@ class Page:
     sheets: tuple[Sheet, ...] = ()
     tagged: bool = True
     landscape: bool = False
+    is_xml: bool = False
+    is_long_table: bool = False

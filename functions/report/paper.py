@@ -12,6 +12,8 @@ from markupsafe import escape
 from events.reports import ReportMargin, ReportPdf, ReportRunning, ReportWatermark
 from functions.report.page import Page
 
+# Of the watermark's picture; no such name can ever be resolved (RFC 6761 6.4).
+WATERMARK_URL: Final = "http://watermark.invalid/"
 _FONT: Final = '7.5pt/1.4 "Noto Sans", "DejaVu Sans Condensed", sans-serif'
 _PLACES: Final = ("left", "center", "right")
 
@@ -79,13 +81,27 @@ def _string(text: str) -> str:
 def _watermark(mark: ReportWatermark | None) -> list[str]:
     if mark is None:
         return []
-    # about 0.62 of its size wide a character, and not over the page's edge
-    size = min(900 / (0.62 * len(mark.text)), 220)
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 1000">'
-        f'<text x="500" y="{500 + size / 3:.0f}" font-size="{size:.0f}" font-family="Noto Sans" font-weight="700" '
-        f'text-anchor="middle" fill="{mark.color}" fill-opacity="{mark.opacity:g}" '
-        f'transform="rotate({-mark.angle_deg:g} 500 500)">{escape(mark.text)}</text></svg>'
-    )
+    content = _picture(mark) if mark.text is None else _word(mark, mark.text)
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 1000">{content}</svg>'
     url = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
     return [f'background: url("{url}") center / contain no-repeat !important;']
+
+
+def _word(mark: ReportWatermark, text: str) -> str:
+    # about 0.62 of its size wide a character, and not over the page's edge
+    size = min(900 / (0.62 * len(text)), 220)
+    angle_deg = 45 if mark.angle_deg is None else mark.angle_deg
+    return (
+        f'<text x="500" y="{500 + size / 3:.0f}" font-size="{size:.0f}" font-family="Noto Sans" font-weight="700" '
+        f'text-anchor="middle" fill="{mark.color}" fill-opacity="{mark.opacity:g}" '
+        f'transform="rotate({-angle_deg:g} 500 500)">{escape(text)}</text>'
+    )
+
+
+def _picture(mark: ReportWatermark) -> str:
+    """As wide as asked for, and not higher than wide."""
+    width, turn = 10 * mark.width_percent, -(mark.angle_deg or 0)
+    return (
+        f'<image href="{WATERMARK_URL}" x="{500 - width / 2:g}" y="{500 - width / 2:g}" width="{width:g}" '
+        f'height="{width:g}" opacity="{mark.opacity:g}" transform="rotate({turn:g} 500 500)"/>'
+    )

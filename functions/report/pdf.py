@@ -12,13 +12,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from events.reports import ReportMetadata, ReportPdf
+from functions.report import fonts
 from functions.report.contents import STYLE as CONTENTS_STYLE
 from functions.report.contents import add_contents
 from functions.report.draft import FOLDER_URL, Asset, Document
 from functions.report.engine import URLFetcher, URLFetcherResponse, weasyprint
 from functions.report.journal import Journal, listening
+from functions.report.lean import read
 from functions.report.page import Page
-from functions.report.paper import style
+from functions.report.paper import WATERMARK_URL, style
+from functions.report.picture import is_svg
+from functions.report.repeats import remembered
+from functions.report.rows import let_go
 from functions.sandbox import progress
 
 _RELATIONSHIPS: Final = {
@@ -41,16 +46,22 @@ class Press:
 
 
 class Fetcher(URLFetcher):  # type: ignore[misc]  # it has no types
-    """Gets `data:` URLs itself and everything else from the function's process; nothing else is ever opened."""
+    """Gets `data:` URLs itself and everything else from the function's process; nothing else is ever opened.
 
-    def __init__(self, ask: Callable[[str], Asset], journal: Journal) -> None:
+    `watermark` is the picture that the PDF's options have read already.
+    """
+
+    def __init__(self, ask: Callable[[str], Asset], journal: Journal, watermark: bytes | None) -> None:
         super().__init__(allowed_protocols=("data",), allow_redirects=False)
-        self._ask, self._journal = ask, journal
+        self._ask, self._journal, self._watermark = ask, journal, watermark
 
     def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
         """The content; raises AssetMissing, or ValueError where the document may go on without it."""
         if url.lower().startswith("data:"):
             return super().fetch(url, headers)
+        if url == WATERMARK_URL and self._watermark is not None:
+            kind = "image/svg+xml" if is_svg(self._watermark) else "application/octet-stream"
+            return URLFetcherResponse(url, self._watermark, {"Content-Type": kind})
         asset = self._ask(url)
         if asset.refusal is not None:
             what = f"{url.removeprefix(FOLDER_URL)[:200]}: {asset.refusal}"
@@ -59,16 +70,24 @@ class Fetcher(URLFetcher):  # type: ignore[misc]  # it has no types
         return URLFetcherResponse(url, asset.content, {"Content-Type": asset.media_type or "application/octet-stream"})
 
 
-def pdf(page: Page, options: ReportPdf, files: Mapping[str, bytes], press: Press) -> Document:
+def pdf(
+    page: Page, options: ReportPdf, files: Mapping[str, bytes], press: Press, *, watermark: bytes | None = None
+) -> Document:
     """One PDF; `files` are its attachments' contents by name. Raises JobFailed when it has too many pages."""
-    html = weasyprint.HTML(string=page.html, base_url=FOLDER_URL, url_fetcher=Fetcher(press.ask, press.journal))
+    html = read(page, base_url=FOLDER_URL, url_fetcher=Fetcher(press.ask, press.journal, watermark))
     title = (options.metadata and options.metadata.title) or _title(html) or page.title
     css = style(options, page, title)
     if options.contents is not None:
         add_contents(html.etree_element, options.contents, title=page.contents)
         css += CONTENTS_STYLE
-    with listening(press.journal), _without_collector():
-        document = html.render(stylesheets=[weasyprint.CSS(string=css)] if css else None)
+    with (
+        listening(press.journal),
+        _without_collector(),
+        remembered(),
+        let_go(wanted=page.is_long_table and options.contents is None),
+    ):
+        own = [weasyprint.CSS(string=css, font_config=fonts.shared())] if css else None
+        document = html.render(stylesheets=own, font_config=fonts.shared())
         pages = len(document.pages)
         press.journal.check_pages(pages)  # again, should a later WeasyPrint log its pages otherwise
         progress(f"layout of {pages} pages")
@@ -93,11 +112,15 @@ def _title(html: Any) -> str | None:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """A quarter less time: a layout makes millions of objects, and they all die with the child."""
+    """A quarter less time: a layout makes millions of objects, and they all die with the child.
+
+    Frozen, they are left out of the collection that follows at once: a twelfth of a long table's time.
+    """
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -1,0 +1,197 @@
+"""What makes reports fast changes no byte of them, and is noticed where a version of WeasyPrint takes it away."""
+
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from events.reports import ReportContents, ReportPdf
+from functions.report import fonts, press
+from functions.report import pdf as module
+from functions.report.builtin import builtin_page
+from functions.report.draft import Asset
+from functions.report.engine import UA_STYLESHEET, boxes, inline, layout_page, weasyprint
+from functions.report.journal import Journal
+from functions.report.lean import MARKER, NOTES, LeanHTML, read
+from functions.report.page import Page
+from functions.report.pdf import Press, pdf
+from functions.report.rows import Pages
+from tests.report_data import CASES, orders, table
+from tests.report_function import ROOT, require_pango
+
+MADE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+EVERYTHING = [(name, case) for name, cases in CASES.items() for case in cases]
+PLAIN = ReportPdf()
+CLAMP = "<style>p { width: 40mm; max-lines: 1; block-ellipsis: auto; continue: discard }</style>"
+
+
+@pytest.fixture(autouse=True)
+def _pango() -> None:
+    require_pango()
+
+
+def built_in(name: str, data: dict[str, Any]) -> Page:
+    return builtin_page(name, data, rows_are_read=False, made_at=MADE_AT)
+
+
+def printed(page: Page, options: ReportPdf = PLAIN) -> bytes:
+    journal = Journal(pages_limit=100, fails=True)
+    return pdf(page, options, {}, Press(lambda _: Asset(), journal, "x", MADE_AT)).content
+
+
+@contextmanager
+def nothing_remembered() -> Iterator[None]:
+    yield
+
+
+def as_weasyprint_does(page: Page, options: ReportPdf = PLAIN) -> bytes:
+    with patch.object(module, "remembered", nothing_remembered):
+        return printed(replace(page, is_xml=False, is_long_table=False), options)
+
+
+def long_table() -> Page:
+    """Of groups that end anywhere on a page."""
+    rows = [{**each, "region": f"Region {number // 7}"} for number, each in enumerate(orders(250))]
+    page = built_in("table", table(rows=rows, group_by="region"))
+    assert page.is_long_table
+    return page
+
+
+@pytest.mark.parametrize(("name", "case"), EVERYTHING)
+def test_a_built_in_template_is_xml_and_read_lean_gives_the_same_bytes(name: str, case: str) -> None:
+    page = built_in(name, CASES[name][case])
+
+    assert isinstance(read(page, base_url="", url_fetcher=None), LeanHTML)
+    assert printed(page) == as_weasyprint_does(page)
+
+
+def test_a_character_that_xml_forbids_is_read_as_html() -> None:
+    page = built_in("table", table(rows=[{**orders(1)[0], "customer": "a\x0bb"}]))
+
+    assert not isinstance(read(page, base_url="", url_fetcher=None), LeanHTML)
+    assert printed(page) == as_weasyprint_does(page)
+
+
+def test_a_text_cut_short_is_the_same_each_time() -> None:
+    page = Page(html=CLAMP + "<p>A text of more words than fit on a line</p>" * 3, title="", day="")
+
+    assert printed(page) == as_weasyprint_does(page)
+
+
+def test_weasyprint_has_the_rules_that_are_left_out() -> None:
+    lean = LeanHTML("<p/>", base_url="", url_fetcher=None)
+
+    assert {each[3] for each in UA_STYLESHEET.matcher.other_selectors} >= {MARKER, *NOTES}
+    assert not NOTES & {each[3] for each in lean._ua_stylesheets()[0].matcher.other_selectors}
+    assert weasyprint.HTML(string="")._ua_stylesheets() == [UA_STYLESHEET]
+
+
+def test_cells_alike_are_laid_out_once() -> None:
+    page = built_in("table", table(rows=[orders(1)[0]] * 200))
+
+    with (
+        patch.object(inline, "split_first_line", wraps=inline.split_first_line) as split,
+        patch.object(inline, "strut", wraps=inline.strut) as strut,
+    ):
+        printed(page)
+
+    assert 5 < split.call_count < 100
+    assert 5 < strut.call_count < 100
+
+
+@pytest.mark.parametrize("options", [PLAIN, ReportPdf(contents=ReportContents())], ids=["plain", "contents"])
+def test_a_long_table_whose_rows_are_let_go_gives_the_same_bytes(options: ReportPdf) -> None:
+    assert printed(long_table(), options) == as_weasyprint_does(long_table(), options)
+
+
+def test_rows_are_let_go_when_their_page_is_done() -> None:
+    with patch.object(layout_page, "remake_page", wraps=layout_page.remake_page) as make:
+        printed(long_table())
+
+    root_box = make.call_args.args[2]
+    kept = [row for row in root_box.descendants() if isinstance(row, boxes.TableRowBox) and row.children]
+    assert make.call_count > 5
+    assert 2 < len(kept) < 60
+
+
+def test_a_page_whose_rows_are_gone_is_not_made_anew() -> None:
+    pages = Pages(lambda *_: ("page", None))
+    pages(0, None, None, None)
+
+    with pytest.raises(RuntimeError, match="page 1 cannot be made anew"):
+        pages(0, None, None, None)
+
+
+def test_threads_of_the_font_search_reserve_no_heaps_of_their_own() -> None:
+    program = """import sys
+from pathlib import Path
+from functions.report import fonts, press
+if sys.argv[1] == "one":
+    fonts.use_one_heap()
+before = int(Path("/proc/self/statm").read_text().split()[0])
+press.print_example("invoice")
+print(int(Path("/proc/self/statm").read_text().split()[0]) - before)
+"""
+
+    pages = [
+        int(subprocess.run([sys.executable, "-c", program, heaps], cwd=ROOT, capture_output=True, check=True).stdout)
+        for heaps in ("one", "many")
+    ]
+
+    assert pages[1] - pages[0] > (50 << 20) // resource.getpagesize()
+
+
+@pytest.fixture
+def _fonts_of_its_own() -> Iterator[None]:
+    yield
+    fonts.forget()
+
+
+@pytest.mark.usefixtures("_fonts_of_its_own")
+def test_what_is_printed_after_the_chores_is_the_same() -> None:
+    pages = [built_in(name, CASES[name][case]) for name, case in EVERYTHING if case != "long"]
+    cold = [printed(page) for page in pages]
+
+    for chore in press.WARM_UP:
+        chore()
+
+    assert [printed(page) for page in pages] == cold
+
+
+@pytest.mark.usefixtures("_fonts_of_its_own")
+def test_fonts_with_a_thread_are_not_shared_with_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_PATIENCE_S", 0.01)
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    fonts.gather()
+
+    fonts.settle()
+    end.set()
+    thread.join()
+
+    assert fonts.shared() is None
+
+
+def test_the_font_subsetter_is_imported_when_it_is_called() -> None:
+    program = """import sys, functions.report.press
+from weasyprint.pdf import fonts
+before = "fontTools.subset" in sys.modules
+print(before, fonts.subset.Options(retain_gids=True).retain_gids, "fontTools.subset" in sys.modules)
+try:
+    fonts.instantiateVariableFont(None, {})
+except TypeError:
+    print("fontTools.varLib.instancer" in sys.modules)
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "True", "True", "True"]
