@@ -45,8 +45,13 @@ def fork_nursery(data: Path) -> tuple[int, socket.socket]:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if not pid:
-        near.close()
-        _serve(far, data)
+        try:
+            near.close()
+            _serve(far, data)
+        except BaseException:  # no further: the frames below are the runner's, with what it would tidy up
+            traceback.print_exc()
+        finally:
+            os._exit(1)
     far.close()
     return pid, near
 
@@ -120,7 +125,7 @@ def _become(order: dict[str, Any], output_fd: int) -> NoReturn:
         code = end.code
         if isinstance(code, str):
             sys.stderr.write(code + "\n")
-    except BaseException:  # what an interpreter does with it, and no further: the frames below are the nursery's
+    except BaseException:  # as an interpreter does, and no further
         traceback.print_exc()
     finally:
         threading._shutdown()  # type: ignore[attr-defined]  # the interpreter's own first step at its end

@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from knative.local.forks import PID_BYTES, fork_nursery
+from knative.local.forks import ORDER_LIMIT_BYTES, PID_BYTES, fork_nursery
 
 log = logging.getLogger("errands.nursery")
 
@@ -73,8 +73,11 @@ class Nursery:
         if any(key.startswith(AT_START) and os.environ.get(key) != value for key, value in environment.items()):
             raise NurseryGone("the environment speaks to the interpreter")
         order = {"name": name, "data": str(self._data), "environment": dict(environment), "root": str(root)}
+        message = json.dumps(order).encode()
+        if len(message) > ORDER_LIMIT_BYTES:
+            raise NurseryGone(f"an order must have at most {ORDER_LIMIT_BYTES} bytes, got {len(message)}")
         try:
-            socket.send_fds(self._control, [json.dumps(order).encode()], [output_fd])
+            socket.send_fds(self._control, [message], [output_fd])
         except OSError as error:
             raise NurseryGone(str(error)) from error
         answer = asyncio.get_running_loop().create_task(self._answer())
@@ -109,7 +112,7 @@ class Nursery:
                 self._control.close()
                 raise NurseryGone(str(error) or f"no answer within {ANSWER_S:g} s") from error
         if not answer:
-            raise NurseryGone("it has ended")
+            raise NurseryGone("it has ended, or could not fork")
         return Forked(int(answer))
 
 
