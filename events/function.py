@@ -21,11 +21,11 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -45,7 +45,8 @@ log = logging.getLogger("errands.function")
 J = TypeVar("J", bound=Struct)
 NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
-DELIVER: Final = "deliver"
+DELIVER: Final = "deliver"  # what a target has beside itself: the way without a web framework (events.asgi, keda)
+ASIDE: Final = "aside"
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
@@ -62,6 +63,7 @@ class Answer:
     body: bytes = b""
 
 
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]  # ASGI's
 Witness = Callable[[Event, Answer, Sequence[str]], None]  # with the lines that were logged meanwhile
 _witnesses: list[Witness] = []
 
@@ -112,7 +114,7 @@ def http_function(
 ) -> Callable[["flask.Request"], "flask.Response"]:
     """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not.
 
-    The target's `deliver` is the same without HTTP: `(read, attempt) -> Answer`, for the worker of the queue lane.
+    The target's `deliver` is the same without Flask: `(read, attempt) -> Answer`; `aside` answers what is no delivery.
     """
 
     def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
@@ -137,32 +139,50 @@ def http_function(
         return flask.Response(answer.body, answer.status, dict(answer.headers))
 
     setattr(handle, DELIVER, deliver)  # functions-framework takes nothing but a plain function
+    setattr(handle, ASIDE, aside)
     return handle
 
 
 def async_http_function(
-    respond: Callable[[Event], Awaitable[Answer]], *, accepts: Callable[[Event], None] = lambda event: None
+    respond: Callable[[Event], Awaitable[Answer]],
+    *,
+    accepts: Callable[[Event], None] = lambda event: None,
+    pages: Mapping[str, Callable[[], Answer]] = MappingProxyType({}),
 ) -> Callable[["starlette.requests.Request"], Awaitable["starlette.responses.Response"]]:
-    """The same for a function that waits on I/O: functions-framework serves it on its ASGI side."""
+    """The same for a function that waits on I/O: functions-framework serves it on its ASGI side.
+
+    `pages` are what it shows to GET, by their paths, beside its health.
+    """
     import asyncio
 
-    from starlette.responses import Response
+    async def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
+        event, raised, started_s = None, None, time.monotonic()
+        with tail() as lines:
+            try:
+                event = read_event()
+                accepts(event)
+                answer = await respond(event)
+            except Exception as error:  # as above
+                answer, raised = refusal(error), error
+            log_answer(answer, event, attempt, time.monotonic() - started_s, raised)
+        if answer.status >= FAILED and _witnesses:
+            await asyncio.to_thread(_tell, event, answer, lines)
+        return answer
+
+    def page_or_aside(method: str, path: str) -> Answer | None:
+        return pages[path]() if method == "GET" and path in pages else aside(method, path)
 
     async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
-        answer, event, raised, started_s = aside(request.method, request.url.path), None, None, time.monotonic()
+        from starlette.responses import Response
+
+        answer = page_or_aside(request.method, request.url.path)
         if answer is None:
-            with tail() as lines:
-                try:
-                    event = read(request.headers, await _starlette_body(request))
-                    accepts(event)
-                    answer = await respond(event)
-                except Exception as error:  # as above
-                    answer, raised = refusal(error), error
-                log_answer(answer, event, request.headers.get(ATTEMPT_HEADER), time.monotonic() - started_s, raised)
-            if answer.status >= FAILED and _witnesses:
-                await asyncio.to_thread(_tell, event, answer, lines)
+            body = await read_body(request.receive)
+            answer = await deliver(lambda: read(request.headers, body.whole()), request.headers.get(ATTEMPT_HEADER))
         return Response(answer.body, answer.status, dict(answer.headers))
 
+    setattr(handle, DELIVER, deliver)
+    setattr(handle, ASIDE, page_or_aside)
     return handle
 
 
@@ -294,16 +314,30 @@ def flask_body(request: "flask.Request") -> bytes:
     return body
 
 
-async def _starlette_body(request: "starlette.requests.Request") -> bytes:
-    from starlette.requests import ClientDisconnect
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's body, or why it is none."""
 
-    chunks, size_bytes = [], 0
-    try:
-        async for chunk in request.stream():
-            size_bytes += len(chunk)
-            if size_bytes > BODY_LIMIT_BYTES:
-                raise NotAnEvent(f"the body must be at most {BODY_LIMIT_BYTES} bytes")
-            chunks.append(chunk)
-    except ClientDisconnect as error:
-        raise NotAnEvent("the body must come whole: the connection was closed") from error
-    return b"".join(chunks)
+    content: bytes
+    fault: str | None = None
+
+    def whole(self) -> bytes:
+        """The content; raise NotAnEvent when it did not come whole or is over the limit."""
+        if self.fault is not None:
+            raise NotAnEvent(self.fault)
+        return self.content
+
+
+async def read_body(receive: Receive) -> Body:
+    """What ASGI's `receive` brings."""
+    chunks, size_bytes, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return Body(b"", "the body must come whole: the connection was closed")
+        chunks.append(message.get("body", b""))
+        size_bytes += len(chunks[-1])
+        if size_bytes > BODY_LIMIT_BYTES:
+            return Body(b"", f"the body must be at most {BODY_LIMIT_BYTES} bytes")
+        more = message.get("more_body", False)
+    return Body(b"".join(chunks))

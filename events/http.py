@@ -1,7 +1,11 @@
-"""CloudEvents over HTTP: a request's headers and body to an `Event`, and back. The only importer of the SDK.
+"""CloudEvents over HTTP: a request's headers and body to an `Event`, and back.
 
-The SDK writes binary mode. It does not validate (an empty id, bad JSON, any extension name pass it), so every rule that
-an event must keep is checked here. Structured mode is read by msgspec, which keeps the data's bytes as they came.
+The CloudEvents SDK does not validate (an empty id, bad JSON, any extension name pass it), encodes no header and makes
+up a time, so every rule that an event must keep is here. Structured mode is read by msgspec, which keeps the data's
+bytes as they came.
+
+Decided 2026-11-27: the SDK stands in the tests, as the judge of what is read and written here. With the rules here, it
+only put a prefix before each name, at ten times the price of an event in binary mode (18 against 2 us).
 """
 
 import re
@@ -15,8 +19,6 @@ from typing import Annotated, Final
 from urllib.parse import quote, unquote
 
 import msgspec
-from cloudevents.conversion import to_binary
-from cloudevents.http import CloudEvent
 
 from events.problem import NotAnEvent
 
@@ -33,6 +35,7 @@ _NAME = re.compile(r"[a-z0-9]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_URI = re.compile(r'[\s<>"{}|\\^`]')
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+_NEEDS_ENCODING = re.compile(f"[^{re.escape(_HEADER_SAFE)}]")
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
@@ -125,12 +128,11 @@ def rfc3339(text: str) -> datetime:
 
 def binary(event: Event) -> tuple[dict[str, str], bytes]:
     """The event in binary mode; values are percent-encoded (CloudEvents HTTP binding 3.1.3.2)."""
-    headers, _ = to_binary(CloudEvent(event.attributes, None), data_marshaller=lambda _data: b"")
-    # the SDK adds a content-type, and makes up a time where there is none
-    encoded = {name: _percent_encode(value) for name, value in headers.items() if name[3:] in event.attributes}
+    headers = {f"ce-{name}": _percent_encode(value) for name, value in event.attributes.items()}
     if "datacontenttype" in event.attributes:
-        encoded["content-type"] = event.attributes["datacontenttype"]
-    return encoded, event.data
+        del headers["ce-datacontenttype"]
+        headers["content-type"] = event.attributes["datacontenttype"]
+    return headers, event.data
 
 
 def structured(event: Event) -> bytes:
@@ -147,7 +149,6 @@ def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], 
     for name in headers:
         if name.startswith("ce-"):
             _check_name(name[3:])
-    # not by the SDK's from_http: once all is checked here it only strips the prefix, for half of what an event costs
     carried = {name: value for name, value in headers.items() if name.startswith("ce-")}
     for name in REQUIRED:
         if f"ce-{name}" not in carried:
@@ -219,7 +220,7 @@ def _canonical(value: str | bool | int) -> str:
 
 def _percent_encode(value: str) -> str:
     try:
-        return value if value.isascii() and value.isalnum() else quote(value, safe=_HEADER_SAFE)
+        return quote(value, safe=_HEADER_SAFE) if _NEEDS_ENCODING.search(value) else value
     except UnicodeEncodeError as error:
         raise NotAnEvent("attributes must be Unicode text without lone surrogates") from error
 

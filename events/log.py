@@ -4,11 +4,13 @@ import json
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
+
+import msgspec
 
 # What every LogRecord has; anything beyond it was passed as `extra` and belongs into the line.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -30,6 +32,14 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
+        return encode(line)
+
+
+def encode(line: Mapping[str, object]) -> str:
+    """A line as JSON."""
+    try:
+        return msgspec.json.encode(line, enc_hook=str).decode()
+    except (UnicodeEncodeError, OverflowError):  # a lone surrogate, as a file's name may hold; more than 64 bits
         return json.dumps(line, default=str)
 
 
@@ -44,20 +54,21 @@ def tail() -> Iterator[deque[str]]:
         _tail.reset(token)
 
 
-class TailHandler(logging.Handler):
-    """Keeps what is logged within `tail`."""
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes each line, and keeps it for who is within `tail`."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
         lines = _tail.get()
         if lines is not None:
-            lines.append(self.format(record))
+            lines.append(line)
+        return line
 
 
 def configure(level: str = "INFO") -> None:
     """Send every logger's lines to standard error as JSON."""
-    handlers = [logging.StreamHandler(sys.stderr), TailHandler()]
-    for handler in handlers:
-        handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=handlers, force=True)
+    handler = LineHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging._srcfile = None  # no line tells who wrote it, so nobody need look for the caller (logging HOWTO)
     logging.getLogger("httpx").setLevel("WARNING")  # it logs whole URLs, which may hold signatures

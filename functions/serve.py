@@ -1,20 +1,25 @@
-"""Starts one function: functions-framework, with JSON logs and a stop that waits for the job in flight.
+"""Starts one function: functions-framework loads it, with JSON logs and a stop that waits for the job in flight.
 
-    python -m functions.serve     # FUNCTION_SOURCE, FUNCTION_TARGET, PORT and HOST as functions-framework reads them
+    python -m functions.serve     # FUNCTION_SOURCE, FUNCTION_TARGET, PORT, HOST, THREADS as functions-framework
 
-functions-framework's own command gives gunicorn 30 s to stop, which cuts a long report off, and closes an idle
-connection after 2 s, which races with the broker's next delivery; neither can be set from outside.
-
-2026-11-27: below the local runner the worker runs without gunicorn's arbiter, which does nothing there that the runner
-does not do itself (a new process for one that ended), and is a second process of 16 MB (PSS) for each function. On a
-cluster it stays: it replaces a worker at once that the kernel killed, where kubelet waits longer and longer.
+A target of the contract's adapter is served by uvicorn (`events.asgi`), in this one process: where the kernel kills it,
+the runner or the cluster starts another. Any other target, such as the page of the dead letters, is served by
+functions-framework, but with settings of our own: its command gives gunicorn 30 s to stop, which cuts a long report
+off, and closes an idle connection after 2 s, which races with the broker's next delivery. Below the local runner it
+runs without gunicorn's arbiter, which does nothing there that the runner does not do itself, and is a second process.
 """
 
+import contextlib
+import gc
 import os
 import signal
-from typing import TYPE_CHECKING, Final
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from events import log
+from events.asgi import Application, is_target
 from events.function import tell_failures
 from functions import evidence
 
@@ -45,12 +50,56 @@ def main() -> None:
     handover = evidence.from_environment()
     if handover is not None:
         tell_failures(handover)
-    # after the logging is set up, since they log while they load
-    from functions_framework import create_app
+    from functions_framework import create_app  # after the logging is set up, since it logs while it loads
+
+    source, target = os.environ.get("FUNCTION_SOURCE", "main.py"), os.environ.get("FUNCTION_TARGET", "")
+    app = create_app(target, source)  # type: ignore[no-untyped-call]
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays
+    # functions-framework names the module by its file (_function_registry.load_function_module)
+    function = getattr(sys.modules[Path(source).stem], target)
+    host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))  # noqa: S104  # in a container
+    if is_target(function):
+        threads = int(os.environ.get("THREADS", (os.cpu_count() or 1) * 4))
+        serve(Application(function, threads=threads), host, port)
+    else:
+        serve_by_framework(app, host, port)
+
+
+def serve(application: Application, host: str, port: int) -> None:
+    """Until SIGTERM, which lets the jobs in flight end."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """As uvicorn's, which in the end dies of the signal: a stop that was asked for is no failure."""
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self.handle_exit)
+            yield
+
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+    )
+    Server(config).run()
+
+
+def serve_by_framework(app: Any, host: str, port: int) -> None:
+    """As `serve`, by the server that functions-framework has for the app."""
     from functions_framework._http import create_server
 
-    app = create_app(os.environ.get("FUNCTION_TARGET"), os.environ.get("FUNCTION_SOURCE"))  # type: ignore[no-untyped-call]
-    host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")  # noqa: S104  # inside a container
     server = create_server(  # type: ignore[no-untyped-call]
         app,
         False,

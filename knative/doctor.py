@@ -20,7 +20,7 @@ PACKAGES: Final = {
     "report": ("weasyprint", "jinja2", "babel", "pikepdf", "xlsxwriter"),
     "message": ("apprise", "jinja2", "babel"),
     "notifier": ("aiohttp",),
-    "local": ("aiohttp", "yaml", "croniter", "prometheus_client", "jsonschema"),
+    "local": ("aiohttp", "httptools", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3
 

@@ -48,7 +48,8 @@ class Browser:
         return self.driver.find_elements("css selector", selector)
 
     def text(self, selector: str = "main") -> str:
-        text: str = self.one(selector).text
+        """What is to read there, in a page that may go on at any moment."""
+        text: str = until(lambda: self._texts(selector), timeout_s=15, what=selector)[0]
         return text
 
     def says(self, text: str, selector: str = "main") -> None:
@@ -62,9 +63,9 @@ class Browser:
     def press(self, label: str, within: str = "main") -> None:
         """A button or a link, by what it says; afterwards the next page is there."""
         found = next(each for each in self.all(f"{within} button, {within} a") if each.text.strip() == label)
-        before = self.driver.find_element("tag name", "html")
+        before = self.all("html")
         found.click()
-        until(lambda: before != self.driver.find_element("tag name", "html"), what=f"the page after {label!r}")
+        until(lambda: self._arrived(before), what=f"the page after {label!r}")
 
     def keys(self, keys: str) -> None:
         """As typed, wherever the focus is."""
@@ -74,12 +75,19 @@ class Browser:
         return self.driver.execute_script(source)
 
     def _read(self, selector: str) -> str:
+        return next(iter(self._texts(selector)), "")
+
+    def _texts(self, selector: str) -> list[str]:
         from selenium.common.exceptions import StaleElementReferenceException
 
         try:
-            return self.text(selector)
+            return [each.text for each in self.all(selector)]
         except StaleElementReferenceException:  # the page went on meanwhile
-            return ""
+            return []
+
+    def _arrived(self, before: "list[WebElement]") -> bool:
+        """Whether another page is there; between two pages there is no element at all."""
+        return self.all("html") not in ([], before) and bool(self.script("return document.readyState === 'complete'"))
 
 
 @pytest.fixture(scope="session")

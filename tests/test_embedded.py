@@ -152,6 +152,81 @@ def test_a_write_that_fails_refuses_and_the_broker_goes_on(tmp_path: Path) -> No
     run(scenario, tmp_path)
 
 
+def test_an_event_and_a_reply_can_be_taken_while_their_commits_run_and_are_safe_when_they_are_over(
+    tmp_path: Path,
+) -> None:
+    async def scenario(broker: EmbeddedBroker) -> None:
+        with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as journal:
+            journal.execute("BEGIN IMMEDIATE")  # nobody else commits now
+            publishing = asyncio.ensure_future(broker.publish(numbered(1), ["q"]))
+            await asyncio.sleep(0)
+            delivery = broker.take("q")
+            assert delivery is not None
+            acknowledging = asyncio.ensure_future(broker.acknowledge(delivery, numbered(2), ["other"]))
+            await asyncio.sleep(0)
+            reply = broker.take("other")
+            assert not publishing.done()
+            assert not acknowledging.done()
+            journal.execute("ROLLBACK")
+        await asyncio.gather(publishing, acknowledging)
+
+        assert (delivery.event, reply and reply.event) == (numbered(1), numbered(2))
+        assert broker.depths() == {"q": 0, "q.dlq": 0, "other": 1, "other.dlq": 0}
+
+    async def again(broker: EmbeddedBroker) -> None:
+        assert await take_all(broker, "q") == []
+        assert [each.event.id for each in await take_all(broker, "other")] == ["2"]
+
+    run(scenario, tmp_path)
+    run(again, tmp_path)
+
+
+@pytest.mark.parametrize("settled", ["acknowledged", "tried again", "dead-lettered"])
+def test_what_is_taken_of_an_event_that_is_not_kept_comes_to_nothing(tmp_path: Path, settled: str) -> None:
+    async def scenario(broker: EmbeddedBroker) -> None:
+        full = "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.data = '1' BEGIN SELECT raise(ABORT, 'full'); END"
+        with sqlite3.connect(tmp_path / "journal.db") as journal:
+            journal.execute(full.replace("'1'", "CAST('1' AS BLOB)"))
+        publishing = asyncio.ensure_future(broker.publish(numbered(1), ["q", "other"]))
+        await asyncio.sleep(0)
+        delivery = broker.take("q")
+        assert delivery is not None
+        with pytest.raises(BrokerUnavailable, match="full"):
+            await publishing
+        if settled == "acknowledged":
+            await broker.acknowledge(delivery, None, ())
+        elif settled == "tried again":
+            await broker.retry(delivery, delay_s=0)
+        else:
+            await broker.dead_letter(delivery, numbered(2))
+
+        letters = ["2"] if settled == "dead-lettered" else []
+        assert broker.depths() == {"q": 0, "q.dlq": len(letters), "other": 0, "other.dlq": 0}
+        assert await take_all(broker, "q") == await take_all(broker, "other") == []
+        assert [each.event.id for each in await take_all(broker, "q.dlq")] == letters
+
+    run(scenario, tmp_path)
+
+
+def test_what_comes_while_a_queue_is_read_from_disk_is_not_forgotten(tmp_path: Path) -> None:
+    async def scenario(broker: EmbeddedBroker) -> None:
+        for number in range(WINDOW_COUNT + 1):  # one more than memory takes
+            await broker.publish(numbered(number), ["q"])
+        seen = []
+        for number in range(WINDOW_COUNT + 1, 2 * WINDOW_COUNT):
+            delivery = broker.take("q")
+            while delivery is None:  # reads are asked for by `take`
+                await broker.outcome("", "")
+                delivery = broker.take("q")
+            seen.append(delivery.event.id)
+            await asyncio.gather(broker.acknowledge(delivery, None, ()), broker.publish(numbered(number), ["q"]))
+        seen += [each.event.id for _ in range(9) for each in await take_all(broker, "q")]
+
+        assert seen == [str(number) for number in range(2 * WINDOW_COUNT)]
+
+    run(scenario, tmp_path)
+
+
 def test_the_last_event_of_a_job_is_remembered_for_a_day(tmp_path: Path) -> None:
     clock = Clock()
 

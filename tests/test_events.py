@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from cloudevents.conversion import to_binary
+from cloudevents.http import CloudEvent, from_http
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -80,6 +82,18 @@ def test_a_time_that_was_not_sent_is_not_made_up() -> None:
 
     assert read_binary().get("time") is None
     assert "ce-time" not in headers
+
+
+@pytest.mark.parametrize("type_", sorted(REGISTRY))
+def test_the_cloudevents_sdk_reads_what_is_written_and_writes_what_is_read(type_: str) -> None:
+    event = read({"content-type": STRUCTURED}, (SAMPLES / f"{type_}.json").read_bytes())
+
+    by_sdk = from_http(*binary(event))
+    headers, body = to_binary(CloudEvent(event.attributes, msgspec.json.decode(event.data)))
+
+    assert {**by_sdk.get_attributes(), "datacontenttype": "application/json"} == event.attributes
+    assert by_sdk.get_data() == msgspec.json.decode(event.data)
+    assert read({**headers, "content-type": "application/json"}, body).attributes == event.attributes
 
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "type"])

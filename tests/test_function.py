@@ -1,6 +1,7 @@
 """The adapter between a handler and HTTP: called as a server calls it (WSGI and ASGI), and as a real process.
 
-Every test that says "either side" runs twice: `function` under Flask, `async_http_function` under Starlette.
+Every test that says "either side" runs four times: `function` under Flask, `async_http_function` under Starlette, and
+both as `functions.serve` serves them.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import run_wsgi_app
 
+from events.asgi import Application, is_target
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import Problem, decode
 from events.types import REGISTRY, IcsCompleted, IcsFailed
@@ -225,8 +227,11 @@ def asgi(app: Any) -> Call:
 
 
 @contextmanager
-def loaded(folder: Path, source: str, **environment: str) -> Iterator[Adapter]:
-    """Load a function as functions-framework does, and take back what that leaves in this process."""
+def loaded(folder: Path, source: str, *, served: bool = False, **environment: str) -> Iterator[Adapter]:
+    """Load a function as functions-framework does, and take back what that leaves in this process.
+
+    `served` as by `functions.serve`, else by the web framework.
+    """
     (folder / "job_function.py").write_text(source)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "ASGI_FUNCTIONS", set())
@@ -236,19 +241,30 @@ def loaded(folder: Path, source: str, **environment: str) -> Iterator[Adapter]:
         for name, value in {"FUNCTION_TARGET": "handle", "FUNCTION_SIGNATURE_TYPE": "http", **environment}.items():
             patch.setenv(name, value)
         app = functions_framework.create_app("handle", str(folder / "job_function.py"))  # type: ignore[no-untyped-call]
-        yield Adapter(sys.modules["job_function"], wsgi(app) if hasattr(app, "wsgi_app") else asgi(app))
+        module = sys.modules["job_function"]
+        if served:
+            assert is_target(module.handle)
+            yield Adapter(module, asgi(Application(module.handle, threads=2)))
+        else:
+            yield Adapter(module, wsgi(app) if hasattr(app, "wsgi_app") else asgi(app))
 
 
-@pytest.fixture(params=[SYNC, ASYNC], ids=["sync", "async"], scope="module")
+SIDES = [(SYNC, False), (ASYNC, False), (SYNC, True), (ASYNC, True)]
+NAMES = ["sync", "async", "sync, served", "async, served"]
+
+
+@pytest.fixture(params=SIDES, ids=NAMES, scope="module")
 def adapter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
-    with loaded(tmp_path_factory.mktemp("function"), WORK + request.param) as function:
+    source, served = request.param
+    with loaded(tmp_path_factory.mktemp("function"), WORK + source, served=served) as function:
         yield function
 
 
-@pytest.fixture(params=[SYNC, ASYNC], ids=["sync", "async"])
+@pytest.fixture(params=SIDES, ids=NAMES)
 def remembering(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]:
     """A function with a ledger."""
-    with loaded(tmp_path, WORK + request.param, STORE_URL=f"file://{tmp_path}/store") as function:
+    source, served = request.param
+    with loaded(tmp_path, WORK + source, served=served, STORE_URL=f"file://{tmp_path}/store") as function:
         yield function
 
 
@@ -502,7 +518,8 @@ def test_functions_framework_itself_refuses_two_paths_some_hosts_and_odd_methods
     adapter: Adapter,
 ) -> None:
     """Outside the adapter: Flask's side keeps /robots.txt and /favicon.ico, and refuses a host
-    with a label that is empty or over 63 characters (RFC 1035); Starlette's side knows seven methods."""
+    with a label that is empty or over 63 characters (RFC 1035); Starlette's side knows seven methods. Served without
+    them none is refused."""
     body, headers = json.dumps(sample("ics")).encode(), [("Content-Type", STRUCTURED)]
 
     paths = [adapter.call("POST", path, headers, body, True).status for path in ("/robots.txt", "/favicon.ico")]
@@ -512,6 +529,7 @@ def test_functions_framework_itself_refuses_two_paths_some_hosts_and_odd_methods
     assert (paths, hosts, methods) in [
         ([404, 404], [400, 400], [500, 500]),
         ([200, 200], [200, 200], [405, 405]),
+        ([200, 200], [200, 200], [500, 500]),
     ]
 
 

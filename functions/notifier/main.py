@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field
 
 import functions_framework.aio
-from starlette.requests import Request
-from starlette.responses import Response
 
 from events.function import Answer, async_http_function
 from events.http import Event
@@ -94,12 +92,11 @@ def require_last(event: Event) -> None:
         raise NotAnEvent(f"outcome must be completed, failed or deadlettered, got {event.get('outcome')!r}")
 
 
-deliver = async_http_function(notify, accepts=require_last)
+def show_circuits() -> Answer:
+    """The circuits of this process, for who asks for /metrics."""
+    return Answer(200, {"content-type": MEDIA_TYPE}, exposition(circuits, now_s=time.time()).encode())
 
 
-@functions_framework.aio.http
-async def handle(request: Request) -> Response:
-    """The circuits for who asks for /metrics; everything else is a delivery, or the health probe."""
-    if request.method == "GET" and request.url.path == "/metrics":
-        return Response(exposition(circuits, now_s=time.time()), media_type=MEDIA_TYPE)
-    return await deliver(request)
+handle = functions_framework.aio.http(
+    async_http_function(notify, accepts=require_last, pages={"/metrics": show_circuits})
+)

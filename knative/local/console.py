@@ -6,6 +6,8 @@ import sys
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from events import log as json_log
 from events.log import JsonFormatter
 
@@ -30,7 +32,7 @@ class PassingFormatter(JsonFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = _function_line(record)
-        return super().format(record) if line is None else json.dumps(line)
+        return super().format(record) if line is None else json_log.encode(line)
 
 
 class ReadableFormatter(logging.Formatter):
@@ -53,8 +55,8 @@ def _function_line(record: logging.LogRecord) -> dict[str, Any] | None:
         return None
     function = record.name.removeprefix("function.")
     try:
-        line = json.loads(record.getMessage())
-    except ValueError:
+        line = msgspec.json.decode(record.getMessage())
+    except (ValueError, RecursionError):
         line = None
     if not isinstance(line, dict) or "message" not in line:
         line = {"severity": "INFO", "message": record.getMessage()}

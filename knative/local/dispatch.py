@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import aiohttp
-
 from events.function import ATTEMPT_HEADER
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import NotAnEvent, sentence
 from functions import evidence
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
+from knative.local.connection import Broken, Connections, TooLong
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
 from knative.local.processes import Pool, PoolStopping, StartFailed
@@ -33,6 +32,7 @@ NO_ANSWER: Final = -1  # knativeerrorcode of a delivery without an answer
 RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
 SINK_RETRY_FIRST_S: Final = 1.0
 SINK_RETRY_LAST_S: Final = 60.0
+SETTLING_LIMIT: Final = 256  # deliveries of a queue whose answer is not yet in the broker
 EVIDENCE_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
 BROKER_RETRY_S: Final = 1.0
 
@@ -65,7 +65,10 @@ class Tools:
 
 
 class Dispatcher:
-    """Takes one queue's events, `parallelism` at a time, and no more than its function can work on."""
+    """Takes one queue's events, `parallelism` at a time, and no more than its function can work on.
+
+    Once it has answered, the next event is given to it; what the answer means for the broker is seen to meanwhile.
+    """
 
     def __init__(self, queue: str, trigger: Trigger, pool: Pool, tools: Tools) -> None:
         self.queue = queue
@@ -76,14 +79,16 @@ class Dispatcher:
         self._metrics = tools.metrics
         self._parallelism = min(trigger.parallelism, pool.capacity)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0
         self._open = True
 
     def wake(self) -> None:
         """Take what the queue has, as far as there are free workers."""
-        while self._open and len(self._tasks) < self._parallelism:
+        while self._open and self._working < self._parallelism and len(self._tasks) - self._working < SETTLING_LIMIT:
             delivery = self._broker.take(self.queue)
             if delivery is None:
                 return
+            self._working += 1
             task = asyncio.get_running_loop().create_task(self._work(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._done)
@@ -104,6 +109,9 @@ class Dispatcher:
             result = await self._attempt(delivery)
         except PoolStopping:
             return None  # it is still in the broker
+        finally:
+            self._working -= 1
+            self.wake()
         while True:  # a delivery is settled, however long the broker is out of reach
             try:
                 return await self._settle(delivery, result)
@@ -181,15 +189,11 @@ class Http:
     """Posts events to functions, over connections that are kept open."""
 
     def __init__(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-        timeout = aiohttp.ClientTimeout(total=None)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._connections = Connections()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        self._connections.close()
 
     async def post(self, url: str, delivery: Delivery, *, timeout_s: float) -> Result:
         """One attempt; never raises for what the function does."""
@@ -198,19 +202,14 @@ class Http:
         headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(url, headers, body)
+                answer = await self._connections.post(url, headers, body)
         except TimeoutError:
             return Result(NO_ANSWER, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
-        except (aiohttp.ClientError, OSError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            return Result(NO_ANSWER, error=f"the function's process did not answer: {reason}".encode(), retriable=True)
-
-    async def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            content = await _limited(response)
-            if content is None:
-                return Result(response.status, error=f"the answer is over {BODY_LIMIT_BYTES} bytes".encode())
-            return judge(response.status, response.headers, content)
+        except Broken as error:
+            return Result(NO_ANSWER, error=f"the function's process did not answer: {error}".encode(), retriable=True)
+        except TooLong as error:
+            return Result(error.status, error=f"the answer is over {BODY_LIMIT_BYTES} bytes".encode())
+        return judge(answer.status, answer.headers, answer.body)
 
 
 def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
@@ -224,17 +223,6 @@ def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
         except NotAnEvent as error:
             return Result(status, error=f"the reply is not an event: {error}".encode())
     return Result(status, error=content or b"no body", retriable=status >= 500 or status in RETRIED_4XX)
-
-
-async def _limited(response: aiohttp.ClientResponse) -> bytes | None:
-    """The body, or None when it is over the limit of an event."""
-    chunks, size_bytes = [], 0
-    async for chunk in response.content.iter_any():
-        size_bytes += len(chunk)
-        if size_bytes > BODY_LIMIT_BYTES:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _evidence(result: Result) -> bytes:

@@ -6,9 +6,15 @@ disk and not memory. A finished delivery is deleted with its commit; an event go
 
 The answers of the thread reach the loop in the order of their commits; the windows rely on it. A call here must not be
 cancelled once it waits: its work may be done all the same.
+
+Decided 2026-11-27: an event can be taken while its own commit still runs, as RabbitMQ delivers before it confirms.
+A job waits for the disk once less for each of its events, some 1 ms. What is asked of the thread later, such as
+to forget the event, is done later. Where the commit fails the sender is told so, and what was taken already
+comes to nothing here: sent again, it is delivered twice, which at-least-once allows.
 """
 
 import asyncio
+import itertools
 import shutil
 import sqlite3
 import threading
@@ -74,6 +80,16 @@ class _Queue:
     timer: asyncio.TimerHandle | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """An event on its way into its queues; `now` is when it is due."""
+
+    event: Event
+    queues: Sequence[str]
+    seq: int
+    now: float
+
+
 class EmbeddedBroker:
     """Implements `knative.local.broker.Broker` on one file."""
 
@@ -97,6 +113,8 @@ class EmbeddedBroker:
             connection = _open(self._file)
             for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
                 self._queues.setdefault(queue, _Queue()).depth = count
+            (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
+            self._seqs = itertools.count(last_seq + 1)
         except sqlite3.Error as error:
             raise BrokerUnusable(f"{self._file} is not a journal that can be used: {error}") from error
         self._thread = threading.Thread(target=self._write, args=(connection,), name="journal", daemon=True)
@@ -115,14 +133,14 @@ class EmbeddedBroker:
     async def publish(self, event: Event, queues: Sequence[str]) -> None:
         """Keep the event in each queue; durable when this returns."""
         self._refuse_when_full()
-        now = self._clock()
+        now, seq = self._clock(), next(self._seqs)
 
-        def work(db: sqlite3.Connection) -> int:
+        def work(db: sqlite3.Connection) -> None:
             _forget(db, event)
             _remember(db, event, now)
-            return _insert(db, event, queues, now)
+            _insert(db, seq, event, queues, now)
 
-        self._offer(event, queues, await self._ask(work), now)
+        await self._keep(_New(event, queues, seq, now), work)
 
     def take(self, queue: str) -> Delivery | None:
         """The next delivery that is due, in the order of arrival."""
@@ -139,46 +157,42 @@ class EmbeddedBroker:
     async def acknowledge(self, delivery: Delivery, reply: Event | None, reply_queues: Sequence[str]) -> None:
         """Delete the delivery and keep its reply, in one commit: a reply is in the broker exactly once."""
         now, row = self._clock(), self._queues[delivery.queue].held[delivery.tag]
+        new = _New(reply, reply_queues, next(self._seqs), now) if reply is not None and reply_queues else None
 
-        def work(db: sqlite3.Connection) -> int | None:
-            seq = None
+        def work(db: sqlite3.Connection) -> None:
+            if new is not None:
+                _insert(db, new.seq, new.event, new.queues, now)
             if reply is not None:
-                seq = _insert(db, reply, reply_queues, now) if reply_queues else None
                 _remember(db, reply, now)
             _remove(db, row)
-            return seq
 
-        seq = await self._ask(work)
+        await (self._ask(work) if new is None else self._keep(new, work))
         self._settle(delivery)
-        if reply is not None and seq is not None:
-            self._offer(reply, reply_queues, seq, now)
 
     async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
         """Put the delivery back for later; others behind it go on."""
         row, due_at = self._queues[delivery.queue].held[delivery.tag], self._clock() + delay_s
 
-        def work(db: sqlite3.Connection) -> None:
-            place = (delivery.queue, row.due_at, delivery.tag)
-            db.execute("DELETE FROM delivery WHERE queue = ? AND due_at = ? AND seq = ?", place)
-            later = (delivery.queue, due_at, delivery.tag, delivery.attempt + 1)
-            db.execute("INSERT INTO delivery VALUES (?, ?, ?, ?)", later)
+        def work(db: sqlite3.Connection) -> int:
+            place = (due_at, delivery.attempt + 1, delivery.queue, row.due_at, delivery.tag)
+            query = "UPDATE delivery SET due_at = ?, attempt = ? WHERE queue = ? AND due_at = ? AND seq = ?"
+            return db.execute(query, place).rowcount
 
-        await self._ask(work)
-        self._settle(delivery, left=0)
+        kept = await self._ask(work)
+        self._settle(delivery, left=1 - kept)
         self._wake_at(delivery.queue, due_at)
 
     async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
         """Move the delivery into the queue of dead letters, in one commit."""
-        row, now, queues = self._queues[delivery.queue].held[delivery.tag], self._clock(), (delivery.queue + DLQ,)
+        row = self._queues[delivery.queue].held[delivery.tag]
+        new = _New(letter, (delivery.queue + DLQ,), next(self._seqs), self._clock())
 
-        def work(db: sqlite3.Connection) -> int:
-            seq = _insert(db, letter, queues, now)
+        def work(db: sqlite3.Connection) -> None:
+            _insert(db, new.seq, letter, new.queues, new.now)
             _remove(db, row)
-            return seq
 
-        seq = await self._ask(work)
+        await self._keep(new, work)
         self._settle(delivery)
-        self._offer(letter, queues, seq, now)
 
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job, for a day."""
@@ -207,16 +221,39 @@ class EmbeddedBroker:
         if self._disk_full:
             raise BrokerUnavailable(f"the disk of {self._file} has less than {FREE_DISK_BYTES} bytes free", 30)
 
-    def _offer(self, event: Event, queues: Sequence[str], seq: int, now: float) -> None:
+    async def _keep(self, new: "_New", work: Work) -> None:
+        """Have the thread do `work`, which inserts the event, and offer it meanwhile."""
+        done = self._ask(work)
+        self._offer(new)
+        try:
+            await done
+        except BrokerUnavailable:
+            self._take_back(new)
+            raise
+
+    def _offer(self, new: "_New") -> None:
         """Put a new event into the windows that have room, so that it need not be read from disk."""
-        for name in queues:
+        for name in new.queues:
             queue = self._queues[name]
             queue.depth += 1
-            if not queue.behind and self._room(queue, event):
-                self._hold(queue, _Row(Delivery(seq, name, 1, event), now))
+            if not queue.behind and not queue.reading and self._room(queue, new.event):
+                self._hold(queue, _Row(Delivery(new.seq, name, 1, new.event), new.now))
             else:
                 queue.behind = True
             self._wake(name)
+
+    def _take_back(self, new: "_New") -> None:
+        """It is not on disk; who works on it already settles it in vain."""
+        for name in new.queues:
+            queue = self._queues[name]
+            row = queue.held.get(new.seq)
+            if row is not None and row not in queue.waiting:
+                continue
+            queue.depth -= 1
+            if row is not None:
+                queue.waiting.remove(row)
+                del queue.held[new.seq]
+                self._window_bytes -= len(new.event.data)
 
     def _room(self, queue: _Queue, event: Event) -> bool:
         """Whether the window takes one more; an empty one always does."""
@@ -237,15 +274,19 @@ class EmbeddedBroker:
     async def _read(self, name: str) -> None:
         """Fill a queue's window from disk with what is due, and set the timer for what is due later."""
         queue, now = self._queues[name], self._clock()
-        queue.reading, held = True, frozenset(queue.held)
+        # what comes meanwhile may or may not be among what is read, and says so by `behind`
+        queue.reading, queue.behind, held = True, False, frozenset(queue.held)
         try:
             rows, more, next_due_at = await self._ask(lambda db: _select(db, name, now, held))
+        except BrokerUnavailable:
+            queue.behind = True
+            raise
         finally:
             queue.reading = False
         for due_at, seq, attempt, attributes, data in rows:
             if seq not in queue.held:
                 self._hold(queue, _Row(Delivery(seq, name, attempt, _event(attributes, data)), due_at))
-        queue.behind = more
+        queue.behind |= more
         if next_due_at is not None:
             self._wake_at(name, next_due_at)
         self._wake(name)
@@ -264,10 +305,10 @@ class EmbeddedBroker:
         self._queues[name].behind = True
         self._wake(name)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _ask(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         future: asyncio.Future[T] = self._loop.create_future()
         self._requests.put((work, future))
-        return await future
+        return future
 
     def _write(self, connection: sqlite3.Connection) -> None:
         """The thread: take all that waits, do it in one transaction, tell the askers after the commit."""
@@ -317,12 +358,10 @@ def _open(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _insert(db: sqlite3.Connection, event: Event, queues: Sequence[str], now: float) -> int:
+def _insert(db: sqlite3.Connection, seq: int, event: Event, queues: Sequence[str], now: float) -> None:
     attributes = msgspec.json.encode(dict(event.attributes))
-    query = "INSERT INTO event (attributes, data, remaining) VALUES (?, ?, ?)"
-    seq = db.execute(query, (attributes, event.data, len(queues))).lastrowid or 0
+    db.execute("INSERT INTO event VALUES (?, ?, ?, ?)", (seq, attributes, event.data, len(queues)))
     db.executemany("INSERT INTO delivery VALUES (?, ?, ?, 1)", [(queue, now, seq) for queue in queues])
-    return seq
 
 
 def _remember(db: sqlite3.Connection, event: Event, now: float) -> None:

@@ -24,10 +24,9 @@ SERVER: Final = (
     "functions_framework.aio",
     "functions_framework._http.gunicorn",
     "gunicorn.sock",
-    "uvicorn_worker",
-    "uvicorn.lifespan.on",
+    "uvicorn.lifespan.off",
+    "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
-    "cloudevents.conversion",
     "zoneinfo",
 )
 OURS: Final = ("events", "functions", "keda", "knative")

@@ -105,8 +105,8 @@ class Ingress:
 
     async def _publish(self, request: web.Request, chosen: Callable[[Trigger], bool]) -> web.Response:
         try:
-            event = self._wanted(_timed(read(request.headers, await _body(request))), request)
-            wanted = [trigger.name for trigger in self._manifests.wanted_by(event.attributes) if chosen(trigger)]
+            event = _timed(read(request.headers, await _body(request)))
+            wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
             await self._broker.publish(event, wanted)
@@ -121,13 +121,14 @@ class Ingress:
         self._outcomes.announce(event)
         return web.Response(status=202)
 
-    def _wanted(self, event: Event, request: web.Request) -> Event:
+    def _wanting(self, event: Event, request: web.Request) -> tuple[Trigger, ...]:
         if request.query_string:
             raise NotAnEvent("POST / is expected without a query")
-        if not self._manifests.wanted_by(event.attributes):
+        wanting = self._manifests.wanted_by(event.attributes)
+        if not wanting:
             known = ", ".join(self._manifests.known_types)
             raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
-        return event
+        return wanting
 
     async def _letter(self, request: web.Request) -> web.Response:
         """A letter of a lane's worker for its dead-letter sink, which on a cluster has an address of its own."""

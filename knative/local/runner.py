@@ -153,7 +153,7 @@ class _Runner:
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
             http = self._http = Http()
-            stack.push_async_callback(http.close)
+            stack.callback(http.close)
             try:
                 await broker.start(self._wake)
                 await self._lanes.declare()

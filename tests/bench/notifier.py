@@ -197,7 +197,7 @@ def notifying() -> Iterator[tuple[int, int]]:
             os.sched_setaffinity(process.pid, NOTIFIER_CORE)
             try:
                 wait_for_port(port)
-                yield port, worker_of(process.pid)
+                yield port, process.pid
             finally:
                 process.terminate()
                 process.wait(60)
@@ -209,14 +209,6 @@ def wait_for_port(port: int) -> None:
             return
         time.sleep(0.05)
     raise SystemExit("the notifier does not open its port")
-
-
-def worker_of(pid: int) -> int:
-    """gunicorn's one worker."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    while not (found := children.read_text().split()):
-        time.sleep(0.05)  # the port is open before the worker is there
-    return int(found[0])
 
 
 def cpu_s_of(pid: int) -> float:

@@ -163,7 +163,7 @@ async def function_start_s(name: str, manifests: Manifests, machine: Machine, nu
     """From the wish for a process to the first answer; of report to the first PDF."""
     async with pool(name, manifests, machine, nursery) as started, AsyncExitStack() as stack:
         http = Http()
-        stack.push_async_callback(http.close)
+        stack.callback(http.close)
         event = build("report", None, {}) if name == "report" else None
         started_s = time.monotonic()
         process = await stack.enter_async_context(started.lease())
