@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +81,15 @@ def test_functions_outlive_a_killed_nursery_and_later_ones_start_afresh(tmp_path
     assert second["parent"] == runner.process.pid
 
 
-def test_a_function_is_started_afresh_when_its_environment_speaks_to_the_interpreter(tmp_path: Path) -> None:
-    with up(tmp_path, witness(tmp_path), "--set", "witness.PYTHONHASHSEED=7") as runner:
+@pytest.mark.parametrize("variable", ["PYTHONHASHSEED=7", "LONG=" + 25_000 * "é"], ids=["interpreter", "long"])
+def test_a_function_is_started_afresh_when_its_environment_cannot_be_had_by_a_fork(
+    tmp_path: Path, variable: str
+) -> None:
+    with up(tmp_path, witness(tmp_path), "--set", f"witness.{variable}") as runner:
         seen = asked(runner, tmp_path, "1")
 
-    assert shown(seen["at_start"], "PYTHONHASHSEED=7")
+    assert shown(seen["at_start"], variable)
+    assert "the nursery ended" not in runner.log.read_text()
 
 
 def test_a_forked_function_waits_for_its_threads_at_its_end(tmp_path: Path) -> None:
@@ -104,12 +107,11 @@ def test_nothing_outlives_a_killed_runner_while_functions_start(tmp_path: Path) 
     """At any moment of a start: the nursery forks twice, and the function tells the kernel whom to die with."""
     with up(tmp_path, witness(tmp_path)) as runner:
         for number in range(8):
-            runner.post(dict(event(str(number), type="dev.errands.witness.requested.v1")))
+            runner.post(event(str(number), type="dev.errands.witness.requested.v1"))
             until(lambda: len(children(runner.process.pid)) >= 3, poll_s=0.0005, what="a function")
-            family = children(runner.process.pid)
             runner.kill()
 
-            until(partial(none_alive, family), what="the end of all of them")
+            until(lambda: not shown_with(runner.data), what="the end of all of them")
             runner.start()
 
 
@@ -171,10 +173,11 @@ def shown(environment: str, variable: str) -> bool:
     return variable in environment.split("\0")
 
 
-def none_alive(pids: list[int]) -> bool:
-    """Whether none runs; a dead one that nobody has waited for does not."""
-    for pid in pids:
+def shown_with(data: Path) -> list[int]:
+    """The processes that ps shows with this data directory: a runner, its nursery, and what is forked there."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-                return False
-    return True
+            if str(data) in title(int(folder.name)):
+                found.append(int(folder.name))
+    return found

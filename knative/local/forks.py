@@ -21,12 +21,13 @@ from typing import Any, Final, NoReturn
 SHARED: Final = ("aiohttp.web", "msgspec", "obstore.store", "sqlite3", "uvloop")
 # What functions alone need, loaded after that, beside the runner's own start.
 SERVER: Final = (
-    "functions_framework.aio",
     "functions_framework._http.gunicorn",
+    "functions_framework.aio",
     "gunicorn.sock",
     "uvicorn.lifespan.off",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
+    "cloudevents.conversion",
     "zoneinfo",
 )
 OURS: Final = ("events", "functions", "keda", "knative")
@@ -44,8 +45,13 @@ def fork_nursery(data: Path) -> tuple[int, socket.socket]:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if not pid:
-        near.close()
-        _serve(far, data)
+        try:
+            near.close()
+            _serve(far, data)
+        except BaseException:  # no further: the frames below are the runner's, with what it would tidy up
+            traceback.print_exc()
+        finally:
+            os._exit(1)
     far.close()
     return pid, near
 
@@ -119,7 +125,7 @@ def _become(order: dict[str, Any], output_fd: int) -> NoReturn:
         code = end.code
         if isinstance(code, str):
             sys.stderr.write(code + "\n")
-    except BaseException:  # what an interpreter does with it, and no further: the frames below are the nursery's
+    except BaseException:  # as an interpreter does, and no further
         traceback.print_exc()
     finally:
         threading._shutdown()  # type: ignore[attr-defined]  # the interpreter's own first step at its end
