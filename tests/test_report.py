@@ -136,7 +136,7 @@ def test_amounts_are_exact_and_rounded_half_up(
         ("en", "-€1,234.50", "Mar 4, 2026"),
         ("en-GB", "-€1,234.50", "4 Mar 2026"),
         ("de", "-1.234,50 €", "04.03.2026"),
-        ("de-CH", "EUR-1\u2019234.50", "04.03.2026"),
+        ("de-CH", "EUR-1'234.50", "04.03.2026"),
         ("fr", "-1 234,50 €", "4 mars 2026"),
         ("pl", "-1 234,50 €", "4 mar 2026"),
         ("ar", "\u200f-1,234.50 €", "04\u200f/03\u200f/2026"),
@@ -146,7 +146,8 @@ def test_each_language_writes_money_and_dates_its_way(code: str, amount: str, da
     language = Language(code)
 
     written = re.sub(r"\s", " ", language.money(Decimal("-1234.5"), "EUR"))
-    assert written.replace("\N{MINUS SIGN}", "-") == amount
+    # editions of CLDR differ in the characters for minus and for the Swiss apostrophe
+    assert written.replace("\N{MINUS SIGN}", "-").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") == amount
     assert language.date(date(2026, 3, 4)) == day
     assert language.labels.keys() == LABELS["en"].keys()
 
