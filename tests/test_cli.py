@@ -635,10 +635,13 @@ def test_sigterm_to_exec_stops_the_command_and_everything(tmp_path: Path, progra
     with subprocess.Popen(waits, stdout=subprocess.PIPE, env=clean({}), cwd=ROOT) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == b"ready\n"
-        during = until(lambda: len(using(tmp_path)) >= 3, what="exec, its command and the dead-letter sink")
-        running.send_signal(signal.SIGTERM)
+        try:
+            during = until(lambda: len(using(tmp_path)) >= 3, what="exec, its command and the dead-letter sink")
+            running.send_signal(signal.SIGTERM)
 
-        assert running.wait(30) == code
+            assert running.wait(30) == code
+        finally:
+            running.kill()
     assert during
     assert using(tmp_path) == []
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -103,13 +104,14 @@ def test_a_forked_function_waits_for_its_threads_at_its_end(tmp_path: Path) -> N
     assert (tmp_path / "done").exists()
 
 
-def test_nothing_outlives_a_killed_runner_while_functions_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [Up.kill, Up.stop], ids=["killed", "stopped"])
+def test_nothing_outlives_a_runner_that_ends_while_functions_start(tmp_path: Path, end: Callable[[Up], object]) -> None:
     """At any moment of a start: the nursery forks twice, and the function tells the kernel whom to die with."""
     with up(tmp_path, witness(tmp_path)) as runner:
-        for number in range(8):
+        for number in range(5):
             runner.post(event(str(number), type="dev.errands.witness.requested.v1"))
             until(lambda: len(children(runner.process.pid)) >= 3, poll_s=0.0005, what="a function")
-            runner.kill()
+            end(runner)
 
             until(lambda: not shown_with(runner.data), what="the end of all of them")
             runner.start()
