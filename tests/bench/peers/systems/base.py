@@ -1,0 +1,148 @@
+"""What every system is to a measurement."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from tests.bench.peers.receiver import Receiver
+from tests.rabbitmq_server import RabbitServer
+
+APPS: Final = Path(__file__).parent.parent / "apps"
+LOG_LINES: Final = 40
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one measurement of one system happens: a folder of its own, with the picture in it, and a callback URL."""
+
+    folder: Path
+    photo: bytes
+    secret: str
+    receiver: Receiver
+    rabbit: RabbitServer
+    vhost: str  # of its own
+
+    @property
+    def amqp_url(self) -> str:
+        """Of the virtual host."""
+        return self.rabbit.url + self.vhost
+
+    @property
+    def rabbitmq(self) -> dict[str, Callable[[], list[int]]]:
+        """The server's processes, for a system that uses it."""
+        return {"RabbitMQ": lambda: [self.rabbit.pid]}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the peers' programs."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ["HOME"],
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(APPS),
+            "BENCH_AMQP_URL": self.amqp_url,
+            "BENCH_CALLBACK_URL": self.receiver.url,
+            "BENCH_SECRET": self.secret,
+            "BENCH_FOLDER": str(self.folder),
+        }
+
+    def start(
+        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str]
+    ) -> "subprocess.Popen[bytes]":
+        """A process whose output goes to a file of its name here."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                command, env=dict(environment), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def logs(self) -> str:
+        """The ends of what the processes printed, for whoever looks for the reason."""
+        ends = []
+        for file in sorted(self.folder.rglob("*.log")):
+            ends += [f"--- {file.name}", *file.read_text(errors="replace").splitlines()[-LOG_LINES:]]
+        return "\n".join(ends)
+
+
+class Api:
+    """The process that hands jobs over (apps/driver.py)."""
+
+    def __init__(self, place: Place, python: str | Path, client: str, environment: Mapping[str, str]) -> None:
+        with (place.folder / "api.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [python, APPS / "driver.py", client],
+                env=dict(environment),
+                cwd=place.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+
+    def order(self, **order: Any) -> None:
+        """Begin to hand jobs over: kind, prefix, count, threads and per_s."""
+        told = cast(IO[bytes], self.process.stdin)
+        told.write(json.dumps(order).encode() + b"\n")
+        told.flush()
+
+    def moments(self) -> list[tuple[float, float]]:
+        """When each of the order's jobs was handed over, and accepted."""
+        line = cast(IO[bytes], self.process.stdout).readline()
+        if not line:
+            raise RuntimeError("the API's process ended")
+        return [(handed_over_s, accepted_s) for handed_over_s, accepted_s in json.loads(line)]
+
+    def close(self) -> None:
+        """End it."""
+        cast(IO[bytes], self.process.stdin).close()
+        end([self.process])
+
+
+@dataclass
+class Running:
+    """A system that is up. Its workers do nothing before `release`, unless the API has nothing to hold them with."""
+
+    api: Callable[[], Api]
+    release: Callable[[], None]
+    own: Callable[[], list[int]]  # processes that are the system's
+    servers: Mapping[str, Callable[[], list[int]]] = field(default_factory=dict)  # that it needs beside it
+    ready_s: float | None = None  # its own start, where it has one
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A way to have jobs done. `up(place, held=...)` starts it."""
+
+    name: str
+    title: str
+    durability: str
+    settings: str
+    up: Callable[..., AbstractContextManager[Running]]
+    versions: Callable[[], dict[str, str]]
+    from_zero: bool = False  # its functions run only while there is something to do
+    held_starts: bool = True  # a start from nothing can be measured
+    noop_jobs: int = 3_000
+    image_jobs: int = 60
+    missing: Callable[[], str | None] = lambda: None  # what it would need, when that is not there
+
+
+def end(processes: Sequence["subprocess.Popen[bytes]"], *, grace_s: float = 15) -> None:
+    """SIGTERM to each process' group, or to itself where it has none, and SIGKILL to what stays."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for each in processes:
+            with suppress(ProcessLookupError):
+                _signal(each.pid, number)
+        for each in processes:
+            with suppress(subprocess.TimeoutExpired):
+                each.wait(grace_s)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    if os.getpgid(pid) == pid:
+        os.killpg(pid, number)
+    else:
+        os.kill(pid, number)
