@@ -5,6 +5,7 @@ drain     a backlog of no-op jobs handed over while nobody works, then drained
 image     the same with pictures
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +16,9 @@ from typing import Final
 from tests.bench.peers import processes
 from tests.bench.peers.systems.base import Api, Place, Running, System
 
-THREADS: Final = 8  # of each API process: as many jobs are being handed over at any moment
 API_PROCESSES: Final = 2
-PER_S: Final = 20
 START_S: Final = 60.0
+WARM: Final = 16  # pictures before those that count, so that every process has started
 WINDOW: Final = 0.1  # of a backlog passes before its rate is taken, so that no start is in it
 
 Figures = dict[str, float]
@@ -47,8 +47,8 @@ def latency(system: System, place: Place, amounts: Amounts) -> Figures:
         if not system.from_zero:
             settle()
             figures |= at_rest(running)
-        steady(place, api, "warm", 1.0)
-        return figures | percentiles(place, steady(place, api, "steady", amounts.latency_s))
+        steady(system, place, api, "warm", 1.0)
+        return figures | percentiles(place, steady(system, place, api, "steady", amounts.latency_s))
 
 
 def first_callback(system: System, running: Running, place: Place, api: Api) -> Figures:
@@ -61,13 +61,13 @@ def first_callback(system: System, running: Running, place: Place, api: Api) -> 
         begun_s = time.monotonic()
         running.release()
     place.receiver.wait("first", 1, timeout_s=START_S)
-    return {"from_zero_s": place.receiver.seen_s["first0"] - begun_s} if system.held_starts else {}
+    return {"from_zero_s": place.receiver.seen_s["first0"] - begun_s} if system.from_nothing else {}
 
 
-def steady(place: Place, api: Api, prefix: str, duration_s: float) -> Mapping[str, tuple[float, float]]:
+def steady(system: System, place: Place, api: Api, prefix: str, duration_s: float) -> Mapping[str, tuple[float, float]]:
     """Jobs at a steady pace, all heard of; the moments of each by its id."""
-    count = round(PER_S * duration_s)
-    moments = hand_over(api, "noop", prefix, count, threads=THREADS, per_s=PER_S)
+    count = round(system.pace_per_s * duration_s)
+    moments = hand_over(api, "noop", prefix, count, threads=system.threads, per_s=system.pace_per_s)
     place.receiver.wait(prefix, count, timeout_s=START_S)
     return {f"{prefix}{number}": each for number, each in enumerate(moments)}
 
@@ -83,8 +83,8 @@ def percentiles(place: Place, moments: Mapping[str, tuple[float, float]]) -> Fig
 
 
 def quantile(values: list[float], part: float) -> float:
-    """Of sorted values: the smallest that is not under `part` of them."""
-    return values[min(len(values) - 1, int(part * len(values)))]
+    """Of sorted values: the smallest that at least `part` of them do not exceed."""
+    return values[math.ceil(part * len(values)) - 1]
 
 
 def drain(system: System, place: Place, amounts: Amounts) -> Figures:
@@ -92,9 +92,9 @@ def drain(system: System, place: Place, amounts: Amounts) -> Figures:
     count = amounts.jobs(system.noop_jobs)
     with system.up(place, held=True) as running, closing_all(*(running.api() for _ in range(API_PROCESSES))) as apis:
         for api in apis:
-            hand_over(api, "noop", "none", 0, threads=THREADS)
+            hand_over(api, "noop", "none", 0, threads=system.threads)
         before = Spent.by(running)
-        figures = {"accepted_per_s": accept(apis, count)}
+        figures = {"accepted_per_s": accept(apis, count, system.threads)}
         accepting = Spent.by(running) - before
         running.release()
         figures |= empty(running, place, count, accepting)
@@ -102,20 +102,28 @@ def drain(system: System, place: Place, amounts: Amounts) -> Figures:
 
 
 def image(system: System, place: Place, amounts: Amounts) -> Figures:
-    """Pictures drained a second, with what they cost."""
+    """Pictures a second, handed over at once to warm workers: from the first hand-over to the last callback."""
     count = amounts.jobs(system.image_jobs)
-    with system.up(place, held=True) as running, closing_all(running.api()) as [api]:
-        hand_over(api, "image", "job", count, threads=THREADS)
+    with system.up(place, held=False) as running, closing_all(running.api()) as [api]:
         running.release()
-        figures = empty(running, place, count, Spent({}))
-        return {f"image_{name}": value for name, value in figures.items()}
+        hand_over(api, "image", "warm", WARM, threads=system.threads)
+        place.receiver.wait("warm", WARM, timeout_s=START_S)
+        spent = Spent.by(running)
+        [(begun_s, _), *_] = hand_over(api, "image", "job", count, threads=system.threads)
+        place.receiver.wait("job", count // 2, timeout_s=START_S * 2)
+        at_work = processes.memory(running.own())
+        place.receiver.wait("job", count, timeout_s=START_S * 2)
+        per_job = (Spent.by(running) - spent) / count
+        figures = {"per_s": count / (max(place.receiver.seen_s.values()) - begun_s)}
+        figures |= {"at_work_pss_mb": at_work.pss_bytes / 1e6, "at_work_rss_mb": at_work.rss_bytes / 1e6}
+        return {f"image_{name}": value for name, value in (figures | per_job.figures()).items()}
 
 
-def accept(apis: list[Api], count: int) -> float:
+def accept(apis: list[Api], count: int, threads: int) -> float:
     """Hand over a backlog from several processes at once; jobs a second, from the first to the last acceptance."""
     shares = [count // len(apis) + (number < count % len(apis)) for number in range(len(apis))]
     for number, (api, share) in enumerate(zip(apis, shares, strict=True)):
-        api.order(kind="noop", prefix=f"job{number}-", count=share, threads=THREADS, per_s=None)
+        api.order(kind="noop", prefix=f"job{number}-", count=share, threads=threads, per_s=None)
     moments = [each for api in apis for each in api.moments()]
     return count / (max(accepted_s for _, accepted_s in moments) - min(begun_s for begun_s, _ in moments))
 
@@ -137,7 +145,7 @@ def empty(running: Running, place: Place, count: int, accepting: "Spent") -> Fig
         "at_work_rss_mb": at_work.rss_bytes / 1e6,
         "repeated": float(receiver.repeated),
     }
-    return figures | {name: cpu_s * 1000 for name, cpu_s in per_job.figures().items()}
+    return figures | per_job.figures()
 
 
 @dataclass(frozen=True)
@@ -163,8 +171,8 @@ class Spent:
 
     def figures(self) -> Figures:
         """`cpu_ms` is the system's own, `cpu_servers_ms` that of what it needs beside it."""
-        own = self.cpu_s.get("own", 0.0)
-        return {"cpu_ms": own, "cpu_servers_ms": sum(self.cpu_s.values()) - own}
+        own_ms = self.cpu_s.get("own", 0.0) * 1000
+        return {"cpu_ms": own_ms, "cpu_servers_ms": sum(self.cpu_s.values()) * 1000 - own_ms}
 
 
 def at_rest(running: Running) -> Figures:

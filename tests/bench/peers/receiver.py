@@ -55,7 +55,7 @@ class Receiver:
 
     def forget(self) -> None:
         """Begin anew."""
-        self.seen_s = {}
+        self.seen_s, self.repeated, self._taken, self._kept = {}, 0, 0, []
 
     def verify(self, secret: str) -> int:
         """Check the signatures of the kept callbacks, one in 50, and let go of them; how many it were."""

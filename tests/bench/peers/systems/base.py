@@ -50,6 +50,7 @@ class Place:
             "BENCH_CALLBACK_URL": self.receiver.url,
             "BENCH_SECRET": self.secret,
             "BENCH_FOLDER": str(self.folder),
+            "PILLOW_BLOCKS_MAX": "32",  # its fastest: memory for pictures is kept, as Errands' image function does
         }
 
     def start(
@@ -124,10 +125,17 @@ class System:
     up: Callable[..., AbstractContextManager[Running]]
     versions: Callable[[], dict[str, str]]
     from_zero: bool = False  # its functions run only while there is something to do
-    held_starts: bool = True  # a start from nothing can be measured
-    noop_jobs: int = 3_000
-    image_jobs: int = 60
+    from_nothing: bool = True  # its start from nothing can be measured
+    parts: Sequence[str] = ("latency", "drain", "image")
+    noop_jobs: int = 4_000
+    image_jobs: int = 80
+    threads: int = 8  # of each API process: as many jobs are being handed over at any moment
+    pace_per_s: float = 20  # of the latency's jobs: less where it would not keep up
     missing: Callable[[], str | None] = lambda: None  # what it would need, when that is not there
+
+    def told(self) -> dict[str, Any]:
+        """What a reader of the figures has to know of it."""
+        return {name: getattr(self, name) for name in ("title", "durability", "settings", "pace_per_s")}
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"], *, grace_s: float = 15) -> None:

@@ -59,9 +59,8 @@ def prepare(place: Place, data: Path) -> None:
 
 def project(folder: Path) -> Path:
     """The manifests of Errands with the no-op function's beside them, as the README says to add one."""
-    for package in ("events", "functions"):
+    for package in ("events", "functions", "tests"):
         (folder / package).symlink_to(ROOT / package)
-    shutil.copy(NOOP.with_suffix(".py"), folder)
     manifests = folder / "knative"
     shutil.copytree(ROOT / "knative", manifests, ignore=lambda _, names: [n for n in names if not n.endswith(".yaml")])
     shutil.copy(NOOP, manifests)
