@@ -47,6 +47,7 @@ GROUPS: Final[Mapping[str, Mapping[str, Figure]]] = {
     },
     "Starts, and callbacks that came twice": {
         "from_zero_s": Figure("nothing running to first callback", "s", 2),
+        "report_from_zero_s": Figure("the same, a report", "s", 2, compared=False),
         "ready_s": Figure("start to ready", "s", 2, compared=False),
         "repeated": Figure("callbacks that came twice", "", compared=False),
     },

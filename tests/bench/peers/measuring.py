@@ -1,6 +1,7 @@
-"""Measures one system once: three parts, each with the system started anew, and the figures of each.
+"""Measures one system once: in parts, each with the system started anew, and the figures of each.
 
 latency   from nothing running to the first callback; then 20 jobs a second
+report    from everything at zero to the first report's callback, of Errands alone
 drain     a backlog of no-op jobs handed over while nobody works, then drained
 image     the same with pictures
 """
@@ -49,6 +50,16 @@ def latency(system: System, place: Place, amounts: Amounts) -> Figures:
             figures |= at_rest(running)
         steady(system, place, api, "warm", 1.0)
         return figures | percentiles(place, steady(system, place, api, "steady", amounts.latency_s))
+
+
+def report(system: System, place: Place, amounts: Amounts) -> Figures:
+    """The first report's callback with the report function and the notifier at zero."""
+    with system.up(place, held=False) as running, closing_all(running.api()) as [api]:
+        settle()
+        hand_over(api, "report", "first", 0, threads=1)
+        [(begun_s, _)] = hand_over(api, "report", "first", 1, threads=1)
+        place.receiver.wait("first", 1, timeout_s=START_S)
+        return {"report_from_zero_s": place.receiver.seen_s["first0"] - begun_s}
 
 
 def first_callback(system: System, running: Running, place: Place, api: Api) -> Figures:
@@ -210,6 +221,7 @@ def closing_all(*apis: Api) -> Iterator[list[Api]]:
 
 PARTS: Final[Mapping[str, Callable[[System, Place, Amounts], Figures]]] = {
     "latency": latency,
+    "report": report,
     "drain": drain,
     "image": image,
 }

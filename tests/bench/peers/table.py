@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from tests.bench.peers.aims import AIMS
 from tests.bench.peers.figures import BARE_START, FIGURES, GROUPS, STARTS, Figure
 from tests.bench.peers.results import OWN, YARDSTICK, Results
 
@@ -32,7 +33,7 @@ def short(results: Results) -> str:
 def full(results: Results) -> str:
     """Every figure: the median, the least and the most of the rounds, and the ratio to Celery of the same rounds."""
     parts = [_group(results, heading, group) for heading, group in GROUPS.items()]
-    return "\n\n".join([*filter(None, parts), *own(results), settings(results), stamp(results)])
+    return "\n\n".join([*filter(None, parts), *own(results), aims(results), settings(results), stamp(results)])
 
 
 def _group(results: Results, heading: str, group: Mapping[str, Figure]) -> str:
@@ -64,6 +65,16 @@ def own(results: Results) -> list[str]:
     return parts
 
 
+def aims(results: Results) -> str:
+    """What was asked of this project, and whether this run has it."""
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    rows = [["aim", "asked", "found", "reached"]]
+    for aim in AIMS:
+        asked = f"at {'least' if aim.at_least else 'most'} {aim.limit:g} {aim.unit}"
+        rows.append([aim.title, asked, number(aim.value(results), 2), words[aim.reached(results)]])
+    return markdown(rows, "---")
+
+
 def settings(results: Results) -> str:
     """How each system is set up, and what it has done when it says that a job is accepted."""
     rows = [["", "set up", "an accepted job is"]]
@@ -87,7 +98,7 @@ def terminal(results: Results) -> str:
         cells = [_terminal_cell(results, name, key) for name in names]
         if any(cells):
             lines.append(f"{figure.title + ' ' + figure.unit:<40}" + "".join(f"{cell:>20}" for cell in cells))
-    return "\n".join([*lines, *own(results), stamp(results)])
+    return "\n".join([*lines, *own(results), aims(results), stamp(results)])
 
 
 def markdown(rows: Sequence[Sequence[str]], align: str = "---:") -> str:

@@ -4,9 +4,11 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-DATA = {
+DATA: dict[str, dict[str, Any]] = {
     "noop": {},
     "image": {
         "source": {"key": "photo.jpg"},
@@ -20,7 +22,8 @@ def connect() -> Callable[[str, str], None]:
     address = urlsplit(os.environ["BENCH_INGRESS_URL"])
     connection = socket.create_connection((address.hostname or "", address.port or 80), 30)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    heads = {kind: head(kind, address.netloc, os.environ["BENCH_CALLBACK_URL"]) for kind in DATA}
+    jobs = DATA | {"report": json.loads(Path(os.environ["BENCH_REPORT"]).read_text())["data"]}
+    heads = {kind: head(kind, data, address.netloc, os.environ["BENCH_CALLBACK_URL"]) for kind, data in jobs.items()}
 
     def hand_over(kind: str, id_: str) -> None:
         connection.sendall(heads[kind].replace(b"{id}", id_.encode()))
@@ -33,9 +36,9 @@ def connect() -> Callable[[str, str], None]:
     return hand_over
 
 
-def head(kind: str, host: str, callback_url: str) -> bytes:
+def head(kind: str, data: dict[str, Any], host: str, callback_url: str) -> bytes:
     """The whole request; `{id}` stands for the job's."""
-    body = json.dumps(DATA[kind]).encode()
+    body = json.dumps(data).encode()
     headers = {
         "Host": host,
         "Content-Type": "application/json",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from tests.bench.peers.receiver import Receiver
-from tests.rabbitmq_server import RabbitServer
+from tests.rabbitmq_server import BIN, RabbitServer
 
 APPS: Final = Path(__file__).parent.parent / "apps"
 LOG_LINES: Final = 40
@@ -25,13 +26,19 @@ class Place:
     photo: bytes
     secret: str
     receiver: Receiver
-    rabbit: RabbitServer
+    given: RabbitServer | None  # where it is installed
     vhost: str  # of its own
 
     @property
+    def rabbit(self) -> RabbitServer:
+        """The server, for a system that takes part only where there is one."""
+        assert self.given is not None, "this system's `missing` must ask for RabbitMQ"
+        return self.given
+
+    @property
     def amqp_url(self) -> str:
-        """Of the virtual host."""
-        return self.rabbit.url + self.vhost
+        """Of the virtual host; empty without RabbitMQ."""
+        return self.given.url + self.vhost if self.given else ""
 
     @property
     def rabbitmq(self) -> dict[str, Callable[[], list[int]]]:
@@ -126,7 +133,7 @@ class System:
     versions: Callable[[], dict[str, str]]
     from_zero: bool = False  # its functions run only while there is something to do
     from_nothing: bool = True  # its start from nothing can be measured
-    parts: Sequence[str] = ("latency", "drain", "image")
+    parts: Sequence[str] = ("latency", "drain", "image")  # of a measurement, that it takes part in
     noop_jobs: int = 4_000
     image_jobs: int = 80
     threads: int = 8  # of each API process: as many jobs are being handed over at any moment
@@ -136,6 +143,12 @@ class System:
     def told(self) -> dict[str, Any]:
         """What a reader of the figures has to know of it."""
         return {name: getattr(self, name) for name in ("title", "durability", "settings", "pace_per_s")}
+
+
+def no_rabbitmq() -> str | None:
+    """What is missing to run a server of one's own."""
+    there = (BIN / "rabbitmq-server").exists() and shutil.which("epmd")
+    return None if there else "RabbitMQ is not installed (apt-get install rabbitmq-server)"
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"], *, grace_s: float = 15) -> None:

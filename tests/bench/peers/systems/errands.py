@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tests.bench.peers.systems.base import APPS, Api, Place, Running, System, end
+from tests.bench.peers.systems.base import APPS, Api, Place, Running, System, end, no_rabbitmq
 from tests.local_runner import ROOT, free_port, until
 
 NOOP: Final = Path(__file__).parent.parent / "noop.yaml"
@@ -47,6 +47,7 @@ def up(place: Place, *, held: bool, rabbitmq: bool) -> Iterator[Running]:
 def api(place: Place, ingress_url: str) -> Api:
     """An API that posts events."""
     environment = place.environment | {"PYTHONPATH": str(APPS), "BENCH_INGRESS_URL": ingress_url}
+    environment["BENCH_REPORT"] = str(ROOT / "events/samples/dev.errands.report.requested.v1.json")
     return Api(place, sys.executable, "errands_client", environment)
 
 
@@ -87,6 +88,7 @@ EMBEDDED: Final = System(
     up=partial(up, rabbitmq=False),
     versions=lambda: {"errands": version("errands")},
     from_zero=True,
+    parts=("latency", "report", "drain", "image"),
 )
 RABBITMQ: Final = System(
     name="rabbitmq",
@@ -94,6 +96,8 @@ RABBITMQ: Final = System(
     durability="in quorum queues, confirmed before the 202",
     settings="`errands up --broker amqp://...`, the same otherwise",
     up=partial(up, rabbitmq=True),
+    missing=no_rabbitmq,
     versions=lambda: {"errands": version("errands")},
     from_zero=True,
+    parts=("latency", "report", "drain", "image"),
 )

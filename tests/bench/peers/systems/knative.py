@@ -16,7 +16,7 @@ from typing import Final
 
 import httpx
 
-from tests.bench.peers.systems.base import Place, Running, System
+from tests.bench.peers.systems.base import Place, Running, System, no_rabbitmq
 from tests.bench.peers.systems.errands import NOOP, api, prepare
 from tests.conformance.functions_up import Functions, running
 from tests.conformance.systems import KnativeDataPlane
@@ -91,8 +91,9 @@ def programs() -> Path:
 
 
 def missing() -> str | None:
-    """Go builds the two programs."""
-    return None if shutil.which("go", path=f"{os.environ['PATH']}:/usr/local/go/bin") else "it takes Go to build it"
+    """RabbitMQ, and Go, which builds the two programs."""
+    go = shutil.which("go", path=f"{os.environ['PATH']}:/usr/local/go/bin")
+    return no_rabbitmq() or (None if go else "it takes Go to build it")
 
 
 def versions() -> dict[str, str]:

@@ -6,15 +6,16 @@ from functools import partial
 from typing import Final
 
 from tests.bench.peers.environments import Environment
-from tests.bench.peers.systems.base import APPS, Place, Running, System
+from tests.bench.peers.systems.base import APPS, Place, Running, System, no_rabbitmq
 from tests.bench.peers.systems.peer import Command, workers_up
 
 CELERY: Final = Environment("celery", ("celery==5.7.0",))
 DRAMATIQ: Final = Environment("dramatiq", ("dramatiq[rabbitmq]==2.2.1",))
 PIKA: Final = Environment("pika", ("pika==1.4.4",))
-CELERY_APP: Final = ("-m", "celery", "-A", "celery_app")
-CELERY_WORKER: Final = (*CELERY_APP, "worker", "--loglevel", "WARNING", "--pool", "prefork", "--concurrency", "2")
-FASTEST_WORKER: Final = (*CELERY_WORKER, "--without-gossip", "--without-mingle", "--without-heartbeat")
+CELERY_WORKER: Final = ("-m", "celery", "-A", "celery_app", "worker", "--loglevel", "WARNING")
+PREFORK: Final = ("--pool", "prefork", "--concurrency", "2")
+THREADS: Final = ("--pool", "threads", "--concurrency", "4")
+SILENT: Final = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 DRAMATIQ_WORKER: Final = ["-m", "dramatiq", "dramatiq_app", "--processes", "2", "--threads", "8"]
 CONFIRMED: Final = "in a durable classic queue, persistent and confirmed; acknowledged when done"
 
@@ -52,7 +53,7 @@ def _system(
         settings=settings,
         up=partial(up, environment=environment, client=client, commands=commands, variables=variables or {}),
         versions=environment.versions,
-        missing=environment.missing,
+        missing=lambda: environment.missing() or no_rabbitmq(),
     )
 
 
@@ -67,7 +68,7 @@ SYSTEMS: Final[Sequence[System]] = (
     ),
     _system(
         CELERY,
-        CELERY_WORKER,
+        [*CELERY_WORKER, *PREFORK],
         name="celery",
         title="Celery",
         settings="prefork 2, `task_acks_late`, `confirm_publish`",
@@ -75,10 +76,11 @@ SYSTEMS: Final[Sequence[System]] = (
     ),
     _system(
         CELERY,
-        FASTEST_WORKER,
+        *[[*CELERY_WORKER, *THREADS, *SILENT, "--hostname", f"{number}@%h"] for number in range(2)],
         name="celery-fastest",
         title="Celery, fastest settings",
-        settings="as Celery; `worker_prefetch_multiplier` 50, no gossip, mingle, heartbeat, remote control; urllib3",
+        settings="2 workers of 4 threads, prefetch multiplier 50, no gossip, mingle, heartbeat or remote control; "
+        "urllib3",
         client="celery_client",
         variables={"BENCH_TUNED": "1", "BENCH_HTTP": "urllib3"},
     ),
