@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 ANSWER: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 JOB: Final = re.compile(rb'"correlationid": ?"([^"]+)"')
+UNDONE: Final = re.compile(rb'"outcome": ?"(failed|deadlettered)"')
 KEPT_EVERY: Final = 50  # each signature would take the processor time of what is measured
 
 
@@ -24,6 +25,7 @@ class Receiver:
         self.url = ""
         self.seen_s: dict[str, float] = {}
         self.repeated = 0
+        self.undone: list[str] = []
         self._kept: list[bytes] = []
         self._taken = 0
 
@@ -37,6 +39,8 @@ class Receiver:
         if id_ in self.seen_s:
             self.repeated += 1
         self.seen_s.setdefault(id_, now_s)
+        if UNDONE.search(body):
+            self.undone.append(id_)
         if self._taken % KEPT_EVERY == 0:
             self._kept.append(head + b"\r\n\r\n" + body)
         self._taken += 1
@@ -55,10 +59,16 @@ class Receiver:
 
     def forget(self) -> None:
         """Begin anew."""
-        self.seen_s, self.repeated, self._taken, self._kept = {}, 0, 0, []
+        self.seen_s, self.repeated, self.undone = {}, 0, []
+        self._kept, self._taken = [], 0
 
     def verify(self, secret: str) -> int:
-        """Check the signatures of the kept callbacks, one in 50, and let go of them; how many it were."""
+        """Check the signatures of the kept callbacks, one in 50, and let go of them; how many it were.
+
+        Raises ValueError where a job was not done: it would be counted as one that was.
+        """
+        if self.undone:
+            raise ValueError(f"every job must be completed, {len(self.undone)} were not: {self.undone[:3]}")
         kept, self._kept = self._kept, []
         for each in kept:
             head, _, body = each.partition(b"\r\n\r\n")
