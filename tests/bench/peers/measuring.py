@@ -19,7 +19,7 @@ from tests.bench.peers.systems.base import Api, Place, Running, System
 
 API_PROCESSES: Final = 2
 START_S: Final = 60.0
-WARM: Final = 16  # pictures before those that count, so that every process has started
+WARM: Final = 16  # jobs before those that count, so that every process has started
 WINDOW: Final = 0.1  # of a backlog passes before its rate is taken, so that no start is in it
 
 Figures = dict[str, float]
@@ -104,12 +104,25 @@ def drain(system: System, place: Place, amounts: Amounts) -> Figures:
     with system.up(place, held=True) as running, closing_all(*(running.api() for _ in range(API_PROCESSES))) as apis:
         for api in apis:
             hand_over(api, "noop", "none", 0, threads=system.threads)
+        if running.hold:
+            warm_up(place, apis[0], running.hold)
         before = Spent.by(running)
         figures = {"accepted_per_s": accept(apis, count, system.threads)}
         accepting = Spent.by(running) - before
         running.release()
         figures |= empty(running, place, count, accepting)
         return figures
+
+
+def warm_up(place: Place, api: Api, hold: Callable[[], object]) -> None:
+    """Start all functions that take part in a job, then hold the first of them.
+
+    Else those would work off a part of the backlog while the later ones start, and the rate be that of the later ones.
+    """
+    hand_over(api, "noop", "warm", WARM, threads=WARM)
+    place.receiver.wait("warm", WARM, timeout_s=START_S)
+    hold()
+    place.receiver.forget()
 
 
 def image(system: System, place: Place, amounts: Amounts) -> Figures:

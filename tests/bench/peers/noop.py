@@ -1,6 +1,6 @@
 """The job that does nothing, as a user would write it: no ledger, because there is no effect to do only once.
 
-While the file that BENCH_HOLD names is there its start waits, so that a backlog can be built before anything is done.
+While the file that BENCH_HOLD names is there it waits, so that a backlog can be built before warm functions.
 """
 
 import os
@@ -11,9 +11,7 @@ from events.function import function
 from events.http import Event
 from events.types import Request, Result
 
-if held := os.environ.get("BENCH_HOLD"):
-    while Path(held).exists():
-        time.sleep(0.01)
+HOLD = Path(os.environ.get("BENCH_HOLD", "/nonexistent"))
 
 
 class NoopRequested(Request, frozen=True, kw_only=True):
@@ -27,4 +25,6 @@ class NoopCompleted(Result, frozen=True, kw_only=True):
 @function(NoopRequested)
 def handle(job: NoopRequested, event: Event) -> NoopCompleted:
     """Nothing in, nothing out."""
+    while HOLD.exists():
+        time.sleep(0.01)
     return NoopCompleted()

@@ -112,13 +112,14 @@ class Api:
 
 @dataclass
 class Running:
-    """A system that is up. Its workers do nothing before `release`, unless the API has nothing to hold them with."""
+    """A system that is up. Workers start at `release`; functions that start by themselves can be held until it."""
 
     api: Callable[[], Api]
     release: Callable[[], None]
-    own: Callable[[], list[int]]  # processes that are the system's
+    own: Callable[[], list[int]]  # the processes that are the system's
     servers: Mapping[str, Callable[[], list[int]]] = field(default_factory=dict)  # that it needs beside it
     ready_s: float | None = None  # its own start, where it has one
+    hold: Callable[[], object] | None = None  # where workers do not wait for `release` to start
 
 
 @dataclass(frozen=True, kw_only=True)

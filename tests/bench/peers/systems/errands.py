@@ -19,14 +19,13 @@ START_S: Final = 30.0
 
 @contextmanager
 def up(place: Place, *, held: bool, rabbitmq: bool) -> Iterator[Running]:
-    """The runner; its functions are at zero, and the no-op function's start waits while it is held."""
+    """The runner; its functions are at zero, and the no-op function does nothing while it is held."""
     data, port, hold = place.folder / "data", free_port(), place.folder / "hold"
     prepare(place, data)
     command: list[str | Path] = [sys.executable, "-m", "knative.cli", "up", "--data", data, "--port", str(port)]
     command += ["--manifests", project(place.folder), *(("--broker", place.amqp_url) if rabbitmq else ())]
     environment = place.environment | {"PYTHONPATH": str(ROOT)}
     if held:
-        hold.touch()
         command += ["--set", f"noop.BENCH_HOLD={hold}"]
     started_s = time.monotonic()
     runner = place.start("up", command, environment)
@@ -34,6 +33,7 @@ def up(place: Place, *, held: bool, rabbitmq: bool) -> Iterator[Running]:
         until(partial(ready, port), timeout_s=START_S, poll_s=0.005, what="errands up")
         yield Running(
             api=lambda: api(place, f"http://127.0.0.1:{port}/"),
+            hold=hold.touch,
             release=partial(hold.unlink, missing_ok=True),
             own=lambda: [runner.pid],
             servers=place.rabbitmq if rabbitmq else {},
