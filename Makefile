@@ -21,7 +21,8 @@ check: .venv/ready ## formatting, lint, types, the direction of imports, the man
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 	$(BIN)/errands lint knative --events events/samples --strict
 
-bench: .venv/ready ## benchmarks, as ratios in one run
+bench: .venv/ready ## side by side with what is installed, then our parts (PEERS=1 installs the others in .bench/)
+	$(BIN)/python -m tests.bench.peers $(if $(PEERS),--peers) $(ARGS)
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
 		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
@@ -47,7 +48,7 @@ undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks f
 	$(PRODUCTION) | kubectl delete --interactive -f -
 
 clean: ## remove what make and the demonstration made
-	rm -rf .venv .demo .errands
+	rm -rf .venv .demo .errands .bench
 
 .venv/ready: pyproject.toml .ci/setup
 	PYTHON=$(PYTHON) .ci/setup

@@ -1,0 +1,30 @@
+"""The job that does nothing, as a user would write it: no ledger, because there is no effect to do only once.
+
+While the file that BENCH_HOLD names is there it waits, so that a backlog can be built before warm functions.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from events.function import function
+from events.http import Event
+from events.types import Request, Result
+
+HOLD = Path(os.environ.get("BENCH_HOLD", "/nonexistent"))
+
+
+class NoopRequested(Request, frozen=True, kw_only=True):
+    """Nothing is asked."""
+
+
+class NoopCompleted(Result, frozen=True, kw_only=True):
+    """Nothing came of it."""
+
+
+@function(NoopRequested)
+def handle(job: NoopRequested, event: Event) -> NoopCompleted:
+    """Nothing in, nothing out."""
+    while HOLD.exists():
+        time.sleep(0.01)
+    return NoopCompleted()

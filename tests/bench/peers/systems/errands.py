@@ -1,0 +1,103 @@
+"""Errands itself: `errands up` on its embedded broker, or on RabbitMQ, with all its manifests and one more function."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from tests.bench.peers.systems.base import APPS, Api, Place, Running, System, end, no_rabbitmq
+from tests.local_runner import ROOT, free_port, until
+
+NOOP: Final = Path(__file__).parent.parent / "noop.yaml"
+START_S: Final = 30.0
+
+
+@contextmanager
+def up(place: Place, *, held: bool, rabbitmq: bool) -> Iterator[Running]:
+    """The runner; its functions are at zero, and the no-op function does nothing while it is held."""
+    data, port, hold = place.folder / "data", free_port(), place.folder / "hold"
+    prepare(place, data)
+    command: list[str | Path] = [sys.executable, "-m", "knative.cli", "up", "--data", data, "--port", str(port)]
+    command += ["--manifests", project(place.folder), *(("--broker", place.amqp_url) if rabbitmq else ())]
+    environment = place.environment | {"PYTHONPATH": str(ROOT)}
+    if held:
+        command += ["--set", f"noop.BENCH_HOLD={hold}"]
+    started_s = time.monotonic()
+    runner = place.start("up", command, environment)
+    try:
+        until(partial(ready, port), timeout_s=START_S, poll_s=0.005, what="errands up")
+        yield Running(
+            api=lambda: api(place, f"http://127.0.0.1:{port}/"),
+            hold=hold.touch,
+            release=partial(hold.unlink, missing_ok=True),
+            own=lambda: [runner.pid],
+            servers=place.rabbitmq if rabbitmq else {},
+            ready_s=time.monotonic() - started_s,
+        )
+    finally:
+        hold.unlink(missing_ok=True)
+        end([runner], grace_s=60)
+
+
+def api(place: Place, ingress_url: str) -> Api:
+    """An API that posts events."""
+    environment = place.environment | {"PYTHONPATH": str(APPS), "BENCH_INGRESS_URL": ingress_url}
+    environment["BENCH_REPORT"] = str(ROOT / "events/samples/dev.errands.report.requested.v1.json")
+    return Api(place, sys.executable, "errands_client", environment)
+
+
+def prepare(place: Place, data: Path) -> None:
+    """A data directory with the picture in the store, and the secret that callbacks are signed with."""
+    for file, content in {"store/photo.jpg": place.photo, "secrets/callback/secrets": place.secret.encode()}.items():
+        (data / file).parent.mkdir(parents=True, exist_ok=True)
+        (data / file).write_bytes(content)
+
+
+def project(folder: Path) -> Path:
+    """The manifests of Errands with the no-op function's beside them, as the README says to add one."""
+    for package in ("events", "functions", "tests"):
+        (folder / package).symlink_to(ROOT / package)
+    manifests = folder / "knative"
+    shutil.copytree(ROOT / "knative", manifests, ignore=lambda _, names: [n for n in names if not n.endswith(".yaml")])
+    shutil.copy(NOOP, manifests)
+    with (manifests / "kustomization.yaml").open("a") as listing:
+        listing.write("  - noop.yaml\n")
+    return manifests
+
+
+def ready(port: int) -> bool:
+    """Whether the ingress says so."""
+    import httpx
+
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+EMBEDDED: Final = System(
+    name="embedded",
+    title="Errands, embedded",
+    durability="on disk before the 202 (SQLite, WAL, fsync)",
+    settings="`errands up`, all manifests of `knative/` and the no-op function's, at most 2 processes of 8 threads",
+    up=partial(up, rabbitmq=False),
+    versions=lambda: {"errands": version("errands")},
+    from_zero=True,
+    parts=("latency", "report", "drain", "image"),
+)
+RABBITMQ: Final = System(
+    name="rabbitmq",
+    title="Errands on RabbitMQ",
+    durability="in quorum queues, confirmed before the 202",
+    settings="`errands up --broker amqp://...`, the same otherwise",
+    up=partial(up, rabbitmq=True),
+    missing=no_rabbitmq,
+    versions=lambda: {"errands": version("errands")},
+    from_zero=True,
+    parts=("latency", "report", "drain", "image"),
+)
