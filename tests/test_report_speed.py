@@ -18,7 +18,7 @@ from functions.report import fonts, press
 from functions.report import pdf as module
 from functions.report.builtin import builtin_page
 from functions.report.draft import Asset
-from functions.report.engine import UA_STYLESHEET, boxes, inline, layout_page, weasyprint
+from functions.report.engine import UA_STYLESHEET, boxes, ffi, inline, layout_page, weasyprint
 from functions.report.journal import Journal
 from functions.report.lean import MARKER, NOTES, LeanHTML, read
 from functions.report.page import Page
@@ -153,6 +153,15 @@ print(int(Path("/proc/self/statm").read_text().split()[0]) - before)
 def _fonts_of_its_own() -> Iterator[None]:
     yield
     fonts.forget()
+
+
+def test_no_type_is_parsed_anew_for_a_document_with_other_glyphs() -> None:
+    printed(built_in("table", table(rows=orders(5))))
+    known = len(ffi._parsed_types)
+
+    printed(built_in("table", table(title="Other letters: qxyzjk", rows=orders(5))))
+
+    assert 0 < known == len(ffi._parsed_types)
 
 
 @pytest.mark.usefixtures("_fonts_of_its_own")
