@@ -1,4 +1,7 @@
-"""What makes reports fast changes no byte of them, and is noticed where a version of WeasyPrint takes it away."""
+"""What makes reports fast changes no byte of them, and is noticed where a version of WeasyPrint takes it away.
+
+The renderer is imported in each test and not above: it is heavy, and has Pillow read cut pictures from then on.
+"""
 
 import resource
 import subprocess
@@ -14,16 +17,9 @@ from unittest.mock import patch
 import pytest
 
 from events.reports import ReportContents, ReportPdf
-from functions.report import fonts, press
-from functions.report import pdf as module
 from functions.report.builtin import builtin_page
 from functions.report.draft import Asset
-from functions.report.engine import UA_STYLESHEET, boxes, ffi, inline, layout_page, weasyprint
-from functions.report.journal import Journal
-from functions.report.lean import MARKER, NOTES, LeanHTML, read
 from functions.report.page import Page
-from functions.report.pdf import Press, pdf
-from functions.report.rows import Pages
 from tests.report_data import CASES, orders, table
 from tests.report_function import ROOT, require_pango
 
@@ -43,6 +39,9 @@ def built_in(name: str, data: dict[str, Any]) -> Page:
 
 
 def printed(page: Page, options: ReportPdf = PLAIN) -> bytes:
+    from functions.report.journal import Journal
+    from functions.report.pdf import Press, pdf
+
     journal = Journal(pages_limit=100, fails=True)
     return pdf(page, options, {}, Press(lambda _: Asset(), journal, "x", MADE_AT)).content
 
@@ -53,6 +52,8 @@ def nothing_remembered() -> Iterator[None]:
 
 
 def as_weasyprint_does(page: Page, options: ReportPdf = PLAIN) -> bytes:
+    from functions.report import pdf as module
+
     with patch.object(module, "remembered", nothing_remembered):
         return printed(replace(page, is_xml=False, is_long_table=False), options)
 
@@ -67,6 +68,8 @@ def long_table() -> Page:
 
 @pytest.mark.parametrize(("name", "case"), EVERYTHING)
 def test_a_built_in_template_is_xml_and_read_lean_gives_the_same_bytes(name: str, case: str) -> None:
+    from functions.report.lean import LeanHTML, read
+
     page = built_in(name, CASES[name][case])
 
     assert isinstance(read(page, base_url="", url_fetcher=None), LeanHTML)
@@ -74,6 +77,8 @@ def test_a_built_in_template_is_xml_and_read_lean_gives_the_same_bytes(name: str
 
 
 def test_a_character_that_xml_forbids_is_read_as_html() -> None:
+    from functions.report.lean import LeanHTML, read
+
     page = built_in("table", table(rows=[{**orders(1)[0], "customer": "a\x0bb"}]))
 
     assert not isinstance(read(page, base_url="", url_fetcher=None), LeanHTML)
@@ -87,6 +92,9 @@ def test_a_text_cut_short_is_the_same_each_time() -> None:
 
 
 def test_weasyprint_has_the_rules_that_are_left_out() -> None:
+    from functions.report.engine import UA_STYLESHEET, weasyprint
+    from functions.report.lean import MARKER, NOTES, LeanHTML
+
     lean = LeanHTML("<p/>", base_url="", url_fetcher=None)
 
     assert {each[3] for each in UA_STYLESHEET.matcher.other_selectors} >= {MARKER, *NOTES}
@@ -95,6 +103,8 @@ def test_weasyprint_has_the_rules_that_are_left_out() -> None:
 
 
 def test_cells_alike_are_laid_out_once() -> None:
+    from functions.report.engine import inline
+
     page = built_in("table", table(rows=[orders(1)[0]] * 200))
 
     with (
@@ -113,6 +123,8 @@ def test_a_long_table_whose_rows_are_let_go_gives_the_same_bytes(options: Report
 
 
 def test_rows_are_let_go_when_their_page_is_done() -> None:
+    from functions.report.engine import boxes, layout_page
+
     with patch.object(layout_page, "remake_page", wraps=layout_page.remake_page) as make:
         printed(long_table())
 
@@ -123,6 +135,8 @@ def test_rows_are_let_go_when_their_page_is_done() -> None:
 
 
 def test_a_page_whose_rows_are_gone_is_not_made_anew() -> None:
+    from functions.report.rows import Pages
+
     pages = Pages(lambda *_: ("page", None))
     pages(0, None, None, None)
 
@@ -133,7 +147,6 @@ def test_a_page_whose_rows_are_gone_is_not_made_anew() -> None:
 def test_threads_of_the_font_search_reserve_no_heaps_of_their_own() -> None:
     program = """import sys
 from pathlib import Path
-from functions.report import fonts, press
 if sys.argv[1] == "one":
     fonts.use_one_heap()
 before = int(Path("/proc/self/statm").read_text().split()[0])
@@ -151,11 +164,15 @@ print(int(Path("/proc/self/statm").read_text().split()[0]) - before)
 
 @pytest.fixture
 def _fonts_of_its_own() -> Iterator[None]:
+    from functions.report import fonts
+
     yield
     fonts.forget()
 
 
 def test_no_type_is_parsed_anew_for_a_document_with_other_glyphs() -> None:
+    from functions.report.engine import ffi
+
     printed(built_in("table", table(rows=orders(5))))
     known = len(ffi._parsed_types)
 
@@ -166,6 +183,8 @@ def test_no_type_is_parsed_anew_for_a_document_with_other_glyphs() -> None:
 
 @pytest.mark.usefixtures("_fonts_of_its_own")
 def test_what_is_printed_after_the_chores_is_the_same() -> None:
+    from functions.report import press
+
     pages = [built_in(name, CASES[name][case]) for name, case in EVERYTHING if case != "long"]
     cold = [printed(page) for page in pages]
 
@@ -177,6 +196,8 @@ def test_what_is_printed_after_the_chores_is_the_same() -> None:
 
 @pytest.mark.usefixtures("_fonts_of_its_own")
 def test_fonts_with_a_thread_are_not_shared_with_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.report import fonts
+
     monkeypatch.setattr(fonts, "_PATIENCE_S", 0.01)
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
