@@ -147,6 +147,7 @@ def test_a_page_whose_rows_are_gone_is_not_made_anew() -> None:
 def test_threads_of_the_font_search_reserve_no_heaps_of_their_own() -> None:
     program = """import sys
 from pathlib import Path
+from functions.report import fonts, press
 if sys.argv[1] == "one":
     fonts.use_one_heap()
 before = int(Path("/proc/self/statm").read_text().split()[0])
