@@ -51,10 +51,12 @@ def main() -> None:
     if len(sys.argv) > 2:
         serve(*sys.argv[1:3])
         return
+    from tests.bench.peers.work import photo  # with Pillow, which a contender of another library does without
+
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        (folder / "photo.jpg").write_bytes(photo())
+        (folder / "photo.jpg").write_bytes(photo(SOURCE_PX))
         contenders = {name: stack.enter_context(worker(name, folder)) for name in installed()}
         contenders["function"] = stack.enter_context(function(folder))
         # before the workers end: the largest child of any kind counts from then on
@@ -68,20 +70,6 @@ def main() -> None:
                         times_s[name, job].append(elapsed_s)
         show(times_s)
         print(f"peak memory: a child {peak / 1e6:.0f} MB, the function {largest_bytes(folder) / 1e6:.0f} MB")
-
-
-def photo() -> bytes:
-    """12 megapixels of real detail: sixteen raccoons."""
-    from PIL import Image
-
-    raccoon = Image.open(ROOT / "tests/files/raccoon.jpg").rotate(-90, expand=True)
-    mosaic = Image.new("RGB", SOURCE_PX)
-    for x in range(0, SOURCE_PX[0], raccoon.width):
-        for y in range(0, SOURCE_PX[1], raccoon.height):
-            mosaic.paste(raccoon, (x, y))
-    content = BytesIO()
-    mosaic.save(content, "JPEG", quality=90)
-    return content.getvalue()
 
 
 def timed(work: Contender, wanted: Wanted) -> float:
