@@ -117,6 +117,41 @@ def test_nothing_outlives_a_runner_that_ends_while_functions_start(tmp_path: Pat
             runner.start()
 
 
+KILLED = """
+import os, signal
+from pathlib import Path
+from knative.local.forks import _fork_function
+from knative.local.nursery import is_dead
+
+class Runner:
+    'Kills the function when it is told of it, and is gone when it is told of the next.'
+    told = 0
+
+    def send(self, pid):
+        self.told += 1
+        if self.told == 2:
+            raise BrokenPipeError
+        os.kill(int(pid), signal.SIGKILL)
+        while Path("/proc", pid.decode()).exists() and not is_dead(int(pid)):
+            pass
+
+    def close(self):
+        pass
+
+runner = Runner()
+for _ in range(2):
+    _fork_function({}, os.dup(1), runner)
+print(runner.told)
+"""
+
+
+def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_are_no_failures_of_the_nursery() -> None:
+    killed = [sys.executable, "-c", KILLED]
+    done = subprocess.run(killed, check=False, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
 ADOPTS = """
 import subprocess, sys, time
 from pathlib import Path

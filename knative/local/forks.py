@@ -98,7 +98,7 @@ def _fork_function(order: dict[str, Any], output_fd: int, control: socket.socket
             _become(order, output_fd)
         os._exit(1)
     far.close()
-    with near:
+    with near, suppress(BrokenPipeError):  # the runner is gone, or has killed what it has just been told of
         pid = near.recv(PID_BYTES)
         os.waitpid(between, 0)
         control.send(pid)
