@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 # What the runner needs as well, loaded before the nursery is forked off it: the pages are there once.
-SHARED: Final = ("aiohttp.web", "msgspec", "obstore.store", "sqlite3", "uvloop")
+SHARED: Final = ("msgspec", "obstore.store", "sqlite3", "uvicorn.protocols.http.httptools_impl", "uvloop")
 # What functions alone need, loaded after that, beside the runner's own start.
 SERVER: Final = (
     "functions_framework._http.gunicorn",
