@@ -340,7 +340,8 @@ class Body:
 
 async def read_body(receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES) -> Body:
     """What ASGI's `receive` brings."""
-    chunks, size_bytes, more = [], 0, True
+    chunks: list[bytes] = []
+    size_bytes, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -40,7 +40,7 @@ class Protocol(HttpToolsProtocol):
             return False
         cycle.keep_alive = False
         if cycle.more_body:
-            cycle.scope[BROKEN] = True
+            cycle.scope[BROKEN] = True  # type: ignore[typeddict-unknown-key]  # our own
             cycle.more_body = False
             cycle.message_event.set()
         return True

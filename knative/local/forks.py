@@ -21,13 +21,10 @@ from typing import Any, Final, NoReturn
 SHARED: Final = ("aiohttp.web", "msgspec", "obstore.store", "sqlite3", "uvloop")
 # What functions alone need, loaded after that, beside the runner's own start.
 SERVER: Final = (
-    "functions_framework._http.gunicorn",
-    "functions_framework.aio",
-    "gunicorn.sock",
     "uvicorn.lifespan.off",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
-    "cloudevents.conversion",
+    "uvicorn.server",
     "zoneinfo",
 )
 OURS: Final = ("events", "functions", "keda", "knative")
