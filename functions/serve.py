@@ -13,6 +13,7 @@ and is a second process.
 """
 
 import gc
+import importlib
 import os
 import re
 import signal
@@ -23,8 +24,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # it comes without types
-
-    from events.asgi import Application
 
 FRAMEWORK: Final = re.compile(rb"^(?:import|from)\s+(?:flask|functions_framework)\b", re.MULTILINE)
 
@@ -64,7 +63,8 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     if is_target(function):
-        serve(Application(function, threads=int(os.environ.get("THREADS", (os.cpu_count() or 1) * 4))), host, port)
+        threads = int(os.environ.get("THREADS", (os.cpu_count() or 1) * 4))
+        load_server().serve(Application(function, threads=threads), host, port)
     else:
         serve_by_framework(app or load_by_framework(source, name, sys.modules[Path(source).stem]), host, port)
 
@@ -87,21 +87,19 @@ def load_by_framework(source: str, name: str, module: ModuleType | None = None) 
     return create_app(name, source)  # type: ignore[no-untyped-call]
 
 
-def serve(application: "Application", host: str, port: int) -> None:
-    """By uvicorn, without its command line.
+def load_server() -> ModuleType:
+    """`functions.server`, and uvicorn without its command line.
 
-    Its package's own first lines import that, with click and a reloader: 12 of 28 ms. Nobody calls it here.
+    The first lines of uvicorn's package import that, with click and a reloader: 12 of 28 ms. Nobody calls it here.
     """
     command_line = ModuleType("uvicorn.main")
     setattr(command_line, "__getattr__", lambda name: None)  # noqa: B010  # PEP 562: it has whatever is asked for
     sys.modules.setdefault(command_line.__name__, command_line)
-    from functions import server
-
-    server.serve(application, host, port)
+    return importlib.import_module("functions.server")
 
 
 def serve_by_framework(app: Any, host: str, port: int) -> None:
-    """As `serve`, by the server that functions-framework has for the app."""
+    """Serve until SIGTERM, by the server that functions-framework has for the app."""
     from functions_framework._http import create_server
 
     from functions.server import KEEP_ALIVE_S, STOP_TIMEOUT_S
