@@ -24,8 +24,9 @@ from typing import Any, Final, NoReturn
 SHARED: Final = ("aiohttp.web", "msgspec", "obstore.store", "sqlite3", "uvloop")
 # What functions alone need, loaded after that, beside the runner's own start.
 SERVER: Final = ("uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo")
-# And of our own files: what every function has.
+# And of our own files: what every function has, and what the dead letters' sink and desk have, which run at rest.
 BASE: Final = ("events.asgi", "events.target", "functions.evidence", "functions.settings", "functions.store")
+AT_REST: Final = tuple(f"functions.deadletters.{each}" for each in ("housekeeping", "operators", "outbox", "workers"))
 OURS: Final = ("events", "functions", "keda", "knative")
 FUNCTIONS: Final = ("events", "functions")  # of these
 ORDER_LIMIT_BYTES: Final = 1 << 17
@@ -66,7 +67,7 @@ def _serve(control: socket.socket, data: Path, began_ns: int) -> NoReturn:
     os.setsid()  # Ctrl-C is for the runner
     _show(f"errands nursery, data in {data}")
     _forget(tuple({*OURS} - {*FUNCTIONS}))
-    load(BASE)
+    load(BASE + AT_REST)
     importlib.import_module("functions.serve").load_server()
     load(SERVER)
     files = versions()
@@ -163,10 +164,11 @@ def _become(order: dict[str, Any], output_fd: int, files: Versions) -> NoReturn:
         _direct(output_fd)
         _show(f"errands function {order['name']}, data in {order['data']}")
         os.environ.clear()
-        os.environ.update(order["environment"])
+        for name, value in order["environment"].items():
+            os.environ[name] = value
         time.tzset()
         os.chdir(order["root"])
-        if files != versions() or not _are_of(order["root"]):
+        if any(_version(file) != version for file, version in files.items()) or not _are_of(order["root"]):
             _forget(OURS)
         sys.argv, sys.path[0] = ["functions.serve"], order["root"]
         importlib.import_module("functions.serve").main()
