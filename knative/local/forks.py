@@ -20,13 +20,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from functions.serve import leave_out_command_line
+
 # What the runner needs as well, loaded before the nursery is forked off it: the pages are there once.
 SHARED: Final = ("aiohttp.web", "msgspec", "obstore.store", "sqlite3", "uvloop")
-# What functions alone need, loaded after that, beside the runner's own start.
-SERVER: Final = ("uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo")
-# And of our own files: what every function has, and what the dead letters' sink and desk have, which run at rest.
-BASE: Final = ("events.asgi", "events.target", "functions.evidence", "functions.settings", "functions.store")
-AT_REST: Final = tuple(f"functions.deadletters.{each}" for each in ("housekeeping", "operators", "outbox", "workers"))
+# Of our own files: what the runner and every function need.
+BASE: Final = (
+    *("events.asgi", "events.target", "functions.evidence", "functions.server", "functions.settings"),
+    "functions.store",
+)
+# What functions alone need, loaded after the fork, beside the runner's own start; of our own what runs at rest, the
+# dead letters' sink and desk.
+SERVER: Final = (
+    *("uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo"),
+    *(f"functions.deadletters.{each}" for each in ("housekeeping", "operators", "outbox", "workers")),
+)
 OURS: Final = ("events", "functions", "keda", "knative")
 FUNCTIONS: Final = ("events", "functions")  # of these
 ORDER_LIMIT_BYTES: Final = 1 << 17
@@ -37,7 +45,8 @@ _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 def fork_nursery(data: Path) -> tuple[int, socket.socket]:
     """Its process id and the socket for orders; this process must have one thread, and adopts what is forked there."""
-    load(SHARED)
+    leave_out_command_line()
+    load(SHARED + BASE)
     began_ns = _began_ns()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     gc.freeze()  # the collector does not write to the pages that are shared
@@ -67,8 +76,6 @@ def _serve(control: socket.socket, data: Path, began_ns: int) -> NoReturn:
     os.setsid()  # Ctrl-C is for the runner
     _show(f"errands nursery, data in {data}")
     _forget(tuple({*OURS} - {*FUNCTIONS}))
-    load(BASE + AT_REST)
-    importlib.import_module("functions.serve").load_server()
     load(SERVER)
     files = versions()
     if any(version is None or version[0] >= began_ns for version in files.values()):
