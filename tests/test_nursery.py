@@ -140,7 +140,7 @@ class Runner:
 
 runner = Runner()
 for _ in range(2):
-    _fork_function({}, os.dup(1), runner)
+    _fork_function({}, os.dup(1), runner, {})
 print(runner.told)
 """
 
