@@ -1,7 +1,7 @@
 """A job is a function: one event in, at most one out. This adapter is all that stands between it and HTTP.
 
     @function(IcsRequested)
-    def handle(job: IcsRequested, event: Event) -> IcsCompleted: ...
+    def handle(job: IcsRequested, event: Event) -> IcsCompleted: ...    # or async def, where it only waits
 
 What the handler returns or raises becomes the answer that the RabbitMQ broker of Knative treats rightly:
 
@@ -16,6 +16,8 @@ What the handler returns or raises becomes the answer that the RabbitMQ broker o
 Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go).
 """
 
+import asyncio
+import inspect
 import io
 import logging
 import math
@@ -65,6 +67,7 @@ class Answer:
     cookies: tuple[str, ...] = ()
 
 
+Target = Callable[[Any], Any]  # of functions-framework: a request of Flask's or Starlette's in, a response out
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]  # ASGI's
 Witness = Callable[[Event, Answer, Sequence[str]], None]  # with the lines that were logged meanwhile
 _witnesses: list[Witness] = []
@@ -87,24 +90,53 @@ def system_clock() -> datetime:
 
 def function(
     request: type[J], *, ledger: Ledger | None = None, clock: Callable[[], datetime] = system_clock
-) -> Callable[[Callable[[J, Event], Struct | None]], Callable[["flask.Request"], "flask.Response"]]:
+) -> Callable[[Callable[[J, Event], Struct | Awaitable[Struct | None] | None]], Target]:
     """Turn a handler of `request` jobs into a functions-framework target of the http signature.
 
-    With a `ledger`, a reply recorded for the same job is returned again and the handler is not called.
+    With a `ledger`, a reply recorded for the same job is returned again and the handler is not called. A handler that
+    is a coroutine function runs in the server's loop, beside others: it waits, and neither computes nor blocks.
     """
 
-    def decorate(handler: Callable[[J, Event], Struct | None]) -> Callable[["flask.Request"], "flask.Response"]:
-        def respond(event: Event) -> Answer:
-            reply = ledger.recall(event) if ledger else None
-            if reply is not None and event.get(REPLAYED):
-                reply = reply.with_attributes(**{REPLAYED: event.attributes[REPLAYED]})
-            if reply is None:
-                reply = _reply(event, lambda: handler(open_job(event, request, now=clock()), event), clock)
-                if reply is not None and ledger:
-                    reply = ledger.record(event, reply)
-            return Answer(202) if reply is None else Answer(200, *binary(reply))
+    def recall(event: Event) -> Event | None:
+        reply = ledger.recall(event) if ledger else None
+        if reply is not None and event.get(REPLAYED):
+            reply = reply.with_attributes(**{REPLAYED: event.attributes[REPLAYED]})
+        return reply
 
-        target = http_function(respond, accepts=lambda event: require_type(event, request))
+    def record(event: Event, result: Struct | JobFailed | None) -> Event | None:
+        reply = _reply(event, result, clock())
+        return reply if reply is None or ledger is None else ledger.record(event, reply)
+
+    def decorate(handler: Callable[[J, Event], Struct | Awaitable[Struct | None] | None]) -> Target:
+        def respond(event: Event) -> Answer:
+            reply = recall(event)
+            if reply is None:
+                result: Any
+                try:
+                    result = handler(open_job(event, request, now=clock()), event)
+                except JobFailed as failed:
+                    result = failed
+                reply = record(event, result)
+            return _answer(reply)
+
+        async def respond_waiting(event: Event) -> Answer:
+            reply = await asyncio.to_thread(recall, event) if ledger else None
+            if reply is None:
+                result: Any
+                try:
+                    result = await handler(open_job(event, request, now=clock()), event)  # type: ignore[misc]  # as is asked before
+                except JobFailed as failed:
+                    result = failed
+                reply = await asyncio.to_thread(record, event, result) if ledger else record(event, result)
+            return _answer(reply)
+
+        def accepts(event: Event) -> None:
+            require_type(event, request)
+
+        waits = inspect.iscoroutinefunction(handler)
+        target = (
+            async_http_function(respond_waiting, accepts=accepts) if waits else http_function(respond, accepts=accepts)
+        )
         setattr(target, "__wrapped__", handler)  # noqa: B010  # as functools has it: for inspect.unwrap
         return target
 
@@ -155,7 +187,6 @@ def async_http_function(
 
     `pages` are what it shows to GET, by their paths, beside its health.
     """
-    import asyncio
 
     async def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
         event, raised, started_s = None, None, time.monotonic()
@@ -291,12 +322,15 @@ def log_answer(
         log.log(level, "%s: %s", said, sentence(answer.body), extra=fields, exc_info=traceback)
 
 
-def _reply(event: Event, work: Callable[[], Struct | None], clock: Callable[[], datetime]) -> Event | None:
-    try:
-        payload = work()
-    except JobFailed as failed:
-        return reply_event(event, sibling_type(event.type, "failed"), failed.problem, now=clock())
-    return None if payload is None else reply_event(event, event_type(type(payload)), payload, now=clock())
+def _reply(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:
+    """What a handler returned or raised, as the event that is answered."""
+    if isinstance(result, JobFailed):
+        return reply_event(event, sibling_type(event.type, "failed"), result.problem, now=now)
+    return None if result is None else reply_event(event, event_type(type(result)), result, now=now)
+
+
+def _answer(reply: Event | None) -> Answer:
+    return Answer(202) if reply is None else Answer(200, *binary(reply))
 
 
 def require_type(event: Event, request: type[Struct]) -> None:
