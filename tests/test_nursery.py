@@ -158,7 +158,7 @@ from pathlib import Path
 from knative.local.forks import fork_nursery
 from knative.local.nursery import is_dead, reap
 
-fork_nursery(Path("/"))
+pid, control = fork_nursery(Path("/"))  # which ends with the socket
 orphan = int(subprocess.run(["sh", "-c", "sleep 0.1 >/dev/null & echo $!"], stdout=subprocess.PIPE).stdout)
 child = subprocess.Popen(["sh", "-c", "exit 7"])
 while not (is_dead(orphan) and is_dead(child.pid)):
