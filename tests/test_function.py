@@ -976,3 +976,92 @@ def test_a_function_whose_runner_is_gone_does_not_start(tmp_path: Path) -> None:
 
     assert process.wait(20) == 1
     assert (tmp_path / "log").read_text() == "the process that started this function is gone\n"
+
+
+ONCE = """
+import os
+with open(os.environ["LOADED"], "a") as file:
+    file.write("once ")
+"""
+PLAIN = """
+def handle(request):
+    return request.headers["ce-id"]
+"""
+HTTP = """
+import functions_framework
+
+@functions_framework.http
+def handle(request):
+    return request.headers["ce-id"]
+"""
+AIO = """
+from functions_framework import aio
+
+@aio.http
+async def handle(request):
+    return request.headers["ce-id"]
+"""
+CLOUD_EVENT = """
+import functions_framework
+
+@functions_framework.cloud_event
+def handle(event):
+    assert event["id"] == "1"
+"""
+HANDLES_ERRORS = """
+import flask
+import functions_framework
+
+NAME = flask.current_app.name
+
+@functions_framework.errorhandler(ZeroDivisionError)
+def tell(error):
+    return f"{NAME} cannot divide", 200
+
+def handle(request):
+    return 1 // 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [(PLAIN, "1"), (HTTP, "1"), (AIO, "1"), (CLOUD_EVENT, "OK"), (HANDLES_ERRORS, "handle cannot divide")],
+    ids=["plain", "http", "aio", "cloud_event", "errorhandler"],
+)
+def test_a_target_of_another_making_is_served_as_functions_framework_has_it_and_executed_once(
+    tmp_path: Path, source: str, text: str
+) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    with serving(tmp_path, ONCE + source, LOADED=str(tmp_path / "loaded")) as running:
+        answer = httpx.post(running.url, content=b"{}", headers=headers, timeout=20)
+
+    assert (answer.status_code, answer.text) == (200, text)
+    assert (tmp_path / "loaded").read_text() == "once "
+
+
+def test_a_target_of_ours_is_served_without_flask_and_functions_framework(tmp_path: Path) -> None:
+    lists = "import sys\nfrom events.function import Answer, http_function\n"
+    lists += "handle = http_function(lambda event: Answer(200, body=' '.join(sys.modules).encode()))"
+    with serving(tmp_path, lists) as running:
+        modules = running.post(sample("ics")).text.split()
+
+    assert "uvicorn.server" in modules
+    assert {"flask", "werkzeug", "functions_framework", "click"}.isdisjoint(modules)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"FUNCTION_SOURCE": "no/such.py"}, "FUNCTION_SOURCE must be a Python file, got 'no/such.py'"),
+        ({"FUNCTION_TARGET": "handel"}, "has no target 'handel'; it has"),
+        ({"FUNCTION_TARGET": ""}, "has no target ''; it has"),
+    ],
+)
+def test_a_target_that_is_not_there_stops_the_start_with_one_sentence(
+    tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
+    process = launch(tmp_path, WORK + SYNC, free_port(), **change)
+
+    assert process.wait(20) == 1
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert sentence in line

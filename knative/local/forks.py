@@ -16,8 +16,11 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from functions.serve import leave_out_command_line
@@ -32,11 +35,12 @@ BASE: Final = (
 # What functions alone need, loaded after the fork, beside the runner's own start; of our own what runs at rest, the
 # dead letters' sink and desk.
 SERVER: Final = (
-    *("uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo"),
+    *("encodings.idna", "uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo"),
     *(f"functions.deadletters.{each}" for each in ("housekeeping", "operators", "outbox", "workers")),
 )
-OURS: Final = ("events", "functions", "keda", "knative")
-FUNCTIONS: Final = ("events", "functions")  # of these
+FUNCTIONS: Final = ("events", "functions")
+RUNNER: Final = ("keda", "knative")
+OURS: Final = (*FUNCTIONS, *RUNNER)
 ORDER_LIMIT_BYTES: Final = 1 << 17
 PID_BYTES: Final = 32
 GO: Final = b"go"
@@ -47,7 +51,7 @@ def fork_nursery(data: Path) -> tuple[int, socket.socket]:
     """Its process id and the socket for orders; this process must have one thread, and adopts what is forked there."""
     leave_out_command_line()
     load(SHARED + BASE)
-    began_ns = _began_ns()
+    began_ns, runners = _began_ns(), _ours(RUNNER)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     gc.freeze()  # the collector does not write to the pages that are shared
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -55,7 +59,7 @@ def fork_nursery(data: Path) -> tuple[int, socket.socket]:
     if not pid:
         try:
             near.close()
-            _serve(far, data, began_ns)
+            _serve(far, data, began_ns, runners)
         except BaseException:  # no further: the frames below are the runner's, with what it would tidy up
             traceback.print_exc()
         finally:
@@ -71,15 +75,15 @@ def load(modules: tuple[str, ...]) -> None:
             importlib.import_module(module)
 
 
-def _serve(control: socket.socket, data: Path, began_ns: int) -> NoReturn:
+def _serve(control: socket.socket, data: Path, began_ns: int, runners: list[str]) -> NoReturn:
     """Take orders until the runner is gone."""
     os.setsid()  # Ctrl-C is for the runner
     _show(f"errands nursery, data in {data}")
-    _forget(tuple({*OURS} - {*FUNCTIONS}))
+    _forget(runners)
     load(SERVER)
     files = versions()
     if any(version is None or version[0] >= began_ns for version in files.values()):
-        _forget(OURS)  # changed while they were loaded: nobody knows which version that was
+        _forget(_ours(OURS))  # changed while they were loaded: nobody knows which version that was
         files = {}
     gc.collect()
     gc.freeze()
@@ -95,8 +99,9 @@ Versions = dict[str, tuple[int, int, int] | None]  # of files: when written, how
 
 
 def versions() -> Versions:
-    """Our files that are loaded, as they are now; None for one that is gone."""
-    return {str(file): _version(str(file)) for file in map(_file, _ours(FUNCTIONS)) if file}
+    """Our files that functions have of here, as they are now; None for one that is gone."""
+    loaded = chain.from_iterable(_loaded(sys.modules[package]) for package in FUNCTIONS)
+    return {module.__file__: _version(module.__file__) for module in loaded if module.__file__}
 
 
 def _version(file: str) -> tuple[int, int, int] | None:
@@ -107,24 +112,28 @@ def _version(file: str) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _file(module: str) -> str | None:
-    return getattr(sys.modules[module], "__file__", None)
+def _loaded(module: ModuleType) -> Iterator[ModuleType]:
+    """A module and those below it; to look through all of `sys.modules` writes to the pages of each, which is 1 MB."""
+    yield module
+    for each in list(vars(module).values()):
+        if isinstance(each, ModuleType) and each.__name__.startswith(f"{module.__name__}."):
+            yield from _loaded(each)
 
 
 def _ours(packages: tuple[str, ...]) -> list[str]:
     return [name for name in sys.modules if name.partition(".")[0] in packages]
 
 
-def _forget(packages: tuple[str, ...]) -> None:
+def _forget(names: Iterable[str]) -> None:
     """They will be read anew by whoever imports them."""
-    for name in _ours(packages):
+    for name in names:
         del sys.modules[name]
 
 
 def _are_of(root: str) -> bool:
     """Whether it is these packages that a function in the folder `root` imports."""
     for package in FUNCTIONS:
-        near, loaded = Path(root, package), _file(package)
+        near, loaded = Path(root, package), sys.modules[package].__file__
         if near.exists() and not (loaded and near.samefile(Path(loaded).parent)):
             return False
     return True
@@ -175,8 +184,9 @@ def _become(order: dict[str, Any], output_fd: int, files: Versions) -> NoReturn:
             os.environ[name] = value
         time.tzset()
         os.chdir(order["root"])
-        if any(_version(file) != version for file, version in files.items()) or not _are_of(order["root"]):
-            _forget(OURS)
+        unchanged = files and all(_version(file) == version for file, version in files.items())
+        if not unchanged or not _are_of(order["root"]):
+            _forget(_ours(OURS))
         sys.argv, sys.path[0] = ["functions.serve"], order["root"]
         importlib.import_module("functions.serve").main()
         code = 0
