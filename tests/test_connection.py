@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 from events.http import BODY_LIMIT_BYTES
-from knative.local import connection
-from knative.local.connection import Answer, Broken, Connections, TooLong
+from functions import connection
+from functions.connection import Answer, Broken, Connections, TooLong
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
