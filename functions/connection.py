@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
         self.reusable = False
-        self._transport.writelines([head, body])
+        self._transport.write(head + body)  # in one record of TLS, too
         return self._answer
 
     def close(self) -> None:
