@@ -244,7 +244,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._answer is None:  # a second answer behind the first: whose would the next one be?
-            self.reusable = False
             self._transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -293,7 +292,6 @@ class Connection(asyncio.Protocol):
         return self._head_is_whole and not {"content-length", "transfer-encoding"} & self._headers.keys()
 
     def _fail(self, error: Exception) -> None:
-        self.reusable = False
         starts = self._bounds.start_bytes is not None and self._answer is not None and self._head_is_whole
         self._settle(self._begun() if starts else error)
         self._transport.abort()

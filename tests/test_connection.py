@@ -102,6 +102,14 @@ def test_each_way_to_end_an_answer_is_understood_and_the_connection_used_again(a
     assert connections == 1
 
 
+def test_what_stands_behind_a_chunked_body_is_no_header() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nCe-Id: 2\r\n\r\n"
+
+    answers, _ = exchange(answering(chunked), b"")
+
+    assert answers == [Answer(200, {"transfer-encoding": "chunked"}, b"")]
+
+
 def test_a_connection_that_the_server_closes_is_not_used_again() -> None:
     ending = OK.replace(b"\r\nContent-Type", b"\r\nConnection: close\r\nContent-Type")
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from functions.addresses import Guard, Lookup, system_lookup
+from functions.addresses import AddressRefused, Guard, Lookup, system_lookup
 from functions.connection import Answer, Bounds, Broken, Connections, Late, NotConnected
 from functions.dialing import GuardedDial
 from functions.url import parsed
@@ -161,6 +161,20 @@ def test_a_name_is_looked_up_once_for_calls_that_follow_each_other_and_again_aft
     assert asked == ["known.test", "unknown.test", "unknown.test"]
 
 
+def test_an_address_that_may_not_be_called_refuses_the_others_of_its_name(run: Run) -> None:
+    class Unchecked(Guard):
+        def resolve(self, host: str, port: int) -> tuple[str, ...]:
+            return ("169.254.169.254", "127.0.0.1")
+
+    async def go(port: int) -> None:
+        connections = Connections(GuardedDial(Unchecked(LOOPBACK)), START)
+        await connections.request("POST", parsed(f"http://two.test:{port}/"), {})
+
+    with serving(answer_all) as (port, received), pytest.raises(AddressRefused, match="link-local"):
+        run(go(port))
+    assert received == []
+
+
 # TLS
 
 
@@ -264,6 +278,23 @@ def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again(run: Ru
     assert len(received) == 1
 
 
+def test_the_time_of_one_request_is_not_the_next_one_s(run: Run) -> None:
+    def script(number: int, connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(OK)
+        connection.recv(65_536)
+        threading.Event().wait(0.3)
+        connection.sendall(OK)
+
+    async def go(port: int) -> Answer:
+        connections, url = Connections(), parsed(f"http://127.0.0.1:{port}/")
+        await connections.request("POST", url, {}, timeout_s=0.15)
+        return await connections.request("POST", url, {}, timeout_s=5)
+
+    with serving(script) as (port, _):
+        assert run(go(port)).status == 200
+
+
 def test_a_kept_connection_is_closed_when_nobody_used_it_for_its_time(run: Run) -> None:
     ended = threading.Event()
 
@@ -295,32 +326,35 @@ def test_what_comes_behind_an_answer_is_never_taken_for_the_next_one(run: Run, b
 # answers without measure
 
 
-def endless(start: bytes, more: bytes) -> Callable[[int, socket.socket], None]:
+def endless(start: bytes, more: bytes, sent: list[int]) -> Callable[[int, socket.socket], None]:
     def script(number: int, connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(start)
         while True:
-            connection.sendall(more * 1_000)
+            sent.append(connection.send(more * 1_000))
 
     return script
 
 
 @pytest.mark.parametrize(
-    "more",
-    [b"1\r\nx\r\n", b"1;" + b"y" * 100 + b"\r\nx\r\n", b"0\r\n" + b"x-trailer: 1\r\n" * 10],
-    ids=["chunks of a byte", "chunk extensions", "trailers"],
+    ("start", "more"),
+    [(b"", b"1\r\nx\r\n"), (b"1;", b"y"), (b"0\r\n", b"x-trailer: 1\r\n"), (b"0\r\nx-trailer: ", b"y")],
+    ids=["chunks of a byte", "a chunk's extension", "trailers", "a trailer"],
 )
-def test_where_the_start_is_enough_an_answer_without_end_is_left(run: Run, more: bytes) -> None:
-    with serving(endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", more)) as (port, _):
-        [answer] = run(posted(f"http://127.0.0.1:{port}/"))
+def test_where_the_start_is_enough_an_answer_without_end_is_left(run: Run, start: bytes, more: bytes) -> None:
+    head, sent = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", list[int]()
+
+    with serving(endless(head + start, more, sent)) as (port, _):
+        [answer] = run(posted(f"http://127.0.0.1:{port}/", timeout_s=2))
 
     assert answer.status == 200
     assert len(answer.body) <= 1_024
+    assert sum(sent) < 20_000_000  # the kernel's buffers, both sides'
 
 
 def test_informational_answers_without_end_are_left(run: Run) -> None:
     with (
-        serving(endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")) as (port, _),
+        serving(endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", [])) as (port, _),
         pytest.raises(Broken, match="no HTTP"),
     ):
         run(posted(f"http://127.0.0.1:{port}/"))

@@ -94,7 +94,10 @@ class Delivery:
                 await self.handshake.require(url, lambda call: self._attempt(circuit, call, end_s))
             headers = target.signer.headers(event, body, now=datetime.fromtimestamp(self.clock(), UTC))
             answer = await self._attempt(circuit, Call("POST", url, headers, body), end_s)
-            await self._judge(answer, url, event, circuit)
+            if 200 <= answer.status < 300:
+                circuit.counts["delivered"] += 1
+            else:
+                await self._refused(answer, url, event, circuit)
 
     async def _attempt(self, circuit: Circuit, call: Call, end_s: float) -> Answer:
         timeout_s = max(end_s - asyncio.get_running_loop().time(), 0.001)
@@ -113,11 +116,8 @@ class Delivery:
             circuit.succeeded()
         return answer
 
-    async def _judge(self, answer: Answer, url: Url, event: Event, circuit: Circuit) -> None:
+    async def _refused(self, answer: Answer, url: Url, event: Event, circuit: Circuit) -> None:
         now_s = self.clock()
-        if 200 <= answer.status < 300:
-            circuit.counts["delivered"] += 1
-            return
         if answer.status == GONE:
             circuit.counts["gone"] += 1
             log.warning("callback %s answered 410: not called until it is resumed", url.shown)

@@ -15,7 +15,7 @@ from typing import Final
 from events.problem import JobFailed, TryAgain
 from functions.connection import Answer
 from functions.notifier.caller import Call
-from functions.notifier.signature import USER_AGENT
+from functions.notifier.signature import CLIENT
 from functions.url import Url
 
 PERMISSION_S: Final = 3_600.0
@@ -52,7 +52,7 @@ class Handshake:
         now_s = self.clock()
         permission = self.permissions.get(url)
         if permission is None or permission.until_s <= now_s:
-            headers = {"webhook-request-origin": self.origin, "user-agent": USER_AGENT}
+            headers = {"webhook-request-origin": self.origin, **CLIENT}
             answer = await ask(Call("OPTIONS", url, headers))
             permission = _permission(url, answer, self.origin, now_s)
             if len(self.permissions) >= KEPT:
