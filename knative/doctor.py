@@ -19,7 +19,7 @@ PACKAGES: Final = {
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2", "babel", "pikepdf", "xlsxwriter"),
     "message": ("apprise", "jinja2", "babel"),
-    "notifier": ("aiohttp",),
+    "notifier": ("uvloop", "idna"),
     "local": ("aiohttp", "httptools", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3

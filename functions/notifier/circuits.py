@@ -12,8 +12,7 @@ tells that the host is down, not its answer to one event.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -115,9 +114,13 @@ class Circuits:
             self._circuits[origin] = circuit
         return circuit
 
-    @asynccontextmanager
-    async def place(self, origin: str) -> AsyncIterator[Circuit]:
-        """A place for one call; raise TryAgain when the origin may not be called, or has no place in time."""
+    def place(self, origin: str) -> "Place":
+        """A place for one call, for `async with`; raise TryAgain when the origin may not be called, or has no place in
+        time."""
+        return Place(self, origin)
+
+    async def enter(self, origin: str) -> Circuit:
+        """As `place`, which leaves it again."""
         circuit = self.of(origin)
         circuit.require_callable(self._clock())
         if circuit.places.locked():
@@ -125,11 +128,7 @@ class Circuits:
         else:
             await circuit.places.acquire()
         circuit.in_flight += 1
-        try:
-            yield circuit
-        finally:
-            circuit.in_flight -= 1
-            circuit.places.release()
+        return circuit
 
     async def _wait(self, circuit: Circuit) -> None:
         try:
@@ -148,3 +147,21 @@ class Circuits:
         now_s = self._clock()
         busy = (each for each in self if each.in_flight or each.places.locked() or each.state(now_s) != "closed")
         self._circuits = {each.origin: each for each in busy}
+
+
+class Place:
+    """What `place` gives: a class, since a generator around each call cost 4 us of its 220."""
+
+    __slots__ = ("_circuit", "_circuits", "_origin")
+    _circuit: Circuit
+
+    def __init__(self, circuits: Circuits, origin: str) -> None:
+        self._circuits, self._origin = circuits, origin
+
+    async def __aenter__(self) -> Circuit:
+        self._circuit = await self._circuits.enter(self._origin)
+        return self._circuit
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._circuit.in_flight -= 1
+        self._circuit.places.release()

@@ -19,8 +19,8 @@ from events.function import ATTEMPT_HEADER
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import NotAnEvent, sentence
 from functions import evidence
+from functions.connection import Broken, Connections, TooLong
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
-from knative.local.connection import Broken, Connections, TooLong
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
 from knative.local.processes import Pool, PoolStopping, StartFailed
