@@ -1,7 +1,8 @@
 """Gives what runs a function without HTTP."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from events import target
 from events.batch import DELIVER_MANY
@@ -31,5 +32,6 @@ def load(source: str, name: str) -> Callable[[Sequence[Work]], Sequence[Answer]]
     return lambda tasks: [_deliver(one, task) for task in tasks]
 
 
-def _deliver(one: Callable[[Callable[[], Event], str], Answer], task: Work) -> Answer:
-    return one(lambda: task.event, str(task.attempt))
+def _deliver(one: Callable[[Callable[[], Event], str], Answer | Coroutine[Any, Any, Answer]], task: Work) -> Answer:
+    answer = one(lambda: task.event, str(task.attempt))
+    return answer if isinstance(answer, Answer) else asyncio.run(answer)  # what waits has its thread to itself here
