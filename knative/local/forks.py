@@ -26,12 +26,10 @@ from typing import Any, Final, NoReturn
 from functions.serve import leave_out_command_line
 
 # What the runner needs as well, loaded before the nursery is forked off it: the pages are there once.
-SHARED: Final = ("aiohttp.web", "msgspec", "obstore.store", "sqlite3", "uvloop")
-# Of our own files: what the runner and every function need.
-BASE: Final = (
-    *("events.asgi", "events.target", "functions.evidence", "functions.server", "functions.settings"),
-    "functions.store",
-)
+SHARED: Final = ("aiohttp.web", "msgspec", "sqlite3", "uvloop")
+# Of our own files: what the runner and every function need. functions.store is not among them: what runs at rest, the
+# runner and the dead letters, needs it when something fails, and obstore is 5 MB and 3 ms of a function's start.
+BASE: Final = ("events.asgi", "events.target", "functions.evidence", "functions.server", "functions.settings")
 # What functions alone need, loaded after the fork, beside the runner's own start; of our own what runs at rest, the
 # dead letters' sink and desk.
 SERVER: Final = (
