@@ -22,7 +22,7 @@ from standardwebhooks import Webhook
 
 from events.problem import JobFailed, TryAgain
 from functions.addresses import Guard
-from functions.connection import Answer
+from functions.exchange import Answer
 from functions.notifier.caller import Call, Caller, NoAnswer
 from functions.notifier.circuits import Circuits, Limits
 from functions.notifier.handshake import Handshake
