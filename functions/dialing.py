@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Final
 
 from functions.addresses import AddressRefused, Guard
-from functions.connection import Connection
+from functions.exchange import Connection
 from functions.url import Url
 
 # getaddrinfo blocks for as long as DNS does, and cannot be stopped: names that hang take a thread each

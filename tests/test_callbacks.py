@@ -22,7 +22,7 @@ from standardwebhooks import Webhook
 
 from events.problem import JobFailed, TryAgain
 from functions.addresses import Guard
-from functions.connection import Answer
+from functions.exchange import Answer
 from functions.notifier.caller import Call, Caller, NoAnswer
 from functions.notifier.circuits import Circuits, Limits
 from functions.notifier.handshake import Handshake
@@ -254,6 +254,64 @@ def test_a_host_gets_so_many_calls_at_a_time_and_the_next_waits_for_its_place() 
                 pass
         async with circuits.place("https://api.example:443"):
             pass
+
+    asyncio.run(go())
+
+
+def test_places_go_to_who_waits_longest_and_none_is_lost_with_a_call_that_is_cancelled_or_too_late() -> None:
+    circuits, order = Circuits(Limits(calls_limit=2, place_timeout_s=0.2), Clock()), list[int]()
+    origin = "https://api.example:443"
+
+    async def call(number: int, seconds: float = 0.0) -> None:
+        async with circuits.place(origin) as circuit:
+            assert circuit.in_flight <= 2
+            order.append(number)
+            await asyncio.sleep(seconds)
+
+    async def again() -> None:
+        await call(-1, 0.01)
+        await call(-1)  # before the one that waits has taken the place that was left to it
+
+    async def go() -> None:
+        for turns in range(5):  # of the loop, from the first call's end to the cancellation
+            held = [asyncio.create_task(call(-1, 0.01)), asyncio.create_task(again())]
+            await asyncio.sleep(0)
+            waiting = [asyncio.create_task(call(number)) for number in range(5)]
+            await held[0]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting[1].cancel()
+            await asyncio.gather(*held, waiting[0], *waiting[2:])
+            assert [each for each in order if each not in (-1, 1)] == [0, 2, 3, 4]
+            order.clear()
+        late = [asyncio.create_task(call(-1, 0.4)) for _ in range(2)] + [asyncio.create_task(call(0))]
+        results = await asyncio.gather(*late, return_exceptions=True)
+        assert isinstance(results[2], TryAgain)
+        await asyncio.gather(call(1), call(2))
+        circuit = circuits.of(origin)
+        assert (circuit.in_flight, circuit.handed, len(circuit.waiting)) == (0, 0, 0)
+
+    asyncio.run(go())
+
+
+def test_a_circuit_that_opens_sends_all_away_that_wait_for_a_place() -> None:
+    clock = Clock()
+    circuits = Circuits(Limits(calls_limit=1, failures_limit=1, place_timeout_s=5), clock)
+
+    async def fail() -> None:
+        async with circuits.place("https://api.example:443") as circuit:
+            await asyncio.sleep(0)
+            circuit.failed("no answer", clock())
+
+    async def go() -> None:
+        async with asyncio.timeout(2):
+            results = await asyncio.gather(*(fail() for _ in range(4)), return_exceptions=True)
+        assert [str(each).partition(": ")[0] for each in results] == [
+            "None",
+            *["https://api.example:443 is not called now"] * 3,
+        ]
+        circuit = circuits.of("https://api.example:443")
+        assert (circuit.in_flight, circuit.handed, len(circuit.waiting)) == (0, 0, 0)
 
     asyncio.run(go())
 

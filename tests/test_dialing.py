@@ -15,8 +15,9 @@ import pytest
 import uvloop
 
 from functions.addresses import AddressRefused, Guard, Lookup, system_lookup
-from functions.connection import Answer, Bounds, Broken, Connections, Late, NotConnected
+from functions.connection import Connections, dial
 from functions.dialing import GuardedDial
+from functions.exchange import Answer, Bounds, Broken, Connection, Late, NotConnected, Stale
 from functions.url import parsed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -276,6 +277,19 @@ def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again(run: Ru
         run(posted(f"http://127.0.0.1:{port}/"))
 
     assert len(received) == 1
+
+
+def test_a_connection_that_is_lost_before_its_request_is_told_at_once(run: Run) -> None:
+    async def go(port: int) -> None:
+        lost = asyncio.Event()
+        connection = await dial(
+            parsed(f"http://127.0.0.1:{port}/"), lambda: Connection("", lambda _: lost.set(), START)
+        )
+        await lost.wait()
+        await asyncio.wait_for(connection.exchange(b"", b""), 5)
+
+    with serving(lambda number, connection: None) as (port, _), pytest.raises(Stale):
+        run(go(port))
 
 
 def test_the_time_of_one_request_is_not_the_next_one_s(run: Run) -> None:

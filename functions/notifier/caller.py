@@ -8,8 +8,9 @@ from typing import Final
 
 from events.problem import JobFailed
 from functions.addresses import AddressRefused, Guard
-from functions.connection import Answer, Bounds, Broken, Connections, Late, NotConnected
+from functions.connection import Connections
 from functions.dialing import GuardedDial
+from functions.exchange import Answer, Bounds, Broken, Late, NotConnected
 from functions.url import Url
 
 SHOWN_BYTES: Final = 1_024

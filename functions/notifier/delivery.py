@@ -30,7 +30,7 @@ import msgspec
 from events.function import NAMESPACE
 from events.http import Event, structured
 from events.problem import JobFailed, TryAgain
-from functions.connection import Answer
+from functions.exchange import Answer
 from functions.notifier.caller import Call, Caller, NoAnswer
 from functions.notifier.circuits import Circuit, Circuits
 from functions.notifier.destination import Target

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from events.problem import JobFailed, TryAgain
-from functions.connection import Answer
+from functions.exchange import Answer
 from functions.notifier.caller import Call
 from functions.notifier.signature import CLIENT
 from functions.url import Url

@@ -19,7 +19,8 @@ from events.function import ATTEMPT_HEADER
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import NotAnEvent, sentence
 from functions import evidence
-from functions.connection import Broken, Connections, Late, NotConnected, TooLong
+from functions.connection import Connections
+from functions.exchange import Broken, Late, NotConnected, TooLong
 from functions.url import parsed
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.metrics import Metrics

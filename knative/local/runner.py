@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from events.http import Event
 from events.problem import TryAgain
 from functions import evidence
-from functions.store import Store
 from knative.lanes import Lane, load_lanes
 from knative.local import desk
 from knative.local.broker import DLQ, Broker, BrokerUnusable, Delivery
@@ -176,6 +175,8 @@ class _Runner:
 
     def _evidence(self, event: Event, service: str, content: bytes) -> None:
         """Leave what a function said of its failure where the dead-letter sink looks for it."""
+        from functions.store import Store  # with obstore, 5 MB, and for a failure alone
+
         try:
             Store((self._options.data.resolve() / "store").as_uri()).replace(evidence.key(event, service), content)
         except TryAgain as error:
