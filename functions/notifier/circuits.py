@@ -175,7 +175,7 @@ class Circuits:
 
 
 class Place:
-    """What `place` gives: a class, since a generator around each call cost 4 us of its 220."""
+    """What `place` gives: a class, which takes 1.5 us of a call; a generator within contextlib took 2.5."""
 
     __slots__ = ("_circuit", "_circuits", "_origin")
     _circuit: Circuit
