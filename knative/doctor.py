@@ -20,7 +20,7 @@ PACKAGES: Final = {
     "report": ("weasyprint", "jinja2", "babel", "pikepdf", "xlsxwriter"),
     "message": ("apprise", "jinja2", "babel"),
     "notifier": ("uvloop", "idna"),
-    "local": ("aiohttp", "httptools", "yaml", "croniter", "prometheus_client", "jsonschema"),
+    "local": ("uvloop", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3
 
