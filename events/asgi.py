@@ -1,6 +1,6 @@
-"""A target of `events.function` or `events.batch` as an ASGI application, without a web framework around it.
+"""A target of `events.function`, `events.batch` or `events.request` as an ASGI application, without a web framework.
 
-Decided 2026-11-27: a target stays an ordinary one of functions-framework, which loads it and can serve it by Flask or
+Decided 2026-11-27: a target stays an ordinary one of functions-framework, which can load it and serve it by Flask or
 Starlette; `functions.serve` takes this way. Of what a no-op job cost a function, some 550 us of processor time,
 gunicorn's threads and Flask took two thirds; this way it costs 130 to 250 us, and is answered in half the time.
 """
@@ -9,47 +9,66 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
-from events.function import ASIDE, ATTEMPT_HEADER, DELIVER, Answer, Receive, read_body
-from events.http import Event, read
+from events.function import ASIDE, ATTEMPT_HEADER, DELIVER, Answer, Body, Receive, read_body
+from events.http import BODY_LIMIT_BYTES, Event, read
+from events.request import BODY_LIMIT, RESPOND, Request
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+BROKEN: Final = "errands.broken"  # a server says so in the scope of a request whose body ends before its end
 
 
 def is_target(function: object) -> bool:
     """Whether it can be served so: a target of another making is functions-framework's own matter."""
-    return hasattr(function, DELIVER) and hasattr(function, ASIDE)
+    return hasattr(function, ASIDE) and (hasattr(function, DELIVER) or hasattr(function, RESPOND))
 
 
 class Application:
-    """Answers deliveries by a target: one that waits on I/O in the loop, any other in one of `threads` threads."""
+    """Answers requests by a target: one that waits on I/O in the loop, any other in one of `threads` threads."""
 
     def __init__(self, target: object, *, threads: int) -> None:
         self._aside: Callable[[str, str], Answer | None] = getattr(target, ASIDE)
-        self._deliver: Callable[[Callable[[], Event], str | None], Any] = getattr(target, DELIVER)
+        self._respond: Callable[[Request], Answer] | None = getattr(target, RESPOND, None)
+        self._deliver: Callable[[Callable[[], Event], str | None], Any] = getattr(target, DELIVER, None)  # type: ignore[assignment]  # where there is no `respond`
+        self._limit_bytes = getattr(target, BODY_LIMIT, BODY_LIMIT_BYTES)
         self._waits_on_io = inspect.iscoroutinefunction(self._deliver)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="job")
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
         answer = self._aside(scope["method"], scope["path"]) or await self._answer(scope, receive)
-        headers = {**answer.headers, "content-length": str(len(answer.body))}
-        encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        headers = [*answer.headers.items(), ("content-length", str(len(answer.body)))]
+        headers += [("set-cookie", cookie) for cookie in answer.cookies]
+        encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
+        body = await read_body(receive, limit_bytes=self._limit_bytes)
+        if BROKEN in scope:
+            body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
+        if self._respond is not None:
+            return await self._in_thread(self._respond, _request(scope, body))
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body, attempt = await read_body(receive), headers.get(ATTEMPT_HEADER)
+        attempt = headers.get(ATTEMPT_HEADER)
 
         def read_event() -> Event:
             return read(headers, body.whole())
 
-        answer: Answer
         if self._waits_on_io:
-            answer = await self._deliver(read_event, attempt)
-        else:
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._threads, self._deliver, read_event, attempt)
-        return answer
+            answer: Answer = await self._deliver(read_event, attempt)
+            return answer
+        return await self._in_thread(self._deliver, read_event, attempt)
+
+    async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def _request(scope: dict[str, Any], body: Body) -> Request:
+    headers: dict[str, str] = {}
+    for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    query = scope["query_string"].decode("latin-1")
+    return Request(scope["method"], scope["path"], query, headers, body.content, whole=body.fault is None)

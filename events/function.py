@@ -1,7 +1,7 @@
 """A job is a function: one event in, at most one out. This adapter is all that stands between it and HTTP.
 
     @function(IcsRequested)
-    def handle(job: IcsRequested, event: Event) -> IcsCompleted: ...
+    def handle(job: IcsRequested, event: Event) -> IcsCompleted: ...    # or async def, where it only waits
 
 What the handler returns or raises becomes the answer that the RabbitMQ broker of Knative treats rightly:
 
@@ -16,9 +16,12 @@ What the handler returns or raises becomes the answer that the RabbitMQ broker o
 Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go).
 """
 
+import asyncio
+import inspect
 import io
 import logging
 import math
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -56,13 +59,15 @@ COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate", REPLAYED
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back over HTTP."""
+    """What goes back over HTTP; each of the `cookies` in a set-cookie header of its own."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    cookies: tuple[str, ...] = ()
 
 
+Target = Callable[[Any], Any]  # of functions-framework: a request of Flask's or Starlette's in, a response out
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]  # ASGI's
 Witness = Callable[[Event, Answer, Sequence[str]], None]  # with the lines that were logged meanwhile
 _witnesses: list[Witness] = []
@@ -85,24 +90,53 @@ def system_clock() -> datetime:
 
 def function(
     request: type[J], *, ledger: Ledger | None = None, clock: Callable[[], datetime] = system_clock
-) -> Callable[[Callable[[J, Event], Struct | None]], Callable[["flask.Request"], "flask.Response"]]:
+) -> Callable[[Callable[[J, Event], Struct | Awaitable[Struct | None] | None]], Target]:
     """Turn a handler of `request` jobs into a functions-framework target of the http signature.
 
-    With a `ledger`, a reply recorded for the same job is returned again and the handler is not called.
+    With a `ledger`, a reply recorded for the same job is returned again and the handler is not called. A handler that
+    is a coroutine function runs in the server's loop, beside others: it waits, and neither computes nor blocks.
     """
 
-    def decorate(handler: Callable[[J, Event], Struct | None]) -> Callable[["flask.Request"], "flask.Response"]:
-        def respond(event: Event) -> Answer:
-            reply = ledger.recall(event) if ledger else None
-            if reply is not None and event.get(REPLAYED):
-                reply = reply.with_attributes(**{REPLAYED: event.attributes[REPLAYED]})
-            if reply is None:
-                reply = _reply(event, lambda: handler(open_job(event, request, now=clock()), event), clock)
-                if reply is not None and ledger:
-                    reply = ledger.record(event, reply)
-            return Answer(202) if reply is None else Answer(200, *binary(reply))
+    def recall(event: Event) -> Event | None:
+        reply = ledger.recall(event) if ledger else None
+        if reply is not None and event.get(REPLAYED):
+            reply = reply.with_attributes(**{REPLAYED: event.attributes[REPLAYED]})
+        return reply
 
-        target = http_function(respond, accepts=lambda event: require_type(event, request))
+    def record(event: Event, result: Struct | JobFailed | None) -> Event | None:
+        reply = _reply(event, result, clock())
+        return reply if reply is None or ledger is None else ledger.record(event, reply)
+
+    def decorate(handler: Callable[[J, Event], Struct | Awaitable[Struct | None] | None]) -> Target:
+        def respond(event: Event) -> Answer:
+            reply = recall(event)
+            if reply is None:
+                result: Any
+                try:
+                    result = handler(open_job(event, request, now=clock()), event)
+                except JobFailed as failed:
+                    result = failed
+                reply = record(event, result)
+            return _answer(reply)
+
+        async def respond_waiting(event: Event) -> Answer:
+            reply = await asyncio.to_thread(recall, event) if ledger else None
+            if reply is None:
+                result: Any
+                try:
+                    result = await handler(open_job(event, request, now=clock()), event)  # type: ignore[misc]  # as is asked before
+                except JobFailed as failed:
+                    result = failed
+                reply = await asyncio.to_thread(record, event, result) if ledger else record(event, result)
+            return _answer(reply)
+
+        def accepts(event: Event) -> None:
+            require_type(event, request)
+
+        waits = inspect.iscoroutinefunction(handler)
+        target = (
+            async_http_function(respond_waiting, accepts=accepts) if waits else http_function(respond, accepts=accepts)
+        )
         setattr(target, "__wrapped__", handler)  # noqa: B010  # as functools has it: for inspect.unwrap
         return target
 
@@ -153,7 +187,6 @@ def async_http_function(
 
     `pages` are what it shows to GET, by their paths, beside its health.
     """
-    import asyncio
 
     async def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
         event, raised, started_s = None, None, time.monotonic()
@@ -183,7 +216,15 @@ def async_http_function(
 
     setattr(handle, DELIVER, deliver)
     setattr(handle, ASIDE, page_or_aside)
+    _register_asgi(handle.__name__)
     return handle
+
+
+def _register_asgi(name: str) -> None:
+    """Do as `functions_framework.aio.http`, where functions-framework is what loads the function: it takes 65 ms."""
+    framework = sys.modules.get("functions_framework._function_registry")
+    if framework is not None:
+        framework.ASGI_FUNCTIONS.add(name)
 
 
 def tell_failures(witness: Witness) -> None:
@@ -281,12 +322,15 @@ def log_answer(
         log.log(level, "%s: %s", said, sentence(answer.body), extra=fields, exc_info=traceback)
 
 
-def _reply(event: Event, work: Callable[[], Struct | None], clock: Callable[[], datetime]) -> Event | None:
-    try:
-        payload = work()
-    except JobFailed as failed:
-        return reply_event(event, sibling_type(event.type, "failed"), failed.problem, now=clock())
-    return None if payload is None else reply_event(event, event_type(type(payload)), payload, now=clock())
+def _reply(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:
+    """What a handler returned or raised, as the event that is answered."""
+    if isinstance(result, JobFailed):
+        return reply_event(event, sibling_type(event.type, "failed"), result.problem, now=now)
+    return None if result is None else reply_event(event, event_type(type(result)), result, now=now)
+
+
+def _answer(reply: Event | None) -> Answer:
+    return Answer(202) if reply is None else Answer(200, *binary(reply))
 
 
 def require_type(event: Event, request: type[Struct]) -> None:
@@ -316,7 +360,7 @@ def flask_body(request: "flask.Request") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body, or why it is none."""
+    """A request's body; its beginning, and the `fault`, where it did not come whole or is over the limit."""
 
     content: bytes
     fault: str | None = None
@@ -328,16 +372,17 @@ class Body:
         return self.content
 
 
-async def read_body(receive: Receive) -> Body:
+async def read_body(receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES) -> Body:
     """What ASGI's `receive` brings."""
-    chunks, size_bytes, more = [], 0, True
+    chunks: list[bytes] = []
+    size_bytes, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return Body(b"", "the body must come whole: the connection was closed")
+            return Body(b"".join(chunks), "the body must come whole: the connection was closed")
         chunks.append(message.get("body", b""))
         size_bytes += len(chunks[-1])
-        if size_bytes > BODY_LIMIT_BYTES:
-            return Body(b"", f"the body must be at most {BODY_LIMIT_BYTES} bytes")
+        if size_bytes > limit_bytes:
+            return Body(b"".join(chunks)[:limit_bytes], f"the body must be at most {limit_bytes} bytes")
         more = message.get("more_body", False)
     return Body(b"".join(chunks))

@@ -70,5 +70,7 @@ def configure(level: str = "INFO") -> None:
     handler = LineHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging._srcfile = None  # no line tells who wrote it, so nobody need look for the caller (logging HOWTO)
+    # no line tells of these, so nobody need look for them: a tenth of the time of a line (logging HOWTO, Optimization)
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("httpx").setLevel("WARNING")  # it logs whole URLs, which may hold signatures

@@ -3,7 +3,7 @@
 The list is explicit, because `ipaddress.is_global` lets multicast, NAT64 and tunnelled forms of private addresses pass.
 A name is resolved once, every address of the answer is checked, and the connection has to go to an address that was
 checked: a second DNS answer (rebinding) then has no effect. No HTTP client is imported here, which would cost each
-function 0.1 s of its start: `functions.transport` holds httpx to the guard, `functions.notifier.connection` aiohttp.
+function 0.1 s of its start: `functions.transport` holds httpx to the guard, `functions.dialing` our own client.
 
 Not done: a NAT64 prefix of one's own network (RFC 6052 2.2) cannot be told from any other address, and a public address
 may be routed to a private place by the network itself. Egress rules of the cluster remain the second wall.

@@ -1,11 +1,10 @@
-"""Loads a function as functions-framework does, and gives what runs it without HTTP."""
+"""Gives what runs a function without HTTP."""
 
-import importlib.util
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
+from events import target
 from events.batch import DELIVER_MANY
 from events.function import DELIVER, Answer
 from events.http import Event
@@ -21,25 +20,18 @@ class Work(Protocol):
     def attempt(self) -> int: ...
 
 
-def load(source: str, target: str) -> Callable[[Sequence[Work]], Sequence[Answer]]:
-    """What answers a list of tasks by the function `target` of the file `source`; exits where there is none."""
-    file = Path(source).resolve()
-    spec = importlib.util.spec_from_file_location("main", file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise SystemExit(f"FUNCTION_SOURCE must be a Python file, got {source!r}")
-    sys.path.append(str(file.parent))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["main"] = module
-    spec.loader.exec_module(module)
-    function = getattr(module, target, None)
+def load(source: str, name: str) -> Callable[[Sequence[Work]], Sequence[Answer]]:
+    """What answers a list of tasks by the function `name` of the file `source`; exits where there is none."""
+    function = target.load(source, name)
     many = getattr(function, DELIVER_MANY, None)
     if many is not None:
         return lambda tasks: many([task.event for task in tasks])
     one = getattr(function, DELIVER, None)
     if one is None:
-        raise SystemExit(f"FUNCTION_TARGET: {source} has no target {target!r} made by events.function or events.batch")
+        raise SystemExit(f"FUNCTION_TARGET: {source} has no target {name!r} made by events.function or events.batch")
     return lambda tasks: [_deliver(one, task) for task in tasks]
 
 
-def _deliver(one: Callable[[Callable[[], Event], str], Answer], task: Work) -> Answer:
-    return one(lambda: task.event, str(task.attempt))
+def _deliver(one: Callable[[Callable[[], Event], str], Answer | Coroutine[Any, Any, Answer]], task: Work) -> Answer:
+    answer = one(lambda: task.event, str(task.attempt))
+    return answer if isinstance(answer, Answer) else asyncio.run(answer)  # what waits has its thread to itself here

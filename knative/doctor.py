@@ -19,8 +19,8 @@ PACKAGES: Final = {
     "image": ("PIL",),
     "report": ("weasyprint", "jinja2", "babel", "pikepdf", "xlsxwriter"),
     "message": ("apprise", "jinja2", "babel"),
-    "notifier": ("aiohttp",),
-    "local": ("aiohttp", "httptools", "yaml", "croniter", "prometheus_client", "jsonschema"),
+    "notifier": ("uvloop", "idna"),
+    "local": ("uvloop", "yaml", "croniter", "prometheus_client", "jsonschema"),
 }
 FREE_DISK_BYTES: Final = 1024**3
 

@@ -7,6 +7,7 @@ something only to a cluster (storage, network, the RabbitMQ operators') are left
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
@@ -111,9 +112,21 @@ class Manifests:
         """The Triggers whose filter an event matches: exactly, every attribute (the binding is x-match: all)."""
         return tuple(
             trigger
-            for trigger in self.triggers
+            for trigger in self._by_type.get(attributes.get("type", ""), self._of_any_type)
             if all(attributes.get(name) == value for name, value in trigger.filter.items())
         )
+
+    @cached_property
+    def _of_any_type(self) -> tuple[Trigger, ...]:
+        return tuple(trigger for trigger in self.triggers if "type" not in trigger.filter)
+
+    @cached_property
+    def _by_type(self) -> Mapping[str, tuple[Trigger, ...]]:
+        """Those that an event of each known type may be for, in their order."""
+        return {
+            type_: tuple(trigger for trigger in self.triggers if trigger.filter.get("type", type_) == type_)
+            for type_ in self.known_types
+        }
 
     @property
     def known_types(self) -> tuple[str, ...]:

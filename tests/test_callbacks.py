@@ -19,15 +19,16 @@ from pathlib import Path
 import httpx
 import pytest
 from standardwebhooks import Webhook
-from yarl import URL
 
 from events.problem import JobFailed, TryAgain
 from functions.addresses import Guard
-from functions.notifier.caller import Answer, Call, Caller, NoAnswer
+from functions.exchange import Answer
+from functions.notifier.caller import Call, Caller, NoAnswer
 from functions.notifier.circuits import Circuits, Limits
 from functions.notifier.handshake import Handshake
 from functions.notifier.register import Register, gone, resume
 from functions.store import Store
+from functions.url import Url, parsed
 from tests.callback_peers import (
     NOW,
     OLD_SECRET,
@@ -141,7 +142,7 @@ def errands(verb: str, folder: Path, *arguments: str) -> "subprocess.CompletedPr
 
 
 def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resumed() -> None:
-    store, url = Store("memory:///"), URL("https://api.example/errands?order=1")
+    store, url = Store("memory:///"), parsed("https://api.example/errands?order=1")
 
     async def go() -> None:
         ours, theirs = (Register(store, adopt=lambda each: None) for _ in range(2))
@@ -149,7 +150,7 @@ def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resum
         await theirs.mark_gone(url, "event-1", now=NOW)
         await ours.read()
         assert await ours.is_gone(url)
-        assert not await ours.is_gone(url.with_query(order="2"))
+        assert not await ours.is_gone(parsed("https://api.example/errands?order=2"))
         assert resume(store, "https://api.example/errands") == 1
         await ours.read()
         assert not await ours.is_gone(url)
@@ -257,6 +258,64 @@ def test_a_host_gets_so_many_calls_at_a_time_and_the_next_waits_for_its_place() 
     asyncio.run(go())
 
 
+def test_places_go_to_who_waits_longest_and_none_is_lost_with_a_call_that_is_cancelled_or_too_late() -> None:
+    circuits, order = Circuits(Limits(calls_limit=2, place_timeout_s=0.2), Clock()), list[int]()
+    origin = "https://api.example:443"
+
+    async def call(number: int, seconds: float = 0.0) -> None:
+        async with circuits.place(origin) as circuit:
+            assert circuit.in_flight <= 2
+            order.append(number)
+            await asyncio.sleep(seconds)
+
+    async def again() -> None:
+        await call(-1, 0.01)
+        await call(-1)  # before the one that waits has taken the place that was left to it
+
+    async def go() -> None:
+        for turns in range(5):  # of the loop, from the first call's end to the cancellation
+            held = [asyncio.create_task(call(-1, 0.01)), asyncio.create_task(again())]
+            await asyncio.sleep(0)
+            waiting = [asyncio.create_task(call(number)) for number in range(5)]
+            await held[0]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting[1].cancel()
+            await asyncio.gather(*held, waiting[0], *waiting[2:])
+            assert [each for each in order if each not in (-1, 1)] == [0, 2, 3, 4]
+            order.clear()
+        late = [asyncio.create_task(call(-1, 0.4)) for _ in range(2)] + [asyncio.create_task(call(0))]
+        results = await asyncio.gather(*late, return_exceptions=True)
+        assert isinstance(results[2], TryAgain)
+        await asyncio.gather(call(1), call(2))
+        circuit = circuits.of(origin)
+        assert (circuit.in_flight, circuit.handed, len(circuit.waiting)) == (0, 0, 0)
+
+    asyncio.run(go())
+
+
+def test_a_circuit_that_opens_sends_all_away_that_wait_for_a_place() -> None:
+    clock = Clock()
+    circuits = Circuits(Limits(calls_limit=1, failures_limit=1, place_timeout_s=5), clock)
+
+    async def fail() -> None:
+        async with circuits.place("https://api.example:443") as circuit:
+            await asyncio.sleep(0)
+            circuit.failed("no answer", clock())
+
+    async def go() -> None:
+        async with asyncio.timeout(2):
+            results = await asyncio.gather(*(fail() for _ in range(4)), return_exceptions=True)
+        assert [str(each).partition(": ")[0] for each in results] == [
+            "None",
+            *["https://api.example:443 is not called now"] * 3,
+        ]
+        circuit = circuits.of("https://api.example:443")
+        assert (circuit.in_flight, circuit.handed, len(circuit.waiting)) == (0, 0, 0)
+
+    asyncio.run(go())
+
+
 def test_circuits_that_are_closed_and_idle_are_forgotten_when_there_are_many() -> None:
     clock = Clock()
     circuits = Circuits(Limits(failures_limit=1), clock)
@@ -316,7 +375,7 @@ def test_an_endpoint_that_does_not_permit_callbacks_gets_none(receiver: Receiver
 
 
 def test_the_rate_that_an_endpoint_allows_is_kept() -> None:
-    clock, url = Clock(), URL("https://api.example/errands")
+    clock, url = Clock(), parsed("https://api.example/errands")
 
     async def ask(call: Call) -> Answer:
         return Answer(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": "2"}, b"")
@@ -347,8 +406,11 @@ class Rough:
     connections: list[bytes] = field(default_factory=list)
 
     @property
-    def url(self) -> URL:
-        return URL(f"http://127.0.0.1:{self.port}/errands")
+    def url(self) -> Url:
+        return self.named("127.0.0.1")
+
+    def named(self, host: str) -> Url:
+        return parsed(f"http://{host}:{self.port}/errands")
 
 
 @contextmanager
@@ -371,7 +433,7 @@ def rough(script: Script, *, reads: Callable[[], int] = lambda: 65_536) -> Itera
         listener.close()
 
 
-def post(url: URL, *, guard: Guard = LOOPBACK, timeout_s: float = 5.0) -> Answer:
+def post(url: Url, *, guard: Guard = LOOPBACK, timeout_s: float = 5.0) -> Answer:
     return calling(lambda caller: caller.call(Call("POST", url, {}, b"{}"), timeout_s=timeout_s), guard=guard)
 
 
@@ -381,7 +443,7 @@ def calling(work: Callable[[Caller], Awaitable[Answer]], *, guard: Guard = LOOPB
         try:
             return await work(caller)
         finally:
-            await caller.session.close()
+            caller.close()
 
     return asyncio.run(go())
 
@@ -414,7 +476,7 @@ def test_of_an_answer_of_10_gb_no_more_than_the_limit_is_read() -> None:
         answer = post(server.url)
         assert stopped.wait(10), "the connection is still open"
 
-    assert (answer.status, len(answer.text)) == (200, 1_024)
+    assert (answer.status, len(answer.body)) == (200, 1_024)
     assert sum(sent_bytes) < 20_000_000  # the kernel's buffers, both sides'
 
 
@@ -429,7 +491,7 @@ def test_a_head_without_measure_is_no_answer(body: bytes) -> None:
 @pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", b"\0" * 500])
 def test_what_is_no_http_is_no_answer_and_the_query_is_not_told(garbage: bytes) -> None:
     with rough(lambda connection: connection.sendall(garbage)) as server, pytest.raises(NoAnswer) as raised:
-        post(server.url.with_query(token="of-the-query"))
+        post(parsed(f"{server.url}?token=of-the-query"))
 
     assert str(raised.value).startswith("cannot be reached: what it answered is no HTTP")
     assert "of-the-query" not in str(raised.value)
@@ -449,7 +511,7 @@ def test_a_connection_that_ends_after_any_byte_of_the_answer_is_no_answer_or_the
         if ending == "reset":
             reset(connection)
 
-    def outcome(url: URL) -> int | None:
+    def outcome(url: Url) -> int | None:
         try:
             return post(url).status
         except NoAnswer:
@@ -469,7 +531,7 @@ def test_a_connection_that_is_reset_after_any_byte_of_the_request_is_no_answer()
         post(server.url)
     left = list(range(1, len(server.connections[0]) + 1))
 
-    def outcome(url: URL) -> str:
+    def outcome(url: Url) -> str:
         with pytest.raises(NoAnswer) as raised:
             post(url)
         return str(raised.value)
@@ -502,10 +564,10 @@ def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     guard = Guard((ip_network("127.0.0.1/32"),), Resolver(("127.0.0.1",), ("169.254.169.254",)))
 
     with rough(lambda connection: connection.sendall(RESPONSE)) as server:
-        answer = post(server.url.with_host("rebinding.test"), guard=guard)
+        answer = post(server.named("rebinding.test"), guard=guard)
 
     assert answer.status == 200
-    assert b"\r\nHost: rebinding.test:" in server.connections[0]
+    assert b"\r\nhost: rebinding.test:" in server.connections[0]
 
 
 @pytest.mark.parametrize(
@@ -515,22 +577,36 @@ def test_a_name_with_one_refused_address_is_not_called(addresses: tuple[str, ...
     guard = Guard((ip_network("127.0.0.1/32"),), Resolver(addresses))
 
     with rough(lambda connection: None) as server, pytest.raises(JobFailed, match=r"169\.254\.0\.0/16 link-local"):
-        post(server.url.with_host("metadata.test"), guard=guard)
+        post(server.named("metadata.test"), guard=guard)
     assert server.connections == []
 
 
-def test_the_address_is_checked_in_the_moment_it_is_used() -> None:
-    """As if a resolver of aiohttp's own were asked: the socket is refused all the same."""
-    from aiohttp.resolver import ThreadedResolver
+class Changing(Guard):
+    """Lets an address through so many times, then no more."""
 
-    async def work(caller: Caller) -> Answer:
-        connector = caller.session.connector
-        assert connector is not None
-        setattr(connector, "_resolver", ThreadedResolver())  # noqa: B010  # aiohttp has no way to change it
-        return await caller.call(Call("POST", URL("http://localhost:1/"), {}, b"{}"), timeout_s=5)
+    times = 0
 
-    with pytest.raises(JobFailed, match=r"127\.0\.0\.0/8 loopback|::1/128 loopback"):
-        calling(work, guard=Guard())
+    def refusal(self, address: str) -> str | None:
+        object.__setattr__(self, "times", self.times - 1)
+        return None if self.times >= 0 else super().refusal(address)
+
+    def resolve(self, host: str, port: int) -> tuple[str, ...]:
+        return self.lookup(host, port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "elsewhere.test"])
+@pytest.mark.parametrize("times", [0, 1])
+def test_the_address_is_checked_in_the_moment_it_is_used_and_the_peer_before_anything_is_sent(
+    host: str, times: int
+) -> None:
+    """As if the check of the name's addresses had not been, or the connection led elsewhere."""
+    guard = Changing(lookup=Resolver(("127.0.0.1",)))
+    object.__setattr__(guard, "times", times)
+
+    with rough(lambda connection: None) as server:
+        with pytest.raises(JobFailed, match=r"127\.0\.0\.0/8 loopback"):
+            post(server.named(host), guard=guard)
+        assert b"".join(server.connections) == b""
 
 
 @pytest.mark.parametrize(
@@ -550,7 +626,7 @@ def test_the_address_is_checked_in_the_moment_it_is_used() -> None:
 def test_this_machine_is_refused_however_it_is_written(host: str) -> None:
     with rough(lambda connection: connection.sendall(RESPONSE)) as server:
         with pytest.raises((JobFailed, NoAnswer)):
-            post(URL(f"http://{host}:{server.port}/"), guard=Guard())
+            post(parsed(f"http://{host}:{server.port}/"), guard=Guard())
         assert server.connections == []
 
 
@@ -560,20 +636,20 @@ def test_a_name_whose_dns_hangs_takes_its_connect_timeout_and_no_other_s_time() 
     def lookup(host: str, port: int) -> tuple[str, ...]:
         return ("127.0.0.1",) if host == "quick.test" or released.wait(20) else ()
 
-    async def go(url: URL) -> None:
+    async def go(server: Rough) -> None:
         caller = Caller(Guard((ip_network("127.0.0.0/8"),), lookup), 1.0, 65_536)
-        slow = [call(caller, url.with_host(f"slow-{number}.test")) for number in range(40)]
+        slow = [call(caller, server.named(f"slow-{number}.test")) for number in range(40)]
         hanging = asyncio.gather(*slow, return_exceptions=True)
-        assert (await call(caller, url.with_host("quick.test"))).status == 200
+        assert (await call(caller, server.named("quick.test"))).status == 200
         assert {str(each) for each in await hanging} == {"could not be connected to within 1 s"}
         released.set()
-        await caller.session.close()
+        caller.close()
 
     with rough(lambda connection: connection.sendall(RESPONSE)) as server:
-        asyncio.run(go(server.url))
+        asyncio.run(go(server))
 
 
-async def call(caller: Caller, url: URL) -> Answer:
+async def call(caller: Caller, url: Url) -> Answer:
     return await caller.call(Call("POST", url, {}, b"{}"), timeout_s=5)
 
 
@@ -610,7 +686,7 @@ def test_tls_is_verified_against_the_name_and_the_authorities_of_the_installatio
 def test_a_redirect_into_the_metadata_address_is_not_followed(receiver: Receiver, status: int) -> None:
     receiver.answer = lambda handler: say(handler, status, location="http://169.254.169.254/latest/meta-data/")
 
-    answer = post(URL(receiver.url))
+    answer = post(parsed(receiver.url))
 
     assert answer.status == status
     assert len(receiver.calls) == 1

@@ -7,8 +7,7 @@ from contextlib import suppress
 import pytest
 
 from events.http import BODY_LIMIT_BYTES
-from knative.local import connection
-from knative.local.connection import Answer, Broken, Connections, TooLong
+from functions.connection import Answer, Bounds, Broken, Connections, TooLong
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -37,7 +36,12 @@ def answering(*pieces: bytes, close: bool = False) -> Serve:
     return serve
 
 
-def exchange(serve: Serve, *bodies: bytes, headers: dict[str, str] | None = None) -> tuple[list[Answer], int]:
+def exchange(
+    serve: Serve,
+    *bodies: bytes,
+    headers: dict[str, str] | None = None,
+    bounds: Bounds = Bounds(),  # noqa: B008  # frozen
+) -> tuple[list[Answer], int]:
     """The answers to one POST after another, and over how many connections they came."""
     count = 0
 
@@ -47,7 +51,7 @@ def exchange(serve: Serve, *bodies: bytes, headers: dict[str, str] | None = None
         await serve(reader, writer)
 
     async def run() -> list[Answer]:
-        server, connections = await asyncio.start_server(counted, "127.0.0.1", 0), Connections()
+        server, connections = await asyncio.start_server(counted, "127.0.0.1", 0), Connections(bounds=bounds)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
             return [await asyncio.wait_for(connections.post(url, headers or {}, body), 10) for body in bodies]
@@ -98,6 +102,14 @@ def test_each_way_to_end_an_answer_is_understood_and_the_connection_used_again(a
     assert connections == 1
 
 
+def test_what_stands_behind_a_chunked_body_is_no_header() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nCe-Id: 2\r\n\r\n"
+
+    answers, _ = exchange(answering(chunked), b"")
+
+    assert answers == [Answer(200, {"transfer-encoding": "chunked"}, b"")]
+
+
 def test_a_connection_that_the_server_closes_is_not_used_again() -> None:
     ending = OK.replace(b"\r\nContent-Type", b"\r\nConnection: close\r\nContent-Type")
 
@@ -131,7 +143,7 @@ def test_a_chunked_answer_that_is_cut_off_is_broken() -> None:
     [b"+PONG\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"],
 )
 def test_what_is_not_http_is_broken(answer: bytes) -> None:
-    with pytest.raises(Broken, match="is not HTTP"):
+    with pytest.raises(Broken, match="is no HTTP"):
         exchange(answering(answer), b"")
 
 
@@ -191,10 +203,8 @@ def test_a_request_that_is_given_up_takes_its_connection_with_it() -> None:
     assert closed
 
 
-def test_a_connection_that_was_idle_for_too_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "IDLE_LIMIT_S", -1.0)
-
-    answers, connections = exchange(answering(OK), b"", b"")
+def test_a_connection_that_was_idle_for_too_long_is_not_used() -> None:
+    answers, connections = exchange(answering(OK), b"", b"", bounds=Bounds(idle_s=-1.0))
 
     assert len(answers) == 2
     assert connections == 2

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -475,6 +476,58 @@ def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(database_
     assert sorted(kept) == sorted(map(str, range(1_000)))
     assert all(letter.times >= 1 for letter in box.list())
     assert {event.attributes["correlationid"] for event in broker.events} == set(kept)
+
+
+HELLO = b"5\r\nhello\r\n"
+CHUNKED = "transfer-encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([CHUNKED], HELLO + b"not a length\r\n"),
+        ([CHUNKED], HELLO),
+        (["content-length: 100"], b"hello"),
+        ([CHUNKED, f"ce-long: {'x' * 120_000}"], HELLO + b"0\r\n\r\n"),
+        ([CHUNKED, *(f"ce-many{number}: x" for number in range(900))], HELLO + b"0\r\n\r\n"),
+    ],
+    ids=["a broken chunk", "no last chunk", "a body cut short", "a long header", "many headers"],
+)
+def test_whatever_is_wrong_with_a_request_its_body_is_kept_as_far_as_it_came(
+    served: tuple[int, LetterStore], headers: list[str], body: bytes
+) -> None:
+    port, box = served
+    head = "\r\n".join(["POST / HTTP/1.1", "host: sink", *headers, "\r\n"]).encode()
+
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert box.list()[0].event.data == b"hello"
+
+
+def test_a_letter_whose_sender_hangs_up_is_kept(served: tuple[int, LetterStore]) -> None:
+    port, box = served
+    headers, body = binary(dead(id="hangs up"))
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(["POST / HTTP/1.1", "host: sink", *lines, f"content-length: {len(body)}", "\r\n"]).encode()
+
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head + body)
+
+    until(lambda: any(letter.event.id == "hangs up" for letter in box.list()), what="the letter")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, LetterStore]]:
+    """The sink's port, and its letters."""
+    url, port = f"sqlite:///{tmp_path_factory.mktemp('served')}/letters.db", free_port()
+    with process(process_environment(url, "http://127.0.0.1:1/", port)):
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            until(lambda: answers_at(client), what="the sink")
+        yield port, LetterStore(url)
 
 
 def deliver_until_taken(client: httpx.Client, id_: str, answered: set[str]) -> None:

@@ -1,16 +1,24 @@
 """The operators' Service through functions-framework: the HTTP API, and who may use it."""
 
 import json
-from collections.abc import Callable
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from flask.testing import FlaskClient
 from functions_framework import create_app
 
 from functions.deadletters.database import open_database
+from functions.deadletters.words import BODY_LIMIT_BYTES
 from tests.database_servers import database_url, postgresql_server
-from tests.local_runner import ROOT
+from tests.local_runner import ROOT, free_port, until
 from tests.test_letters import dead, keep
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
@@ -21,6 +29,7 @@ OPERATORS = """
 anna all anna-has-a-long-token
 ben  see,replay ben-has-a-long-token
 """
+JSON = {"content-type": "application/json"}
 START = Callable[..., FlaskClient]
 
 
@@ -100,3 +109,87 @@ def test_the_ping_keeps_the_house(start: START) -> None:
 
     assert answer.status_code == 202
     assert json.loads(start().get("/dead/api/whoami").data)["name"] == "local"
+
+
+def test_flask_is_loaded_by_the_first_visit_and_not_by_a_ping(served: "Served") -> None:
+    ping = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/p", "ce-type": "dev.knative.sources.ping"}
+
+    pinged = served.client.post("/", content=b"{}", headers=ping)
+    monitored = served.client.get("/dead/metrics", headers=bearer("anna"))
+    before = served.has_flask()
+    visited = served.client.get("/dead/")
+
+    assert [pinged.status_code, monitored.status_code, visited.status_code] == [202, 200, 401]
+    assert (before, served.has_flask()) == (False, True)
+
+
+def test_an_operator_signs_in_over_http_and_is_told_what_was_done(served: "Served") -> None:
+    form = served.client.get("/dead/sign-in")
+    token = re.findall(r'name="form_token" value="([^"]+)"', form.text)[0]
+    given = {"form_token": token, "token": "anna-has-a-long-token", "after": "/dead/letters?state=open"}
+
+    answer = served.client.post("/dead/sign-in", data=given)
+    page = served.client.get(answer.headers["location"])
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/dead/letters?state=open")
+    assert "errands_dead=" in answer.headers["set-cookie"]
+    assert page.status_code == 200
+    assert "anna" in page.text
+
+
+def test_a_header_that_only_looks_like_the_proxys_names_nobody(served: "Served") -> None:
+    answers = [served.client.get("/dead/api/whoami", headers={name: "carol"}) for name in ("X-Operator", "X_Operator")]
+    metrics = [served.client.get("/dead/metrics", headers={name: "carol"}) for name in ("x-operator", "x_operator")]
+
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert [answer.status_code for answer in metrics] == [200, 401]
+
+
+def test_a_body_over_the_limit_is_refused(served: "Served") -> None:
+    large = served.client.post("/dead/api/list", content=bytes(BODY_LIMIT_BYTES + 1), headers=JSON | bearer("anna"))
+    chunked = served.client.post("/dead/api/list", content=iter([bytes(1 << 20)] * 33), headers=JSON | bearer("anna"))
+
+    assert [large.status_code, chunked.status_code] == [413, 413]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The desk as it runs in its container."""
+
+    client: httpx.Client
+    pid: int
+
+    def has_flask(self) -> bool:
+        """Whether a library that only Flask's templates bring is mapped."""
+        return "markupsafe" in Path(f"/proc/{self.pid}/maps").read_text()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "FUNCTION_SOURCE": str(DESK),
+        "FUNCTION_TARGET": "handle",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "DEADLETTERS_URL": f"sqlite:///{tmp_path}/letters.db",
+        "K_SINK": "http://127.0.0.1:1/",
+        "DEADLETTERS_OPERATORS": OPERATORS + "carol all proxy\n",
+        "DEADLETTERS_PROXY_HEADER": "X-Operator",
+    }
+    command = [sys.executable, "-m", "functions.serve"]
+    with (
+        subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+    ):
+        until(lambda: answers(client), what="the desk")
+        yield Served(client, process.pid)
+        process.terminate()
+
+
+def answers(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/healthz").is_success
+    return False

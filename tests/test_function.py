@@ -1,7 +1,7 @@
 """The adapter between a handler and HTTP: called as a server calls it (WSGI and ASGI), and as a real process.
 
-Every test that says "either side" runs four times: `function` under Flask, `async_http_function` under Starlette, and
-both as `functions.serve` serves them.
+Every test that says "either side" runs six times: `function` under Flask, `async_http_function` under Starlette,
+`function` with a coroutine there, and all three as `functions.serve` serves them.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import run_wsgi_app
 
+import keda.target
 from events.asgi import Application, is_target
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import Problem, decode
@@ -124,6 +125,15 @@ def accepts(event):
 handle = functions_framework.aio.http(async_http_function(respond, accepts=accepts))
 """
 
+COROUTINE = """
+import asyncio
+
+
+@function(IcsRequested, ledger=ledger, clock=clock)
+async def handle(job, event):
+    return await asyncio.to_thread(work, job, event)
+"""
+
 SETTINGS = """
 @dataclass(frozen=True)
 class Settings:
@@ -133,6 +143,14 @@ class Settings:
 
 settings = from_environment(Settings)
 """
+
+
+@dataclass(frozen=True)
+class Task:
+    """A lane's."""
+
+    event: Event
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -249,8 +267,9 @@ def loaded(folder: Path, source: str, *, served: bool = False, **environment: st
             yield Adapter(module, wsgi(app) if hasattr(app, "wsgi_app") else asgi(app))
 
 
-SIDES = [(SYNC, False), (ASYNC, False), (SYNC, True), (ASYNC, True)]
-NAMES = ["sync", "async", "sync, served", "async, served"]
+KINDS = {"sync": SYNC, "async": ASYNC, "coroutine": COROUTINE}
+SIDES = [(source, served) for served in (False, True) for source in KINDS.values()]
+NAMES = [f"{kind}{served}" for served in ("", ", served") for kind in KINDS]
 
 
 @pytest.fixture(params=SIDES, ids=NAMES, scope="module")
@@ -790,7 +809,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         raise
 
 
-@pytest.fixture(params=[SYNC, ASYNC], ids=["sync", "async"], scope="module")
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS), scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("server"), WORK + request.param) as running:
         yield running
@@ -934,7 +953,7 @@ def test_what_is_not_http_is_answered_by_the_server_itself_and_never_comes_to_th
     assert server.post(sample("ics")).status_code == 200
 
 
-@pytest.mark.parametrize("kind", [SYNC, ASYNC], ids=["sync", "async"])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path, kind: str) -> None:
     with (
         open_fifo(tmp_path / "started") as started,
@@ -961,7 +980,7 @@ def test_an_idle_process_stops_at_once(tmp_path: Path) -> None:
         assert running.process.wait(5) == 0
 
 
-@pytest.mark.parametrize("kind", [SYNC, ASYNC], ids=["sync", "async"])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path: Path, kind: str) -> None:
     process = launch(tmp_path, WORK + SETTINGS + kind, free_port(), WIDTH_PX="wide")
 
@@ -976,3 +995,127 @@ def test_a_function_whose_runner_is_gone_does_not_start(tmp_path: Path) -> None:
 
     assert process.wait(20) == 1
     assert (tmp_path / "log").read_text() == "the process that started this function is gone\n"
+
+
+ONCE = """
+import os
+with open(os.environ["LOADED"], "a") as file:
+    file.write("once ")
+"""
+PLAIN = """
+def handle(request):
+    return request.headers["ce-id"]
+"""
+HTTP = """
+import functions_framework
+
+@functions_framework.http
+def handle(request):
+    return request.headers["ce-id"]
+"""
+AIO = """
+from functions_framework import aio
+
+@aio.http
+async def handle(request):
+    return request.headers["ce-id"]
+"""
+CLOUD_EVENT = """
+import functions_framework
+
+@functions_framework.cloud_event
+def handle(event):
+    assert event["id"] == "1"
+"""
+HANDLES_ERRORS = """
+import flask
+import functions_framework
+
+NAME = flask.current_app.name
+
+@functions_framework.errorhandler(ZeroDivisionError)
+def tell(error):
+    return f"{NAME} cannot divide", 200
+
+def handle(request):
+    return 1 // 0
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_lane_runs_every_kind_of_target(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "in_a_lane", ModuleType("in_a_lane"))
+    (source := tmp_path / "in_a_lane.py").write_text(WORK + kind)
+    task = Task(read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode()), attempt=1)
+
+    [answer] = keda.target.load(str(source), "handle")([task])
+
+    assert (answer.status, answer.headers["ce-outcome"]) == (200, "completed")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [(PLAIN, "1"), (HTTP, "1"), (AIO, "1"), (CLOUD_EVENT, "OK"), (HANDLES_ERRORS, "handle cannot divide")],
+    ids=["plain", "http", "aio", "cloud_event", "errorhandler"],
+)
+def test_a_target_of_another_making_is_served_as_functions_framework_has_it_and_executed_once(
+    tmp_path: Path, source: str, text: str
+) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    with serving(tmp_path, ONCE + source, LOADED=str(tmp_path / "loaded")) as running:
+        answer = httpx.post(running.url, content=b"{}", headers=headers, timeout=20)
+
+    assert (answer.status_code, answer.text) == (200, text)
+    assert (tmp_path / "loaded").read_text() == "once "
+
+
+def test_coroutines_wait_beside_each_other_and_not_in_threads(tmp_path: Path) -> None:
+    waits = """
+import asyncio
+from events.function import function
+from events.types import IcsCompleted, IcsRequested
+
+waiting, all_there = set(), asyncio.Event()
+
+
+@function(IcsRequested)
+async def handle(job, event):
+    waiting.add(event.id)
+    if len(waiting) == 8:
+        all_there.set()
+    await asyncio.wait_for(all_there.wait(), 10)
+    return IcsCompleted(artifacts=(), uids=(), content="")
+"""
+    with serving(tmp_path, waits, THREADS="1") as running, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: running.post({**sample("ics"), "id": str(number)}), range(8)))
+
+    assert [each.headers["ce-outcome"] for each in answers] == ["completed"] * 8
+
+
+def test_a_target_of_ours_is_served_without_flask_and_functions_framework(tmp_path: Path) -> None:
+    lists = "import sys\nfrom events.function import Answer, http_function\n"
+    lists += "handle = http_function(lambda event: Answer(200, body=' '.join(sys.modules).encode()))"
+    with serving(tmp_path, lists) as running:
+        modules = running.post(sample("ics")).text.split()
+
+    assert "uvicorn.server" in modules
+    assert {"flask", "werkzeug", "functions_framework", "click"}.isdisjoint(modules)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"FUNCTION_SOURCE": "no/such.py"}, "FUNCTION_SOURCE must be a Python file, got 'no/such.py'"),
+        ({"FUNCTION_TARGET": "handel"}, "has no target 'handel'; it has"),
+        ({"FUNCTION_TARGET": ""}, "has no target ''; it has"),
+    ],
+)
+def test_a_target_that_is_not_there_stops_the_start_with_one_sentence(
+    tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
+    process = launch(tmp_path, WORK + SYNC, free_port(), **change)
+
+    assert process.wait(20) == 1
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert sentence in line

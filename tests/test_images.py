@@ -301,7 +301,7 @@ def test_only_its_own_libraries_are_in_it(image: Callable[[str], str]) -> None:
         return podman("run", "--rm", *LIMITS, image(function), "sh", "-c", "ls /errands/lib/python*/site-packages")
 
     assert "PIL" in libraries("image").split()
-    assert not {"PIL", "weasyprint", "icalendar", "aiohttp", "typer", "pip"} & set(libraries("message").split())
+    assert not {"PIL", "weasyprint", "icalendar", "uvloop", "typer", "pip"} & set(libraries("message").split())
 
 
 def test_it_says_what_it_is_and_keeps_no_secret_in_its_configuration(image: Callable[[str], str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ class Runner:
 
 runner = Runner()
 for _ in range(2):
-    _fork_function({}, os.dup(1), runner)
+    _fork_function({}, os.dup(1), runner, {})
 print(runner.told)
 """
 
@@ -152,13 +153,62 @@ def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_ar
     assert (done.stdout, done.stderr) == ("2\n", "")
 
 
+STARTS_TWICE = """
+import asyncio, os
+from pathlib import Path
+from knative.local.nursery import Nursery
+
+HERE = Path.cwd()
+nursery = Nursery(HERE)
+
+async def said():
+    reading, writing = os.pipe()
+    environment = {"FUNCTION_SOURCE": "says.py", "FUNCTION_TARGET": "handle"}
+    child = await nursery.start("says", environment, HERE, writing)
+    os.close(writing)
+    await child.wait()
+    return os.read(reading, 10_000).decode()
+
+async def main():
+    print(await said(), end="")
+    with open("events/log.py", "a") as file:
+        file.write("VERSION = 2")
+    print(await said(), end="")
+
+asyncio.run(main())
+"""
+SAYS = """
+import os
+import events.log, events.types
+
+raise SystemExit(f"version {events.log.VERSION}, read by the function: {events.log.READ_BY == os.getpid()}")
+"""
+
+
+def test_functions_share_our_own_files_until_one_of_them_is_changed(tmp_path: Path) -> None:
+    for package in ("events", "functions", "knative"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    log = tmp_path / "events/log.py"
+    log.write_text(f"{log.read_text()}\nimport os\nREAD_BY = os.getpid()\nVERSION = 1\n")
+    os.utime(log, (1e9, 1e9))
+    (tmp_path / "says.py").write_text(SAYS)
+
+    started = [sys.executable, "-c", STARTS_TWICE]
+    done = subprocess.run(started, check=False, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+
+    assert (done.stdout, done.stderr) == (
+        "version 1, read by the function: False\nversion 2, read by the function: True\n",
+        "",
+    )
+
+
 ADOPTS = """
 import subprocess, sys, time
 from pathlib import Path
 from knative.local.forks import fork_nursery
 from knative.local.nursery import is_dead, reap
 
-fork_nursery(Path("/"))
+pid, control = fork_nursery(Path("/"))  # which ends with the socket
 orphan = int(subprocess.run(["sh", "-c", "sleep 0.1 >/dev/null & echo $!"], stdout=subprocess.PIPE).stdout)
 child = subprocess.Popen(["sh", "-c", "exit 7"])
 while not (is_dead(orphan) and is_dead(child.pid)):

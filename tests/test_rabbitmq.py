@@ -11,7 +11,9 @@ import pika
 import pytest
 
 from functions.amqp import Server, Unavailable, connected
+from knative.local.rabbitmq import prefetch
 from knative.local.topology import Names, child_name, wait_ms
+from knative.manifests import load
 from tests.local_runner import COMPLETED, ROOT, Up, event, service, trigger, until, up, write_manifests
 from tests.rabbitmq_server import RabbitServer
 
@@ -236,3 +238,12 @@ def errands(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str
     """The command line."""
     command = [sys.executable, "-m", "knative.cli", *arguments]
     return subprocess.run(command, cwd=ROOT, input=typed, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("timeout", "times"), [("PT10S", 4), ("PT150S", 4), ("PT151S", 2)])
+def test_what_is_fetched_ahead_is_worked_off_long_before_the_servers_timeout(
+    tmp_path: Path, timeout: str, times: int
+) -> None:
+    manifests = load(write_manifests(tmp_path, (service(), trigger(parallelism=8, timeout=timeout))))
+
+    assert prefetch(manifests.triggers[0]) == times * 8

@@ -12,17 +12,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from events.function import Answer
 from events.problem import FieldError, JobFailed, decode
 from functions.deadletters.database import Unavailable
 from functions.deadletters.operations import READ_WORDS, WORDS, Desk, NotFound
-from functions.deadletters.operators import Forbidden, Operator, Operators
-from functions.deadletters.words import Word
+from functions.deadletters.operators import LOOPBACK, Forbidden, Operator, Operators
+from functions.deadletters.words import BODY_LIMIT_BYTES, Word
 
 if TYPE_CHECKING:
     import flask
-
-BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024  # an import of one letter of 10 MiB, in base64
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class Unauthorized(Exception):
@@ -43,14 +41,15 @@ class Access:
 
     def operator(self, headers: Mapping[str, str]) -> Operator:
         """Who is asking; raise Unauthorized when nobody is known."""
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        headers = {name.lower(): value for name, value in headers.items()}
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         known = None
         if scheme.lower() == "bearer":
             known = self.operators.with_token(token.strip())
-        elif self.proxy_header and headers.get(self.proxy_header):
-            known = self.operators.told_by_proxy(headers[self.proxy_header])
+        elif self.proxy_header and headers.get(self.proxy_header.lower()):
+            known = self.operators.told_by_proxy(headers[self.proxy_header.lower()])
         elif self.open_to is not None:
-            _require_loopback(headers.get("Host", ""))
+            _require_loopback(headers.get("host", ""))
             known = self.open_to
         if known is None:
             raise Unauthorized("an operator is expected: the header Authorization: Bearer TOKEN")
@@ -65,6 +64,12 @@ class Reply:
     body: bytes
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def answer(reply: Reply) -> Answer:
+    """A reply with the headers that each has."""
+    headers = {"content-type": reply.media_type, "cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return Answer(reply.status, headers | dict(reply.headers), reply.body)
 
 
 def respond(desk: Desk, access: Access, name: str, request: "flask.Request") -> Reply:

@@ -1,35 +1,38 @@
 """The operators' Service, apart from the sink: the page and the HTTP API under /dead, and what is done each minute.
 
-A ping (PingSource) has it do the housekeeping: replays that were interrupted go on, letters past their time go.
+A ping (PingSource) has it do the housekeeping: replays that were interrupted go on, letters past their time go. What
+only visitors need is loaded by the first of them (visitors.py).
 """
 
 import secrets
 from dataclasses import dataclass
-from typing import Final
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Final
 
-import flask
+import msgspec
 
-from events.function import flask_body, system_clock
+from events.function import Answer, refusal, system_clock
 from events.http import read
-from events.problem import NotAnEvent
-from functions.deadletters import housekeeping, letters, metrics
+from events.problem import JobFailed, NotAnEvent, TryAgain
+from events.request import Request, request_function
+from functions.deadletters import housekeeping, letters
 from functions.deadletters.alerts import Recipients
-from functions.deadletters.api import LOOPBACK, REFUSALS, Access, Reply, problem, refusal, respond
 from functions.deadletters.database import Unavailable, open_database
 from functions.deadletters.housekeeping import House
 from functions.deadletters.letter import is_replay_outcome
 from functions.deadletters.masking import rules
-from functions.deadletters.operations import Desk
-from functions.deadletters.operators import everything, parse
-from functions.deadletters.page import Page
+from functions.deadletters.operators import KEY_CHARACTERS, LOOPBACK, everything, parse
 from functions.deadletters.retention import Limits
 from functions.deadletters.sending import Broker
-from functions.deadletters.sessions import KEY_CHARACTERS, Sessions
+from functions.deadletters.words import BODY_LIMIT_BYTES
 from functions.deadletters.workers import Workers
 from functions.settings import from_environment
 
+if TYPE_CHECKING:
+    from functions.deadletters.api import Access
+    from functions.deadletters.visitors import Visitors
+
 PREFIX: Final = "/dead/"
-API: Final = "api/"
 PING_TYPE: Final = "dev.knative.sources.ping"
 
 
@@ -73,9 +76,11 @@ class Settings:
                 f" HOST {self.host} can be reached from other machines"
             )
 
-    @property
-    def access(self) -> Access:
+    @cached_property
+    def access(self) -> "Access":
         """Who may ask."""
+        from functions.deadletters.api import Access  # with all words that one may say, which a ping does not need
+
         operators = parse(self.deadletters_operators)
         if self.errands_token:
             operators = operators.and_token(self.errands_token, everything("token"))
@@ -106,59 +111,73 @@ class Settings:
 
 settings = from_environment(Settings)
 database = open_database(settings.deadletters_url)
-access = settings.access
+masked = rules(settings.deadletters_masked)
+session_key = settings.deadletters_session_key or secrets.token_urlsafe(KEY_CHARACTERS)
 workers = Workers(database, Broker(settings.k_sink, settings.errands_token))
-desk = Desk(
-    database=database,
-    rules=rules(settings.deadletters_masked),
-    sink_url=settings.k_sink,
-    launch=workers.launch,
-    read_only=settings.deadletters_read_only,
-)
-page = Page(desk=desk, access=access, sessions=Sessions(settings.deadletters_session_key or secrets.token_urlsafe(32)))
 
 
-def handle(request: flask.Request) -> flask.Response:
-    """A word of the API, the page, an event, or the health probe."""
-    path = request.path.removeprefix(PREFIX)
-    if path.startswith(API):
-        return _response(respond(desk, access, path.removeprefix(API), request))
-    if path == "metrics":
-        return _response(_metrics(request))
+def respond(request: Request) -> Answer:
+    """An event, the metrics, or a visit."""
     if request.method == "POST" and request.path == "/":
-        return _response(_take(request))
-    if request.path == "/healthz":
-        return flask.Response("ok\n", 200, {"content-type": "text/plain; charset=utf-8"})
+        return _take(request)
+    if request.path == f"{PREFIX}metrics":
+        return _metrics(request)
     if f"{request.path}/".startswith(PREFIX):
-        return page.respond(request)
-    return _response(problem(404, "not-found", f"{PREFIX}{API}WORD is expected, got {request.path[:100]!r}"))
+        return visitors().receive(request)
+    problem = JobFailed("not-found", f"an address below {PREFIX} is expected, got {request.path[:100]!r}").problem
+    return Answer(404, {"content-type": "application/problem+json"}, msgspec.json.encode(problem))
 
 
-def _metrics(request: flask.Request) -> Reply:
-    """For a monitor, which is an operator with the right to see."""
-    try:
-        access.operator(dict(request.headers)).require("see")
-        return Reply(status=200, body=metrics.render(database, now=system_clock()), media_type=metrics.MEDIA_TYPE)
-    except REFUSALS as error:
-        return refusal(error)
+@cache
+def visitors() -> "Visitors":
+    """What Flask, the page and the HTTP API need to be loaded for."""
+    from functions.deadletters.operations import Desk
+    from functions.deadletters.sessions import Sessions
+    from functions.deadletters.visitors import Visitors
+
+    desk = Desk(
+        database=database,
+        rules=masked,
+        sink_url=settings.k_sink,
+        launch=workers.launch,
+        read_only=settings.deadletters_read_only,
+    )
+    return Visitors(desk=desk, access=settings.access, sessions=Sessions(session_key))
 
 
-def _take(request: flask.Request) -> Reply:
+def _take(request: Request) -> Answer:
     """How a replayed job ended, or a ping; any other event is none of the desk's. Never a 4xx: the broker drops it."""
     try:
-        event = read(dict(request.headers), flask_body(request))
+        if not request.whole:
+            raise NotAnEvent("the body must come whole")
+        event = read(request.headers, request.body)
         if event.type == PING_TYPE:
             housekeeping.keep(database, workers, settings.house, now=system_clock())
         elif is_replay_outcome(event):
             with database.transaction() as session:
                 letters.settle(session, event, now=system_clock())
     except NotAnEvent as error:
-        return problem(500, "not-an-event", str(error))
-    except Unavailable as error:
         return refusal(error)
-    return Reply(status=202, body=b"")
+    except Unavailable as error:
+        return refusal(TryAgain(str(error)))
+    return Answer(202)
 
 
-def _response(reply: Reply) -> flask.Response:
-    headers = {"content-type": reply.media_type, "cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return flask.Response(reply.body, reply.status, headers | dict(reply.headers))
+def _metrics(request: Request) -> Answer:
+    """For a monitor, which is an operator with the right to see."""
+    from functions.deadletters import api, metrics  # which only a monitor need wait for
+
+    try:
+        settings.access.operator(request.headers).require("see")
+        shown = metrics.render(database, now=system_clock())
+        return api.answer(api.Reply(status=200, body=shown, media_type=metrics.MEDIA_TYPE))
+    except api.REFUSALS as error:
+        return api.answer(api.refusal(error))
+
+
+def _aside(method: str, path: str) -> Answer | None:
+    """The health probe, which waits for no visitor."""
+    return Answer(200, {"content-type": "text/plain; charset=utf-8"}, b"ok\n") if path == "/healthz" else None
+
+
+handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, aside=_aside)

@@ -1,7 +1,7 @@
 """Who did what, to which letter or group, and when: the audit trail, which only retention shortens."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from functions.deadletters.words import Action
 RECORD: Final = (
     "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+UNDO_WINDOW: Final = timedelta(days=1)  # in which a discard may be undone
 BROKER: Final = "broker"  # the actor of what nobody did by hand
 
 

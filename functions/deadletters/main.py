@@ -13,11 +13,10 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
-import flask
-
-from events.function import Answer, aside, log_answer, refusal, system_clock
+from events.function import Answer, log_answer, refusal, system_clock
 from events.http import Event, read
 from events.problem import NotAnEvent, TryAgain
+from events.request import Request, request_function
 from functions.deadletters import letters, notices
 from functions.deadletters.database import Unavailable, open_database
 from functions.deadletters.letter import ADDED, failure, is_replay_outcome, original
@@ -49,21 +48,17 @@ finder = Finder(settings.store_url)
 sending = threading.Lock()
 
 
-def handle(request: flask.Request) -> flask.Response:
+def respond(request: Request) -> Answer:
     """One letter kept, or a ping; either way the outbox is emptied as far as the broker takes it."""
-    answer = aside(request.method, request.path)
-    if answer is None:
-        event, raised = None, None
-        try:
-            event = _event(request)
-            take(event)
-            answer = Answer(202)
-        except Unavailable as error:  # a full disk, for one: the runner keeps the letter and comes again
-            raised = TryAgain(str(error))
-            answer = refusal(raised)
-        log_answer(answer, event, None, 0.0, raised)
-        send(database, settings.k_sink, sending, token=settings.errands_token)
-    return flask.Response(answer.body, answer.status, dict(answer.headers))
+    event, raised, answer = _event(request), None, Answer(202)
+    try:
+        take(event)
+    except Unavailable as error:  # a full disk, for one: the runner keeps the letter and comes again
+        raised = TryAgain(str(error))
+        answer = refusal(raised)
+    log_answer(answer, event, None, 0.0, raised)
+    send(database, settings.k_sink, sending, token=settings.errands_token)
+    return answer
 
 
 def take(event: Event) -> None:
@@ -88,16 +83,15 @@ def _add_evidence(id_: int, event: Event) -> None:
             letters.add_evidence(session, id_, found)
 
 
-def _event(request: flask.Request) -> Event:
+def _event(request: Request) -> Event:
     """The request as an event; what is none becomes one that holds it.
 
     What the broker added is read apart: it must not take an event over the limits that it kept without.
     """
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers, body = dict(request.headers), request.body
     failure = {name[3:]: unquote(headers.pop(name)) for name in list(headers) if name.startswith("ce-" + ADDED)}
-    body, whole = _body(request)
     try:
-        if not whole:
+        if not request.whole:
             raise NotAnEvent(f"the body must come whole and be at most {BODY_LIMIT_BYTES} bytes; this is its beginning")
         return read(headers, body).with_attributes(**failure)
     except NotAnEvent as error:
@@ -111,16 +105,4 @@ def _event(request: flask.Request) -> Event:
         return Event(MappingProxyType(attributes), body)
 
 
-def _body(request: flask.Request) -> tuple[bytes, bool]:
-    """As much of the body as is taken, and whether that is all of it; it never fails."""
-    request.max_content_length = None  # werkzeug would raise
-    chunks, size_bytes = [], 0
-    try:
-        while size_bytes <= BODY_LIMIT_BYTES and (chunk := request.stream.read(1 << 20)):
-            chunks.append(chunk)
-            size_bytes += len(chunk)
-    except OSError:  # the connection broke
-        return b"".join(chunks), False
-    body = b"".join(chunks)
-    expected = request.content_length
-    return body[:BODY_LIMIT_BYTES], size_bytes <= BODY_LIMIT_BYTES and expected in (None, size_bytes)
+handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES)

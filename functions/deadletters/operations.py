@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,7 +26,6 @@ from functions.deadletters.operators import READING, RIGHTS, Operator
 from functions.deadletters.words import Answer, Body, Done, Filter, Letter, Run, Selection, Word
 from functions.evidence import Evidence
 
-UNDO_WINDOW: Final = timedelta(days=1)
 WATCH_EVERY_S: Final = 0.25
 BATCH: Final = 500
 
@@ -150,7 +149,7 @@ class Seat:
 
     def undo(self, word: words.Undo) -> Done:
         self.operator.require("discard")
-        after = timestamp(self.desk.clock() - UNDO_WINDOW)
+        after = timestamp(self.desk.clock() - history.UNDO_WINDOW)
         return self._each(
             word.selection,
             "taken back",

@@ -12,8 +12,10 @@ from typing import Final
 RIGHTS: Final = ("see", "data", "unmask", "replay", "edit", "discard")
 READING: Final = frozenset({"see", "data", "unmask"})
 TOKEN_CHARACTERS: Final = 16
+KEY_CHARACTERS: Final = 32  # of the key that signs sessions
 PROXY: Final = "proxy"  # in place of a secret: known by the header of an authenticating proxy
 ANYBODY: Final = "*"
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")  # where only this machine can ask
 
 
 class Forbidden(Exception):

@@ -99,7 +99,7 @@ def code_kind(code: int) -> str:
 
 @cache
 def _environment() -> "Environment":
-    # Flask has loaded Jinja2 by now; the API and the housekeeping never need the templates
+    # Flask has loaded Jinja2 by now
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from functions.deadletters.database import Database, Session
+from functions.deadletters.history import UNDO_WINDOW
 from functions.deadletters.letter import timestamp
-from functions.deadletters.operations import UNDO_WINDOW
 
 BATCH: Final = 1_000  # in one transaction, so that the sink need not wait for long
 # A letter that is no request was dealt with when it was sent again: no outcome follows.

@@ -23,7 +23,6 @@ SAID_COOKIE: Final = "errands_dead_said"
 PATH: Final = "/dead"
 LIFE_S: Final = 12 * 3600
 SAID_LIFE_S: Final = 60
-KEY_CHARACTERS: Final = 32
 
 
 @dataclass(frozen=True)

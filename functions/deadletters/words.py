@@ -3,7 +3,7 @@
 Each word is a struct, named as it is said; `WORDS` has them by name. Times are RFC 3339 in UTC.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -17,6 +17,7 @@ Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$(
 State = Literal["open", "quarantined", "replayed", "completed", "failed", "discarded"]
 UNRESOLVED: tuple[State, ...] = ("open", "quarantined")
 STATES: tuple[State, ...] = ("open", "quarantined", "replayed", "completed", "failed", "discarded")
+BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024  # of a word as JSON: an import of one letter of 10 MiB, in base64
 
 
 class Word(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

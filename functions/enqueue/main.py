@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import functions_framework.aio
-
 from events.function import Answer, async_http_function
 from events.http import Event
 from events.problem import TryAgain
@@ -45,4 +43,4 @@ async def enqueue(event: Event) -> Answer:
     return Answer(202)
 
 
-handle = functions_framework.aio.http(async_http_function(enqueue))
+handle = async_http_function(enqueue)

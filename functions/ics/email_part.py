@@ -2,8 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from email.message import MIMEPart
-from email.policy import SMTP
 
 from events.calendars import CalendarEntry, EmailPart, FreeBusy, Todo
 from functions.ics.itip import Item
@@ -15,6 +13,9 @@ def render(given: EmailPart, method: str, item: Item, calendar: bytes) -> bytes:
     The calendar comes last, as the best of the alternatives (RFC 2046 5.1.4); its `method` equals the METHOD that it
     holds, without which clients show it as a file.
     """
+    from email.message import MIMEPart  # 6 ms that only a job with this part need wait for
+    from email.policy import SMTP
+
     part = MIMEPart(policy=SMTP)
     part.set_content(given.text or _text(item), cte="quoted-printable")
     if given.html is not None:

@@ -8,7 +8,6 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Final
 from zoneinfo import TZPATH
@@ -94,6 +93,8 @@ def _file(name: str) -> bytes:
         path = Path(folder, name)
         if path.is_file():
             return path.read_bytes()
+    from importlib import resources  # 6 ms, where the system has no such folder
+
     return resources.files("tzdata").joinpath("zoneinfo", name).read_bytes()
 
 

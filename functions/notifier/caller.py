@@ -1,23 +1,23 @@
 """Makes one call: no redirect, within a time and a size, to an address that the guard lets through."""
 
 import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
-
-from yarl import URL
+from typing import Final
 
 from events.problem import JobFailed
 from functions.addresses import AddressRefused, Guard
-from functions.notifier.destination import shown
-
-if TYPE_CHECKING:
-    import aiohttp
+from functions.connection import Connections
+from functions.dialing import GuardedDial
+from functions.exchange import Answer, Bounds, Broken, Late, NotConnected
+from functions.url import Url
 
 SHOWN_BYTES: Final = 1_024
 SHOWN_CHARACTERS: Final = 300
+HEAD_LIMIT_BYTES: Final = 65_536
+# Shorter than a web server keeps an idle connection (Apache 5 s), so that it is seldom the server that closes it.
+KEEP_ALIVE_S: Final = 4.0
 
 
 class NoAnswer(Exception):
@@ -29,95 +29,68 @@ class Call:
     """One request to an endpoint."""
 
     method: str
-    url: URL
+    url: Url
     headers: Mapping[str, str]
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the endpoint said; `text` is the start of the body."""
-
-    status: int
-    headers: Mapping[str, str]  # whatever the case of a name
-    text: bytes
-
-
 @dataclass(frozen=True)
 class Caller:
-    """Calls with the process's one session, which keeps connections open between callbacks."""
+    """Calls over the process's connections, which are kept open between callbacks."""
 
     guard: Guard
     connect_timeout_s: float
     answer_limit_bytes: int
 
-    @cached_property
-    def session(self) -> "aiohttp.ClientSession":
-        """Made at the first call: before it, the server's workers are not forked yet, and there is no loop."""
-        import aiohttp  # 0.15 s, which the process need not take before its port is open
-
-        from functions.notifier.connection import guarded_connector
-
-        _collect_seldom()
-        # no cookie is kept from one callback to the next; of the environment neither proxy nor .netrc is read
-        return aiohttp.ClientSession(
-            connector=guarded_connector(self.guard), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
-
     async def call(self, call: Call, *, timeout_s: float) -> Answer:
-        """The endpoint's answer; raise NoAnswer when there is none, JobFailed when its address may not be called."""
-        import aiohttp
+        """The endpoint's answer, of its body the start; raise NoAnswer when there is none, JobFailed when its address
+        may not be called.
 
-        # `connect` covers the name, the connection and TLS; `total` everything, a body sent a byte at a time too
-        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(self.connect_timeout_s, timeout_s))
-        request = self.session.request(
-            call.method, call.url, data=call.body or None, headers=call.headers, timeout=timeout, allow_redirects=False
-        )
-        with self._explained(call.url, timeout_s):
-            async with request as answer:
-                return Answer(answer.status, answer.headers, await self._start(answer))
-
-    @contextmanager
-    def _explained(self, url: URL, timeout_s: float) -> Iterator[None]:
-        """Turns what aiohttp and the guard raise into NoAnswer and JobFailed."""
-        import aiohttp
-
-        try:
-            yield
-        except AddressRefused as error:
-            raise JobFailed("callback-refused", f"{shown(url)}: {error}") from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise NoAnswer(f"could not be connected to within {self.connect_timeout_s:.2g} s") from error
-        except TimeoutError as error:
-            raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswer(f"cannot be reached: {_words(error)}") from error
-
-    async def _start(self, answer: "aiohttp.ClientResponse") -> bytes:
-        """The start of the body; read on to the limit, because a connection is used again only when read to its end.
-
-        What goes wrong here is of no consequence: the status has arrived.
+        It is sent again where a kept connection turns out to be closed: a callback says by its webhook-id that it is
+        the same, and the broker would deliver it again in any case, but later, and the host be taken for down.
         """
-        import aiohttp
+        connect_timeout_s = min(self.connect_timeout_s, timeout_s)
+        try:
+            return await self._connections.request(
+                call.method,
+                call.url,
+                call.headers,
+                call.body,
+                connect_timeout_s=connect_timeout_s,
+                timeout_s=timeout_s,
+                again=True,
+            )
+        except AddressRefused as error:
+            raise JobFailed("callback-refused", f"{call.url.shown}: {error}") from error
+        except NotConnected as error:
+            raise NoAnswer(f"could not be connected to within {connect_timeout_s:.2g} s") from error
+        except Late as error:
+            raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
+        except Broken as error:
+            raise NoAnswer(f"cannot be reached: {error}"[:SHOWN_CHARACTERS]) from error
 
-        body = bytearray()
-        with suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) >= self.answer_limit_bytes:
-                    break
-        return bytes(body[:SHOWN_BYTES])
+    def close(self) -> None:
+        """Close the connections that no call uses now."""
+        self._connections.close()
+        self._dial.close()
 
+    @cached_property
+    def _dial(self) -> GuardedDial:
+        return GuardedDial(self.guard)
 
-def _words(error: Exception) -> str:
-    import aiohttp
-
-    # aiohttp's own text of these has the URL, whose query may be a signature
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"what it answered is no HTTP: {error.message}"[:SHOWN_CHARACTERS]
-    if isinstance(error, aiohttp.InvalidURL):
-        return "its URL is not one that can be called"
-    return str(error)[:SHOWN_CHARACTERS] or type(error).__name__
+    @cached_property
+    def _connections(self) -> Connections:
+        """Made at the first call, when all is loaded."""
+        _collect_seldom()
+        return Connections(
+            self._dial,
+            Bounds(
+                head_bytes=HEAD_LIMIT_BYTES,
+                body_bytes=self.answer_limit_bytes,
+                start_bytes=SHOWN_BYTES,
+                idle_s=KEEP_ALIVE_S,
+            ),
+        )
 
 
 def _collect_seldom() -> None:

@@ -26,17 +26,18 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import msgspec
-from yarl import URL
 
 from events.function import NAMESPACE
 from events.http import Event, structured
 from events.problem import JobFailed, TryAgain
-from functions.notifier.caller import Answer, Call, Caller, NoAnswer
+from functions.exchange import Answer
+from functions.notifier.caller import Call, Caller, NoAnswer
 from functions.notifier.circuits import Circuit, Circuits
-from functions.notifier.destination import Target, origin, shown
+from functions.notifier.destination import Target
 from functions.notifier.handshake import Handshake
 from functions.notifier.register import Register
 from functions.store import LEDGER, Store, job_key
+from functions.url import Url
 
 log = logging.getLogger("errands.notifier")
 
@@ -85,15 +86,18 @@ class Delivery:
     async def _call(self, event: Event, body: bytes, target: Target) -> None:
         url, end_s = target.url, asyncio.get_running_loop().time() + self.timeout_s
         if await self.register.is_gone(url):
-            self.circuits.of(origin(url)).counts["skipped"] += 1
-            log.warning("%s is gone: not called until it is resumed", shown(url), extra={"event": event.id})
+            self.circuits.of(url.origin).counts["skipped"] += 1
+            log.warning("%s is gone: not called until it is resumed", url.shown, extra={"event": event.id})
             return
-        async with self.circuits.place(origin(url)) as circuit:
+        async with self.circuits.place(url.origin) as circuit:
             if self.handshake is not None:
                 await self.handshake.require(url, lambda call: self._attempt(circuit, call, end_s))
             headers = target.signer.headers(event, body, now=datetime.fromtimestamp(self.clock(), UTC))
             answer = await self._attempt(circuit, Call("POST", url, headers, body), end_s)
-            await self._judge(answer, url, event, circuit)
+            if 200 <= answer.status < 300:
+                circuit.counts["delivered"] += 1
+            else:
+                await self._refused(answer, url, event, circuit)
 
     async def _attempt(self, circuit: Circuit, call: Call, end_s: float) -> Answer:
         timeout_s = max(end_s - asyncio.get_running_loop().time(), 0.001)
@@ -102,7 +106,7 @@ class Delivery:
         except NoAnswer as failure:
             circuit.counts["failed"] += 1
             await self._failed(circuit, str(failure))
-            raise TryAgain(f"callback {shown(call.url)} {failure}") from failure
+            raise TryAgain(f"callback {call.url.shown} {failure}") from failure
         except JobFailed:
             circuit.counts["refused"] += 1
             raise
@@ -112,21 +116,18 @@ class Delivery:
             circuit.succeeded()
         return answer
 
-    async def _judge(self, answer: Answer, url: URL, event: Event, circuit: Circuit) -> None:
+    async def _refused(self, answer: Answer, url: Url, event: Event, circuit: Circuit) -> None:
         now_s = self.clock()
-        if 200 <= answer.status < 300:
-            circuit.counts["delivered"] += 1
-            return
         if answer.status == GONE:
             circuit.counts["gone"] += 1
-            log.warning("callback %s answered 410: not called until it is resumed", shown(url))
+            log.warning("callback %s answered 410: not called until it is resumed", url.shown)
             await self.register.mark_gone(url, event.id, now=datetime.fromtimestamp(now_s, UTC))
             return
         circuit.counts["failed"] += 1
         wait_s = retry_after_s(answer.headers.get("retry-after"), now_s=now_s) if answer.status in BUSY else None
         if wait_s:
             await self._pause(circuit, now_s + wait_s, f"it answered {answer.status} with Retry-After")
-        words = evidence(f"callback {shown(url)} answered {answer.status}: ", answer.text)
+        words = evidence(f"callback {url.shown} answered {answer.status}: ", answer.body)
         raise TryAgain(words) if wait_s is None else TryAgain(words, retry_after_s=wait_s)
 
     async def _failed(self, circuit: Circuit, reason: str) -> None:
@@ -162,5 +163,5 @@ def evidence(said: str, text: bytes) -> str:
     return words
 
 
-def _taken_key(event: Event, url: URL) -> str:
+def _taken_key(event: Event, url: Url) -> str:
     return f"{LEDGER}{job_key(event)}/called-{uuid.uuid5(NAMESPACE, f'{event.id} {url}')}.json"

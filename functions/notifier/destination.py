@@ -5,7 +5,7 @@ CALLBACK_ENDPOINTS whose filter takes the event. A job's URL of an endpoint's or
 CALLBACK_URL's) is signed as that endpoint's callbacks are, and stands in for it: no API gets what another one's secret
 has signed, and none hears twice.
 
-One parser reads a URL for the check and for the call (yarl.URL), so the two cannot disagree about the host.
+A URL is read once, for the check and for the call (functions/url.py), so the two cannot disagree about the host.
 """
 
 import logging
@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
-from yarl import URL
 
 from events.http import Event
 from events.problem import JobFailed
 from functions.notifier.signature import Profile, Signer
+from functions.url import Url, parsed
 
 log = logging.getLogger("errands.notifier")
 
-SCHEMES: Final = ("http", "https")
 URL_LIMIT_CHARACTERS: Final = 2_048
 
 
@@ -44,7 +43,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Target:
     """One callback to make."""
 
-    url: URL
+    url: Url
     signer: Signer
 
 
@@ -52,7 +51,7 @@ class Target:
 class Destinations:
     """The default, the origins that a job may name, and the further endpoints with their targets."""
 
-    default: URL | None
+    default: Url | None
     signer: Signer
     origins: frozenset[str] = frozenset()
     endpoints: tuple[tuple[Endpoint, Target], ...] = ()
@@ -66,7 +65,7 @@ class Destinations:
         url = _configured(default, "CALLBACK_URL") if default else None
         named = [_configured_origin(each.strip()) for each in origins.split(",") if each.strip()]
         further = _endpoints(endpoints) if endpoints else ()
-        known = [origin(each) for each in (url, *(target.url for _, target in further)) if each is not None]
+        known = [each.origin for each in (url, *(target.url for _, target in further)) if each is not None]
         return cls(url, signer, frozenset([*named, *known]), further)
 
     def of(self, event: Event) -> tuple[Target, ...]:
@@ -82,7 +81,7 @@ class Destinations:
         asked = event.get("callbackurl")
         reason = None if asked is None else _refusal(asked, self.origins)
         if asked is not None and reason is None:
-            url = URL(asked)
+            url = _parsed(asked)
             return Target(url, self._signer(url))
         if reason is not None and self.default is None:
             raise JobFailed("callback-refused", f"callbackurl {reason}, and there is no CALLBACK_URL to call instead")
@@ -90,20 +89,10 @@ class Destinations:
             log.warning("callbackurl %s: CALLBACK_URL is called instead", reason, extra={"event": event.id})
         return None if self.default is None else Target(self.default, self.signer)
 
-    def _signer(self, url: URL) -> Signer:
-        if self.default is not None and origin(url) == origin(self.default):
+    def _signer(self, url: Url) -> Signer:
+        if self.default is not None and url.origin == self.default.origin:
             return self.signer
-        return next((each.signer for _, each in self.endpoints if origin(each.url) == origin(url)), self.signer)
-
-
-def origin(url: URL) -> str:
-    """Scheme, host and port (RFC 6454), the port always written."""
-    return f"{url.scheme}://{url.host_subcomponent}:{url.port}"
-
-
-def shown(url: URL) -> str:
-    """The URL as a log may hold it: a query may be a signature, a user a password."""
-    return f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path}"
+        return next((each.signer for _, each in self.endpoints if each.url.origin == url.origin), self.signer)
 
 
 def _refusal(text: str, origins: frozenset[str]) -> str | None:
@@ -111,12 +100,12 @@ def _refusal(text: str, origins: frozenset[str]) -> str | None:
         url = _parsed(text)
     except ValueError as error:
         return str(error)
-    allowed = origin(url) in origins or _any_port(url) in origins
-    return None if allowed else f"{shown(url)} is not of an allowed origin"
+    allowed = url.origin in origins or _any_port(url) in origins
+    return None if allowed else f"{url.shown} is not of an allowed origin"
 
 
-def _any_port(url: URL) -> str:
-    return f"{url.scheme}://{url.host_subcomponent}:*"
+def _any_port(url: Url) -> str:
+    return f"{url.origin.rpartition(':')[0]}:*"
 
 
 def _endpoints(text: str) -> tuple[tuple[Endpoint, Target], ...]:
@@ -135,28 +124,19 @@ def _target(endpoint: Endpoint, setting: str) -> Target:
 def _configured_origin(text: str) -> str:
     """An origin, or one of any port (`http://127.0.0.1:*`), as a single machine's services have."""
     url = _configured(text.removesuffix(":*"), "ALLOWED_ORIGINS")
-    if url.raw_path_qs not in ("", "/") or url.raw_fragment:
-        raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {shown(url)}")
-    return _any_port(url) if text.endswith(":*") else origin(url)
+    if url.target != "/" or "#" in text:
+        raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {url.shown}")
+    return _any_port(url) if text.endswith(":*") else url.origin
 
 
-def _configured(text: str, setting: str) -> URL:
+def _configured(text: str, setting: str) -> Url:
     try:
         return _parsed(text)
     except ValueError as error:
         raise ValueError(f"{setting} {error}") from error
 
 
-def _parsed(text: str) -> URL:
+def _parsed(text: str) -> Url:
     if len(text) > URL_LIMIT_CHARACTERS:
         raise ValueError(f"must be at most {URL_LIMIT_CHARACTERS} characters, got {len(text)}")
-    try:
-        url = URL(text)
-        host, scheme, _port = url.host, url.scheme, url.port  # a bad port shows itself only when it is asked for
-    except ValueError as error:
-        raise ValueError("must be an http or https URL") from error
-    if scheme not in SCHEMES or not host:
-        raise ValueError(f"must be an http or https URL with a host, got scheme {scheme!r}")
-    if url.raw_user is not None or url.raw_password is not None:
-        raise ValueError(f"must not hold a user name or password, got one for {host}")
-    return url
+    return parsed(text)

@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from yarl import URL
-
 from events.problem import JobFailed, TryAgain
-from functions.notifier.caller import Answer, Call
-from functions.notifier.destination import shown
-from functions.notifier.signature import USER_AGENT
+from functions.exchange import Answer
+from functions.notifier.caller import Call
+from functions.notifier.signature import CLIENT
+from functions.url import Url
 
 PERMISSION_S: Final = 3_600.0
 MINUTE_S: Final = 60.0
@@ -42,18 +41,18 @@ class Handshake:
 
     origin: str
     clock: Callable[[], float] = time.monotonic
-    permissions: dict[URL, Permission] = field(default_factory=dict)
+    permissions: dict[Url, Permission] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}", self.origin):
             raise ValueError(f"HANDSHAKE_ORIGIN must be a DNS name such as errands.example, got {self.origin!r}")
 
-    async def require(self, url: URL, ask: Ask) -> None:
+    async def require(self, url: Url, ask: Ask) -> None:
         """Raise JobFailed when the endpoint does not allow callbacks, TryAgain when this minute's are used up."""
         now_s = self.clock()
         permission = self.permissions.get(url)
         if permission is None or permission.until_s <= now_s:
-            headers = {"webhook-request-origin": self.origin, "user-agent": USER_AGENT}
+            headers = {"webhook-request-origin": self.origin, **CLIENT}
             answer = await ask(Call("OPTIONS", url, headers))
             permission = _permission(url, answer, self.origin, now_s)
             if len(self.permissions) >= KEPT:
@@ -62,19 +61,19 @@ class Handshake:
         _count(url, permission, now_s)
 
 
-def _permission(url: URL, answer: Answer, origin: str, now_s: float) -> Permission:
+def _permission(url: Url, answer: Answer, origin: str, now_s: float) -> Permission:
     allowed = answer.headers.get("webhook-allowed-origin", "").strip().lower()
     if not 200 <= answer.status < 300 or allowed not in ("*", origin.lower()):
         said = f"answered {answer.status} with WebHook-Allowed-Origin {allowed[:100]!r}"
-        raise JobFailed("callback-refused", f"{shown(url)} does not allow callbacks from {origin}: OPTIONS {said}")
+        raise JobFailed("callback-refused", f"{url.shown} does not allow callbacks from {origin}: OPTIONS {said}")
     rate = answer.headers.get("webhook-allowed-rate", "*").strip()
     return Permission(now_s + PERMISSION_S, int(rate) if rate.isascii() and rate.isdigit() and int(rate) else None)
 
 
-def _count(url: URL, permission: Permission, now_s: float) -> None:
+def _count(url: Url, permission: Permission, now_s: float) -> None:
     if now_s - permission.minute_s >= MINUTE_S:
         permission.minute_s, permission.calls = now_s, 0
     if permission.rate is not None and permission.calls >= permission.rate:
         rest_s = MINUTE_S - (now_s - permission.minute_s)
-        raise TryAgain(f"{shown(url)} takes {permission.rate} callbacks a minute", retry_after_s=rest_s)
+        raise TryAgain(f"{url.shown} takes {permission.rate} callbacks a minute", retry_after_s=rest_s)
     permission.calls += 1

@@ -16,12 +16,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from yarl import URL
 
 from events.function import NAMESPACE
 from events.problem import TryAgain
-from functions.notifier.destination import shown
 from functions.store import LEDGER, Store
+from functions.url import Url
 
 log = logging.getLogger("errands.notifier")
 
@@ -83,7 +82,7 @@ class Register:
         self._read_s: float | None = None  # of the loop's clock
         self._reading: asyncio.Task[None] | None = None
 
-    async def is_gone(self, url: URL) -> bool:
+    async def is_gone(self, url: Url) -> bool:
         """Whether the endpoint wants no more calls; raise TryAgain when the register was never read."""
         if self._reading is None and self._is_old():
             self._reading = asyncio.create_task(self.read())
@@ -92,9 +91,9 @@ class Register:
             await asyncio.shield(self._reading)
         return bool(self._gone) and _gone_key(url) in self._gone
 
-    async def mark_gone(self, url: URL, event_id: str, *, now: datetime) -> None:
+    async def mark_gone(self, url: Url, event_id: str, *, now: datetime) -> None:
         """Remember that the endpoint answered 410; raise TryAgain when the store does not take it."""
-        mark = msgspec.json.encode(Gone(url=shown(url), since=now, event=event_id))
+        mark = msgspec.json.encode(Gone(url=url.shown, since=now, event=event_id))
         await asyncio.to_thread(self._store.create, _gone_key(url), mark)
         self._gone |= {_gone_key(url)}
 
@@ -124,5 +123,5 @@ class Register:
             log.warning("the register of callbacks cannot be read: %s", error)
 
 
-def _gone_key(url: URL) -> str:
+def _gone_key(url: Url) -> str:
     return f"{GONE}{uuid.uuid5(NAMESPACE, str(url))}.json"

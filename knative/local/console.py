@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,36 +32,42 @@ class PassingFormatter(JsonFormatter):
     """JSON lines; a line that a function wrote as JSON keeps its fields and gains the function's name."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = _function_line(record)
-        return super().format(record) if line is None else json_log.encode(line)
+        lines = _function_lines(record)
+        return super().format(record) if lines is None else "\n".join(map(json_log.encode, lines))
 
 
 class ReadableFormatter(logging.Formatter):
     """Time, function or part of the runner, sentence, and the few fields that tell events apart."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = _function_line(record) or json.loads(JsonFormatter().format(record))
-        severity = str(line.get("severity", "INFO"))
-        name = str(line.get("function") or line.get("logger", "")).removeprefix("errands.").removeprefix("function.")
-        fields = "  ".join(f"{each}={line[each]}" for each in SHOWN if line.get(each) is not None)
-        shown = [f"{datetime.now().astimezone():%H:%M:%S}", f"{name:<12}", str(line["message"]), fields]
-        when, who, sentence, rest = (_harmless(each) for each in shown)
-        text = f"{when} {COLOURS.get(severity, '')}{who}{sentence}{RESET}  {DIM}{rest}{RESET}"
-        return text + (_harmless("\n" + str(line["traceback"])) if line.get("traceback") else "")
+        lines = _function_lines(record) or [json.loads(JsonFormatter().format(record))]
+        return "\n".join(map(_readable, lines))
 
 
-def _function_line(record: logging.LogRecord) -> dict[str, Any] | None:
-    """A function's own output as a log line, or None when the record is the runner's."""
+def _readable(line: Mapping[str, Any]) -> str:
+    severity = str(line.get("severity", "INFO"))
+    name = str(line.get("function") or line.get("logger", "")).removeprefix("errands.").removeprefix("function.")
+    fields = "  ".join(f"{each}={line[each]}" for each in SHOWN if line.get(each) is not None)
+    shown = [f"{datetime.now().astimezone():%H:%M:%S}", f"{name:<12}", str(line["message"]), fields]
+    when, who, sentence, rest = (_harmless(each) for each in shown)
+    text = f"{when} {COLOURS.get(severity, '')}{who}{sentence}{RESET}  {DIM}{rest}{RESET}"
+    return text + (_harmless("\n" + str(line["traceback"])) if line.get("traceback") else "")
+
+
+def _function_lines(record: logging.LogRecord) -> list[dict[str, Any]] | None:
+    """A function's own output as log lines, or None when the record is the runner's."""
     if not getattr(record, "output", False):
         return None
     function = record.name.removeprefix("function.")
+    return [{"function": function, **_fields(text)} for text in record.getMessage().split("\n")]
+
+
+def _fields(text: str) -> dict[str, Any]:
     try:
-        line = msgspec.json.decode(record.getMessage())
+        line = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         line = None
-    if not isinstance(line, dict) or "message" not in line:
-        line = {"severity": "INFO", "message": record.getMessage()}
-    return {"function": function, **line}
+    return line if isinstance(line, dict) and "message" in line else {"severity": "INFO", "message": text}
 
 
 def _harmless(text: str) -> str:

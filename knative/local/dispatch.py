@@ -19,8 +19,10 @@ from events.function import ATTEMPT_HEADER
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import NotAnEvent, sentence
 from functions import evidence
+from functions.connection import Connections
+from functions.exchange import Broken, Late, NotConnected, TooLong
+from functions.url import parsed
 from knative.local.broker import Broker, BrokerUnavailable, Delivery
-from knative.local.connection import Broken, Connections, TooLong
 from knative.local.metrics import Metrics
 from knative.local.outcomes import Outcomes
 from knative.local.processes import Pool, PoolStopping, StartFailed
@@ -201,9 +203,8 @@ class Http:
         headers[ATTEMPT_HEADER] = str(delivery.attempt)
         headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._connections.post(url, headers, body)
-        except TimeoutError:
+            answer = await self._connections.request("POST", parsed(url), headers, body, timeout_s=timeout_s)
+        except (Late, NotConnected):
             return Result(NO_ANSWER, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
         except Broken as error:
             return Result(NO_ANSWER, error=f"the function's process did not answer: {error}".encode(), retriable=True)

@@ -14,7 +14,8 @@ from typing import Final
 from functions.amqp import Refused, Server, Unavailable, connected
 from knative.lanes import Lane
 from knative.local.broker import BrokerUnusable
-from knative.local.processes import Report, lines
+from knative.local.output import relay
+from knative.local.processes import Report
 
 log = logging.getLogger("errands.lane")
 
@@ -114,8 +115,7 @@ class Workers:
         self._report("info", self._lane.name, f"worker {child.pid} started")
         if self._closed:
             _signal(child, signal.SIGTERM)
-        async for text in lines(read_fd):
-            self._report("output", self._lane.name, text)
+        await relay(read_fd, show=lambda text: self._report("output", self._lane.name, text))
         code = await child.wait()
         if self._children.pop(child, None) is not None and code and not self._closed:
             self._not_before_s = time.monotonic() + FAILED_AGAIN_S

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from knative.local.nursery import Nursery, NurseryGone
+from knative.local.output import relay
 from knative.manifests import Service
 
 START_TIMEOUT_S: Final = 60.0
@@ -29,7 +30,6 @@ BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
 SHOWN_LINES: Final = 20
 LAST_OUTPUT_S: Final = 1.0
-LINE_LIMIT_BYTES: Final = 1024 * 1024
 
 
 class StartFailed(Exception):
@@ -72,7 +72,7 @@ class Process:
         return f"http://127.0.0.1:{self.port}/"
 
 
-Report = Callable[[str, str, str], None]  # (level, service, text)
+Report = Callable[[str, str, str], None]  # (level, service, text of one or more lines)
 
 
 class Pool:
@@ -307,9 +307,9 @@ class Pool:
 
     async def _relay(self, process: Process, read_fd: int) -> None:
         """Pass the function's output on, and keep the last lines as evidence."""
-        async for text in lines(read_fd):
-            process.tail.append(text)
-            self._report("output", self.service.name, text)
+        await relay(
+            read_fd, keep=process.tail.extend, show=lambda text: self._report("output", self.service.name, text)
+        )
 
     async def _watch(self, process: Process) -> None:
         """Notice an end that nobody asked for."""
@@ -358,21 +358,6 @@ class Pool:
         task = asyncio.get_running_loop().create_task(work)
         among.add(task)
         task.add_done_callback(among.discard)
-
-
-async def lines(read_fd: int) -> AsyncIterator[str]:
-    """The lines that come out of a pipe, until it ends."""
-    stream = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
-    protocol = asyncio.StreamReaderProtocol(stream)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_fd, "rb"))
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:  # a line over the limit: asyncio has dropped what it read
-            continue
-        if not line:
-            return
-        yield line.decode(errors="replace").rstrip()
 
 
 async def _finish(process: Process) -> None:

@@ -38,7 +38,7 @@ from functions.amqp import (
 )
 from knative.local.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
 from knative.local.topology import Names, declare, declare_wait, wait_ms
-from knative.manifests import Manifests
+from knative.manifests import Manifests, Trigger
 
 log = logging.getLogger("errands.rabbitmq")
 
@@ -47,6 +47,7 @@ OUTCOMES: Final = 10_000
 DEPTHS_INTERVAL_S: Final = 1.0
 CONSUME_AGAIN_S: Final = 0.5
 START_TIMEOUT_S: Final = 30.0
+AT_HAND_S: Final = 600.0
 # They travel in one frame, of 128 KiB; this leaves room for what a dead letter adds. A longer one ends the connection.
 ATTRIBUTES_BYTES: Final = 96 * 1024
 UNREADABLE: Final = "dev.errands.unreadable.v1"
@@ -70,9 +71,8 @@ class RabbitBroker:
         self._triggers = manifests.triggers
         self._names = Names(manifests.broker)
         self._backlog_limit = backlog_limit
-        # as much again as is worked on: the next is at hand, and none lies here near the server's consumer timeout
         self._queues = {
-            trigger.name + end: _Queue(prefetch=2 * trigger.parallelism)
+            trigger.name + end: _Queue(prefetch=prefetch(trigger))
             for trigger in manifests.triggers
             for end in ("", DLQ)
         }
@@ -272,6 +272,15 @@ class RabbitBroker:
         for tag in [tag for tag, (on, _) in queue.held.items() if on is channel]:
             del queue.held[tag]
         queue.waiting = deque(each for each in queue.waiting if each.tag in queue.held)
+
+
+def prefetch(trigger: Trigger) -> int:
+    """As much again as is worked on, so that the next is at hand; twice that while replies are being confirmed.
+
+    But not of slow functions, so that no message lies here for anything like RabbitMQ's consumer_timeout, 1,800 s.
+    """
+    times = 4 if 4 * trigger.delivery.timeout_s <= AT_HAND_S else 2
+    return times * trigger.parallelism
 
 
 async def _depth(channel: Channel, queue: str) -> int:

@@ -13,12 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
-
 from events.http import Event
 from events.problem import TryAgain
 from functions import evidence
-from functions.store import Store
 from knative.lanes import Lane, load_lanes
 from knative.local import desk
 from knative.local.broker import DLQ, Broker, BrokerUnusable, Delivery
@@ -33,6 +30,7 @@ from knative.local.outcomes import Outcomes
 from knative.local.ping import Pinger
 from knative.local.processes import Pool, PoolStopping, StartFailed
 from knative.local.reload import watch
+from knative.local.site import Site
 from knative.manifests import Manifests, Service, load
 
 if TYPE_CHECKING:
@@ -148,7 +146,7 @@ class _Runner:
         async with contextlib.AsyncExitStack() as stack:
             broker = self._broker()
             ingress = self._ingress(broker)
-            url, site = await self._bind(stack, ingress)
+            url, site = self._bind(stack, ingress)
             machine = self._machine(url)
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
@@ -168,7 +166,7 @@ class _Runner:
             if self._options.reload:
                 stack.enter_context(_background(watch(self._manifests, self._pools)))
             await site.start()
-            stack.push_async_callback(site.stop)
+            stack.callback(site.stop)
             working = await self._lanes.work(stack, machine, _report)
             for scaler in (*self._lanes.scalers(self._pools, broker), *working):
                 stack.enter_context(_background(scaler.run()))
@@ -177,6 +175,8 @@ class _Runner:
 
     def _evidence(self, event: Event, service: str, content: bytes) -> None:
         """Leave what a function said of its failure where the dead-letter sink looks for it."""
+        from functions.store import Store  # with obstore, 5 MB, and for a failure alone
+
         try:
             Store((self._options.data.resolve() / "store").as_uri()).replace(evidence.key(event, service), content)
         except TryAgain as error:
@@ -204,7 +204,7 @@ class _Runner:
             to_sink=self._to_sink,
         )
 
-    async def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, web.SockSite]:
+    def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, Site]:
         """Take the port before anything starts, so that a port in use is the first thing said."""
         options = self._options
         try:
@@ -212,12 +212,11 @@ class _Runner:
         except OSError as error:
             raise CannotStart(f"port {options.port} on {options.host} cannot be used: {error.strerror}") from error
         stack.callback(listening.close)
-        runner = web.AppRunner(ingress.application(), access_log=None, handle_signals=False, shutdown_timeout=30)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
+        site = Site(ingress, listening)
+        stack.push_async_callback(site.close)
         host = f"[{options.host}]" if ":" in options.host else options.host
         called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
-        return f"http://{called}:{listening.getsockname()[1]}/", web.SockSite(runner, listening, backlog=1024)
+        return f"http://{called}:{listening.getsockname()[1]}/", site
 
     def _machine(self, url: str) -> Machine:
         return Machine(

@@ -1,10 +1,11 @@
-"""The job that does nothing, as a user would write it: no ledger, because there is no effect to do only once.
+"""The job that does nothing, as a user would write it: no ledger, because there is no effect to do only once, and a
+coroutine, because nothing is computed and nothing blocks.
 
 While the file that BENCH_HOLD names is there it waits, so that a backlog can be built before warm functions.
 """
 
+import asyncio
 import os
-import time
 from pathlib import Path
 
 from events.function import function
@@ -23,8 +24,8 @@ class NoopCompleted(Result, frozen=True, kw_only=True):
 
 
 @function(NoopRequested)
-def handle(job: NoopRequested, event: Event) -> NoopCompleted:
+async def handle(job: NoopRequested, event: Event) -> NoopCompleted:
     """Nothing in, nothing out."""
     while HOLD.exists():
-        time.sleep(0.01)
+        await asyncio.sleep(0.01)
     return NoopCompleted()
