@@ -1,11 +1,9 @@
-"""Tells the API how a job ended: each last event becomes a signed callback. It waits on I/O, so it is served by
-functions-framework's ASGI side."""
+"""Tells the API how a job ended: each last event becomes a signed callback. It waits on I/O, so it is a coroutine,
+which functions-framework serves on its ASGI side."""
 
 import logging
 import time
 from dataclasses import dataclass, field
-
-import functions_framework.aio
 
 from events.function import Answer, async_http_function
 from events.http import Event
@@ -97,6 +95,4 @@ def show_circuits() -> Answer:
     return Answer(200, {"content-type": MEDIA_TYPE}, exposition(circuits, now_s=time.time()).encode())
 
 
-handle = functions_framework.aio.http(
-    async_http_function(notify, accepts=require_last, pages={"/metrics": show_circuits})
-)
+handle = async_http_function(notify, accepts=require_last, pages={"/metrics": show_circuits})
