@@ -5,7 +5,10 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from knative.local.output import LINE_LIMIT_BYTES, TOGETHER_S, relay
+import pytest
+
+from knative.local import output
+from knative.local.output import LINE_LIMIT_BYTES, relay
 
 
 @dataclass
@@ -48,7 +51,9 @@ def test_a_line_is_whole_whatever_pieces_it_comes_in() -> None:
     assert "\n".join(seen.shown) == "a sm\u00e9ll line\nand another"
 
 
-def test_what_comes_together_is_shown_together_and_kept_at_once() -> None:
+def test_what_comes_together_is_shown_together_and_kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "TOGETHER_S", 0.5)
+
     async def write(write_fd: int, seen: Seen) -> None:
         for number in range(5):
             os.write(write_fd, f"{number}\n".encode())
@@ -56,7 +61,7 @@ def test_what_comes_together_is_shown_together_and_kept_at_once() -> None:
         while len(seen.kept) < 5:
             await asyncio.sleep(0)
         assert not seen.shown
-        await asyncio.sleep(2 * TOGETHER_S)
+        await asyncio.sleep(1)
         assert seen.shown == ["0\n1\n2\n3\n4"]
 
     assert len(relayed(write).shown) == 1

@@ -100,13 +100,13 @@ def test_who_waits_for_an_outcome_is_answered_before_the_runner_ends(tmp_path: P
     with up(tmp_path, ECHOING) as runner:
         waiting = threading.Thread(target=lambda: answers.append(wait_for_an_outcome(runner)))
         waiting.start()
-        time.sleep(0.5)
+        time.sleep(1.5)
         code = runner.stop()
-        waiting.join(10)
+        waiting.join(20)
 
     assert (answers, code) == ([204], 0)
 
 
 def wait_for_an_outcome(runner: Up) -> int:
     """Of a job that never ends."""
-    return httpx.get(f"{runner.url}jobs", params={"source": "/x", "id": "1", "wait_s": 2}, timeout=10).status_code
+    return httpx.get(f"{runner.url}jobs", params={"source": "/x", "id": "1", "wait_s": 4}, timeout=20).status_code
