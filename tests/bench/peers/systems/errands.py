@@ -84,7 +84,7 @@ EMBEDDED: Final = System(
     name="embedded",
     title="Errands, embedded",
     durability="on disk before the 202 (SQLite, WAL, fsync)",
-    settings="`errands up`, all manifests of `knative/` and the no-op function's, at most 2 processes for 8 events each",
+    settings="`errands up`, all manifests of `knative/` and the no-op function's, 2 processes for 8 jobs each",
     up=partial(up, rabbitmq=False),
     versions=lambda: {"errands": version("errands")},
     from_zero=True,
