@@ -424,8 +424,3 @@ def main(control_fd: int, preload: list[str]) -> None:
     gc.freeze()
     gc.enable()
     Zygote(socket.socket(fileno=control_fd), chores).serve()
-
-
-if __name__ == "__main__":
-    # by its real name, so that the work's progress() and this process share one module
-    importlib.import_module("functions.zygote").main(int(sys.argv[1]), sys.argv[2:])
