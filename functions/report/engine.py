@@ -2,7 +2,7 @@
 
 Its C declarations are ready made (binding.py), its style sheets empty until somebody needs them (user_agent.py), and
 what a page of ours never or seldom needs is imported with the first call: fontTools' subsetter, which WeasyPrint calls
-for variable fonts and where HarfBuzz has none, and its reader of WOFF 2; the forgiving reader of HTML; colour profiles.
+for variable fonts and where HarfBuzz has none, and its reader of WOFF 2; the forgiving reader of HTML.
 """
 
 import importlib
@@ -19,7 +19,6 @@ SELDOM: Final = (
     "fontTools.subset",
     "fontTools.ttLib.woff2",
     "fontTools.varLib.instancer",
-    "PIL.ImageCms",
     "tinyhtml5",
 )
 

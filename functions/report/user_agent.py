@@ -1,8 +1,8 @@
 """WeasyPrint's own style sheets, parsed when they are needed.
 
-It parses three of them while it is imported: a fourth of that time. A built-in template meets half of the rules of one,
-since it has no forms and numbers nothing but in Arabic figures. All of them are parsed for a job's own template, or
-once the first job is done.
+It parses three of them while it is imported: a fourth of that time. A built-in template meets half of the rules of one:
+it has no forms, no small headings, and numbers nothing but in Arabic figures. All are parsed for a job's own template,
+or once the first job is done.
 
 Where another WeasyPrint has others it parses them as it ever did, and the built-in templates have what all have.
 """
@@ -20,7 +20,9 @@ _HTML: Final = "weasyprint.html"
 # In this order it parses the texts.
 _SHEETS: Final = {"UA": "UA_STYLESHEET", "UA_FORM": "UA_FORM_STYLESHEET", "PH": "PH_STYLESHEET"}
 _NOT_MET: Final = re.compile(
-    r"^(?:@counter-style (?!decimal |disc )|(?:button|fieldset|input|select|textarea|:is\(input)\b)[^{}]*\{[^{}]*\}",
+    r"(?:@counter-style (?!decimal |disc )"
+    r"|^(?:button|fieldset|h[3-6]|hr|input|q|select|textarea|:is\(input|table:is|(?:\[dir[^]]*\] )+dd)\b)"
+    r"[^{}]*\{[^{}]*\}",
     re.MULTILINE,
 )
 _empty: list[str] = []
