@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import jinja2
 import pytest
 
 from events.reports import ReportContents, ReportPdf
-from functions.report.builtin import builtin_page
+from functions.report.builtin import Compiled, builtin_page
 from functions.report.draft import Asset
 from functions.report.page import Page
+from functions.template import Conventions, environment
 from tests.report_data import CASES, orders, table
 from tests.report_function import ROOT, require_pango
 
@@ -234,6 +236,38 @@ print(int(Path("/proc/self/statm").read_text().split()[0]) - before)
     ]
 
     assert pages[1] - pages[0] > (50 << 20) // resource.getpagesize()
+
+
+def with_template(source: str, compiled: Compiled) -> str:
+    made = environment(Conventions(), {"page": source}.get, compiled=compiled)
+    return made.get_template("page").render()
+
+
+def test_a_template_that_was_kept_is_compiled_by_no_later_process(tmp_path: Path) -> None:
+    first = Compiled(tmp_path / "kept")
+    with_template("{{ 1 + 1 }} pages", first)
+
+    first.keep()
+
+    with patch.object(jinja2.Environment, "compile", side_effect=AssertionError("it was compiled")):
+        assert with_template("{{ 1 + 1 }} pages", Compiled(tmp_path / "kept")) == "2 pages"
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_a_kept_template_that_was_changed_is_compiled_anew(tmp_path: Path) -> None:
+    first = Compiled(tmp_path)
+    with_template("as it was", first)
+    first.keep()
+
+    assert with_template("as it is", Compiled(tmp_path)) == "as it is"
+
+
+def test_templates_that_cannot_be_kept_are_used_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file where the folder should be")
+    first = Compiled(tmp_path / "kept")
+
+    assert with_template("text", first) == "text"
+    first.keep()
 
 
 @pytest.fixture
