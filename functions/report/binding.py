@@ -21,17 +21,21 @@ from typing import Any, Final
 MADE: Final = Path(__file__).with_name("declarations.py")
 
 
+Sources = list[tuple[str, dict[str, Any]]]
+"""What was declared, and with which of cffi's options."""
+
+
 class Declared:
     """`cffi.FFI` for WeasyPrint: what it declares decides which one is behind it."""
 
     def __init__(self) -> None:
-        self._sources: list[str] = []
+        self.sources: Sources = []
         self._ffi: Any = None
 
-    def cdef(self, source: str) -> None:
+    def cdef(self, source: str, **options: Any) -> None:
         """As cffi's."""
-        self._sources.append(source)
-        self._ffi = _made_of(self._sources) or parsed(self._sources)
+        self.sources.append((source, options))
+        self._ffi = _made_of(self.sources) or parsed(self.sources)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._ffi, name)
@@ -39,37 +43,51 @@ class Declared:
         return value
 
 
+class Cffi(ModuleType):
+    """`cffi` for WeasyPrint, which has of it nothing but this."""
+
+    FFI = Declared
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(_cffi(), name)
+
+
 @contextmanager
 def ready_made() -> Iterator[None]:
     """While the block runs, `import cffi` gives this one."""
-    there = sys.modules.pop("cffi", None)
-    stand_in = ModuleType("cffi")
-    setattr(stand_in, "FFI", Declared)  # noqa: B010  # mypy knows no such attribute
-    sys.modules["cffi"] = stand_in
+    there = sys.modules.get("cffi")
+    stand_in = sys.modules["cffi"] = Cffi("cffi")
     try:
         yield
     finally:
-        if sys.modules.get("cffi") is stand_in:
+        if sys.modules["cffi"] is stand_in:
             del sys.modules["cffi"]
         if there is not None:
             sys.modules["cffi"] = there
 
 
-def parsed(sources: list[str]) -> Any:
+def parsed(sources: Sources) -> Any:
     """cffi's own, which takes its time."""
-    sys.modules.pop("cffi", None)
-    ffi = importlib.import_module("cffi").FFI()
-    for source in sources:
-        ffi.cdef(source)
+    ffi = _cffi().FFI()
+    for source, options in sources:
+        ffi.cdef(source, **options)
     return ffi
 
 
-def digest(sources: list[str]) -> str:
+def _cffi() -> ModuleType:
+    if isinstance(sys.modules.get("cffi"), Cffi):
+        del sys.modules["cffi"]
+    return importlib.import_module("cffi")
+
+
+def digest(sources: Sources) -> str:
     """By which declarations are known again."""
-    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+    return hashlib.sha256(repr(sources).encode()).hexdigest()
 
 
-def _made_of(sources: list[str]) -> Any | None:
+def _made_of(sources: Sources) -> Any | None:
     if sys.platform != "linux":
         return None
     with suppress(ImportError):  # another version of cffi's part in C
@@ -83,12 +101,12 @@ def write(file: Path) -> None:
     """The module of what the installed WeasyPrint declares."""
     with ready_made():
         ffi = importlib.import_module("weasyprint.text.ffi").ffi
-    whole = parsed(ffi._sources)
+    whole = parsed(ffi.sources)
     whole.set_source("declarations", None)
     whole.emit_python_code(str(file))
     _, imported, *made = file.read_text().splitlines()  # the first says that it is generated
     head = ['"""Made by binding.py of what WeasyPrint declares."""', f"{imported}  # type: ignore[import-untyped]"]
-    file.write_text("\n".join([*head, *made, "", f'DIGEST = "{digest(ffi._sources)}"', ""]))
+    file.write_text("\n".join([*head, *made, "", f'DIGEST = "{digest(ffi.sources)}"', ""]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import tinycss2  # type: ignore[import-untyped]  # it has no types
@@ -32,7 +32,8 @@ def load() -> None:
     """Import WeasyPrint with its sheets empty; when they are not those known here, as if it had not been."""
     if _HTML in sys.modules:
         return
-    with _unparsed() as texts:
+    html: dict[str, Any] = {}
+    with _unparsed() as texts, suppress(ModuleNotFoundError):
         html = vars(importlib.import_module(_HTML))
     if texts == [html.get(text) for text in _SHEETS] and html.keys() >= {*_SHEETS.values(), "UA_COUNTER_STYLE"}:
         _empty.extend(_SHEETS)
@@ -43,19 +44,18 @@ def load() -> None:
 
 def fill() -> None:
     """Parse what is empty."""
-    html = sys.modules[_HTML]
     while _empty:
-        text = _empty.pop()
+        html, text = sys.modules[_HTML], _empty.pop()
         # in place: WeasyPrint has it by two names
         getattr(html, _SHEETS[text]).__init__(string=getattr(html, text), counter_style=html.UA_COUNTER_STYLE)
 
 
 def built_in() -> tuple[Any, Any]:
     """The sheet of the built-in templates, and its styles of counters."""
-    html: Any = sys.modules[_HTML]
     if not _empty:
         whole = sys.modules["weasyprint"].HTML(string="")
         return whole._ua_stylesheets()[0], whole._ua_counter_style()[0]
+    html: Any = sys.modules[_HTML]
     counters = type(html.UA_COUNTER_STYLE)()
     return html.CSS(string=_NOT_MET.sub("", html.UA), counter_style=counters), counters
 
