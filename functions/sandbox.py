@@ -18,17 +18,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO, Self, TypeVar
 
 import msgspec
 
+from functions import launch
 from functions.zygote import (
     ANSWER,
     FAILURE_LIMIT_BYTES,
@@ -47,10 +46,9 @@ from functions.zygote import (
     receive,
 )
 
-__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "ask", "progress", "start_early"]
+__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "ask", "progress"]
 
 Result = TypeVar("Result")
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _DEFAULT_LIMITS = Limits()
 _GRACE_S = 60.0  # for a zygote that loads its libraries, or that has stopped answering
 
@@ -177,8 +175,9 @@ class Sandbox:
         if self._zygote and not self._zygote.is_ours_and_alive:
             self._end_zygote()
         if self._zygote is None:
-            early = None if self._env else _EARLY.pop(self._preload, None)
-            self._zygote = early or _start(self._preload, self._env, owner=os.getpid())
+            early = None if self._env else launch.started_early(self._preload)
+            started, owner = (early, None) if early else (launch.start(self._preload, self._env), os.getpid())
+            self._zygote = _Zygote(*started, owner)
         return self._zygote.control
 
     def _end_zygote(self) -> None:
@@ -213,45 +212,12 @@ class _Zygote:
         os.close(self.pidfd)
 
 
-_EARLY: dict[tuple[str, ...], _Zygote] = {}
-
-
-def start_early(preload: tuple[str, ...]) -> None:
-    """Start the zygote of a Sandbox with this `preload` to come, which may be made in a fork of this process.
-
-    A server calls it before its own imports: the libraries load beside them, and a function's first job comes sooner.
-    """
-    _EARLY[preload] = _start(preload, {}, owner=None)
-
-
-def _start(preload: tuple[str, ...], env: Mapping[str, str], *, owner: int | None) -> _Zygote:
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-P", "-m", "functions.zygote", str(far.fileno()), *preload]
-    with far:
-        process = subprocess.Popen(
-            command,
-            env=_environment(env),
-            pass_fds=[far.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    return _Zygote(process, near, os.pidfd_open(process.pid), owner)
-
-
 def _memory_file(content: bytes) -> IO[bytes]:
     """The bytes for another process. Through a socket they would be copied twice, in turns with the reader."""
     file = os.fdopen(os.memfd_create("errands"), "w+b")
     file.write(content)
     file.seek(0)
     return file
-
-
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    root = str(Path(__file__).parents[1])
-    python_path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), root]))
-    return {**passed_on, "HOME": tempfile.gettempdir(), "PYTHONPATH": python_path, **extra}
 
 
 def _remove(directory: str) -> None:

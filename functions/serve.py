@@ -39,7 +39,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     gc.disable()  # while all of it is loaded: a tenth of that time
     if preload := os.environ.get("SANDBOX_PRELOAD"):  # before our own imports, which take as long as its
-        from functions.sandbox import start_early
+        from functions.launch import start_early
 
         start_early(tuple(preload.split(",")))
     from events import log, target

@@ -417,15 +417,9 @@ def _failure(error: BaseException) -> Failure:
 def main(control_fd: int, preload: list[str]) -> None:
     """Loads the libraries, then serves orders on the control socket."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    gc.disable()  # a tenth of the imports' time
     modules = [importlib.import_module(name) for name in preload]
     chores = [chore for module in modules for chore in getattr(module, "WARM_UP", ())]
     # what is loaded stays shared between the children: the collector does not write to it
     gc.freeze()
     gc.enable()
     Zygote(socket.socket(fileno=control_fd), chores).serve()
-
-
-if __name__ == "__main__":
-    # by its real name, so that the work's progress() and this process share one module
-    importlib.import_module("functions.zygote").main(int(sys.argv[1]), sys.argv[2:])

@@ -287,13 +287,22 @@ def test_it_holds_what_it_runs_and_nothing_else(function: str, base: str, image:
     assert f"/app/functions/{function}/main.py" in files
     assert not [each for each in FUNCTIONS if each != function and f"/app/functions/{each}/main.py" in files]
     assert not [each for each in ours if "/tests/" in each or each.endswith(".env")]
-    assert not [each for each in ours if each.startswith("/app/") and not each.endswith((".py", ".pyc", *DATA))]
+    assert not [
+        each for each in ours if each.startswith("/app/") and not each.endswith((".py", ".pyc", ".jinja", *DATA))
+    ]
     assert not [each for each in files if "/.git/" in each or "id_rsa" in each or "/.cache/" in each]
     assert not [
         each for each in files if each.startswith(("/var/lib/apt/lists/", "/var/cache/apt/", "/root/", "/src/"))
     ]
     assert not [each for each in files if each.endswith(("/bin/gcc", "/bin/cc", "/bin/pip", "/bin/pip3"))]
     assert len([each for each in ours if each.endswith(".pyc")]) >= 0.99 * len(modules)
+
+
+def test_the_templates_of_reports_are_compiled_in_it(image: Callable[[str], str]) -> None:
+    files = [each for each in files_of(image("report")) if each.startswith("/app/functions/report/")]
+
+    assert len([each for each in files if "/templates/" in each]) == 12
+    assert len([each for each in files if "/__pycache__/" in each and each.endswith(".jinja")]) == 12
 
 
 def test_only_its_own_libraries_are_in_it(image: Callable[[str], str]) -> None:

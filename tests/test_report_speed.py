@@ -11,15 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import jinja2
 import pytest
 
 from events.reports import ReportContents, ReportPdf
-from functions.report.builtin import builtin_page
+from functions.report.builtin import Compiled, builtin_page
 from functions.report.draft import Asset
 from functions.report.page import Page
+from functions.template import Conventions, environment
 from tests.report_data import CASES, orders, table
 from tests.report_function import ROOT, require_pango
 
@@ -92,14 +95,86 @@ def test_a_text_cut_short_is_the_same_each_time() -> None:
 
 
 def test_weasyprint_has_the_rules_that_are_left_out() -> None:
-    from functions.report.engine import UA_STYLESHEET, weasyprint
-    from functions.report.lean import MARKER, NOTES, LeanHTML
+    from functions.report.engine import weasyprint
+    from functions.report.lean import MARKER, NOTES, LeanHTML, read
 
-    lean = LeanHTML("<p/>", base_url="", url_fetcher=None)
+    (whole,) = read(Page(html="<p>", title="", day=""), base_url="", url_fetcher=None)._ua_stylesheets()
+    (lean,) = LeanHTML("<p/>", base_url="", url_fetcher=None)._ua_stylesheets()
 
-    assert {each[3] for each in UA_STYLESHEET.matcher.other_selectors} >= {MARKER, *NOTES}
-    assert not NOTES & {each[3] for each in lean._ua_stylesheets()[0].matcher.other_selectors}
-    assert weasyprint.HTML(string="")._ua_stylesheets() == [UA_STYLESHEET]
+    assert isinstance(whole, weasyprint.CSS)
+    assert {each[3] for each in whole.matcher.other_selectors} >= {MARKER, *NOTES}
+    assert not NOTES & {each[3] for each in lean.matcher.other_selectors}
+
+
+SHEETS = """import json, sys
+if sys.argv[1] == "ours":
+    from functions.report import engine
+    engine.complete()
+elif sys.argv[1] == "other":
+    import tinycss2
+    from functions.report import user_agent
+    user_agent._SHEETS["ANOTHER"] = "ANOTHER_STYLESHEET"
+    from functions.report import engine
+from weasyprint import html
+sheets = [html.UA_STYLESHEET, html.UA_FORM_STYLESHEET, html.PH_STYLESHEET]
+told = [[sheet.matcher.order, len(sheet.page_rules), sheet.matcher.other_selectors] for sheet in sheets]
+print(json.dumps([told, html.UA_COUNTER_STYLE], default=lambda each: type(each).__name__))
+"""
+
+
+def sheets(how: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", SHEETS, how], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_sheets_that_are_parsed_later_are_those_that_weasyprint_parses() -> None:
+    assert sheets("ours") == sheets("weasyprint")
+
+
+def test_another_weasyprint_parses_its_sheets_as_it_ever_did() -> None:
+    assert sheets("other") == sheets("weasyprint")
+
+
+def test_a_built_in_template_waits_for_no_sheet_that_it_does_not_meet() -> None:
+    program = """from functions.report import lean
+from weasyprint import html
+page = lean.LeanHTML("<p/>", base_url="", url_fetcher=None)
+print(html.UA_STYLESHEET.matcher.order, html.PH_STYLESHEET.matcher.order)
+print(0 < page._ua_stylesheets()[0].matcher.order < 300, sorted(page._ua_counter_style()[0]))
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["0 0", "True ['decimal', 'disc']"]
+
+
+def test_the_declarations_are_those_of_the_weasyprint_that_is_installed(tmp_path: Path) -> None:
+    """After an upgrade reports start 30 ms later, until `python -m functions.report.binding` has made them anew."""
+    program = (
+        "import sys; from pathlib import Path; from functions.report import binding; binding.write(Path(sys.argv[1]))"
+    )
+
+    subprocess.run([sys.executable, "-c", program, tmp_path / "made.py"], cwd=ROOT, capture_output=True, check=True)
+
+    assert (tmp_path / "made.py").read_text() == (ROOT / "functions/report/declarations.py").read_text()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_declarations_that_are_not_ready_made_are_parsed(*, known: bool) -> None:
+    program = f"""import sys
+from functions.report import declarations
+if not {known}:
+    declarations.DIGEST = "another"
+from functions.report import press
+print("pycparser" in sys.modules, len(press.print_example("invoice")))
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    from functions.report import press
+
+    assert done.stdout.split() == [str(not known), str(len(press.print_example("invoice")))]
 
 
 def test_cells_alike_are_laid_out_once() -> None:
@@ -163,23 +238,44 @@ print(int(Path("/proc/self/statm").read_text().split()[0]) - before)
     assert pages[1] - pages[0] > (50 << 20) // resource.getpagesize()
 
 
+def with_template(source: str, compiled: Compiled) -> str:
+    made = environment(Conventions(), {"page": source}.get, compiled=compiled)
+    return made.get_template("page").render()
+
+
+def test_a_template_that_was_kept_is_compiled_by_no_later_process(tmp_path: Path) -> None:
+    first = Compiled(tmp_path / "kept")
+    with_template("{{ 1 + 1 }} pages", first)
+
+    first.keep()
+
+    with patch.object(jinja2.Environment, "compile", side_effect=AssertionError("it was compiled")):
+        assert with_template("{{ 1 + 1 }} pages", Compiled(tmp_path / "kept")) == "2 pages"
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_a_kept_template_that_was_changed_is_compiled_anew(tmp_path: Path) -> None:
+    first = Compiled(tmp_path)
+    with_template("as it was", first)
+    first.keep()
+
+    assert with_template("as it is", Compiled(tmp_path)) == "as it is"
+
+
+def test_templates_that_cannot_be_kept_are_used_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file where the folder should be")
+    first = Compiled(tmp_path / "kept")
+
+    assert with_template("text", first) == "text"
+    first.keep()
+
+
 @pytest.fixture
 def _fonts_of_its_own() -> Iterator[None]:
     from functions.report import fonts
 
     yield
     fonts.forget()
-
-
-def test_no_type_is_parsed_anew_for_a_document_with_other_glyphs() -> None:
-    from functions.report.engine import ffi
-
-    printed(built_in("table", table(rows=orders(5))))
-    known = len(ffi._parsed_types)
-
-    printed(built_in("table", table(title="Other letters: qxyzjk", rows=orders(5))))
-
-    assert 0 < known == len(ffi._parsed_types)
 
 
 @pytest.mark.usefixtures("_fonts_of_its_own")
@@ -212,17 +308,20 @@ def test_fonts_with_a_thread_are_not_shared_with_a_fork(monkeypatch: pytest.Monk
     assert fonts.shared() is None
 
 
-def test_the_font_subsetter_is_imported_when_it_is_called() -> None:
+def test_what_pages_seldom_need_is_imported_when_it_is_called() -> None:
     program = """import sys, functions.report.press
+from functions.report.engine import SELDOM, weasyprint
 from weasyprint.pdf import fonts
-before = "fontTools.subset" in sys.modules
-print(before, fonts.subset.Options(retain_gids=True).retain_gids, "fontTools.subset" in sys.modules)
+print([name for name in SELDOM if name in sys.modules])
+print(fonts.subset.Options(retain_gids=True).retain_gids, "fontTools.subset" in sys.modules)
 try:
     fonts.instantiateVariableFont(None, {})
 except TypeError:
-    print("fontTools.varLib.instancer" in sys.modules)
+    pass
+weasyprint.HTML(string="<p>")
+print([name for name in SELDOM if name not in sys.modules])
 """
 
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == ["False", "True", "True", "True"]
+    assert done.stdout.splitlines() == ["[]", "True True", "['fontTools.ttLib.woff2']"]

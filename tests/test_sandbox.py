@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox, start_early
+from functions.launch import start_early
+from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
 from tests.sandbox_work import Box
 
 WORK = "tests.sandbox_work:"

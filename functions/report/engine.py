@@ -1,35 +1,26 @@
-"""Imports WeasyPrint in less time: everything else here takes it from this module.
+"""Imports WeasyPrint in less than half the time: everything else here takes it from this module.
 
-cffi asks `ctypes.util.find_library` for each name that the linker does not know at once, and that runs ldconfig, gcc
-and ld: two fifths of the import. On Linux the last name WeasyPrint tries is the library's real one
-(`libpango-1.0.so.0`), so the question can be left out.
-
-A fourth of what remains is fontTools' subsetter, which WeasyPrint calls for variable fonts and where HarfBuzz has none:
-it is imported with the first call.
-
-A type that cffi has not met it parses together with all that WeasyPrint declares, in 3 ms. That of an array of glyphs
-has their number in it, and so is new in nearly every document; told by its content an array needs no number.
+Its C declarations are ready made (binding.py), its style sheets empty until somebody needs them (user_agent.py), and
+what a page of ours never or seldom needs is imported with the first call: fontTools' subsetter, which WeasyPrint calls
+for variable fonts and where HarfBuzz has none, and its reader of WOFF 2; the forgiving reader of HTML.
 """
 
-import ctypes.util
 import importlib
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+from functions.report import user_agent
+from functions.report.binding import ready_made
 
-@contextmanager
-def _unasked() -> Iterator[None]:
-    asked = ctypes.util.find_library
-    if sys.platform == "linux":
-        ctypes.util.find_library = lambda name: None
-    try:
-        yield
-    finally:
-        ctypes.util.find_library = asked
+SELDOM: Final = (
+    "fontTools.subset",
+    "fontTools.ttLib.woff2",
+    "fontTools.varLib.instancer",
+    "tinyhtml5",
+)
 
 
 class Later(ModuleType):
@@ -56,10 +47,10 @@ def _later(*names: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-with _unasked(), _later("fontTools.subset", "fontTools.varLib.instancer"):
+with ready_made(), _later(*SELDOM):
+    user_agent.load()
     import weasyprint  # type: ignore[import-untyped]  # it has no types
     from weasyprint.formatting_structure import boxes  # type: ignore[import-untyped]  # as above
-    from weasyprint.html import UA_STYLESHEET  # type: ignore[import-untyped]  # as above
     from weasyprint.layout import inline, preferred  # type: ignore[import-untyped]  # as above
     from weasyprint.layout import page as layout_page
     from weasyprint.text.ffi import ffi  # type: ignore[import-untyped]  # as above
@@ -71,26 +62,19 @@ with _unasked(), _later("fontTools.subset", "fontTools.varLib.instancer"):
     )
 
 
-def _of_any_length(new: Callable[..., Any]) -> Callable[..., Any]:
-    """`ffi.new`, by one type for all arrays of a kind that have a content."""
+def complete() -> None:
+    """Make ready what a job's own template needs."""
+    user_agent.fill()
+    importlib.import_module("tinyhtml5")
 
-    def create(kind: Any, content: Any = None, **options: Any) -> Any:
-        if isinstance(kind, str) and isinstance(content, (list, tuple)):
-            kind = re.sub(r"\[\d+\]$", "[]", kind)
-        return new(kind, content, **options)
-
-    return create
-
-
-ffi.new = _of_any_length(ffi.new)
 
 __all__ = [
-    "UA_STYLESHEET",
     "FatalURLFetchingError",
     "FontConfiguration",
     "URLFetcher",
     "URLFetcherResponse",
     "boxes",
+    "complete",
     "ffi",
     "inline",
     "layout_page",

@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 
 import cssselect2  # type: ignore[import-untyped]  # it has no types
 
-from functions.report.engine import UA_STYLESHEET, URLFetcher, weasyprint
+from functions.report import user_agent
+from functions.report.engine import URLFetcher, weasyprint
 from functions.report.page import Page
 
 # html5_ua.css: rules for every element, whether it has a note or not, and whether it is an item of a list or not.
@@ -36,12 +37,16 @@ class LeanHTML(weasyprint.HTML):  # type: ignore[misc]  # it has no types
     def _ua_stylesheets(self, forms: bool = False) -> list[Any]:
         return [_SHEET]
 
+    def _ua_counter_style(self) -> list[Any]:
+        return [_COUNTERS.copy()]
+
 
 def read(page: Page, *, base_url: str, url_fetcher: URLFetcher) -> Any:
     """The page as WeasyPrint has it; characters that XML does not allow are left to WeasyPrint's own reader."""
     if page.is_xml:
         with suppress(ElementTree.ParseError):
             return LeanHTML(page.html, base_url=base_url, url_fetcher=url_fetcher)
+    user_agent.fill()
     return weasyprint.HTML(string=page.html, base_url=base_url, url_fetcher=url_fetcher)
 
 
@@ -58,4 +63,5 @@ def _is_item(element: Any) -> bool:
     return bool(element.local_name == "li")
 
 
-_SHEET: Final = _lean_sheet(UA_STYLESHEET)
+_WHOLE, _COUNTERS = user_agent.built_in()
+_SHEET: Final = _lean_sheet(_WHOLE)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from events.reports import ReportPdf
-from functions.report import fonts
+from functions.report import engine, fonts
 from functions.report.builtin import builtin_page, compile_all
 from functions.report.document import render
 from functions.report.draft import Asset
@@ -79,6 +79,7 @@ WARM_UP: Final[tuple[Callable[[], object], ...]] = (
     fonts.gather,
     *(partial(print_example, name) for name in EXAMPLES),
     fonts.settle,
+    engine.complete,
     partial(import_module, "functions.report.workbook"),
     partial(import_module, "functions.report.joining"),
 )
