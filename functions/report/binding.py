@@ -106,7 +106,15 @@ def write(file: Path) -> None:
     whole.emit_python_code(str(file))
     _, imported, *made = file.read_text().splitlines()  # the first says that it is generated
     head = ['"""Made by binding.py of what WeasyPrint declares."""', f"{imported}  # type: ignore[import-untyped]"]
-    file.write_text("\n".join([*head, *made, "", f'DIGEST = "{digest(ffi.sources)}"', ""]))
+    told = [f'DIGEST = "{digest(ffi.sources)}"', f'MADE_WITH = "{made_with()}"']
+    file.write_text("\n".join([*head, *made, "", *told, ""]))
+
+
+def made_with() -> str:
+    """The versions here of what decides about the module."""
+    from importlib.metadata import version  # 18 ms, and nothing that a report needs
+
+    return ", ".join(f"{each} {version(each)}" for each in ("weasyprint", "cffi"))
 
 
 if __name__ == "__main__":

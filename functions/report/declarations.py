@@ -11,3 +11,4 @@ ffi = _cffi_backend.FFI('declarations',
 )
 
 DIGEST = "7911901a13b8a599f7d55d10d11f0d37eddf7f7e32ae736fdbf9afe1886ab68f"
+MADE_WITH = "weasyprint 70.0, cffi 2.1.1"
