@@ -32,21 +32,23 @@ class Application:
         self._aside: Callable[[str, str], Answer | None] = getattr(target, ASIDE)
         self._respond: Callable[[Request], Answer] | None = getattr(target, RESPOND, None)
         self._deliver: Callable[[Callable[[], Event], str | None], Any] = getattr(target, DELIVER, None)  # type: ignore[assignment]  # where there is no `respond`
-        self._limit_bytes = getattr(target, BODY_LIMIT, BODY_LIMIT_BYTES)
+        self.limit_bytes = getattr(target, BODY_LIMIT, BODY_LIMIT_BYTES)
         self._waits_on_io = inspect.iscoroutinefunction(self._deliver)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="job")
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        answer = self._aside(scope["method"], scope["path"]) or await self._answer(scope, receive)
-        headers = [*answer.headers.items(), ("content-length", str(len(answer.body)))]
-        headers += [("set-cookie", cookie) for cookie in answer.cookies]
-        encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+        answer = self._aside(scope["method"], scope["path"])
+        if answer is None:
+            answer = await self._answer(scope, await read_body(receive, limit_bytes=self.limit_bytes))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers(answer)})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
-        body = await read_body(receive, limit_bytes=self._limit_bytes)
+    async def answer(self, scope: dict[str, Any], content: bytes) -> Answer:
+        """The same for a request that is here as a whole, from a server that has no need of the rest of ASGI."""
+        return self._aside(scope["method"], scope["path"]) or await self._answer(scope, Body(content))
+
+    async def _answer(self, scope: dict[str, Any], body: Body) -> Answer:
         if BROKEN in scope:
             body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
         if self._respond is not None:
@@ -64,6 +66,13 @@ class Application:
 
     async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """An answer's, with the length of its body."""
+    named = [*answer.headers.items(), ("content-length", str(len(answer.body)))]
+    named += [("set-cookie", cookie) for cookie in answer.cookies]
+    return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in named]
 
 
 def _request(scope: dict[str, Any], body: Body) -> Request:
