@@ -22,20 +22,19 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import pika
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel as PikaChannel
 from pika.exceptions import AMQPError
 from pika.spec import Basic, BasicProperties
 
 from events.http import STRUCTURED, Event, check, read
+from functions.wire import Wire
 
 log = logging.getLogger("errands.amqp")
 
 HEARTBEAT_S: Final = 20
 CONNECT_TIMEOUT_S: Final = 10.0
 CONFIRM_TIMEOUT_S: Final = 5.0
-SEND_INTERVAL_S: Final = -1.0
 RECONNECT_FIRST_S: Final = 0.2
 RECONNECT_LAST_S: Final = 15.0
 SHORT_BYTES: Final = 255  # of a property's text (AMQP 0-9-1 4.2.5.3); a header's may be as long as a frame
@@ -148,7 +147,7 @@ class Message:
 class Connection:
     """One open connection. `closed` resolves with the reason when it is gone; it does not come back by itself."""
 
-    def __init__(self, connection: "_Gathering", closed: "asyncio.Future[str]") -> None:
+    def __init__(self, connection: Wire, closed: "asyncio.Future[str]") -> None:
         self._connection = connection
         self.closed = closed
         self.blocked: str | None = None  # the server's reason while an alarm keeps it from taking messages
@@ -355,9 +354,9 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
     """
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # it tells of each lost connection with a stack; we, once
     loop = asyncio.get_running_loop()
-    opened: asyncio.Future[_Gathering] = loop.create_future()
+    opened: asyncio.Future[Wire] = loop.create_future()
     closed: asyncio.Future[str] = loop.create_future()
-    _Gathering(
+    Wire(
         server.parameters(name),
         on_open_callback=lambda connection: _resolve(opened, connection),
         on_open_error_callback=lambda _connection, error: _fail(opened, error),
@@ -370,55 +369,6 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
         raise Refused(f"{server.place} does not let this user in: {_text(error)}") from error
     except (AMQPError, AMQPConnectorException, OSError) as error:
         raise Unavailable(f"no RabbitMQ answers at {server.place}: {_text(error)}") from error
-
-
-class _Gathering(AsyncioConnection):
-    """Sends at once what is said within SEND_INTERVAL_S; pika alone sends each frame, and a message is three.
-
-    What comes after a pause goes out in the same turn of the loop. Under load the wait is a part of the commit that
-    the server makes of it, and each packet is work for both: see "What was tried" in tests/bench/README.md.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._gathered: list[bytes] = []
-        self._before: list[Callable[[], None]] = []
-        self._timer: asyncio.Handle | None = None
-        self._not_before_s = 0.0
-        super().__init__(*arguments, **options)
-
-    def before_sending(self, say: Callable[[], None]) -> None:
-        """Have it called when something is sent next."""
-        self._before.append(say)
-        self._send_soon()
-
-    def send_gathered(self) -> None:
-        """Now."""
-        before, self._before = self._before, []
-        for say in before:
-            say()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        data = b"".join(self._gathered)
-        self._gathered.clear()
-        if data and not self.is_closed:  # it may have been lost meanwhile
-            super()._adapter_emit_data(data)  # type: ignore[misc]  # where pika has an adapter send; its stubs have not
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._send_soon()
-
-    def _send_soon(self) -> None:
-        if self._timer is not None:
-            return
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        if now_s >= self._not_before_s:
-            self._not_before_s = now_s + SEND_INTERVAL_S
-            self._timer = loop.call_soon(self.send_gathered)
-        else:
-            self._timer = loop.call_at(self._not_before_s, self.send_gathered)
-            self._not_before_s += SEND_INTERVAL_S
 
 
 @asynccontextmanager
