@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from pika import frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.amqp_object import Method
 from pika.data import encode_value
 from pika.spec import Basic, BasicProperties
 
@@ -55,7 +54,7 @@ class Delivered:
     """A message at the beginning of what was received, and how long it is there."""
 
     size_bytes: int
-    method: frame.Method
+    method: frame.Method[Basic.Deliver]
     header: frame.Header
     body: bytes
 
@@ -105,7 +104,7 @@ class Wire(AsyncioConnection):
         if self._sending is None:
             self._sending = asyncio.get_running_loop().call_soon(self.send_gathered)
 
-    def _send_message(self, channel_number: int, method_frame: Method, content: tuple[BasicProperties, bytes]) -> None:
+    def _send_message(self, channel_number: int, method_frame: Any, content: tuple[BasicProperties, bytes]) -> None:
         """Where pika sends a method with its content."""
         message = None
         if isinstance(method_frame, Basic.Publish) and len(content[1]) <= self._body_max_length:
