@@ -176,7 +176,7 @@ class Connection:
         await asyncio.wait((self.closed,), timeout=CONNECT_TIMEOUT_S)
 
     def before_sending(self, say: Callable[[], None]) -> None:
-        """Have `say` called when something is sent next, which is soon; what it says goes along."""
+        """Have `say` called at the end of this turn of the loop; what it says is sent with the rest of it."""
         self._connection.before_sending(say)
 
     def _on_blocked(self, _connection: object, frame: Any) -> None:
@@ -259,7 +259,8 @@ class Channel:
     def acknowledge(self, tag: int) -> bool:
         """The message is done with; False when the channel is gone: the server delivers it again.
 
-        The server is told soon, of all in a row at once: half as many frames and entries in its log.
+        The server is told at the end of this turn of the loop, of all in a row at once: under load a sixth as many
+        frames (2,800 for 16,600 messages), none of which says more than was said here.
         """
         if self._channel.is_open and tag in self._unsettled:
             if not self._acknowledged:
@@ -271,6 +272,7 @@ class Channel:
         """Give the message back, or have the queue's own dead-lettering take it."""
         if self._channel.is_open:
             self._unsettled.pop(tag, None)
+            self._acknowledged.discard(tag)
             self._channel.basic_nack(tag, requeue=requeue)
 
     async def close(self) -> None:
@@ -300,10 +302,10 @@ class Channel:
         for tag in sorted(done.difference(row)):
             self._channel.basic_ack(tag)
         for tag in done:
-            del self._unsettled[tag]
+            self._unsettled.pop(tag)
 
     def _fail_late(self) -> None:
-        """One timer for all, at the oldest's time: one for each was a twentieth of what a publish costs."""
+        """One timer for all, at the oldest's time: one for each is three calls more a publish."""
         loop, self._confirms_watched = asyncio.get_running_loop(), None
         while self._unconfirmed:
             number, (confirmed, late_s) = next(iter(self._unconfirmed.items()))
