@@ -147,7 +147,7 @@ class Message:
 class Connection:
     """One open connection. `closed` resolves with the reason when it is gone; it does not come back by itself."""
 
-    def __init__(self, connection: AsyncioConnection, closed: "asyncio.Future[str]") -> None:
+    def __init__(self, connection: "_Gathering", closed: "asyncio.Future[str]") -> None:
         self._connection = connection
         self.closed = closed
         self.blocked: str | None = None  # the server's reason while an alarm keeps it from taking messages
@@ -171,8 +171,13 @@ class Connection:
     async def close(self) -> None:
         """Send what is buffered and close; the server delivers again what was not acknowledged."""
         if self._connection.is_open:
+            self._connection.send_gathered()
             self._connection.close()
         await asyncio.wait((self.closed,), timeout=CONNECT_TIMEOUT_S)
+
+    def before_sending(self, say: Callable[[], None]) -> None:
+        """Have `say` called at the end of this turn of the loop; what it says is sent with the rest of it."""
+        self._connection.before_sending(say)
 
     def _on_blocked(self, _connection: object, frame: Any) -> None:
         self.blocked = f"RabbitMQ takes no messages now: {frame.method.reason}"
@@ -190,8 +195,11 @@ class Channel:
         self._connection = connection
         self._channel = channel
         self._calls: set[asyncio.Future[Any]] = set()
-        self._unconfirmed: dict[int, asyncio.Future[None]] = {}
+        self._unconfirmed: dict[int, tuple[asyncio.Future[None], float]] = {}  # in their order, with when each is late
+        self._confirms_watched: asyncio.TimerHandle | None = None
         self._published = 0
+        self._unsettled: dict[int, None] = {}  # the tags of messages, in their order
+        self._acknowledged: set[int] = set()  # those of them of which the server is not told yet
         self.closed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         channel.add_on_close_callback(self._on_close)
         channel.add_on_return_callback(self._on_return)
@@ -229,37 +237,48 @@ class Channel:
             self._channel.basic_publish(exchange, routing_key, body, properties, mandatory=True)
         except AMQPError as error:
             raise Unavailable(_text(error)) from error
-        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._published, self._unconfirmed[number] = number, confirmed
-        try:
-            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                await confirmed
-        except TimeoutError as error:
-            raise Unavailable(f"no confirm came within {CONFIRM_TIMEOUT_S:g} s") from error
+        loop = asyncio.get_running_loop()
+        confirmed: asyncio.Future[None] = loop.create_future()
+        late_s = loop.time() + CONFIRM_TIMEOUT_S
+        self._published, self._unconfirmed[number] = number, (confirmed, late_s)
+        if self._confirms_watched is None:
+            self._confirms_watched = loop.call_at(late_s, self._fail_late)
+        await confirmed
 
     async def consume(self, queue: str, on_message: Callable[[Message], None], *, prefetch: int) -> str:
         """Have at most `prefetch` unacknowledged messages of the queue brought to `on_message`; the consumer's tag."""
 
         def deliver(_channel: object, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
-            on_message(Message(method.delivery_tag or 0, bool(method.redelivered), properties, body))
+            tag = method.delivery_tag or 0
+            self._unsettled[tag] = None
+            on_message(Message(tag, bool(method.redelivered), properties, body))
 
         await self.call("basic_qos", prefetch_count=prefetch)
         return str((await self.call("basic_consume", queue=queue, on_message_callback=deliver)).consumer_tag)
 
-    def acknowledge(self, tag: int, *, multiple: bool = False) -> bool:
-        """The message, or all up to it, is done with; False when the channel is gone: the server delivers it again."""
-        if self._channel.is_open:
-            self._channel.basic_ack(tag, multiple)
+    def acknowledge(self, tag: int) -> bool:
+        """The message is done with; False when the channel is gone: the server delivers it again.
+
+        The server is told at the end of this turn of the loop, of all in a row at once: under load a sixth as many
+        frames (2,800 for 16,600 messages), none of which says more than was said here.
+        """
+        if self._channel.is_open and tag in self._unsettled:
+            if not self._acknowledged:
+                self._connection.before_sending(self._send_acknowledgements)
+            self._acknowledged.add(tag)
         return self._channel.is_open
 
     def reject(self, tag: int, *, requeue: bool) -> None:
         """Give the message back, or have the queue's own dead-lettering take it."""
         if self._channel.is_open:
+            self._unsettled.pop(tag, None)
+            self._acknowledged.discard(tag)
             self._channel.basic_nack(tag, requeue=requeue)
 
     async def close(self) -> None:
         """Close the channel; what was not acknowledged on it is delivered again."""
         if self._channel.is_open:
+            self._send_acknowledgements()
             self._channel.close()
             await asyncio.wait((self.closed,), timeout=CONNECT_TIMEOUT_S)
 
@@ -272,8 +291,32 @@ class Channel:
         for tag in tuple(takewhile(lambda each: each <= method.delivery_tag, self._unconfirmed)):
             self._confirm(tag, method)
 
+    def _send_acknowledgements(self) -> None:
+        """All up to the first that is not done at once, and each that is done beyond it."""
+        done, self._acknowledged = self._acknowledged, set()
+        if not self._channel.is_open or not done:
+            return
+        row = tuple(takewhile(done.__contains__, self._unsettled))
+        if row:
+            self._channel.basic_ack(row[-1], multiple=len(row) > 1)
+        for tag in sorted(done.difference(row)):
+            self._channel.basic_ack(tag)
+        for tag in done:
+            self._unsettled.pop(tag)
+
+    def _fail_late(self) -> None:
+        """One timer for all, at the oldest's time: one for each is three calls more a publish."""
+        loop, self._confirms_watched = asyncio.get_running_loop(), None
+        while self._unconfirmed:
+            number, (confirmed, late_s) = next(iter(self._unconfirmed.items()))
+            if late_s > loop.time():
+                self._confirms_watched = loop.call_at(late_s, self._fail_late)
+                return
+            del self._unconfirmed[number]
+            _fail(confirmed, Unavailable(f"no confirm came within {CONFIRM_TIMEOUT_S:g} s"))
+
     def _confirm(self, tag: int, method: object) -> None:
-        confirmed = self._unconfirmed.pop(tag, None)
+        confirmed, _ = self._unconfirmed.pop(tag, (None, 0.0))
         if confirmed is None or confirmed.done():
             return
         if isinstance(method, Basic.Nack):
@@ -283,7 +326,7 @@ class Channel:
 
     def _on_return(self, _channel: object, method: Basic.Return, properties: BasicProperties, _body: bytes) -> None:
         """Comes before the confirm of the same message."""
-        confirmed = self._unconfirmed.pop(int(properties.correlation_id or 0), None)
+        confirmed, _ = self._unconfirmed.pop(int(properties.correlation_id or 0), (None, 0.0))
         if confirmed and not confirmed.done():
             place = f"exchange {method.exchange!r} with routing key {method.routing_key!r}"
             confirmed.set_exception(Unroutable(f"no queue takes what is published to {place}"))
@@ -296,11 +339,13 @@ class Channel:
         # 403 access refused, 404 not found, 406 precondition failed: these do not pass by themselves
         final = getattr(reason, "reply_code", 0) in (403, 404, 406)
         error = Refused(_text(reason)) if final else Unavailable(_text(reason))
-        for each in (*self._calls, *self._unconfirmed.values()):
+        for each in (*self._calls, *(confirmed for confirmed, _ in self._unconfirmed.values())):
             if not each.done():
                 each.set_exception(error)
                 each.exception()  # whoever asked may have gone
         self._unconfirmed.clear()
+        if self._confirms_watched is not None:
+            self._confirms_watched.cancel()
         _resolve(self.closed, error)
 
 
@@ -311,7 +356,7 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
     """
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # it tells of each lost connection with a stack; we, once
     loop = asyncio.get_running_loop()
-    opened: asyncio.Future[AsyncioConnection] = loop.create_future()
+    opened: asyncio.Future[_Gathering] = loop.create_future()
     closed: asyncio.Future[str] = loop.create_future()
     _Gathering(
         server.parameters(name),
@@ -333,18 +378,35 @@ class _Gathering(AsyncioConnection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._gathered: list[bytes] = []
+        self._before: list[Callable[[], None]] = []
+        self._sending: asyncio.Handle | None = None
         super().__init__(*arguments, **options)
 
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._gathered:
-            asyncio.get_running_loop().call_soon(self._emit_gathered)
-        self._gathered.append(data)
+    def before_sending(self, say: Callable[[], None]) -> None:
+        """Have it called at the end of this turn of the loop, before all is sent."""
+        self._before.append(say)
+        self._send_soon()
 
-    def _emit_gathered(self) -> None:
+    def send_gathered(self) -> None:
+        """Now."""
+        before, self._before = self._before, []
+        for say in before:
+            say()
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
         data = b"".join(self._gathered)
         self._gathered.clear()
-        if not self.is_closed:  # it may have been lost meanwhile
+        if data and not self.is_closed:  # it may have been lost meanwhile
             super()._adapter_emit_data(data)  # type: ignore[misc]  # where pika has an adapter send; its stubs have not
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._sending is None:
+            self._sending = asyncio.get_running_loop().call_soon(self.send_gathered)
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ failed, what else is worked on is finished, and the process ends with code 1, to
 
 import asyncio
 import logging
-import math
 import os
 import signal
 import sys
@@ -140,15 +139,9 @@ class Worker:
         self._acknowledge(done)
 
     def _acknowledge(self, done: Sequence[Task]) -> None:
-        """All in one frame, but those that came after one that is still held: RabbitMQ is told of each by itself."""
         self._busy_at_s = time.monotonic()
-        lowest = next((task.tag for task in self._held), math.inf)
-        together = [task for task in done if task.tag < lowest]
-        if together:
-            together[-1].channel.acknowledge(max(task.tag for task in together), multiple=True)
         for task in done:
-            if task.tag > lowest:
-                task.channel.acknowledge(task.tag)
+            task.channel.acknowledge(task.tag)
 
     def _settle(self, task: Task, work: Coroutine[Any, Any, None]) -> None:
         task.settling = True

@@ -231,6 +231,113 @@ def test_a_url_that_cannot_be_used_names_what_is_wrong(url: str, reason: str) ->
         Server(url=url)
 
 
+def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is_not_done(
+    rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, bool]] = []
+
+    async def scenario(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="joined", durable=True)
+        for _ in range(5):
+            await channel.publish(*to_message(EVENT), routing_key="joined")
+        tags: list[int] = []
+        await channel.consume("joined", lambda message: tags.append(message.tag), prefetch=5)
+        await eventually(lambda: len(tags) == 5)
+        tell = channel._channel.basic_ack
+
+        def witness(tag: int = 0, multiple: bool = False) -> None:
+            told.append((tag, multiple))
+            tell(tag, multiple)
+
+        monkeypatch.setattr(channel._channel, "basic_ack", witness)
+        for tag in (4, 2, 1, 2):
+            channel.acknowledge(tag)
+        await eventually(lambda: told)
+        channel.acknowledge(3)
+        channel.acknowledge(5)
+        await channel.close()
+
+        left = await (await connection.channel()).call("queue_declare", queue="joined", passive=True)
+        assert left.message_count == 0
+
+    run(rabbit, scenario)
+
+    assert told == [(2, True), (4, False), (5, True)]
+
+
+def test_what_is_held_is_not_acknowledged_with_what_came_after_it(rabbit: RabbitServer) -> None:
+    async def scenario(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="held", durable=True)
+        for _ in range(3):
+            await channel.publish(*to_message(EVENT), routing_key="held")
+        tags: list[int] = []
+        await channel.consume("held", lambda message: tags.append(message.tag), prefetch=3)
+        await eventually(lambda: len(tags) == 3)
+        channel.acknowledge(3)
+        channel.acknowledge(2)
+        await channel.close()
+
+        left = await (await connection.channel()).call("queue_declare", queue="held", passive=True)
+        assert left.message_count == 1
+
+    run(rabbit, scenario)
+
+
+def test_acknowledgements_go_out_before_a_connection_that_is_closed_at_once(rabbit: RabbitServer) -> None:
+    async def closing(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="closing", durable=True)
+        await channel.publish(*to_message(EVENT), routing_key="closing")
+        arrived: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        await channel.consume("closing", arrived.set_result, prefetch=1)
+        channel.acknowledge((await arrived).tag)
+
+    async def looking(connection: Connection) -> None:
+        left = await (await connection.channel()).call("queue_declare", queue="closing", passive=True)
+        assert left.message_count == 0
+
+    run(rabbit, closing)
+    run(rabbit, looking)
+
+
+def test_a_publish_without_a_confirm_in_time_is_unavailable_and_the_next_is_not(
+    rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="late", durable=True)
+        monkeypatch.setattr("functions.amqp.CONFIRM_TIMEOUT_S", 0.0)
+        with pytest.raises(Unavailable, match="no confirm came"):
+            await channel.publish(*to_message(EVENT), routing_key="late")
+        monkeypatch.undo()
+
+        await channel.publish(*to_message(EVENT), routing_key="late")
+
+    run(rabbit, scenario)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 5_000, 100_000, 300_000])
+def test_a_body_of_any_size_comes_as_it_was(rabbit: RabbitServer, size_bytes: int) -> None:
+    body = bytes(range(256)) * (size_bytes // 256)
+
+    async def scenario(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="sizes", durable=True)
+        for _ in range(20):
+            await channel.publish(*to_message(Event(EVENT.attributes, body)), routing_key="sizes")
+        came: list[Message] = []
+        await channel.consume("sizes", came.append, prefetch=20)
+        await eventually(lambda: len(came) == 20)
+        for message in came:
+            channel.acknowledge(message.tag)
+
+        assert all(message.event() == Event(EVENT.attributes, body) for message in came)
+
+    run(rabbit, scenario)
+
+
 async def first(connection: Connection, queue: str, *, acknowledge: bool = True) -> Message:
     """The next message of a queue, on a channel of its own that is closed afterwards."""
     channel = await connection.channel()

@@ -1070,6 +1070,43 @@ def test_a_target_of_another_making_is_served_as_functions_framework_has_it_and_
     assert (tmp_path / "loaded").read_text() == "once "
 
 
+def test_requests_of_one_connection_are_answered_in_their_order(tmp_path: Path) -> None:
+    slower_first = """
+import asyncio
+from events.function import function
+from events.types import IcsCompleted, IcsRequested
+
+
+@function(IcsRequested)
+async def handle(job, event):
+    await asyncio.sleep(0.3 if event.id == "1" else 0)
+    return IcsCompleted(artifacts=(), uids=(), content=event.id)
+"""
+    bodies = [json.dumps({**sample("ics"), "id": str(number)}).encode() for number in (1, 2, 3)]
+    requests = [http_request(body, Content_Length=str(len(body))) for body in bodies]
+    requests[:2] = [each.replace(b"Connection: close", b"Connection: keep-alive") for each in requests[:2]]
+    with serving(tmp_path, slower_first) as running:
+        answers = running.raw(b"".join(requests))
+
+    assert re.findall(rb"ce-causationid: (\d)", answers) == [b"1", b"2", b"3"]
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert answers.count(b"connection: close\r\n") == 1
+
+
+def test_an_answer_whose_header_would_be_two_is_an_error_of_the_function(tmp_path: Path) -> None:
+    splits = """
+from events.function import Answer, http_function
+
+handle = http_function(lambda event: Answer(200, {"x-first": "1\\r\\nx-second: 2"}))
+"""
+    event = json.dumps(sample("ics")).encode()
+    with serving(tmp_path, splits) as running:
+        answer = running.raw(http_request(event, Content_Length=str(len(event))))
+
+        assert (status_of(answer), b"x-second" in answer) == (500, False)
+        assert "Exception in ASGI application" in running.log.read_text()
+
+
 def test_coroutines_wait_beside_each_other_and_not_in_threads(tmp_path: Path) -> None:
     waits = """
 import asyncio

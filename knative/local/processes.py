@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -72,6 +72,20 @@ class Process:
         return f"http://127.0.0.1:{self.port}/"
 
 
+class Lease:
+    """A process while it works on one event."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Process:
+        self._process = self._pool.free() or await self._pool.wait()
+        return self._process
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._pool.give_back(self._process)
+
+
 Report = Callable[[str, str, str], None]  # (level, service, text of one or more lines)
 
 
@@ -118,14 +132,9 @@ class Pool:
         """Events that it can work on at once."""
         return self.max_scale * self.service.concurrency
 
-    @contextlib.asynccontextmanager
-    async def lease(self) -> AsyncIterator[Process]:
+    def lease(self) -> "Lease":
         """A process for one event; raise StartFailed when none comes up, PoolStopping when none is to be had."""
-        process = self._free() or await self._wait()
-        try:
-            yield process
-        finally:
-            self._give_back(process)
+        return Lease(self)
 
     def keep_minimum(self) -> None:
         """Start what min-scale asks for."""
@@ -167,14 +176,15 @@ class Pool:
         ends = [self._stop(each) for each in self._processes]
         await asyncio.gather(*ends, *self._stops, return_exceptions=True)
 
-    def _free(self) -> Process | None:
+    def free(self) -> Process | None:
         """The fullest process that has room, so that the others can fall idle."""
-        with_room = [each for each in self._processes if each.ready and each.busy < self.service.concurrency]
-        if not with_room:
-            return None
-        process = max(with_room, key=lambda each: each.busy)
-        self._take(process)
-        return process
+        fullest, concurrency = None, self.service.concurrency
+        for each in self._processes:
+            if each.ready and each.busy < concurrency and (fullest is None or each.busy > fullest.busy):
+                fullest = each
+        if fullest is not None:
+            self._take(fullest)
+        return fullest
 
     def _take(self, process: Process) -> None:
         process.busy += 1
@@ -182,7 +192,7 @@ class Pool:
             process.idle_timer.cancel()
             process.idle_timer = None
 
-    async def _wait(self) -> Process:
+    async def wait(self) -> Process:
         if self._closed:
             raise PoolStopping
         future: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
@@ -192,10 +202,10 @@ class Pool:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and not future.exception():
-                self._give_back(future.result())
+                self.give_back(future.result())
             raise
 
-    def _give_back(self, process: Process) -> None:
+    def give_back(self, process: Process) -> None:
         process.busy -= 1
         self._hand_out()
         if process.busy == 0 and process in self._processes:
@@ -208,7 +218,7 @@ class Pool:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
-            process = self._free()
+            process = self.free()
             if process is None:
                 return
             self._waiting.popleft().set_result(process)
@@ -253,7 +263,7 @@ class Pool:
         process.ready = True
         self._report("info", self.service.name, f"started in {(time.monotonic() - started_s) * 1000:.0f} ms")
         self._take(process)  # and back at once: hands out its places and starts its idle time
-        self._give_back(process)
+        self.give_back(process)
 
     async def _launch(self) -> Process:
         read_fd, write_fd = os.pipe()
