@@ -27,7 +27,7 @@ from pathlib import Path
 from tests.bench.peers import publishing, table
 from tests.bench.peers.environments import Environment
 from tests.bench.peers.measuring import PARTS, Amounts, Figures
-from tests.bench.peers.own import ONCE, OWN_PARTS
+from tests.bench.peers.own import OWN_PARTS
 from tests.bench.peers.receiver import Receiver, receiving
 from tests.bench.peers.results import OWN, Results, Round
 from tests.bench.peers.systems import errands, knative, on_rabbitmq, prefect, temporal
@@ -131,7 +131,7 @@ def measure(systems: Sequence[System], parts: Sequence[str], rounds: int, amount
                     for system in (each for each in systems if part in each.parts):
                         with place(folder / f"{number}-{part}-{system.name}", picture, receiver, rabbit) as where:
                             measured[-1][system.name] |= tried(system, part, where, amounts)
-                for part in (each for each in OWN_PARTS if each in parts and (number == 0 or each not in ONCE)):
+                for part in (each for each in OWN_PARTS if each in parts):
                     measured[-1][OWN] |= told(OWN, part, partial(OWN_PARTS[part], amounts))
     return measured
 

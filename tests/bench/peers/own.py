@@ -129,4 +129,3 @@ def long_backlog(amounts: Amounts) -> Figures:
 
 
 OWN_PARTS: Final[Mapping[str, Callable[[Amounts], Figures]]] = {"starts": starts, "backlog": long_backlog}
-ONCE: Final = ("backlog",)  # in a run, not in each of its rounds: it takes minutes
