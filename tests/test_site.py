@@ -1,16 +1,22 @@
 """The runner's own port, as a client meets it who is not the one of the examples."""
 
+import asyncio
 import gzip
 import json
 import socket
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 
-from knative.local.site import HEAD_LIMIT_BYTES
+from knative.local.desk import SERVICE, Desk
+from knative.local.processes import Pool
+from knative.local.site import HEAD_LIMIT_BYTES, Reply, Request
 from tests.local_runner import Up, event, service, trigger, up
 
 ECHOING = (service(), trigger())
@@ -105,6 +111,32 @@ def test_who_waits_for_an_outcome_is_answered_before_the_runner_ends(tmp_path: P
         waiting.join(20)
 
     assert (answers, code) == ([204], 0)
+
+
+class Desks:
+    """A pool whose process nobody listens for."""
+
+    url = "http://127.0.0.1:9/"
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator["Desks"]:
+        yield self
+
+
+def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_desk() -> None:
+    messages: Iterator[dict[str, Any]] = iter(
+        [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    )
+    scope = {"method": "POST", "path": "/dead/", "raw_path": b"/dead/", "query_string": b"", "headers": []}
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    pools = cast("dict[str, Pool]", {SERVICE: Desks()})
+    answer = asyncio.run(Desk(pools).handle(Request(scope, receive)))
+
+    assert isinstance(answer, Reply)
+    assert (answer.status, answer.body) == (413, b"the body must come whole: the connection was closed\n")
 
 
 def wait_for_an_outcome(runner: Up) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from events.asgi import Send
-from events.function import Receive
+from events.function import Receive, read_body
+from events.problem import NotAnEvent
 from knative.local.processes import Pool, PoolStopping, StartFailed
 from knative.local.site import Application, Reply, Request
 
@@ -48,21 +49,17 @@ class Desk:
         try:
             async with self._pools[SERVICE].lease() as process:
                 return await _forward(request, process.url.rstrip("/"))
-        except TooLarge:
-            return Reply(413, f"the body must be at most {BODY_LIMIT_BYTES} bytes\n".encode())
+        except NotAnEvent as error:  # a body that is too long, or did not come whole
+            return Reply(413, f"{error}\n".encode())
         except (StartFailed, PoolStopping, httpx.HTTPError, httpx.InvalidURL) as error:
             log.error("the desk of dead letters does not answer: %s", error or type(error).__name__)
             return Reply(503, b"the desk of dead letters does not answer\n")
 
 
-class TooLarge(Exception):
-    """The request's body is over the limit."""
-
-
 async def _forward(request: Request, url: str) -> Passed:
     import httpx
 
-    body = await _body(request.receive)
+    body = (await read_body(request.receive, limit_bytes=BODY_LIMIT_BYTES)).whole()
     target = f"{url}{request.target}"
     headers = _end_to_end(request.raw_headers)
     async with (
@@ -72,18 +69,6 @@ async def _forward(request: Request, url: str) -> Passed:
         content = b"".join([chunk async for chunk in answer.aiter_raw()])
         length = (b"content-length", b"%d" % len(content))
         return Passed(answer.status_code, [*_end_to_end(answer.headers.raw), length], content)
-
-
-async def _body(receive: Receive) -> bytes:
-    chunks, size_bytes, more = [], 0, True
-    while more and size_bytes <= BODY_LIMIT_BYTES:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        size_bytes += len(chunks[-1])
-        more = message.get("more_body", False)
-    if size_bytes > BODY_LIMIT_BYTES:
-        raise TooLarge
-    return b"".join(chunks)
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
