@@ -3,7 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -59,11 +59,15 @@ class Server(UvicornServer):
 
 def serve(application: Application, host: str, port: int) -> None:
     """Until SIGTERM, which lets the jobs in flight end."""
-    config = Config(
+    place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
+    Server(configured(application, Protocol, **place)).run()
+
+
+def configured(application: Any, protocol: type[HttpToolsProtocol], **more: Any) -> Config:
+    """uvicorn's settings, here and in the runner: HTTP alone, and nothing logged but what goes wrong."""
+    return Config(
         application,
-        host=host,
-        port=port,
-        http=Protocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -73,6 +77,5 @@ def serve(application: Application, host: str, port: int) -> None:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        **more,
     )
-    Server(config).run()

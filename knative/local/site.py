@@ -10,16 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from events.asgi import Send
 from events.function import Receive
+from functions.server import configured
 
 # An event's attributes may have 64 KiB and more when they are encoded; uvicorn itself knows no limit.
 HEAD_LIMIT_BYTES: Final = 256 * 1024
-KEEP_ALIVE_S: Final = 120
 STOP_S: Final = 30.0  # for the requests in flight
 
 
@@ -91,19 +90,7 @@ class Site:
     def __init__(self, application: Application, listening: socket.socket) -> None:
         self._listening = listening
         self._state = ServerState()
-        self._config = Config(
-            application,
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
+        self._config = configured(application, Connection)
 
     async def start(self) -> None:
         """Answer from now on."""
