@@ -25,6 +25,12 @@ def is_target(function: object) -> bool:
     return hasattr(function, ASIDE) and (hasattr(function, DELIVER) or hasattr(function, RESPOND))
 
 
+async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """An answer that is here as a whole, by ASGI's `send`."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 class Application:
     """Answers requests by a target: one that waits on I/O in the loop, any other in one of `threads` threads."""
 
@@ -42,8 +48,7 @@ class Application:
         headers = [*answer.headers.items(), ("content-length", str(len(answer.body)))]
         headers += [("set-cookie", cookie) for cookie in answer.cookies]
         encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send_whole(send, answer.status, encoded, answer.body)
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
         body = await read_body(receive, limit_bytes=self._limit_bytes)

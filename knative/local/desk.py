@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from events.asgi import Send
+from events.asgi import Send, send_whole
 from events.function import Receive, read_body
 from events.problem import NotAnEvent
 from knative.local.processes import Pool, PoolStopping, StartFailed
@@ -32,8 +32,7 @@ class Passed:
 
     async def __call__(self, _scope: dict[str, Any], _receive: Receive, send: Send) -> None:
         """Send it (ASGI 3.0)."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body})
+        await send_whole(send, self.status, self.headers, self.body)
 
 
 class Desk:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from events.asgi import Send
+from events.asgi import Send, send_whole
 from events.function import Receive
 from functions.server import configured
 
@@ -56,8 +56,7 @@ class Reply:
         """Send it (ASGI 3.0)."""
         sent = [(name.encode("ascii"), value.encode("latin-1")) for name, value in self.headers.items()]
         sent.append((b"content-length", b"%d" % len(self.body)))
-        await send({"type": "http.response.start", "status": self.status, "headers": sent})
-        await send({"type": "http.response.body", "body": self.body})
+        await send_whole(send, self.status, sent, self.body)
 
 
 class Connection(HttpToolsProtocol):
