@@ -85,7 +85,7 @@ def test_a_reply_takes_the_place_of_its_cause_in_one_commit(db: sqlite3.Connecti
 def test_data_of_any_size_is_kept(db: sqlite3.Connection) -> None:
     sizes = [0, 1, SMALL_BYTES, SMALL_BYTES + 1, 3_000_000]
     kept = [Event(event(seq).attributes, bytes(size)) for seq, size in enumerate(sizes)]
-    make(db, *(Change(NOW, new=New(each, ("q",), seq, NOW), ended=ended(each)) for seq, each in enumerate(kept)))
+    make(db, *(Change(NOW, new=New(each, ("q",), seq), ended=ended(each)) for seq, each in enumerate(kept)))
     rows, _, _ = due(db, "q", NOW, (), limit=9, limit_bytes=10**9)
 
     assert [len(each.delivery.event.data) for each in rows] == sizes
@@ -154,7 +154,7 @@ def ends(db: sqlite3.Connection) -> str | None:
 
 
 def new(seq: int, *queues: str) -> New:
-    return New(event(seq), queues or ("q",), seq, NOW)
+    return New(event(seq), queues or ("q",), seq)
 
 
 def row(seq: int, queue: str, *, alone: bool = False) -> Row:

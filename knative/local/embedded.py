@@ -112,8 +112,7 @@ class EmbeddedBroker:
         """Keep the event in each queue; durable when this returns."""
         self._refuse_when_full()
         now = self._clock()
-        new = New(event, queues, next(self._seqs), now)
-        await self._keep(new, Change(now, new=new, ended=event, begun=event))
+        await self._change(Change(now, new=New(event, queues, next(self._seqs)), ended=event, begun=event))
 
     def take(self, queue: str) -> Delivery | None:
         """The next delivery that is due, in the order of arrival."""
@@ -130,9 +129,8 @@ class EmbeddedBroker:
     async def acknowledge(self, delivery: Delivery, reply: Event | None, reply_queues: Sequence[str]) -> None:
         """Delete the delivery and keep its reply, in one commit: a reply is in the broker exactly once."""
         now, row = self._clock(), self._queues[delivery.queue].held[delivery.tag]
-        new = New(reply, reply_queues, next(self._seqs), now) if reply is not None and reply_queues else None
-        change = Change(now, new=new, done=row, ended=reply)
-        await (self._ask(change, lazily=True) if new is None else self._keep(new, change, lazily=True))
+        new = New(reply, reply_queues, next(self._seqs)) if reply is not None and reply_queues else None
+        await self._change(Change(now, new=new, done=row, ended=reply), lazily=True)
         self._settle(delivery)
 
     async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
@@ -151,8 +149,7 @@ class EmbeddedBroker:
     async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
         """Move the delivery into the queue of dead letters, in one commit."""
         now, row = self._clock(), self._queues[delivery.queue].held[delivery.tag]
-        new = New(letter, (delivery.queue + DLQ,), next(self._seqs), now)
-        await self._keep(new, Change(now, new=new, done=row))
+        await self._change(Change(now, new=New(letter, (delivery.queue + DLQ,), next(self._seqs)), done=row))
         self._settle(delivery)
 
     async def outcome(self, source: str, id_: str) -> Event | None:
@@ -180,23 +177,25 @@ class EmbeddedBroker:
         if self._disk_full:
             raise BrokerUnavailable(f"the disk of {self._file} has less than {FREE_DISK_BYTES} bytes free", 30)
 
-    async def _keep(self, new: New, change: Change, *, lazily: bool = False) -> None:
-        """Have the thread make the `change`, which keeps the event, and offer it meanwhile."""
+    async def _change(self, change: Change, *, lazily: bool = False) -> None:
+        """Have the thread make it, and offer what is new meanwhile."""
         done: asyncio.Future[None] = self._ask(change, lazily=lazily)
-        self._offer(new)
+        if change.new is not None:
+            self._offer(change.new, change.now)
         try:
             await done
         except BrokerUnavailable:
-            self._take_back(new)
+            if change.new is not None:
+                self._take_back(change.new)
             raise
 
-    def _offer(self, new: New) -> None:
+    def _offer(self, new: New, now: float) -> None:
         """Put a new event into the windows that have room, so that it need not be read from disk."""
         for name in new.queues:
             queue = self._queues[name]
             queue.depth += 1
             if not queue.behind and not queue.reading and self._room(queue, new.event):
-                self._hold(queue, Row(Delivery(new.seq, name, 1, new.event), new.now, len(new.queues) == 1))
+                self._hold(queue, Row(Delivery(new.seq, name, 1, new.event), now, len(new.queues) == 1))
             else:
                 queue.behind = True
             self._wake(name)

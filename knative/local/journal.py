@@ -49,17 +49,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """An event on its way into its queues; `now` is when it is due."""
+    """An event on its way into its queues."""
 
     event: Event
     queues: Sequence[str]
     seq: int
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of an event: `new` is kept, `done` forgotten.
+    """What becomes of an event: `new` is kept and due `now`, `done` forgotten.
 
     `ended`, where it is a job's last event, is remembered as such; of the job that `begun` asks for, a dead letter is
     forgotten: it is replayed, and whoever waits for it waits for its new end.
@@ -169,13 +168,13 @@ def _do(db: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
 
 def _make(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
     _make_ends(db, changes)
-    new = [change.new for change in changes if change.new is not None]
-    events = [(each.seq, _attributes(each.event), each.event.data, len(each.queues)) for each in new]
+    new = [(change.new, change.now) for change in changes if change.new is not None]
+    events = [(each.seq, _attributes(each.event), each.event.data, len(each.queues)) for each, _ in new]
     KEEP_EVENT.run(db, [each for each in events if len(each[2]) <= SMALL_BYTES])
     for each in events:
         if len(each[2]) > SMALL_BYTES:
             KEEP_EVENT.run(db, [each])
-    KEEP_DELIVERY.run(db, [(queue, each.now, each.seq) for each in new for queue in each.queues])
+    KEEP_DELIVERY.run(db, [(queue, now, each.seq) for each, now in new for queue in each.queues])
     done = [change.done for change in changes if change.done is not None]
     REMOVE_DELIVERY.run(db, [(row.delivery.queue, row.due_at, row.delivery.tag) for row in done])
     REMOVE_EVENT.run(db, [(row.delivery.tag,) for row in done if row.alone])
