@@ -1,13 +1,11 @@
 """An HTTP/1.1 client: connections are kept open for the next request to the same origin (functions/exchange.py)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
-from functions.exchange import Answer, Bounds, Broken, Connection, NotConnected, Stale, TooLong, head
-from functions.url import Url, parsed
-
-__all__ = ("Answer", "Bounds", "Broken", "Connections", "TooLong")
+from functions.exchange import Answer, Bounds, Broken, Connection, NotConnected, Stale, head
+from functions.url import Url
 
 SWEEPS: Final = 4  # in the time that a connection may be idle, which it then exceeds by a quarter at most
 
@@ -31,10 +29,6 @@ class Connections:
         self._idle: dict[str, list[Connection]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Coroutine[Any, Any, Answer]:
-        """One request and its answer; raise Broken or TooLong. When it is cancelled the connection goes with it."""
-        return self.request("POST", parsed(url), headers, body)
-
     async def request(
         self,
         method: str,
@@ -46,7 +40,9 @@ class Connections:
         timeout_s: float | None = None,
         again: bool = False,
     ) -> Answer:
-        """As `post`; `timeout_s` covers all of it, `connect_timeout_s` the name, the connection and TLS.
+        """Its answer; raise Broken or TooLong. When it is cancelled the connection goes with it.
+
+        `timeout_s` covers all of it, `connect_timeout_s` the name, the connection and TLS.
 
         `again` sends it once more, over a new connection, where a kept one ends before any byte of the answer: mostly
         the server has closed it as idle while the request was on its way. It may also have taken the request, so this

@@ -7,7 +7,9 @@ from contextlib import suppress
 import pytest
 
 from events.http import BODY_LIMIT_BYTES
-from functions.connection import Answer, Bounds, Broken, Connections, TooLong
+from functions.connection import Connections
+from functions.exchange import Answer, Bounds, Broken, TooLong
+from functions.url import parsed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -54,7 +56,10 @@ def exchange(
         server, connections = await asyncio.start_server(counted, "127.0.0.1", 0), Connections(bounds=bounds)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
-            return [await asyncio.wait_for(connections.post(url, headers or {}, body), 10) for body in bodies]
+            return [
+                await asyncio.wait_for(connections.request("POST", parsed(url), headers or {}, body), 10)
+                for body in bodies
+            ]
         finally:
             connections.close()
             server.close()
@@ -164,7 +169,7 @@ def test_headers_without_end_are_given_up() -> None:
 
 def test_nobody_who_listens_is_broken() -> None:
     async def run() -> None:
-        await Connections().post("http://127.0.0.1:1/", {}, b"")
+        await Connections().request("POST", parsed("http://127.0.0.1:1/"), {})
 
     with pytest.raises(Broken, match="ConnectionRefusedError"):
         asyncio.run(run())
@@ -192,7 +197,7 @@ def test_a_request_that_is_given_up_takes_its_connection_with_it() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await connections.post(url, {}, b"")
+                await connections.request("POST", parsed(url), {})
         async with asyncio.timeout(10):
             while not closed:
                 await asyncio.sleep(0.01)

@@ -318,7 +318,7 @@ def test_a_kept_connection_is_closed_when_nobody_used_it_for_its_time(run: Run) 
 
     async def go(port: int) -> bool:
         connections = Connections(bounds=Bounds(idle_s=0.1))
-        await connections.post(f"http://127.0.0.1:{port}/", {}, b"")
+        await connections.request("POST", parsed(f"http://127.0.0.1:{port}/"), {})
         return await asyncio.to_thread(ended.wait, 5)
 
     with serving(script) as (port, _):
