@@ -12,6 +12,7 @@ import pytest
 from events.http import Event
 from events.problem import NotAnEvent
 from functions.amqp import (
+    Channel,
     Connection,
     Message,
     Refused,
@@ -231,19 +232,31 @@ def test_a_url_that_cannot_be_used_names_what_is_wrong(url: str, reason: str) ->
         Server(url=url)
 
 
+async def consuming(connection: Connection, queue: str, *, count: int) -> Channel:
+    """A channel on which so many messages of a new queue, with the tags from 1 on, have come and wait."""
+    channel = await connection.channel()
+    await channel.call("queue_declare", queue=queue, durable=True)
+    for _ in range(count):
+        await channel.publish(*to_message(EVENT), routing_key=queue)
+    tags: list[int] = []
+    await channel.consume(queue, lambda message: tags.append(message.tag), prefetch=count)
+    await eventually(lambda: len(tags) == count)
+    return channel
+
+
+async def left_in(connection: Connection, queue: str) -> int:
+    """How many messages are ready."""
+    declared = await (await connection.channel()).call("queue_declare", queue=queue, passive=True)
+    return int(declared.message_count)
+
+
 def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is_not_done(
     rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, bool]] = []
 
     async def scenario(connection: Connection) -> None:
-        channel = await connection.channel()
-        await channel.call("queue_declare", queue="joined", durable=True)
-        for _ in range(5):
-            await channel.publish(*to_message(EVENT), routing_key="joined")
-        tags: list[int] = []
-        await channel.consume("joined", lambda message: tags.append(message.tag), prefetch=5)
-        await eventually(lambda: len(tags) == 5)
+        channel = await consuming(connection, "joined", count=5)
         tell = channel._channel.basic_ack
 
         def witness(tag: int = 0, multiple: bool = False) -> None:
@@ -258,8 +271,7 @@ def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is
         channel.acknowledge(5)
         await channel.close()
 
-        left = await (await connection.channel()).call("queue_declare", queue="joined", passive=True)
-        assert left.message_count == 0
+        assert await left_in(connection, "joined") == 0
 
     run(rabbit, scenario)
 
@@ -268,35 +280,22 @@ def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is
 
 def test_what_is_held_is_not_acknowledged_with_what_came_after_it(rabbit: RabbitServer) -> None:
     async def scenario(connection: Connection) -> None:
-        channel = await connection.channel()
-        await channel.call("queue_declare", queue="held", durable=True)
-        for _ in range(3):
-            await channel.publish(*to_message(EVENT), routing_key="held")
-        tags: list[int] = []
-        await channel.consume("held", lambda message: tags.append(message.tag), prefetch=3)
-        await eventually(lambda: len(tags) == 3)
+        channel = await consuming(connection, "held", count=3)
         channel.acknowledge(3)
         channel.acknowledge(2)
         await channel.close()
 
-        left = await (await connection.channel()).call("queue_declare", queue="held", passive=True)
-        assert left.message_count == 1
+        assert await left_in(connection, "held") == 1
 
     run(rabbit, scenario)
 
 
 def test_acknowledgements_go_out_before_a_connection_that_is_closed_at_once(rabbit: RabbitServer) -> None:
     async def closing(connection: Connection) -> None:
-        channel = await connection.channel()
-        await channel.call("queue_declare", queue="closing", durable=True)
-        await channel.publish(*to_message(EVENT), routing_key="closing")
-        arrived: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        await channel.consume("closing", arrived.set_result, prefetch=1)
-        channel.acknowledge((await arrived).tag)
+        (await consuming(connection, "closing", count=1)).acknowledge(1)
 
     async def looking(connection: Connection) -> None:
-        left = await (await connection.channel()).call("queue_declare", queue="closing", passive=True)
-        assert left.message_count == 0
+        assert await left_in(connection, "closing") == 0
 
     run(rabbit, closing)
     run(rabbit, looking)
