@@ -33,6 +33,7 @@ from functions.zygote import (
     FAILURE_LIMIT_BYTES,
     FRAME,
     ORDER_LIMIT_BYTES,
+    OUT_OF_MEMORY,
     PROGRESS,
     PROGRESS_LIMIT_BYTES,
     QUESTION,
@@ -311,7 +312,9 @@ def _judge(said: _Said, ending: Ending | None, result: type[Result], limits: Lim
 
 def _raise_for_limits(ending: Ending, limits: Limits, after: str | None) -> None:
     killed = ending.code == -signal.SIGKILL
-    if killed and ending.late:
+    if ending.code == OUT_OF_MEMORY or (killed and ending.killed_for == "memory"):
+        raise LimitExceeded("memory", f"{limits.memory_bytes} bytes of memory", after)
+    if killed and ending.killed_for == "time":
         raise LimitExceeded("time", f"{limits.timeout_s:g} s", after)
     if ending.code == -signal.SIGXCPU or (killed and ending.cpu_s >= limits.cpu_s):
         raise LimitExceeded("cpu", f"{limits.cpu_s} s of processor time", after)

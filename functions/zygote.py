@@ -44,6 +44,9 @@ FRAME = struct.Struct("!cQ")  # kind, size_bytes
 PROGRESS, RESULT, FAILURE, QUESTION, ANSWER = b"p", b"r", b"f", b"q", b"w"
 PROGRESS_LIMIT_BYTES, FAILURE_LIMIT_BYTES, ORDER_LIMIT_BYTES = 1024, 65_536, 32_768
 DESCRIPTORS_LIMIT = 8
+OUT_OF_MEMORY = errno.ENOMEM  # the exit code of a child that had not even the memory to tell it
+_ARENA_BYTES = 1 << 20  # what CPython asks for when its small objects need more (pymalloc)
+_LOOK_S = 0.5  # between two looks at the children's memory
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38  # linux/prctl.h
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446  # asm-generic/unistd.h
@@ -82,10 +85,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended; `code` is its exit code, negative for a signal. `late`: killed here at the deadline."""
+    """How a child ended; `code` is its exit code, negative for a signal.
+
+    `killed_for`: the limit for which it was killed here, "time" or "memory", or "".
+    """
 
     code: int
-    late: bool
+    killed_for: str
     cpu_s: float
 
 
@@ -151,7 +157,8 @@ class Zygote:
     chores: list[Callable[[], object]] = field(default_factory=list)
     has_begun: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
-    late: set[int] = field(default_factory=set)
+    killed_for: dict[int, str] = field(default_factory=dict)
+    full_since_s: dict[int, float] = field(default_factory=dict)
     spare: _Spare | None = None
     wakeup: tuple[int, int] = field(default_factory=lambda: os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
 
@@ -167,6 +174,7 @@ class Zygote:
                 os.read(bell, 4096)
             self._reap()
             self._kill_ended(ready)
+            self._kill_full()
             if self.control.fileno() in ready and not self._take_order():
                 break
             if not ready and self._is_idle:
@@ -180,8 +188,8 @@ class Zygote:
             poll.register(fd, select.POLLIN)
         if self._is_idle:
             return {fd for fd, _ in poll.poll(0)}
-        ends = [job.end_s for pid, job in self.jobs.items() if pid not in self.late]
-        wait_s = max(min(ends) - time.monotonic(), 0) if ends else None
+        ends = [job.end_s for pid, job in self.jobs.items() if pid not in self.killed_for]
+        wait_s = min(max(min(ends) - time.monotonic(), 0), _LOOK_S) if ends else None
         return {fd for fd, _ in poll.poll(None if wait_s is None else wait_s * 1000 + 1)}
 
     def _kill_ended(self, ready: set[int]) -> None:
@@ -189,9 +197,23 @@ class Zygote:
         now_s = time.monotonic()
         for pid, job in self.jobs.items():
             if job.end_s <= now_s:
-                self.late.add(pid)
+                self.killed_for.setdefault(pid, "time")
                 _kill_group(pid)
             elif job.status.fileno() in ready:
+                _kill_group(pid)
+
+    def _kill_full(self) -> None:
+        """Those that stay at their memory limit.
+
+        Without a byte left, CPython (3.11 to 3.13) can spin until the deadline: to leave a `with` block it makes an
+        int, and tries that again when it fails (exception_unwind of ceval.c). One report of two hundred did it.
+        """
+        now_s = time.monotonic()
+        for pid in self.jobs:
+            if not _is_full(pid):
+                self.full_since_s.pop(pid, None)
+            elif now_s - self.full_since_s.setdefault(pid, now_s) >= _LOOK_S:
+                self.killed_for.setdefault(pid, "memory")
                 _kill_group(pid)
 
     def _take_order(self) -> bool:
@@ -255,6 +277,8 @@ class Zygote:
                 message, fds, _, _ = socket.recv_fds(orders, ORDER_LIMIT_BYTES, DESCRIPTORS_LIMIT)
             if message:
                 perform(msgspec.msgpack.decode(message, type=Order), socket.socket(fileno=fds[0]), fds[1:])
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
         finally:
             os._exit(1)
 
@@ -279,8 +303,8 @@ class Zygote:
 
     def _report(self, job: _Job, pid: int, status: int, usage: resource.struct_rusage) -> None:
         code = os.waitstatus_to_exitcode(status)
-        ending = Ending(code, pid in self.late, usage.ru_utime + usage.ru_stime)
-        self.late.discard(pid)
+        ending = Ending(code, self.killed_for.pop(pid, ""), usage.ru_utime + usage.ru_stime)
+        self.full_since_s.pop(pid, None)
         try:
             job.status.send(msgspec.msgpack.encode(ending), socket.MSG_DONTWAIT)
         except OSError as error:
@@ -309,6 +333,20 @@ def _kill_group(pid: int) -> None:
             continue
 
 
+def _is_full(pid: int) -> bool:
+    """Whether less than an arena is left below its limit."""
+    try:
+        limit_bytes = resource.prlimit(pid, resource.RLIMIT_AS)[0]
+        mapped_bytes = _mapped_bytes(pid)
+    except OSError:  # a kernel that does not tell: the deadline is left
+        return False
+    return limit_bytes != resource.RLIM_INFINITY and mapped_bytes > limit_bytes - _ARENA_BYTES
+
+
+def _mapped_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def confine(order: Order) -> None:
     """Puts this process under the limits of the order, in a group and directory of its own. There is no way back."""
     zygote = os.getppid()
@@ -326,10 +364,9 @@ def confine(order: Order) -> None:
 
 
 def _set_limits(limits: Limits) -> None:
-    mapped_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     # a second more in the hard limit: SIGXCPU can be ignored, the SIGKILL after it cannot
     _lower(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1)
-    _lower(resource.RLIMIT_AS, mapped_bytes + limits.memory_bytes)
+    _lower(resource.RLIMIT_AS, _mapped_bytes(os.getpid()) + limits.memory_bytes)
     _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     _lower(resource.RLIMIT_CORE, 0)

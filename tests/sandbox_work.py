@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,6 +82,29 @@ def wait_with_a_stray(path: str) -> None:
 
 def eat_memory(argument: None) -> int:
     return len(bytearray(1 << 40))
+
+
+def spin_out_of_memory(argument: None) -> None:
+    """Has not the 32 bytes left for an int when it leaves a `with` block, where CPython makes one and asks again.
+
+    The block begins beyond the 256th instruction: smaller ints exist already.
+    """
+    before = "    full = hoard is None\n" * 200
+    body = "    with suppress(KeyError):\n        for each in range(1 << 24):\n            hoard[each] = each"
+    names: dict[str, Any] = {"suppress": suppress}
+    exec(f"def hoarding(hoard):\n{before}{body}", names)  # noqa: S102 - such a long function is not written by hand
+    names["hoarding"]([None] * (1 << 24))
+
+
+def fail_out_of_memory(argument: None) -> None:
+    raise Untold
+
+
+class Untold(Exception):
+    """Not even its text can be made."""
+
+    def __str__(self) -> str:
+        raise MemoryError
 
 
 def fill_file(argument: None) -> None:

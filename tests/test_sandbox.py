@@ -132,6 +132,18 @@ def test_the_memory_limit_ends_the_work(sandbox: Sandbox) -> None:
     assert raised.value.limit == "memory"
 
 
+def test_work_that_spins_for_want_of_memory_is_ended_long_before_its_deadline(sandbox: Sandbox) -> None:
+    limits = Limits(memory_bytes=256 << 20, timeout_s=30.0, cpu_s=30)
+
+    with pytest.raises(LimitExceeded, match=r"^exceeded 268435456 bytes of memory$"):
+        sandbox.run(WORK + "spin_out_of_memory", None, result=str, limits=limits)
+
+
+def test_work_that_has_no_memory_to_tell_its_failure_is_a_memory_limit(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded, match=r"^exceeded 1073741824 bytes of memory$"):
+        sandbox.run(WORK + "fail_out_of_memory", None, result=str)
+
+
 def test_a_kill_from_outside_counts_as_memory_since_the_kernel_does_it(sandbox: Sandbox, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as threads:
         job = threads.submit(sandbox.run, WORK + "wait", str(tmp_path / "go"), result=str)
