@@ -10,8 +10,10 @@ with `x-` are the broker's and never become attributes.
 """
 
 import asyncio
+import hashlib
 import logging
 import ssl
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ CONFIRM_TIMEOUT_S: Final = 5.0
 RECONNECT_FIRST_S: Final = 0.2
 RECONNECT_LAST_S: Final = 15.0
 SHORT_BYTES: Final = 255  # of a property's text (AMQP 0-9-1 4.2.5.3); a header's may be as long as a frame
+UNREADABLE: Final = "dev.errands.unreadable.v1"  # the type of an event that holds a message which is none
 PORTS: Final = MappingProxyType({"amqp": 5672, "amqps": 5671})
 
 
@@ -142,6 +145,18 @@ class Message:
     def event(self) -> Event:
         """The event that it carries."""
         return to_event(self.properties, self.body)
+
+    def unreadable(self, queue: str) -> Event:
+        """One that holds this message of the queue, which is no event; the same message makes the same."""
+        content = hashlib.sha256(self.body).hexdigest()
+        attributes = {
+            "specversion": "1.0",
+            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{queue}:{self.properties.message_id}:{content}")),
+            "source": f"urn:errands:rabbitmq:{queue}",
+            "type": UNREADABLE,
+            "datacontenttype": "application/octet-stream",
+        }
+        return Event(MappingProxyType(attributes), self.body)
 
 
 class Connection:

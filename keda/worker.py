@@ -26,13 +26,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from events import log as json_log
+from events.delivery import NO_ANSWER, Result, judge, letter
 from events.function import Answer
 from events.http import Event
+from events.problem import NotAnEvent
 from functions.amqp import Channel, Connection, Message, Unavailable, stay_connected
 from functions.serve import stop_with
 from functions.settings import from_environment
 from keda.lane import Lane
-from keda.letter import NO_ANSWER, Result, judge, letter, unreadable
 from keda.outlet import ATTEMPT, BROKER, POST, SINK, NotPosted, Outlet, PostRefused
 from keda.target import load
 from keda.threads import Threads
@@ -113,7 +114,7 @@ class Worker:
     def _on_message(self, channel: Channel, message: Message) -> None:
         headers = message.headers
         attempt = _count(headers.get(ATTEMPT, 1)) + _count(headers.get(DELIVERY_COUNT, 0))
-        event, problem = unreadable(self._lane.lane_queue, message)
+        event, problem = self._read(message)
         task = Task(channel, message.tag, event, attempt, headers.get(POST))
         self._held[task] = None
         if task.place in (BROKER, SINK):
@@ -126,13 +127,21 @@ class Worker:
         else:
             self._threads.put(task)
 
+    def _read(self, message: Message) -> tuple[Event, str | None]:
+        """The message's event; or one that holds a message which is none, with the reason."""
+        try:
+            return message.event(), None
+        except NotAnEvent as error:
+            return message.unreadable(self._lane.lane_queue), f"the message is not an event: {error}"
+
     def _answered(self, tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
         done = []
         for task, answer in zip(tasks, answers, strict=True):
             if task.settling:
                 continue  # it took too long, and was settled as failed
             if answer.status >= 300 or answer.headers:
-                self._settle(task, self._follow(task, judge(answer)))
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                self._settle(task, self._follow(task, judge(answer.status, headers, answer.body)))
             elif task in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
                 del self._held[task]
                 done.append(task)
@@ -168,7 +177,7 @@ class Worker:
                 return await self._later(task, result.reply, retry=1, attempt=1, place=BROKER)
             except PostRefused as error:
                 result = Result(result.code, error=str(error).encode())
-        if not result.error:
+        if not result.failed:
             return None
         if result.retriable and task.attempt <= self._lane.lane_retry:
             return await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1)
@@ -176,7 +185,8 @@ class Worker:
 
     async def _give_up(self, task: Task, result: Result) -> None:
         """The event as a letter to the sink."""
-        made = letter(task.event, result, queue=self._lane.lane_queue, attempts=task.attempt)
+        queue = self._lane.lane_queue  # it stands for the Trigger
+        made = letter(task.event, result, destination=f"amqp:{queue}", trigger=queue, attempts=task.attempt)
         log.error("dead letter: %s", result.sentence, extra={"event": task.event.id, "attempt": task.attempt})
         try:
             await self._outlet.post(made, SINK)

@@ -6,18 +6,17 @@ letter whose sink is down.
 """
 
 import asyncio
-import base64
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from events.delivery import NO_ANSWER, RETRIED_4XX, Result, judge, letter
 from events.function import ATTEMPT_HEADER
-from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
-from events.problem import NotAnEvent, sentence
+from events.http import BODY_LIMIT_BYTES, Event, binary
 from functions import evidence
 from functions.connection import Connections
 from functions.exchange import Broken, Late, NotConnected, TooLong
@@ -30,28 +29,10 @@ from knative.manifests import Manifests, Trigger
 
 log = logging.getLogger("errands.dispatch")
 
-NO_ANSWER: Final = -1  # knativeerrorcode of a delivery without an answer
-RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
 SINK_RETRY_FIRST_S: Final = 1.0
 SINK_RETRY_LAST_S: Final = 60.0
 SETTLING_LIMIT: Final = 256  # deliveries of a queue whose answer is not yet in the broker
-EVIDENCE_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
 BROKER_RETRY_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one attempt came to: a reply to route, nothing, or a failure with its evidence."""
-
-    code: int
-    reply: Event | None = None
-    error: bytes | None = None
-    retriable: bool = False
-    log: Sequence[str] = ()  # the last lines of the function's process
-
-    @property
-    def failed(self) -> bool:
-        return self.error is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +127,14 @@ class Dispatcher:
             _warn("dead letter", delivery, result)
             self._metrics.dead_lettered(self.queue)
             await asyncio.to_thread(self._leave_evidence, delivery.event, result)
-            await self._broker.dead_letter(delivery, self._letter(delivery, result))
+            made = letter(
+                delivery.event,
+                result,
+                destination=f"http://{self._pool.service.name}.svc.cluster.local",
+                trigger=self._trigger.name,
+                attempts=delivery.attempt,
+            )
+            await self._broker.dead_letter(delivery, made)
 
     async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
         wanted = self._tools.manifests.wanted_by(reply.attributes) if reply else ()
@@ -163,16 +151,6 @@ class Dispatcher:
             status=max(result.code, 0), answer=result.error or b"", lines=said, now=datetime.now(UTC)
         )
         self._tools.evidence(event, self._pool.service.name, content)
-
-    def _letter(self, delivery: Delivery, result: Result) -> Event:
-        """The event with the extensions of Knative's dead letters, and ours: the Trigger and the attempts."""
-        return delivery.event.with_attributes(
-            knativeerrordest=f"http://{self._pool.service.name}.svc.cluster.local",
-            knativeerrorcode=str(result.code),
-            knativeerrordata=base64.b64encode(_evidence(result)).decode(),
-            knativeerrortrigger=self._trigger.name,
-            knativeerrorattempts=str(delivery.attempt),
-        )
 
 
 class SinkDispatcher(Dispatcher):
@@ -213,31 +191,8 @@ class Http:
         return judge(answer.status, answer.headers, answer.body)
 
 
-def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
-    """What an answer means. Only 2xx is success; of 4xx only 404, 408, 409 and 429 are worth another attempt."""
-    if 200 <= status < 300:
-        media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-        if "ce-specversion" not in headers and media_type != STRUCTURED:
-            return Result(status)
-        try:
-            return Result(status, reply=read(headers, content))
-        except NotAnEvent as error:
-            return Result(status, error=f"the reply is not an event: {error}".encode())
-    return Result(status, error=content or b"no body", retriable=status >= 500 or status in RETRIED_4XX)
-
-
-def _evidence(result: Result) -> bytes:
-    """The failed answer, of a long one the beginning and the end: a traceback says at its end what went wrong."""
-    error, gap = result.error or b"", b" [...] "
-    if len(error) <= EVIDENCE_BYTES:
-        return error
-    head = EVIDENCE_BYTES // 4
-    return error[:head] + gap + error[len(error) - (EVIDENCE_BYTES - head - len(gap)) :]
-
-
 def _warn(what: str, delivery: Delivery, result: Result) -> None:
-    error = sentence(_evidence(result))
     event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
-    log.warning("%s: %s", what, error, extra={**event, "attempt": delivery.attempt, "status": result.code})
+    log.warning("%s: %s", what, result.sentence, extra={**event, "attempt": delivery.attempt, "status": result.code})
     if 300 <= result.code < 500 and result.code not in RETRIED_4XX:
         log.warning("a %d answer is taken as success by the RabbitMQ broker: there the event is lost", result.code)

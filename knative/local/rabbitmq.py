@@ -10,22 +10,20 @@ them again. Outcomes for `GET /jobs` are kept in memory, the last OUTCOMES of th
 """
 
 import asyncio
-import base64
-import hashlib
 import itertools
 import logging
-import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
+from events.delivery import NO_ANSWER, Result, letter
 from events.http import Event
 from events.problem import NotAnEvent
 from functions.amqp import (
+    UNREADABLE,
     Channel,
     Connection,
     Message,
@@ -50,7 +48,6 @@ START_TIMEOUT_S: Final = 30.0
 AT_HAND_S: Final = 600.0
 # They travel in one frame, of 128 KiB; this leaves room for what a dead letter adds. A longer one ends the connection.
 ATTRIBUTES_BYTES: Final = 96 * 1024
-UNREADABLE: Final = "dev.errands.unreadable.v1"
 
 
 @dataclass(slots=True)
@@ -251,7 +248,14 @@ class RabbitBroker:
         try:
             event = message.event()
         except NotAnEvent as error:
-            event = _unreadable(name, message, error)
+            reason = Result(NO_ANSWER, error=f"the message is not an event: {error}".encode())
+            event = letter(
+                message.unreadable(name),
+                reason,
+                destination=f"amqp:{name}",
+                trigger=name.removesuffix(DLQ),
+                attempts=1,
+            )
         delivery = Delivery(tag, name, attempt if isinstance(attempt, int) else 1, event)
         if event.type == UNREADABLE and not name.endswith(DLQ):
             task = asyncio.get_running_loop().create_task(self._put_aside(delivery))
@@ -285,19 +289,3 @@ def prefetch(trigger: Trigger) -> int:
 
 async def _depth(channel: Channel, queue: str) -> int:
     return int((await channel.call("queue_declare", queue=queue, passive=True)).message_count)
-
-
-def _unreadable(queue: str, message: Message, error: NotAnEvent) -> Event:
-    """An event that holds a message which is none, with the reason; the same message makes the same event."""
-    content = hashlib.sha256(message.body).hexdigest()
-    attributes = {
-        "specversion": "1.0",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{queue}:{message.properties.message_id}:{content}")),
-        "source": f"urn:errands:rabbitmq:{queue}",
-        "type": UNREADABLE,
-        "datacontenttype": "application/octet-stream",
-        "knativeerrorcode": "-1",
-        "knativeerrordata": base64.b64encode(str(error).encode()[:1024]).decode(),
-        "knativeerrortrigger": queue.removesuffix(DLQ),
-    }
-    return Event(MappingProxyType(attributes), message.body)
