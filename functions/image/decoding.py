@@ -16,6 +16,7 @@ from PIL import (
     BmpImagePlugin,  # noqa: F401  # registers its format
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     MpoImagePlugin,  # noqa: F401  # JpegImagePlugin loads it for a file of several pictures
     PngImagePlugin,  # noqa: F401  # registers its format
@@ -78,6 +79,7 @@ class Frame:
 def open_source(file: IO[bytes], task: Task) -> Source:
     """The source, or a watermark, of the task: its format by its first bytes, its extent within the limits."""
     Image.MAX_IMAGE_PIXELS = None  # it only warns up to twice its value, and knows no frames: _check_extent does
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint turns it on for its whole process
     # a GIF's later frames in full colour; the first as well, or an animation would change its mode on the way
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
     try:
