@@ -34,6 +34,7 @@ from tests.test_kill import Callbacks, receiving
 
 JOBS = 3_000
 PACE_S = 0.02
+GRACE_S = 5.0  # from the SIGTERM to a dispatcher to the SIGKILL; Kubernetes gives it 30
 QUIET_S = 25.0  # longer than any wait between two attempts: who has not been heard of then is lost
 DOOMED = "dev.errands.doomed.requested.v1"
 
@@ -54,11 +55,16 @@ class System(Protocol):
 
 
 class OnKnative:
-    """The Go programs and the functions, each a process."""
+    """The Go programs and the functions, each a process.
+
+    A dispatcher that gets its SIGTERM while it is not connected closes for good and never ends (v0.48.0: the loop of
+    cmd/dispatcher/main.go knows its end only from a consumer's): Kubernetes kills it, and so does this.
+    """
 
     def __init__(self, plane: KnativeDataPlane, functions: Functions) -> None:
         self._plane = plane
         self._functions = functions
+        self._ending: dict[subprocess.Popen[bytes], float] = {}
         self.url = plane.url
 
     def break_something(self, chance: random.Random) -> str:
@@ -66,9 +72,14 @@ class OnKnative:
         name = chance.choice(sorted(parts))
         number = chance.choice((signal.SIGKILL, signal.SIGTERM)) if name != "ingress" else signal.SIGKILL
         parts[name].send_signal(number)
+        if number == signal.SIGTERM and name in self._plane.parts:
+            self._ending.setdefault(parts[name], time.monotonic() + GRACE_S)
         return f"{name} by {number.name}"
 
     def revive(self) -> None:
+        for part, end_s in self._ending.items():
+            if time.monotonic() > end_s:
+                part.kill()  # nothing to one that has ended
         self._plane.revive()
         self._functions.revive()
 
