@@ -1,6 +1,9 @@
 """The file of the embedded broker: its tables, and what its thread does with them.
 
 A finished delivery is deleted with its commit; an event goes with its last delivery.
+
+2026-11-27: outcomes stand in the order in which they came. Clustered by their key, which is random, each touched a page
+of its own, more of them the more there were: 35 us of processor time an outcome over 100,000, against 21.
 """
 
 import sqlite3
@@ -27,7 +30,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 CREATE TABLE IF NOT EXISTS outcome (
     source TEXT NOT NULL, id TEXT NOT NULL, finished_at REAL NOT NULL, attributes BLOB NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (source, id)
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS outcome_finished_at ON outcome (finished_at);
 """
 
