@@ -178,6 +178,18 @@ def test_a_picture_of_the_store_is_under_every_page(deliver: Deliver, folder: Pa
         assert (255, 0, 0) in {shown.getpixel((shown.width // 2, shown.height // 2 + y)) for y in range(-20, 20)}
 
 
+def test_a_watermark_shows_through_the_shading_of_rows(deliver: Deliver, folder: Path) -> None:
+    (folder / "logo").write_bytes(png())
+    mark = {"source": {"key": "logo"}, "opacity": 1}
+
+    content = stored(deliver(template="table", data=table(rows=orders(80)), outputs=outputs(watermark=mark)), folder)
+
+    shown = pypdfium2.PdfDocument(content)[0].render().to_pil()
+    left, top = shown.width // 2 - 30, shown.height // 2 - 30  # inside the picture, some five rows high
+    lines = [[shown.getpixel((left + x, top + y)) for x in range(60)] for y in range(60)]
+    assert all(any(red > 200 and green < 40 for red, green, _ in line) for line in lines)
+
+
 def test_a_watermark_is_a_text_or_a_picture(deliver: Deliver) -> None:
     reply = deliver(data=invoice(), outputs=outputs(watermark={"opacity": 1}))
 
