@@ -83,8 +83,8 @@ class Received(NamedTuple):
     answering: threading.Event
 
 
-@pytest.fixture
-def receiver() -> Iterator[Received]:
+@contextmanager
+def receiving() -> Iterator[Received]:
     """A server that takes callbacks and events, and answers while `answering` is set."""
     bodies: list[bytes] = []
     arrived, answering = threading.Event(), threading.Event()
@@ -108,12 +108,24 @@ def receiver() -> Iterator[Received]:
 
 
 @pytest.fixture
-def mail_port() -> Iterator[int]:
-    """A mail server that takes everything."""
+def receiver() -> Iterator[Received]:
+    with receiving() as received:
+        yield received
+
+
+@contextmanager
+def taking_mail() -> Iterator[int]:
+    """The port of a mail server that takes everything."""
     controller = Controller(Sink(), hostname="127.0.0.1", port=free_port())
     controller.start()
     yield controller.port
     controller.stop()
+
+
+@pytest.fixture
+def mail_port() -> Iterator[int]:
+    with taking_mail() as port:
+        yield port
 
 
 def free_port() -> int:
