@@ -9,14 +9,12 @@ from events.delivery import EVIDENCE_BYTES, NO_ANSWER, Result, judge, letter
 from events.http import Event
 
 REPLY = {"specversion": "1.0", "id": "1", "source": "/x", "type": "dev.errands.x.completed.v1"}
+RETRIED = (404, 408, 409, 429, 500, 503)
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_2xx_without_an_event_is_success_without_a_reply(status: int) -> None:
     assert judge(status, {"content-type": "text/html"}, b"thanks") == Result(status)
-
-
-RETRIED = (404, 408, 409, 429, 500, 503)
 
 
 @pytest.mark.parametrize("status", [100, 301, 400, 410, *RETRIED])
