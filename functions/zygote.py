@@ -158,7 +158,8 @@ class Zygote:
     has_begun: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
     killed_for: dict[int, str] = field(default_factory=dict)
-    full_since_s: dict[int, float] = field(default_factory=dict)
+    full: set[int] = field(default_factory=set)  # at the last look
+    looked_at_s: float = 0.0
     spare: _Spare | None = None
     wakeup: tuple[int, int] = field(default_factory=lambda: os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
 
@@ -203,18 +204,19 @@ class Zygote:
                 _kill_group(pid)
 
     def _kill_full(self) -> None:
-        """Those that stay at their memory limit.
+        """Those that are at their memory limit at two looks in a row.
 
         Without a byte left, CPython (3.11 to 3.13) can spin until the deadline: to leave a `with` block it makes an
         int, and tries that again when it fails (exception_unwind of ceval.c). One report of two hundred did it.
         """
         now_s = time.monotonic()
-        for pid in self.jobs:
-            if not _is_full(pid):
-                self.full_since_s.pop(pid, None)
-            elif now_s - self.full_since_s.setdefault(pid, now_s) >= _LOOK_S:
-                self.killed_for.setdefault(pid, "memory")
-                _kill_group(pid)
+        if now_s - self.looked_at_s < _LOOK_S:
+            return
+        full = {pid for pid in self.jobs if _is_full(pid)}
+        for pid in full & self.full:
+            self.killed_for.setdefault(pid, "memory")
+            _kill_group(pid)
+        self.full, self.looked_at_s = full, now_s
 
     def _take_order(self) -> bool:
         message, fds, _, _ = socket.recv_fds(self.control, ORDER_LIMIT_BYTES, DESCRIPTORS_LIMIT)
@@ -304,7 +306,7 @@ class Zygote:
     def _report(self, job: _Job, pid: int, status: int, usage: resource.struct_rusage) -> None:
         code = os.waitstatus_to_exitcode(status)
         ending = Ending(code, self.killed_for.pop(pid, ""), usage.ru_utime + usage.ru_stime)
-        self.full_since_s.pop(pid, None)
+        self.full.discard(pid)
         try:
             job.status.send(msgspec.msgpack.encode(ending), socket.MSG_DONTWAIT)
         except OSError as error:

@@ -9,10 +9,10 @@ proportional set size of all processes in the container. `enqueue` is left out: 
 import statistics
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.bench.peers.processes import memory
 from tests.test_images import (
     BASE,
     FUNCTIONS,
@@ -56,33 +56,19 @@ def main() -> None:
 
 def measured(function: str, receiver: Received, mail_port: int) -> Figures:
     """Start it, have it do twenty jobs, stop it."""
-    with closing(Running(f"{REGISTRY}/{function}:test", environment(function, receiver, mail_port))) as container:
-        start_s = time.time() - container.started_at
+    with ExitStack() as stack:
+        container = Container(f"{REGISTRY}/{function}:test", environment(function, receiver, mail_port))
+        answered_at_s = time.time()
+        stack.callback(container.remove)
+        state = podman("inspect", "--format", "{{.State.Pid}} {{.State.StartedAt.UnixNano}}", container.id)
+        pid, started_at_ns = map(int, state.split())
         begun_s = time.monotonic()
         answers = [container.send(job(function))]
         first_job_s = time.monotonic() - begun_s
         answers += [container.send({**job(function), "id": str(number)}) for number in range(1, JOBS)]
         if bad := [answer for answer in answers if answer[0] not in (200, 202)]:
             raise SystemExit(f"{function} answered {bad[0][0]}: {bad[0][2].decode()}")
-        return Figures(start_s, first_job_s, container.pss_bytes())
-
-
-class Running(Container):
-    """A container that tells when it started and what memory it has."""
-
-    @property
-    def started_at(self) -> float:
-        text = podman("inspect", "--format", "{{.State.StartedAt.UnixNano}}", self.id)
-        return int(text) / 1e9
-
-    def pss_bytes(self) -> int:
-        """Of all its processes."""
-        pids = podman("top", self.id, "hpid").split()[1:]
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
-        return sum(1024 * int(text.split("Pss:")[1].split()[0]) for text in rollups)
-
-    def close(self) -> None:
-        self.remove()
+        return Figures(answered_at_s - started_at_ns / 1e9, first_job_s, memory([pid]).pss_bytes)
 
 
 def size_bytes(image: str) -> int:
