@@ -19,14 +19,14 @@ test: .venv/ready ## all tests (ARGS="-k image -x")
 
 check: .venv/ready ## formatting, lint, types, the direction of imports, the manifests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
-	$(BIN)/errands lint knative --events events/samples --strict
+	$(BIN)/errands lint knative/base --events events/samples --strict
 
 bench: .venv/ready ## side by side with what is installed, then our parts (PEERS=1 installs the others in .bench/)
 	$(BIN)/python -m tests.bench.peers $(if $(PEERS),--peers) $(ARGS)
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
 		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
-		$(BIN)/python -m tests.bench.lane
+		$(BIN)/python -m tests.bench.queue
 
 schemas: .venv/ready ## write the JSON Schemas anew: events/schemas/, and those of the reports' templates
 	$(BIN)/python -m events.schema && $(BIN)/python -m functions.report.schema

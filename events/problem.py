@@ -155,7 +155,7 @@ def _shape(type_: Any) -> Any:
 
 
 def _is_secret(type_: Any) -> bool:
-    """Whether the field is marked so (events/base.py)."""
+    """Whether the field is marked so (events/types/base.py)."""
     marks = [each.extra or {} for each in getattr(type_, "__metadata__", ()) if isinstance(each, msgspec.Meta)]
     return any("secret" in each for each in marks) or any(map(_is_secret, _members(type_)))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.rabbitmq_server import RabbitServer, make_certificates, rabbit_server
+from tests.support.rabbitmq_server import RabbitServer, make_certificates, rabbit_server
 
 # in CI the same examples each time: a new one is found where a person sees it
 settings.register_profile("ci", derandomize=True)

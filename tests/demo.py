@@ -31,8 +31,8 @@ from aiosmtpd.controller import Controller
 from rich.console import Console
 from rich.table import Table
 
-from tests.example_api import PhpApi, PythonApi
-from tests.local_runner import ROOT, free_port
+from tests.support.example_api import PhpApi, PythonApi
+from tests.support.local_runner import ROOT, free_port
 
 DATA: Final = ROOT / ".demo"
 PHOTO: Final = ROOT / "tests" / "files" / "raccoon.jpg"
@@ -133,7 +133,7 @@ def replay(api: Api, row: Row, pictures: "Pictures", url: str, console: Console)
     """Mend what was wrong, and replay the letter as an operator does."""
     console.print("\n[bold]Mending[/]: the picture's server is back; the letter is replayed")
     pictures.up = True
-    command = [sys.executable, "-m", "knative.cli", "dead"]
+    command = [sys.executable, "-m", "knative.cli.main", "dead"]
     subprocess.run([*command, "list", "--data", str(DATA)], check=True)
     subprocess.run([*command, "replay", "--all", "--data", str(DATA), "--sink", url], check=True)
     again = Row("the same, replayed", row.job, row.data, "completed", id=row.id)
@@ -200,7 +200,7 @@ def errands(smtp_port: int, *, knative: bool) -> Iterator[str]:
         with errands_on_knative(DATA, {"message": settings}) as url:
             yield url
         return
-    command = [sys.executable, "-m", "knative.cli", "up", "--data", str(DATA), "--port", str(port)]
+    command = [sys.executable, "-m", "knative.cli.main", "up", "--data", str(DATA), "--port", str(port)]
     for name, value in settings.items():
         command += ["--set", f"message.{name}={value}"]
     with (DATA / "errands.log").open("w") as log:

@@ -13,16 +13,16 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
-from events.function import Answer, log_answer, refusal, system_clock
 from events.http import Event, read
 from events.problem import NotAnEvent, TryAgain
-from events.request import Request, request_function
-from functions.deadletters import letters, notices
-from functions.deadletters.database import Unavailable, open_database
-from functions.deadletters.letter import ADDED, failure, is_replay_outcome, original
-from functions.deadletters.outbox import send
-from functions.evidence import Finder
-from functions.settings import from_environment
+from functions.deadletters.service.outbox import send
+from functions.deadletters.store import dead_letters, notices
+from functions.deadletters.store.dead_letter import ADDED, failure, is_replay_outcome, original
+from functions.runtime.adapter import Answer, log_answer, refusal, system_clock
+from functions.runtime.failure_reports import Finder
+from functions.runtime.request import Request, request_function
+from functions.runtime.settings import from_environment
+from functions.storage.database import Unavailable, open_database
 
 log = logging.getLogger("errands.deadletters")
 
@@ -68,9 +68,9 @@ def take(event: Event) -> None:
     now = system_clock()
     with database.transaction() as session:
         if is_replay_outcome(event):
-            letters.settle(session, event, now=now)
+            dead_letters.settle(session, event, now=now)
             return
-        id_, _ = letters.keep(session, event, now=now)
+        id_, _ = dead_letters.keep(session, event, now=now)
         notices.write(session, event, id_, now=now)
     _add_evidence(id_, event)
 
@@ -80,7 +80,7 @@ def _add_evidence(id_: int, event: Event) -> None:
     found = finder.find(original(event), failure(event).destination)
     if found is not None:
         with suppress(Unavailable), database.transaction() as session:
-            letters.add_evidence(session, id_, found)
+            dead_letters.add_evidence(session, id_, found)
 
 
 def _event(request: Request) -> Event:

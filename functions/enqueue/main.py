@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from events.function import Answer, async_http_function
 from events.http import Event
 from events.problem import TryAgain
-from functions.amqp import Refused, Server, Unavailable
+from functions.amqp.connection import Refused, Server, Unavailable
 from functions.enqueue.publisher import Publisher
-from functions.settings import from_environment
+from functions.runtime.adapter import Answer, async_http_function
+from functions.runtime.settings import from_environment
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from events.http import Event
-from functions.amqp import Channel, Connection, Server, connect, to_message
+from functions.amqp.connection import Channel, Connection, Server, connect, to_message
 
 NAME: Final = "enqueue"
 

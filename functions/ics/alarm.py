@@ -1,6 +1,6 @@
 """Alarms (RFC 5545 3.6.6): what is wrong with one, and its lines."""
 
-from events.calendars import Alarm
+from events.types.ics import Alarm
 from functions.ics.content_line import text
 from functions.ics.findings import Place
 from functions.ics.moment import instant, stamp

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final
 
-from events.calendars import CalendarEntry, FreeBusy, IcsRequested, Todo
 from events.problem import JobFailed
+from events.types.ics import CalendarEntry, FreeBusy, IcsRequested, Todo
 from functions.ics import alarm, component, email_part, feed, identity, itip, texts
 from functions.ics.component import Identity
 from functions.ics.content_line import content

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from events.calendars import (
+from events.types.ics import (
     CalendarAttachment,
     CalendarEntry,
     CalendarImage,

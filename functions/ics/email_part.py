@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from events.calendars import CalendarEntry, EmailPart, FreeBusy, Todo
+from events.types.ics import CalendarEntry, EmailPart, FreeBusy, Todo
 from functions.ics.itip import Item
 
 

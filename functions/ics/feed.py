@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from events.calendars import Feed
+from events.types.ics import Feed
 from functions.ics import texts
 from functions.ics.colours import VALUES
 from functions.ics.component import image

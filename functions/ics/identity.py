@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from events.calendars import CalendarEntry, FreeBusy, IcsRequested
+from events.types.ics import CalendarEntry, FreeBusy, IcsRequested
 from functions.ics.findings import Place
 from functions.ics.itip import NAMES, Item
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from events.calendars import Attendee, CalendarEntry, FreeBusy, IcsRequested, Todo
+from events.types.ics import Attendee, CalendarEntry, FreeBusy, IcsRequested, Todo
 from functions.ics.findings import Place
 
 Item = CalendarEntry | Todo | FreeBusy

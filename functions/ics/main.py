@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-from events.calendars import IcsCompleted, IcsRequested
-from events.function import function, system_clock
 from events.http import Event, rfc3339
+from events.types.ics import IcsCompleted, IcsRequested
 from functions.ics.calendar_file import CalendarFile, render
-from functions.settings import from_environment
-from functions.store import ReplyLedger, Store, job_key
+from functions.runtime.adapter import function, system_clock
+from functions.runtime.settings import from_environment
+from functions.storage.store import ReplyLedger, Store, job_key
 
 INLINE_LIMIT_BYTES: Final = 65_536
 

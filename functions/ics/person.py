@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
-from events.calendars import Attendee, Person
+from events.types.ics import Attendee, Person
 from functions.ics.content_line import parameter, quoted
 
 ROLES: Final = {

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from events.calendars import CalendarItem, Previous, Recurrence
+from events.types.ics import CalendarItem, Previous, Recurrence
 from functions.ics.findings import Place
 from functions.ics.moment import Frame, Moment, read, stamp
 from functions.ics.recurrence import DAYS, Rule

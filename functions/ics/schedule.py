@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from events.calendars import CalendarEntry, FreeBusy, Override, Recurrence, Todo
+from events.types.ics import CalendarEntry, FreeBusy, Override, Recurrence, Todo
 from functions.ics import rrule
 from functions.ics.findings import Place
 from functions.ics.moment import Frame, Moment, frame

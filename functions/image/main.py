@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from events.function import function, system_clock
 from events.http import Event
 from events.problem import FieldError, JobFailed
 from events.types import Artifact, ImageArtifact, ImageCompleted, ImageRequested, ImageSource
-from functions.addresses import Guard
 from functions.image.presets import Presets
 from functions.image.task import Output, Picture, Pictures, Task
-from functions.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
-from functions.settings import from_environment
-from functions.source import load
-from functions.store import ReplyLedger, Store
+from functions.net.guard import Guard
+from functions.runtime.adapter import function, system_clock
+from functions.runtime.settings import from_environment
+from functions.sandbox.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
+from functions.storage.inputs import load
+from functions.storage.store import ReplyLedger, Store
 
 READABLE = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp")
 

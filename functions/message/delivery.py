@@ -5,7 +5,7 @@ It is answered by sending again: no accepted job is lost in silence, and the sec
 the same bytes, by which mail systems and readers drop it (a chat service knows no such mark, and shows it twice). The
 steps of one delivery:
 
-1. The ledger has a reply: the same reply again, no message (events.function does this before it calls the handler).
+1. The ledger has a reply: the same reply again, no message (functions.runtime.adapter does this before it calls the handler).
 2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at
    work, or died a moment ago: TryAgain, for the rest of the lease.
 3. Otherwise `sending-<n+1>.json` is created, on the condition that nobody else did: so a claim whose lease has run out
@@ -26,11 +26,11 @@ from typing import TypeVar
 
 import msgspec
 
-from events.function import Ledger
 from events.http import Event
 from events.problem import JobFailed, TryAgain
 from functions.message.relay import MaybeSent
-from functions.store import LEDGER, Store, job_key
+from functions.runtime.adapter import Ledger
+from functions.storage.store import LEDGER, Store, job_key
 
 log = logging.getLogger("errands.message")
 

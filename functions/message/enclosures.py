@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from events.types import Input, MessageCalendar, MessageRequested
-from functions.addresses import Guard
 from functions.message.email_message import Parts
-from functions.source import load
-from functions.store import Store
+from functions.net.guard import Guard
+from functions.storage.inputs import load
+from functions.storage.store import Store
 
 CALENDAR_LIMIT_BYTES: Final = 1_000_000
 

@@ -1,4 +1,4 @@
-"""Fills a message's templates with its data, in a child process (functions/sandbox.py): nothing else imports this.
+"""Fills a message's templates with its data, in a child process (functions/sandbox/sandbox.py): nothing else imports this.
 
 The HTML escapes what is filled in; subject and text do not.
 """
@@ -6,7 +6,7 @@ The HTML escapes what is filled in; subject and text do not.
 from typing import Final
 
 from functions.message.templates import Filled, Templates
-from functions.template import Conventions, TemplateRefused, rendered
+from functions.templating.template import Conventions, TemplateRefused, rendered
 
 LIMIT_CHARACTERS: Final = {"subject": 500, "text": 100_000, "html": 100_000}  # as of the job's own fields
 

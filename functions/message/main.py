@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from events.function import function, system_clock
 from events.http import Event, rfc3339
 from events.types import MessageCompleted, MessageRequested
-from functions.addresses import Guard
 from functions.message.delivery import Delivery
 from functions.message.email_message import choose_sender, compose, read_sender
 from functions.message.enclosures import Enclosures
 from functions.message.relay import Relay
 from functions.message.target import Targets
 from functions.message.templates import filled
-from functions.sandbox import Sandbox
-from functions.settings import from_environment
-from functions.store import ReplyLedger, Store, job_key
+from functions.net.guard import Guard
+from functions.runtime.adapter import function, system_clock
+from functions.runtime.settings import from_environment
+from functions.sandbox.sandbox import Sandbox
+from functions.storage.store import ReplyLedger, Store, job_key
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Final
 
 from events.problem import JobFailed
-from functions.addresses import AddressRefused, Guard
-from functions.connection import Connections
-from functions.dialing import GuardedDial
-from functions.exchange import Answer, Bounds, Broken, Late, NotConnected
-from functions.url import Url
+from functions.net.client import Connections
+from functions.net.dial import GuardedDial
+from functions.net.exchange import Answer, Bounds, Broken, Late, NotConnected
+from functions.net.guard import AddressRefused, Guard
+from functions.net.url import Url
 
 SHOWN_BYTES: Final = 1_024
 SHOWN_CHARACTERS: Final = 300

@@ -11,7 +11,7 @@ import typer
 from events.problem import TryAgain
 
 if TYPE_CHECKING:  # the store takes 20 ms, which no other command need wait for
-    from functions.store import Store
+    from functions.storage.store import Store
 
 app = typer.Typer(
     help="Callbacks: the endpoints that are not called now; resume one that is gone.", no_args_is_help=True
@@ -26,7 +26,7 @@ StoreUrl = Annotated[
 @app.command("list")
 def list_endpoints(data: Data = Path(".errands"), store: StoreUrl = None) -> None:
     """List the endpoints that answered 410, and the hosts that are left alone for a while."""
-    from functions.notifier.register import gone, paused
+    from functions.notifier.endpoint_state import gone, paused
 
     with _store(data, store) as opened:
         lines = [f"gone    since {each.since:%Y-%m-%d %H:%M:%S}Z  {each.url}" for each in gone(opened).values()]
@@ -42,7 +42,7 @@ def resume_endpoint(
     store: StoreUrl = None,
 ) -> None:
     """Call an endpoint again that answered 410; running notifiers do so within seconds."""
-    from functions.notifier.register import resume
+    from functions.notifier.endpoint_state import resume
 
     with _store(data, store) as opened:
         resumed = resume(opened, url)
@@ -53,7 +53,7 @@ def resume_endpoint(
 
 @contextmanager
 def _store(data: Path, url: str | None) -> Iterator["Store"]:
-    from functions.store import Store
+    from functions.storage.store import Store
 
     if url is None and not (data / "store").is_dir():
         raise typer.BadParameter(f"there is no store in {data}: give --data, or --store for another installation's")

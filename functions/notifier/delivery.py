@@ -27,17 +27,17 @@ from typing import Final
 
 import msgspec
 
-from events.function import NAMESPACE
 from events.http import Event, structured
 from events.problem import JobFailed, TryAgain
-from functions.exchange import Answer
+from functions.net.exchange import Answer
+from functions.net.url import Url
 from functions.notifier.caller import Call, Caller, NoAnswer
 from functions.notifier.circuits import Circuit, Circuits
 from functions.notifier.destination import Target
+from functions.notifier.endpoint_state import Register
 from functions.notifier.handshake import Handshake
-from functions.notifier.register import Register
-from functions.store import LEDGER, Store, job_key
-from functions.url import Url
+from functions.runtime.adapter import NAMESPACE
+from functions.storage.store import LEDGER, Store, job_key
 
 log = logging.getLogger("errands.notifier")
 

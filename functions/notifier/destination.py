@@ -5,7 +5,7 @@ CALLBACK_ENDPOINTS whose filter takes the event. A job's URL of an endpoint's or
 CALLBACK_URL's) is signed as that endpoint's callbacks are, and stands in for it: no API gets what another one's secret
 has signed, and none hears twice.
 
-A URL is read once, for the check and for the call (functions/url.py), so the two cannot disagree about the host.
+A URL is read once, for the check and for the call (functions/net/url.py), so the two cannot disagree about the host.
 """
 
 import logging
@@ -16,8 +16,8 @@ import msgspec
 
 from events.http import Event
 from events.problem import JobFailed
+from functions.net.url import Url, parsed
 from functions.notifier.signature import Profile, Signer
-from functions.url import Url, parsed
 
 log = logging.getLogger("errands.notifier")
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from events.problem import JobFailed, TryAgain
-from functions.exchange import Answer
+from functions.net.exchange import Answer
+from functions.net.url import Url
 from functions.notifier.caller import Call
 from functions.notifier.signature import CLIENT
-from functions.url import Url
 
 PERMISSION_S: Final = 3_600.0
 MINUTE_S: Final = 60.0

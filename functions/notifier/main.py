@@ -5,20 +5,20 @@ import logging
 import time
 from dataclasses import dataclass, field
 
-from events.function import Answer, async_http_function
 from events.http import Event
 from events.problem import NotAnEvent
-from functions.addresses import Guard
+from functions.net.guard import Guard
 from functions.notifier.caller import Caller
 from functions.notifier.circuits import Circuits, Limits
 from functions.notifier.delivery import Delivery
 from functions.notifier.destination import Destinations
+from functions.notifier.endpoint_state import Register
 from functions.notifier.handshake import Handshake
 from functions.notifier.metrics import MEDIA_TYPE, exposition
-from functions.notifier.register import Register
 from functions.notifier.signature import Signer, split_secrets
-from functions.settings import from_environment
-from functions.store import Store
+from functions.runtime.adapter import Answer, async_http_function
+from functions.runtime.settings import from_environment
+from functions.storage.store import Store
 
 log = logging.getLogger("errands.notifier")
 

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from events.problem import JobFailed, TryAgain
-from functions.addresses import AddressRefused, Guard
+from functions.net.guard import AddressRefused, Guard
 from functions.report.draft import FOLDER_URL, Asset, Wanted
-from functions.store import Store
+from functions.storage.store import Store
 
 
 class AssetRefused(ValueError):
@@ -76,7 +76,7 @@ class Assets:
 
     def _of_host(self, url: str, limit_bytes: int) -> Asset:
         # httpx takes a third of the function's start, and few templates load from a host
-        from functions.fetch import Refused, Unavailable, download
+        from functions.net.download import Refused, Unavailable, download
 
         try:
             got = download(url, guard=self.guard, limit_bytes=limit_bytes, timeout_s=self.timeout_s)

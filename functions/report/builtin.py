@@ -30,7 +30,7 @@ from functions.report.number import decimals_of, exact, minor_unit_decimals
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import Table
-from functions.template import Conventions, environment, run
+from functions.templating.template import Conventions, environment, run
 
 Data = Invoice | Letter | Table | Dashboard | Certificate
 TEMPLATES: Final[Mapping[str, type[Data]]] = MappingProxyType(

@@ -3,7 +3,7 @@
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement
 
-from events.reports import ReportContents
+from events.types.report import ReportContents
 
 # `!important`: WeasyPrint takes a style sheet from outside of the document for the user's, which the template overrules
 STYLE: Final = """

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from events.reports import ReportCsv
+from events.types.report import ReportCsv
 from functions.report.sheet import Sheet, Value
 
 # What a spreadsheet takes for a formula (OWASP, CSV Injection); numbers are no texts and keep their minus.

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from events.reports import ReportColumn
 from events.types import Request, Text
+from events.types.report import ReportColumn
 from functions.report.language import Code
 from functions.report.number import Currency, Number
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph

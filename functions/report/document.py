@@ -1,22 +1,22 @@
-"""Makes every output of a job from one run of its template; what runs in the child process (functions/sandbox.py)."""
+"""Makes every output of a job from one run of its template; what runs in the child process (functions/sandbox/sandbox.py)."""
 
 from functools import cache
 
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.reports import ReportCsv, ReportOutput, ReportPdf
+from events.types.report import ReportCsv, ReportOutput, ReportPdf
 from functions.report.builtin import builtin_page
 from functions.report.csv_file import csv_file
 from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted
-from functions.report.fonts import use_one_heap
-from functions.report.journal import AssetMissing, Journal
+from functions.report.engine.fonts import use_one_heap
+from functions.report.engine.messages import AssetMissing, Journal
 from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.pdf import Press, pdf
 from functions.report.picture import check_picture
 from functions.report.records import with_source
-from functions.sandbox import ask, progress
+from functions.sandbox.sandbox import ask, progress
 
 
 def render(draft: Draft) -> Rendered:

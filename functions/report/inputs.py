@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from events.problem import FieldError, JobFailed
 from events.types import Input, ReportRequested
-from functions.addresses import Guard
-from functions.source import load
-from functions.store import Store
+from functions.net.guard import Guard
+from functions.storage.inputs import load
+from functions.storage.store import Store
 
 
 @dataclass(frozen=True)

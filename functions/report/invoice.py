@@ -7,8 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, structs
 
-from events.reports import ReportColumn
 from events.types import Request, Text
+from events.types.report import ReportColumn
 from functions.report.language import Code, Language
 from functions.report.number import EXACT, Currency, Number, Percent, exact, minor_unit_decimals, rounded
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party

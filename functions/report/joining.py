@@ -8,7 +8,7 @@ from typing import Final
 import pikepdf
 
 from events.problem import FieldError, JobFailed
-from events.reports import ReportEncryption
+from events.types.report import ReportEncryption
 
 # Actions that do something by themselves (ISO 32000-2 12.6.4): joined pages keep links, and lose these.
 _ACTIVE: Final = frozenset(["/JavaScript", "/Launch", "/SubmitForm", "/ImportData", "/RichMediaExecute"])

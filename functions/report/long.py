@@ -4,12 +4,12 @@ import inspect
 
 from msgspec.structs import asdict
 
-from events.function import function
 from events.http import Event
 from events.types import LongreportCompleted, LongreportRequested
 from functions.report.main import handle as report
 from functions.report.main import store
-from functions.store import ReplyLedger
+from functions.runtime.adapter import function
+from functions.storage.store import ReplyLedger
 
 make = inspect.unwrap(report)  # the handler of the short ones
 

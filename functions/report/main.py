@@ -6,19 +6,19 @@ from typing import Final
 
 import msgspec
 
-from events.function import function, system_clock
 from events.http import Event, rfc3339
 from events.problem import JobFailed
-from events.reports import ReportArtifact, ReportOutput
 from events.types import ReportCompleted, ReportRequested
-from functions.addresses import Guard
+from events.types.report import ReportArtifact, ReportOutput
+from functions.net.guard import Guard
 from functions.report.assets import Assets, HostGuard
 from functions.report.draft import Document, Draft, Rendered
 from functions.report.inputs import Loader, files_of
 from functions.report.pace import Pace
-from functions.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
-from functions.settings import from_environment
-from functions.store import ReplyLedger, Store, job_key
+from functions.runtime.adapter import function, system_clock
+from functions.runtime.settings import from_environment
+from functions.sandbox.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
+from functions.storage.store import ReplyLedger, Store, job_key
 
 MEDIA_TYPES: Final = {
     "pdf": "application/pdf",
@@ -59,7 +59,7 @@ limits = Limits(
     memory_bytes=settings.memory_limit_bytes,
     result_limit_bytes=settings.result_limit_bytes,
 )
-sandbox = Sandbox(preload=("functions.report.press",))
+sandbox = Sandbox(preload=("functions.report.engine.preload",))
 
 
 @function(ReportRequested, ledger=ReplyLedger(store))
@@ -102,7 +102,7 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
 def render(order: Draft, ears: Ears) -> Rendered:
     """Render in a child process; raise JobFailed when the document cannot be made or reaches a limit."""
     try:
-        made = sandbox.run("functions.report.press:render", order, result=Rendered, limits=limits, ears=ears)
+        made = sandbox.run("functions.report.engine.preload:render", order, result=Rendered, limits=limits, ears=ears)
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:

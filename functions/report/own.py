@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.reports import ReportOwnTemplate, ReportSheet
+from events.types.report import ReportOwnTemplate, ReportSheet
 from functions.report.draft import FOLDER_URL, Asset
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import check_cells
-from functions.template import MAIN, Conventions, TemplateRefused, environment, run
+from functions.templating.template import MAIN, Conventions, TemplateRefused, environment, run
 
 Ask = Callable[[str], Asset]
 SHOWN_ERRORS: Final = 100

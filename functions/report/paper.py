@@ -9,7 +9,7 @@ from typing import Final
 
 from markupsafe import escape
 
-from events.reports import ReportMargin, ReportPdf, ReportRunning, ReportWatermark
+from events.types.report import ReportMargin, ReportPdf, ReportRunning, ReportWatermark
 from functions.report.page import Page
 
 # Of the watermark's picture; no such name can ever be resolved (RFC 6761 6.4).

@@ -1,4 +1,4 @@
-"""Lays a page out as PDF: WeasyPrint, in a child process with limits (functions/sandbox.py).
+"""Lays a page out as PDF: WeasyPrint, in a child process with limits (functions/sandbox/sandbox.py).
 
 A PDF holds nothing of its rendering's place or time: the same page gives the same bytes with the same fonts.
 """
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from events.reports import ReportMetadata, ReportPdf
-from functions.report import fonts
+from events.types.report import ReportMetadata, ReportPdf
 from functions.report.contents import STYLE as CONTENTS_STYLE
 from functions.report.contents import add_contents
 from functions.report.draft import FOLDER_URL, Asset, Document
-from functions.report.engine import URLFetcher, URLFetcherResponse, weasyprint
-from functions.report.journal import Journal, listening
-from functions.report.lean import read
+from functions.report.engine import fonts
+from functions.report.engine.lean import read
+from functions.report.engine.messages import Journal, listening
+from functions.report.engine.repeats import remembered
+from functions.report.engine.rows import let_go
+from functions.report.engine.weasy import URLFetcher, URLFetcherResponse, weasyprint
 from functions.report.page import Page
 from functions.report.paper import WATERMARK_URL, style
 from functions.report.picture import is_svg
-from functions.report.repeats import remembered
-from functions.report.rows import let_go
-from functions.sandbox import progress
+from functions.sandbox.sandbox import progress
 
 _RELATIONSHIPS: Final = {
     "source": "Source",

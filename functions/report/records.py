@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.reports import ReportDataSource
+from events.types.report import ReportDataSource
 
 ROWS_FIELD: Final = "rows"
 

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from events.reports import ReportColumn
+from events.types.report import ReportColumn
 from functions.report.number import exact, minor_unit_decimals, rounded
 
 Value = str | Decimal | date | None

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from events.problem import decode
-from events.reports import ReportColumn
 from events.types import Request, Text
+from events.types.report import ReportColumn
 from functions.report.language import Code, Language
 from functions.report.number import EXACT, Currency, Number, decimals_of, exact, minor_unit_decimals, rounded
 from functions.report.parts import DEFAULT_ACCENT, Accent

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from events.batch import Job, Outcome, batch
 from events.problem import JobFailed, TryAgain
-from functions.settings import from_environment
+from functions.runtime.batch import Job, Outcome, batch
+from functions.runtime.settings import from_environment
 from functions.telemetry.readings import Reading, Unreachable, open_readings
 from functions.telemetry.types import TelemetryRequested
 

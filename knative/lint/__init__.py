@@ -8,8 +8,8 @@ from pathlib import Path
 
 from knative.lint import delivery, routing, safety, scaling, schema
 from knative.lint.findings import Finding, findings
-from knative.lint.reading import NoManifests, read, samples
 from knative.lint.resources import Resources
+from knative.manifests.reading import NoManifests, read, samples
 
 __all__ = ["Finding", "NoManifests", "lint"]
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from knative.lint.documents import Document, Place
 from knative.lint.findings import Flaw, near, rule
 from knative.lint.resources import MIN_SCALE, Delivery, Resources, Service, Trigger, broker_class, duration_s
+from knative.manifests.documents import Document, Place
 
 PREFETCH: Final = 100  # of a dispatcher, fixed (eventing-rabbitmq)
 # What eventing-rabbitmq takes (pkg/brokerconfig); a cluster itself leaves no choice of queues.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal
 
-from knative.lint.documents import Place
+from knative.manifests.documents import Place
 
 if TYPE_CHECKING:
     from knative.lint.resources import Resources

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from knative.lint.documents import Document, Place
+from knative.manifests.documents import Document, Place
 
 BROKER_CLASS: Final = "eventing.knative.dev/broker.class"
 RABBITMQ: Final = "RabbitMQBroker"

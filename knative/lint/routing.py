@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from knative.lint.documents import Place
 from knative.lint.findings import Flaw, near, rule
 from knative.lint.resources import OPEN_ATTRIBUTES, Emitted, Resources, Trigger
+from knative.manifests.documents import Place
 
 
 @rule(

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from knative.lint.documents import Document, Place
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import Resources
+from knative.manifests.documents import Document, Place
 
 SECRET_NAME: Final = re.compile(
     r"(?i)(?:^|[_.-])(?:password|passwd|passphrase|secrets?|tokens?|api[_.-]?keys?|private[_.-]?keys?|access[_.-]?keys?"

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from knative.lint.documents import Document, Place
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import UTILIZATION, Resources, Service, Trigger
+from knative.manifests.documents import Document, Place
 
 MAX_TIMEOUT_S: Final = 600  # serving config-defaults, max-revision-timeout-seconds
 MOST_WORKERS: Final = 1000

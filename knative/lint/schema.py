@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from knative.lint.documents import Document, Place
 from knative.lint.findings import Flaw, near, rule
 from knative.lint.resources import Resources
+from knative.manifests.documents import Document, Place
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

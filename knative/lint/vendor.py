@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from knative.lint.documents import Loader
+from knative.manifests.documents import Loader
 
 TARGET: Final = Path(__file__).with_name("schemas.json")
 KUBERNETES: Final = "v1.37.0-local-strict"  # of kubernetes-validate

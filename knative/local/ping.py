@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 
 from events.http import Event
-from knative.local.broker import Broker, BrokerUnavailable, Delivery
-from knative.local.dispatch import Http
-from knative.local.processes import Pool, PoolStopping, StartFailed
-from knative.manifests import Manifests, PingSource
+from knative.local.broker.broker import Broker, BrokerUnavailable, Delivery
+from knative.local.broker.dispatch import Http
+from knative.local.process.processes import Pool, PoolStopping, StartFailed
+from knative.manifests.manifests import Manifests, PingSource
 
 log = logging.getLogger("errands.ping")
 

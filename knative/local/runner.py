@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from events.http import Event
 from events.problem import TryAgain
-from functions import evidence
-from knative.lanes import Lane, load_lanes
-from knative.local import desk
-from knative.local.broker import DLQ, Broker, BrokerUnusable, Delivery
-from knative.local.dispatch import Dispatcher, Http, SinkDispatcher, Tools
-from knative.local.embedded import EmbeddedBroker
-from knative.local.environment import Machine, environment, make_secrets
-from knative.local.ingress import LOOPBACK, Ingress
-from knative.local.lanes import Lanes, amqp_variables
+from functions.runtime import failure_reports
+from knative.local.broker.broker import DLQ, Broker, BrokerUnusable, Delivery
+from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
+from knative.local.broker.embedded import EmbeddedBroker
+from knative.local.broker.outcomes import Outcomes
+from knative.local.http import console
+from knative.local.http.ingress import LOOPBACK, Ingress
+from knative.local.http.server import Site
 from knative.local.metrics import Metrics
-from knative.local.nursery import Nursery, reap_strays
-from knative.local.outcomes import Outcomes
 from knative.local.ping import Pinger
-from knative.local.processes import Pool, PoolStopping, StartFailed
-from knative.local.reload import watch
-from knative.local.site import Site
-from knative.manifests import Manifests, Service, load
+from knative.local.process.environment import Machine, environment, make_secrets
+from knative.local.process.fork_server import Nursery, reap_strays
+from knative.local.process.processes import Pool, PoolStopping, StartFailed
+from knative.local.process.reload import watch
+from knative.local.queues.queues import Lanes, amqp_variables
+from knative.manifests.manifests import Manifests, Service, load
+from knative.manifests.queues import Lane, load_lanes
 
 if TYPE_CHECKING:
-    from functions.amqp import Server
+    from functions.amqp.connection import Server
 
 log = logging.getLogger("errands.runner")
 
@@ -175,17 +175,19 @@ class _Runner:
 
     def _evidence(self, event: Event, service: str, content: bytes) -> None:
         """Leave what a function said of its failure where the dead-letter sink looks for it."""
-        from functions.store import Store  # with obstore, 5 MB, and for a failure alone
+        from functions.storage.store import Store  # with obstore, 5 MB, and for a failure alone
 
         try:
-            Store((self._options.data.resolve() / "store").as_uri()).replace(evidence.key(event, service), content)
+            Store((self._options.data.resolve() / "store").as_uri()).replace(
+                failure_reports.key(event, service), content
+            )
         except TryAgain as error:
             log.warning("the evidence of a failure cannot be kept: %s", error)
 
     def _broker(self) -> Broker:
         options = self._options
         if options.rabbitmq:
-            from knative.local.rabbitmq import RabbitBroker  # pika takes 40 ms to import
+            from knative.local.broker.rabbitmq import RabbitBroker  # pika takes 40 ms to import
 
             return RabbitBroker(options.rabbitmq, self._manifests, backlog_limit=options.backlog_limit)
         queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
@@ -199,7 +201,7 @@ class _Runner:
             outcomes=self._outcomes,
             artifacts=self._options.data / "store",
             token=self._options.token,
-            desk=desk.Desk(self._pools).handle if desk.SERVICE in self._manifests.services else None,
+            desk=console.Desk(self._pools).handle if console.SERVICE in self._manifests.services else None,
             sinks=self._lanes.sinks,
             to_sink=self._to_sink,
         )

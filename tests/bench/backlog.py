@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from events.http import Event
-from knative.local.broker import DLQ
-from knative.local.embedded import EmbeddedBroker
-from tests.local_runner import REQUESTED, Up, service, trigger, write_manifests
+from knative.local.broker.broker import DLQ
+from knative.local.broker.embedded import EmbeddedBroker
+from tests.support.local_runner import REQUESTED, Up, service, trigger, write_manifests
 
 EVENTS = 100_000
 BATCH = 500

@@ -21,8 +21,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.conformance.systems import KnativeDataPlane, Runner, System
-from tests.local_runner import ROOT, free_port, until
-from tests.rabbitmq_server import RabbitServer, rabbit_server
+from tests.support.local_runner import ROOT, free_port, until
+from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 EVENTS = 20_000
 ROUNDS = 3
@@ -178,7 +178,7 @@ def function(folder: Path, port: int) -> Iterator[None]:
     environment = {"FUNCTION_SOURCE": str(FUNCTION), "FUNCTION_TARGET": "handle", "BENCH_FOLDER": str(folder)}
     environment |= {"PORT": str(port), "HOST": "127.0.0.1", "PATH": os.environ["PATH"]}
     process = subprocess.Popen(
-        [sys.executable, "-m", "functions.serve"], env=environment, cwd=ROOT, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "functions.runtime.serve"], env=environment, cwd=ROOT, stdout=subprocess.DEVNULL
     )
     try:
         yield

@@ -13,14 +13,15 @@ from typing import Annotated
 
 import typer
 
-from events.function import system_clock
 from events.http import STRUCTURED, Event, read
-from functions.deadletters import letters, notices, words
-from functions.deadletters.database import Database, open_database
-from functions.deadletters.masking import rules
-from functions.deadletters.operations import Desk, Seat
-from functions.deadletters.operators import everything
-from functions.deadletters.words import Filter
+from functions.deadletters.service import commands
+from functions.deadletters.service.commands import Filter
+from functions.deadletters.service.masking import rules
+from functions.deadletters.service.operations import Desk, Seat
+from functions.deadletters.service.operators import everything
+from functions.deadletters.store import dead_letters, notices
+from functions.runtime.adapter import system_clock
+from functions.storage.database import Database, open_database
 from tests.conftest import sample
 
 JOBS = ("ics", "image", "report", "message")
@@ -66,7 +67,7 @@ def stored_per_s(database: Database, events: list[Event], threads: int) -> float
 
     def keep(number: int) -> None:
         with database.transaction() as session:
-            id_, _ = letters.keep(session, letter(events, number), now=system_clock())
+            id_, _ = dead_letters.keep(session, letter(events, number), now=system_clock())
             notices.write(session, letter(events, number), id_, now=system_clock())
 
     with ThreadPoolExecutor(threads) as pool:
@@ -80,24 +81,24 @@ def fill(database: Database, events: list[Event], count: int) -> None:
     for start in range(0, count, 5_000):
         with database.transaction() as session:
             for number in range(start, min(start + 5_000, count)):
-                letters.keep(session, letter(events, number), now=system_clock())
+                dead_letters.keep(session, letter(events, number), now=system_clock())
 
 
 def asked(seat: Seat) -> dict[str, Callable[[], object]]:
     """What people ask for."""
-    last = seat.list(words.List(limit=1)).letters[0].id
+    last = seat.list(commands.List(limit=1)).letters[0].id
     return {
-        "list the newest 100": lambda: seat.list(words.List()),
-        "list 100 from the middle": lambda: seat.list(words.List(before=last // 2)),
-        "filter by job and code": lambda: seat.list(words.List(matching=Filter(job="image", code=500))),
-        "filter by what no letter has": lambda: seat.list(words.List(matching=Filter(job="none"))),
-        "filter by state discarded (none)": lambda: seat.list(words.List(matching=Filter(state="discarded"))),
-        "filter by a text that many have": lambda: seat.list(words.List(matching=Filter(text="invoice"))),
+        "list the newest 100": lambda: seat.list(commands.List()),
+        "list 100 from the middle": lambda: seat.list(commands.List(before=last // 2)),
+        "filter by job and code": lambda: seat.list(commands.List(matching=Filter(job="image", code=500))),
+        "filter by what no letter has": lambda: seat.list(commands.List(matching=Filter(job="none"))),
+        "filter by state discarded (none)": lambda: seat.list(commands.List(matching=Filter(state="discarded"))),
+        "filter by a text that many have": lambda: seat.list(commands.List(matching=Filter(text="invoice"))),
         "filter by a text that none has (every body is read)": lambda: seat.list(
-            words.List(matching=Filter(text="nowhere to be found"))
+            commands.List(matching=Filter(text="nowhere to be found"))
         ),
-        "group": lambda: seat.groups(words.ListGroups()),
-        "open one": lambda: seat.show(words.Show(letter=last // 2)),
+        "group": lambda: seat.groups(commands.ListGroups()),
+        "open one": lambda: seat.show(commands.Show(letter=last // 2)),
     }
 
 

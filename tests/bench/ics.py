@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 
 import icalendar
 
-from events.calendars import IcsRequested
 from events.problem import decode
+from events.types.ics import IcsRequested
 from functions.ics.calendar_file import render
-from tests.calendar_jobs import NOW, SAMPLE
+from tests.support.calendar_jobs import NOW, SAMPLE
 
 ROUNDS = 7
 FEED_EVENTS = 10_000
@@ -28,10 +28,10 @@ PROCESS = """
 import re, sys
 from datetime import UTC, datetime
 import flask, functions_framework
-from events.calendars import IcsRequested
+from events.types.ics import IcsRequested
 from events.problem import decode
 from functions.ics.calendar_file import render
-from functions.store import Store
+from functions.storage.store import Store
 render(decode(sys.stdin.buffer.read(), IcsRequested), source="s", namespace="n", now=datetime.now(UTC))
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])  # ru_maxrss would be the parent's
 """

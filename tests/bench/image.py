@@ -31,7 +31,7 @@ from typing import IO, Any, cast
 import httpx
 
 from events.http import STRUCTURED
-from tests.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, free_port, until
 
 ROUNDS = 15
 SOURCE_PX = (4096, 3072)
@@ -111,7 +111,7 @@ def function(folder: Path) -> Iterator[Contender]:
         "STORE_URL": f"file://{folder}",
         "THREADS": "2",
     }
-    command = [sys.executable, "-m", "functions.serve"]
+    command = [sys.executable, "-m", "functions.runtime.serve"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT, stderr=log, stdout=log)
     url = f"http://127.0.0.1:{port}/"
@@ -232,7 +232,7 @@ def belongs(process: Path, folder: str) -> bool:
 def peak_bytes(folder: Path) -> int:
     """Of the largest process that makes the three JPEGs: the sandbox's child, libraries included."""
     from functions.image.task import Output, Pictures, Task
-    from functions.sandbox import Sandbox
+    from functions.sandbox.sandbox import Sandbox
 
     outputs = tuple(Output(name=str(width_px), width_px=width_px) for _, width_px in JOBS["1600, 800 and 200 px JPEG"])
     content = (folder / "photo.jpg").read_bytes()

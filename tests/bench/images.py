@@ -2,7 +2,7 @@
 
 python -m tests.bench.images [ROUNDS]
 
-They are those that tests/test_images.py has built here, with podman, and run as hardened as there. Memory is the
+They are those that tests/functions/test_images.py has built here, with podman, and run as hardened as there. Memory is the
 proportional set size of all processes in the container. `enqueue` is left out: its job needs a RabbitMQ.
 """
 
@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tests.bench.peers.processes import memory
-from tests.test_images import (
+from tests.functions.test_images import (
     BASE,
     FUNCTIONS,
     REGISTRY,

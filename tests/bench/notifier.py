@@ -27,7 +27,7 @@ from typing import cast
 import uvloop
 
 from events.http import STRUCTURED, binary, read
-from tests.local_runner import ROOT
+from tests.support.local_runner import ROOT
 
 ROUNDS = 5
 SLICES, SLICE_S, REST_S = 8, 0.5, 0.07  # of three notifiers: 13.7 s, less than the 15 s of a timeout
@@ -192,7 +192,7 @@ def notifying() -> Iterator[tuple[int, int]]:
         }
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "functions.serve"], cwd=ROOT, env=os.environ | settings, stderr=log
+                [sys.executable, "-m", "functions.runtime.serve"], cwd=ROOT, env=os.environ | settings, stderr=log
             )
             os.sched_setaffinity(process.pid, NOTIFIER_CORE)
             try:

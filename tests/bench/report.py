@@ -27,8 +27,8 @@ from typing import IO, Any, cast
 import httpx
 
 from events.http import STRUCTURED
-from tests.local_runner import ROOT, free_port
-from tests.report_data import invoice, orders, table
+from tests.support.local_runner import ROOT, free_port
+from tests.support.report_data import invoice, orders, table
 
 ROUNDS = 7
 # A function that has answered makes itself ready for the next report, or ends: that falls on no other contender.
@@ -118,7 +118,7 @@ def plain_table(count: int) -> str:
 
 
 XLSX = [{"name": "a.xlsx", "format": "xlsx"}]
-REPORT = {"SANDBOX_PRELOAD": "functions.report.press"}  # as in knative/report.yaml
+REPORT = {"SANDBOX_PRELOAD": "functions.report.engine.preload"}  # as in knative/base/report.yaml
 
 
 # --- the contenders
@@ -139,7 +139,11 @@ def served(folder: Path, main: Path, extra: dict[str, str]) -> Iterator[Callable
     }
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "functions.serve"], env=os.environ | environment, cwd=ROOT, stderr=log, stdout=log
+            [sys.executable, "-m", "functions.runtime.serve"],
+            env=os.environ | environment,
+            cwd=ROOT,
+            stderr=log,
+            stdout=log,
         )
     try:
         with httpx.Client(timeout=120, transport=httpx.HTTPTransport(retries=0)) as client:

@@ -22,16 +22,16 @@ from pathlib import Path
 from typing import Final
 
 from events.http import Event
-from knative import client
-from knative.event_file import build
-from knative.local.broker import Delivery
-from knative.local.dispatch import Http
-from knative.local.environment import Machine, environment, make_secrets
-from knative.local.nursery import Nursery
-from knative.local.processes import Pool
-from knative.manifests import Manifests, load
-from tests.example_api import PythonApi
-from tests.local_runner import ROOT, Up, children, free_port, until
+from knative.cli import client
+from knative.cli.event_file import build
+from knative.local.broker.broker import Delivery
+from knative.local.broker.dispatch import Http
+from knative.local.process.environment import Machine, environment, make_secrets
+from knative.local.process.fork_server import Nursery
+from knative.local.process.processes import Pool
+from knative.manifests.manifests import Manifests, load
+from tests.support.example_api import PythonApi
+from tests.support.local_runner import ROOT, Up, children, free_port, until
 
 ROUNDS: Final = 5
 JOBS: Final = ("ics", "image", "report")
@@ -82,7 +82,7 @@ def measure_callback(folder: Path, job: str, figures: Figures) -> None:
     """A fresh runner to ready, and one event to its verified callback, its function and the notifier at zero."""
     with ExitStack() as stack:
         started_s = time.monotonic()
-        runner = stack.enter_context(fresh(folder, ROOT / "knative"))
+        runner = stack.enter_context(fresh(folder, ROOT / "knative" / "base"))
         figures[READY].append(time.monotonic() - started_s)
         until(partial(sinks_are_up, runner))
         if job == JOBS[0]:
@@ -95,7 +95,9 @@ def measure_callback(folder: Path, job: str, figures: Figures) -> None:
 
 def measure_rest(folder: Path, figures: Figures) -> None:
     """The same manifests without a min-scale, so that not even the dead-letter sink and its desk run."""
-    manifests = shutil.copytree(ROOT / "knative", folder / "knative", ignore=shutil.ignore_patterns("overlays", "*.py"))
+    manifests = shutil.copytree(
+        ROOT / "knative" / "base", folder / "knative", ignore=shutil.ignore_patterns("overlays", "*.py")
+    )
     (folder / "functions").symlink_to(ROOT / "functions")
     for file in manifests.glob("*.yaml"):
         file.write_text(file.read_text().replace('min-scale: "1"', 'min-scale: "0"'))
@@ -145,7 +147,7 @@ def first_callback_s(api: PythonApi, runner: Up, event: Event) -> float:
 
 async def measure_starts(rounds: int, folder: Path, nursery: Nursery, figures: Figures) -> None:
     """Each way to start each function, and the bare server, in turn."""
-    manifests = load(ROOT / "knative")
+    manifests = load(ROOT / "knative" / "base")
     url = "http://127.0.0.1:1/"
     machine = Machine(data=folder, ingress_url=url, public_url=url, token=None, settings={})
     make_secrets(machine)

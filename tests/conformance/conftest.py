@@ -10,8 +10,8 @@ import pytest
 
 from tests.conformance.subscriber import Subscriber, subscriber
 from tests.conformance.systems import KnativeDataPlane, Runner, System, write_manifests
-from tests.local_runner import ROOT
-from tests.rabbitmq_server import RabbitServer
+from tests.support.local_runner import ROOT
+from tests.support.rabbitmq_server import RabbitServer
 
 SYSTEMS = ("embedded", "rabbitmq", "knative")
 GO = ("go", "/usr/local/go/bin/go")

@@ -28,9 +28,9 @@ import httpx
 from tests.conformance.functions_up import Functions
 from tests.conformance.functions_up import running as functions_running
 from tests.conformance.systems import KnativeDataPlane
-from tests.local_runner import ROOT, Up, children, event, free_port, service, trigger, until, write_manifests
-from tests.rabbitmq_server import RabbitServer, rabbit_server
-from tests.test_kill import Callbacks, receiving
+from tests.knative.local.test_kill import Callbacks, receiving
+from tests.support.local_runner import ROOT, Up, children, event, free_port, service, trigger, until, write_manifests
+from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 JOBS = 3_000
 PACE_S = 0.02

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from knative.local.environment import Machine, environment, make_secrets
-from knative.manifests import load
-from tests.local_runner import ROOT, free_port, until
+from knative.local.process.environment import Machine, environment, make_secrets
+from knative.manifests.manifests import load
+from tests.support.local_runner import ROOT, free_port, until
 
 
 class Functions:
@@ -51,7 +51,7 @@ class Functions:
         """One process; it is ready a little later."""
         with self.log(service).open("a") as log:
             self.processes[service] = subprocess.Popen(
-                [sys.executable, "-m", "functions.serve"],
+                [sys.executable, "-m", "functions.runtime.serve"],
                 env=self._environments[service],
                 cwd=ROOT,
                 stdout=log,

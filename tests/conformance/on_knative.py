@@ -7,15 +7,15 @@ from pathlib import Path
 
 from tests.conformance.functions_up import Functions, running
 from tests.conformance.systems import KnativeDataPlane
-from tests.local_runner import ROOT, free_port
-from tests.rabbitmq_server import rabbit_server
+from tests.support.local_runner import ROOT, free_port
+from tests.support.rabbitmq_server import rabbit_server
 
 
 @contextmanager
 def errands_on_knative(data: Path, settings: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """RabbitMQ, the ingress, a pair of dispatchers for each Trigger, each function; the URL of the ingress."""
     programs = Path(subprocess.check_output([ROOT / ".ci/knative"], text=True).strip())
-    port, manifests = free_port(), ROOT / "knative"
+    port, manifests = free_port(), ROOT / "knative" / "base"
     functions = Functions(manifests, data, ingress_url=f"http://127.0.0.1:{port}/", settings=settings)
     with rabbit_server(data / "rabbitmq") as rabbit, running(functions):
         rabbit.control("add_vhost", "errands")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.local_runner import until
+from tests.support.local_runner import until
 
 
 @dataclass(frozen=True)

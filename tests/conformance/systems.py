@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import httpx
 
-from functions.amqp import Server, connected
-from knative.local.broker import DLQ
-from knative.local.topology import Names, declare
-from knative.manifests import Trigger, load
-from tests.local_runner import Up, free_port, until
-from tests.rabbitmq_server import RabbitServer
+from functions.amqp.connection import Server, connected
+from knative.local.broker.broker import DLQ
+from knative.local.broker.topology import Names, declare
+from knative.manifests.manifests import Trigger, load
+from tests.support.local_runner import Up, free_port, until
+from tests.support.rabbitmq_server import RabbitServer
 
 RELAY = Path(__file__).parent / "relay.py"
 TYPE = "dev.errands.conformance.{}.v1"

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.conformance import test_broker, test_faults
 from tests.conformance.conftest import SYSTEMS
-from tests.local_runner import ROOT
+from tests.support.local_runner import ROOT
 
 README = ROOT / "knative" / "README.md"
 BEGIN, END = "<!-- promises: begin -->\n", "<!-- promises: end -->\n"

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.local_runner import ROOT
-from tests.rabbitmq_server import RabbitServer
+from tests.support.local_runner import ROOT
+from tests.support.rabbitmq_server import RabbitServer
 
 
 def test_the_demonstration_ends_well_on_knatives_data_plane(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.conformance.fault_run import Account, prepared, run
-from tests.rabbitmq_server import RabbitServer
+from tests.support.rabbitmq_server import RabbitServer
 
 JOBS = 300
 SEED = 20261122

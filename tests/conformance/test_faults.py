@@ -11,8 +11,8 @@ import pytest
 from tests.conformance.sending import FAILING, accepts, event, new_id, post, send, settle
 from tests.conformance.subscriber import Answer, Subscriber
 from tests.conformance.systems import System
-from tests.local_runner import until
-from tests.rabbitmq_server import RabbitServer
+from tests.support.local_runner import until
+from tests.support.rabbitmq_server import RabbitServer
 
 CONSUMER_TIMEOUT_MS = 3_000  # 30 minutes by default
 

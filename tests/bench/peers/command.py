@@ -33,7 +33,7 @@ from tests.bench.peers.results import OWN, Results, Round
 from tests.bench.peers.systems import errands, knative, on_rabbitmq, prefect, temporal
 from tests.bench.peers.systems.base import Place, System, no_rabbitmq
 from tests.bench.peers.work import photo
-from tests.rabbitmq_server import RabbitServer, rabbit_server
+from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 SYSTEMS: Sequence[System] = (
     errands.EMBEDDED,

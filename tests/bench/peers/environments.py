@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.local_runner import ROOT
+from tests.support.local_runner import ROOT
 
 FOLDER: Final = ROOT / ".bench"
 # the callback's and the picture's libraries: the same for all

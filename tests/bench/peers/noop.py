@@ -8,9 +8,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from events.function import function
 from events.http import Event
 from events.types import Request, Result
+from functions.runtime.adapter import function
 
 HOLD = Path(os.environ.get("BENCH_HOLD", "/nonexistent"))
 

@@ -23,7 +23,7 @@ from tests.bench import backlog
 from tests.bench.peers.measuring import Amounts, Figures
 from tests.bench.peers.systems.base import end
 from tests.conformance.functions_up import Functions
-from tests.local_runner import ROOT, Up, free_port, service, trigger, write_manifests
+from tests.support.local_runner import ROOT, Up, free_port, service, trigger, write_manifests
 
 BARE: Final = """
 import sys
@@ -76,7 +76,7 @@ def start_bare() -> float:
 
 def start(folder: Path, name: str, request: bytes) -> float:
     """A function as `errands up` and a container start it."""
-    functions = Functions(ROOT / "knative", folder, ingress_url="http://127.0.0.1:1/", settings={})
+    functions = Functions(ROOT / "knative" / "base", folder, ingress_url="http://127.0.0.1:1/", settings={})
     port = int(functions.url(name).split(":")[2].strip("/"))
     started_s = time.monotonic()
     functions.start(name)

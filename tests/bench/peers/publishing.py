@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.bench.peers import chart, table
 from tests.bench.peers.results import Results
-from tests.local_runner import ROOT
+from tests.support.local_runner import ROOT
 
 FOLDER: Final = ROOT / "tests" / "bench" / "results"
 BEGIN: Final = "<!-- made by `make bench PEERS=1 ARGS=--publish`: begin -->"

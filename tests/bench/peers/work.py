@@ -5,7 +5,7 @@ from typing import Final
 
 from PIL import Image
 
-from tests.local_runner import ROOT
+from tests.support.local_runner import ROOT
 
 SIZE_PX: Final = (4000, 3000)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from tests.bench.peers.receiver import Receiver
-from tests.rabbitmq_server import BIN, RabbitServer
+from tests.support.rabbitmq_server import BIN, RabbitServer
 
 APPS: Final = Path(__file__).parent.parent / "apps"
 LOG_LINES: Final = 40

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.peers.systems.base import APPS, Api, Place, Running, System, end, no_rabbitmq
-from tests.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, free_port, until
 
 NOOP: Final = Path(__file__).parent.parent / "noop.yaml"
 START_S: Final = 30.0
@@ -22,7 +22,7 @@ def up(place: Place, *, held: bool, rabbitmq: bool) -> Iterator[Running]:
     """The runner; its functions are at zero, and the no-op function does nothing while it is held."""
     data, port, hold = place.folder / "data", free_port(), place.folder / "hold"
     prepare(place, data)
-    command: list[str | Path] = [sys.executable, "-m", "knative.cli", "up", "--data", data, "--port", str(port)]
+    command: list[str | Path] = [sys.executable, "-m", "knative.cli.main", "up", "--data", data, "--port", str(port)]
     command += ["--manifests", project(place.folder), *(("--broker", place.amqp_url) if rabbitmq else ())]
     environment = place.environment | {"PYTHONPATH": str(ROOT)}
     if held:
@@ -63,7 +63,9 @@ def project(folder: Path) -> Path:
     for package in ("events", "functions", "tests"):
         (folder / package).symlink_to(ROOT / package)
     manifests = folder / "knative"
-    shutil.copytree(ROOT / "knative", manifests, ignore=lambda _, names: [n for n in names if not n.endswith(".yaml")])
+    shutil.copytree(
+        ROOT / "knative" / "base", manifests, ignore=lambda _, names: [n for n in names if not n.endswith(".yaml")]
+    )
     shutil.copy(NOOP, manifests)
     with (manifests / "kustomization.yaml").open("a") as listing:
         listing.write("  - noop.yaml\n")

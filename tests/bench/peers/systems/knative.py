@@ -20,7 +20,7 @@ from tests.bench.peers.systems.base import Place, Running, System, no_rabbitmq
 from tests.bench.peers.systems.errands import NOOP, api, prepare
 from tests.conformance.functions_up import Functions, running
 from tests.conformance.systems import KnativeDataPlane
-from tests.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, free_port, until
 
 MANIFESTS: Final = ("config", "broker", "deadletters", "notifier", "image")
 BUILD: Final = ROOT / ".ci" / "knative"
@@ -69,7 +69,7 @@ def subset(folder: Path) -> Path:
     """The manifests of what the jobs need."""
     manifests = folder / "knative"
     manifests.mkdir()
-    for each in (*(ROOT / "knative" / f"{name}.yaml" for name in MANIFESTS), NOOP):
+    for each in (*(ROOT / "knative" / "base" / f"{name}.yaml" for name in MANIFESTS), NOOP):
         shutil.copy(each, manifests)
     listed = "".join(f"  - {each.name}\n" for each in sorted(manifests.iterdir()))
     (manifests / "kustomization.yaml").write_text(f"resources:\n{listed}")

@@ -1,0 +1,142 @@
+"""Letters, groups and replays as a terminal shows them: nothing in them can command it."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+import typer
+
+from functions.deadletters.service.commands import (
+    Action,
+    Answer,
+    Body,
+    Detail,
+    Done,
+    Group,
+    GroupDetail,
+    Letter,
+    Record,
+    Run,
+)
+from functions.deadletters.service.contract import pretty
+
+ERROR_CHARACTERS: Final = 150
+
+
+def plain(text: str) -> str:
+    """Text from an event, without what a terminal would take as a command."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
+
+
+def moment(text: str) -> str:
+    """A time to the second."""
+    return text[:19]
+
+
+def letter_lines(letter: Letter) -> Iterator[str]:
+    """One letter in a list."""
+    where = letter.trigger or letter.destination
+    seen, state = moment(letter.last_seen), "" if letter.state == "open" else f"  {letter.state}"
+    yield plain(f"{letter.id:>6}  {seen}  {letter.code:>4}  {where:<20} {letter.event_id}{state}")
+    yield plain(f"        {' '.join(letter.error[:ERROR_CHARACTERS].split())}")
+
+
+def group_lines(group: Group) -> Iterator[str]:
+    """One group in a list."""
+    kept = f"{group.open:,} of {group.job}, code {group.code}, since {moment(group.first_seen)}"
+    about = [f"[{group.state}]" * (group.state != "open"), f"owner {group.owner}" * bool(group.owner)]
+    about.append(f"is back since {moment(group.came_back_at or '')}" * bool(group.came_back_at))
+    yield plain(f"{group.id:>6}  {kept}  {' '.join(each for each in about if each)}".rstrip())
+    yield plain(f"        {' '.join(group.error[:ERROR_CHARACTERS].split())}")
+    if group.note:
+        yield plain(f"        note: {' '.join(group.note.split())}")
+
+
+def group_detail(detail: GroupDetail) -> Iterator[str]:
+    """One group and what was done to it."""
+    yield from group_lines(detail.group)
+    yield f"        {detail.group.explanation}"
+    yield from (action_line(each) for each in detail.history)
+
+
+def letter_detail(detail: Detail) -> Iterator[str]:
+    """One letter whole, every line of it plain."""
+    letter = detail.letter
+    for name in letter.__struct_fields__:
+        value = getattr(letter, name)
+        if value not in (None, ""):
+            yield plain(f"{name + ':':<14}{value}")
+    yield f"{'means:':<14}{detail.explanation}"
+    yield ""
+    yield from body_lines(detail.body)
+    if detail.diff:
+        yield "\nchanged before its next replay:"
+        yield plain(detail.diff)
+    if detail.evidence:
+        yield f"\nthe function said ({moment(detail.evidence.at)}):"
+        yield plain(pretty(detail.evidence.answer))
+        yield from (plain(f"  {line}") for line in detail.evidence.log)
+    yield "\nhistory:"
+    yield from (action_line(each) for each in detail.history)
+    if detail.related:
+        yield "\nother letters of the job:"
+        yield from (line for each in detail.related for line in letter_lines(each))
+    if detail.curl:
+        yield "\nby hand:"
+        yield plain(detail.curl)
+    yield f"\nerrands dead replay {letter.id}"
+
+
+def body_lines(body: Body) -> Iterator[str]:
+    """An event."""
+    yield from (plain(f"{name + ':':<17} {value}") for name, value in body.attributes.items())
+    yield ""
+    if body.data is not None:
+        yield plain(pretty(body.data))
+    elif body.data_base64 is not None:
+        yield f"({len(body.data_base64)} bytes that are no text: errands dead show --raw)"
+    if body.masked:
+        shown = ", ".join("the data" if each == "#" else each for each in body.masked)
+        yield plain(f"masked: {shown}")
+
+
+def action_line(action: Action) -> str:
+    """One line of the history."""
+    about = [f"{name} {getattr(action, name)}" for name in ("letter", "group", "replay") if getattr(action, name)]
+    said = "; ".join(f"{name}: {_brief(value)}" for name, value in action.detail.items() if value not in (None, ""))
+    return plain(f"  {moment(action.at)}  {action.actor}: {action.verb} ({', '.join(about)})  {said}".rstrip())
+
+
+def run_line(run: Run) -> str:
+    """How far a replay is, in one line."""
+    counts = [f"{run.sent:,} of {run.total:,} sent"]
+    for name in ("refused", "returned", "passed", "sending"):
+        if getattr(run, name):
+            counts.append(f"{getattr(run, name):,} {name}")
+    why = f" ({run.reason})" if run.reason else ""
+    return plain(f"replay {run.id}: {', '.join(counts)}; {run.state}{why}")
+
+
+def done_lines(done: Done, verb: str) -> Iterator[str]:
+    """What was done, and what was not."""
+    for each in done.letters:
+        yield f"letter {each} {verb}"
+    for which, why in done.passed.items():
+        yield plain(f"letter {which} is passed over: {why}")
+
+
+def _brief(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def json_line(answer: Answer | Record) -> str:
+    """As JSON in ASCII, so that no terminal takes a part of it as a command."""
+    return json.dumps(msgspec.to_builtins(answer)).replace("\x7f", "\\u007f")
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines."""
+    for line in lines:
+        typer.echo(line)

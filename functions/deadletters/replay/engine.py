@@ -1,0 +1,192 @@
+"""Sends a replay's letters at its rate, until all are sent, it is cancelled, or too many fail.
+
+It works in short rounds. A round begins with a commit that keeps the lease, learns of a cancel and marks what is sent
+next; it ends with one that notes what came of it. So a cancel has effect within a round, and of an interruption only
+one round's letters are in doubt.
+"""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
+from events.problem import NotAnEvent
+from functions.deadletters.replay.sending import Broker, NotTaken
+from functions.deadletters.service.commands import Letter, Run
+from functions.deadletters.store import dead_letters, replays
+from functions.deadletters.store.dead_letter import REPLAY_OF, is_request
+from functions.deadletters.store.replays import Order, Result
+from functions.runtime.adapter import NAMESPACE, REPLAYED, system_clock
+from functions.storage.database import Database, Session
+
+ROUND_S: Final = 0.1
+SENDERS: Final = 8
+CATCH_UP_S: Final = 0.5  # what a slow round left behind is made good, but never in a burst of more than this
+SENDING_S: Final = 0.5  # what a round has not begun to send by then, it gives back
+
+
+class Engine:
+    """One worker. `stop` ends it as an interruption does: the replay is left as running, for another to go on."""
+
+    def __init__(
+        self, database: Database, broker: Broker, *, stop: threading.Event, clock: Callable[[], datetime] = system_clock
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._stop = stop
+        self._clock = clock
+        self._worker = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    def run(self, replay: int, told: Callable[[Run], None] = lambda run: None) -> None:
+        """Send until it ends; `told` hears of the progress about once a second, and of the end."""
+        pace = Pace()
+        with ThreadPoolExecutor(SENDERS, thread_name_prefix="replay") as pool:
+            while not self._stopping:
+                order, parcels = self._begin(replay, pace)
+                if order is None:
+                    break
+                self._finish(order, self._send_all(parcels, pool))
+                pace.sent(len(parcels))
+                if pace.second_passed():
+                    self._look(order, told)
+                self._stop.wait(pace.wait_s(order.rate_per_s))
+        with self._database.transaction() as session:
+            replays.release(session, replay, self._worker)
+            run = replays.find(session, replay)
+        if run is not None:
+            told(run)
+
+    def _begin(self, replay: int, pace: "Pace") -> "tuple[Order | None, list[Parcel]]":
+        """Mark what this round sends. No order: the replay has ended, or is another's."""
+        now = self._clock()
+        with self._database.transaction() as session:
+            order = replays.claim(session, replay, self._worker, now=now)
+            if order is None:
+                return None, []
+            if not pace.count:
+                replays.give_up_unknown(session, order, now=now)
+            limit = pace.allowed(order.rate_per_s)
+            taken = replays.take(session, order, limit) if limit else []
+            if limit and not taken and not replays.waiting(session, replay):
+                replays.end(session, replay, "done", "")
+                return None, []
+            return order, self._parcels(session, order, taken)
+
+    def _parcels(self, session: Session, order: Order, taken: list[int]) -> "list[Parcel]":
+        if not taken:
+            return []
+        end_s = time.monotonic() + SENDING_S
+        sent = [(letter, outgoing(event, order, letter.id)) for letter, event in dead_letters.to_send(session, taken)]
+        dead_letters.expect(session, {letter.id: event for letter, event in sent})
+        return [Parcel(letter, event, order.trigger_only, end_s) for letter, event in sent]
+
+    @property
+    def _stopping(self) -> bool:
+        """The main thread is gone when the interpreter waits for this one, to end the process."""
+        return self._stop.is_set() or not threading.main_thread().is_alive()
+
+    def _send_all(self, parcels: "list[Parcel]", pool: ThreadPoolExecutor) -> list[Result]:
+        futures, results = [], []
+        for each in parcels:
+            try:
+                futures.append(pool.submit(self._send, each))
+            except RuntimeError:  # the interpreter has begun to end
+                results.append(Result(letter=each.letter.id, tried=False))
+        return results + [future.result() for future in futures]
+
+    def _send(self, parcel: "Parcel") -> Result:
+        if time.monotonic() > parcel.end_s:
+            return Result(letter=parcel.letter.id, tried=False)
+        try:
+            check(parcel.event)
+            if parcel.trigger_only:
+                where = {"trigger": parcel.letter.trigger, "destination": parcel.letter.destination}
+                self._broker.send_to(parcel.event, **where)
+            else:
+                self._broker.send(parcel.event)
+        except (NotTaken, NotAnEvent) as error:
+            return Result(letter=parcel.letter.id, refusal=str(error))
+        return Result(letter=parcel.letter.id)
+
+    def _finish(self, order: Order, results: list[Result]) -> None:
+        if not results:
+            return
+        with self._database.transaction() as session:
+            replays.note(session, order, results, now=self._clock())
+            if any(each.refusal for each in results):
+                self._stop_when_too_many_fail(session, order)
+
+    def _look(self, order: Order, told: Callable[[Run], None]) -> None:
+        with self._database.transaction() as session:
+            self._stop_when_too_many_fail(session, order)
+            run = replays.find(session, order.id)
+        if run is not None and run.state == "running":
+            told(run)
+
+    def _stop_when_too_many_fail(self, session: Session, order: Order) -> None:
+        failed = replays.failures(session, order.id)
+        if failed >= order.stop_after:
+            reason = f"{failed} letters were refused or came back; it stops after {order.stop_after}"
+            replays.end(session, order.id, "stopped", reason)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One letter on its way; after `end_s` (of the monotonic clock) it is not begun any more."""
+
+    letter: Letter
+    event: Event
+    trigger_only: bool
+    end_s: float
+
+
+class Pace:
+    """How many letters may go by now, for their rate to be kept over the whole replay."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._start_s: float | None = None
+        self._second_s = time.monotonic()
+
+    def allowed(self, rate_per_s: float) -> int:
+        """So many may go in this round."""
+        now_s = time.monotonic()
+        if self._start_s is None:
+            self._start_s = now_s
+        behind = (now_s - self._start_s) * rate_per_s + 1 - self.count
+        most = max(1.0, rate_per_s * CATCH_UP_S)
+        if behind > most:  # it stood still: what it missed then it does not make good
+            self._start_s += (behind - most) / rate_per_s
+        return int(min(behind, most))
+
+    def sent(self, count: int) -> None:
+        """So many have gone."""
+        self.count += count
+
+    def wait_s(self, rate_per_s: float) -> float:
+        """Until the next round: not before a letter may go, and not so long that a cancel waits."""
+        due_s = (self._start_s or 0.0) + self.count / rate_per_s - time.monotonic()
+        return min(max(due_s, ROUND_S), 5 * ROUND_S)
+
+    def second_passed(self) -> bool:
+        """True about once a second."""
+        if time.monotonic() - self._second_s < 1:
+            return False
+        self._second_s = time.monotonic()
+        return True
+
+
+def outgoing(event: Event, order: Order, letter: int) -> Event:
+    """The event as a replay sends it; that it is one, its outcome tells, if there is room for an attribute."""
+    if order.as_new:
+        made = str(uuid.uuid5(NAMESPACE, f"replay\n{order.id}\n{letter}"))
+        event = event.with_attributes(id=made, **{REPLAY_OF: str(letter)})
+    if len(event.attributes) < ATTRIBUTE_LIMIT_COUNT and is_request(event):
+        event = event.with_attributes(**{REPLAYED: "true"})
+    return event

@@ -1,0 +1,78 @@
+"""Sees a replay through for the command line: sends it from here, or watches it where the letters are."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+from functions.deadletters.cli import terminal
+from functions.deadletters.cli.options import UNAVAILABLE, Connection, stop
+from functions.deadletters.cli.terminal import plain
+from functions.deadletters.service import commands
+from functions.deadletters.service.commands import Run
+from functions.storage.database import Unavailable
+
+NOT_ALL: Final = 1  # the exit code of what was done in part
+POLL_S: Final = 0.5
+
+
+def follow(desk: Connection, run: Run, sink: str, as_json: bool) -> None:
+    """See a replay through: sent from here, where the letters are here; Ctrl-C cancels it."""
+
+    def told(run: Run) -> None:
+        terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
+        sys.stdout.flush()
+
+    with _cancelling(desk, run):
+        if desk.database is not None:
+            _send(desk, run, sink, told)
+        else:
+            _poll(desk, run, told)
+    ended = desk.ask(commands.Progress(replay=run.id), Run)
+    for letter, reason in ended.refusals.items():
+        typer.echo(plain(f"letter {letter}: {reason}"), err=True)
+    if ended.state != "done" or ended.refused or ended.passed:
+        sys.exit(NOT_ALL)
+
+
+def _send(desk: Connection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
+    from functions.deadletters.replay.engine import (
+        Engine,  # with what it sends by, which no other command need wait for
+    )
+    from functions.deadletters.replay.sending import Broker
+
+    assert desk.database is not None  # noqa: S101  # the caller's condition
+    broker = Broker(sink, desk.token)
+    try:
+        Engine(desk.database, broker, stop=threading.Event()).run(run.id, told)
+    except Unavailable as error:
+        stop(f"replay {run.id} is interrupted: {error}; go on with: errands dead resume {run.id}", code=UNAVAILABLE)
+    finally:
+        broker.close()
+
+
+def _poll(desk: Connection, run: Run, told: Callable[[Run], None]) -> None:
+    waiting = threading.Event()
+    while run.state == "running":
+        waiting.wait(POLL_S)
+        run = desk.ask(commands.Progress(replay=run.id), Run)
+        told(run)
+
+
+@contextmanager
+def _cancelling(desk: Connection, run: Run) -> Iterator[None]:
+    """Ctrl-C and SIGTERM cancel the replay, which ends with its round; a thread does it, since this one is in it."""
+
+    def cancel(*_: object) -> None:
+        threading.Thread(target=desk.ask, args=(commands.Cancel(replay=run.id), Run)).start()
+
+    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

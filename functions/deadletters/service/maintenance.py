@@ -1,0 +1,55 @@
+"""What is done each minute: interrupted replays go on, unanswered letters go again, people are told, old letters go."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from functions.deadletters.replay.workers import Workers
+from functions.deadletters.service import alerts
+from functions.deadletters.service.alerts import Recipients
+from functions.deadletters.service.commands import Filter, Replay, Selection
+from functions.deadletters.store import history, replays, retention, selection
+from functions.deadletters.store.retention import Limits
+from functions.storage.database import Database
+
+AUTOMATIC: Final = "automatic"  # the actor
+UNANSWERED: Final = -1  # the dispatcher was shut down, mostly: such a letter needs nothing but a replay
+AUTOMATIC_RATE_PER_S: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """How it is kept. `unanswered_limit` letters with code -1 are replayed each minute by themselves; 0 is none."""
+
+    limits: Limits = field(default_factory=Limits)
+    recipients: Recipients = field(default_factory=Recipients)
+    unanswered_limit: int = 0
+
+
+def keep(database: Database, workers: Workers, house: House, *, now: datetime) -> None:
+    """Once; several may do it at the same time."""
+    with database.transaction(writes=False) as session:
+        interrupted = replays.interrupted(session, now=now)
+    for each in interrupted:
+        workers.launch(each)
+    replay = replay_unanswered(database, house.unanswered_limit, now=now) if house.unanswered_limit else None
+    if replay is not None:
+        workers.launch(replay)
+    alerts.send(database, house.recipients, now=now)
+    retention.prune(database, house.limits, now=now)
+
+
+def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int | None:
+    """Order the replay of open letters without an answer; None for none, or while the one before is running."""
+    with database.transaction() as session:
+        if replays.running(session, AUTOMATIC):
+            return None
+        matching = Filter(code=UNANSWERED, state="open")
+        found = selection.numbers(database, session, matching, after=0, limit=limit, now=now)
+        if not found:
+            return None
+        word = Replay(selection=Selection(letters=tuple(found)), rate_per_s=AUTOMATIC_RATE_PER_S)
+        replay = replays.create(session, database, word, AUTOMATIC, now=now)
+        detail = {"total": len(found)}
+        history.record(session, "replay ordered", AUTOMATIC, now=now, replay=replay, detail=detail)
+        return replay

@@ -1,0 +1,75 @@
+"""Sends the events by which the API hears of its letters; what the broker does not take stays for the next time."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final
+
+from events.http import Event, binary
+from functions.deadletters.store import notices
+from functions.runtime.adapter import system_clock
+from functions.storage.database import Database, Unavailable
+
+log = logging.getLogger("errands.deadletters")
+
+TIMEOUT_S: Final = 2.0  # the sink answers after this, and must not keep the dispatcher waiting
+ENOUGH_S: Final = 5.0  # nor does one request send what all the others bring for ever
+REFUSED: Final = 400  # for what the event is: the same again would be refused again
+
+
+def send(database: Database, sink_url: str, lock: threading.Lock, *, token: str) -> None:
+    """Post what is due, oldest first, until all is sent or the broker does not take one; one thread at a time."""
+    if not lock.acquire(blocking=False):
+        return
+    try:
+        events = _waiting(database)
+        first = next(events, None)
+        if first is not None:
+            _send(database, chain((first,), events), sink_url, token)
+    except Unavailable as error:
+        log.warning("the notices cannot be read or marked: %s", error)
+    finally:
+        lock.release()
+
+
+def _send(database: Database, events: Iterable[Event], sink_url: str, token: str) -> None:
+    import httpx  # 79 ms, and 4 MB, that a sink without letters, which is pinged each minute, has no need of
+
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    try:
+        with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers) as client:
+            for event in events:
+                attributes, data = binary(event)  # sending.py says why
+                answer = client.post(sink_url, headers=attributes, content=data)
+                if answer.status_code != REFUSED:
+                    answer.raise_for_status()
+                _note(database, event, answer.text[:500] if answer.status_code == REFUSED else None)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        log.warning("the broker at %s does not take the notice of a letter: %s; it is kept", sink_url, error)
+
+
+def _note(database: Database, event: Event, refusal: str | None) -> None:
+    with database.transaction() as session:
+        if refusal is None:
+            notices.sent(session, event)
+        else:
+            log.warning("the broker refuses the notice %s: %s", event.id, refusal)
+            notices.refused(session, event, refusal, now=system_clock())
+
+
+def _waiting(database: Database) -> Iterator[Event]:
+    """Every due event once, also those that other threads bring in the meantime."""
+    end_s, seen = time.monotonic() + ENOUGH_S, set[str]()
+    while events := [event for event in _due(database) if event.id not in seen]:
+        for event in events:
+            if time.monotonic() > end_s:
+                return
+            seen.add(event.id)
+            yield event
+
+
+def _due(database: Database) -> list[Event]:
+    with database.transaction(writes=False) as session:
+        return notices.due(session, now=system_clock())

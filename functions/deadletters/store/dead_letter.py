@@ -1,0 +1,134 @@
+"""What a letter is: an event, and what the broker says of why it could not be delivered."""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from events.http import Event
+from events.problem import sentence
+from functions.runtime.adapter import REPLAYED
+from functions.runtime.failure_reports import service_of
+
+ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
+REPLAY_OF: Final = "replayof"  # the letter's number, on a job that was made anew of it
+NO_CODE: Final = 0
+DESK: Final = "deadletters-desk"  # its name in knative/base/console.yaml
+PATTERN_CHARACTERS: Final = 300
+ERROR_CHARACTERS: Final = 10_000
+
+# What differs from letter to letter with one cause: quoted values, addresses' queries, ids, figures.
+_VARYING: Final = (
+    (re.compile(r"'[^']{0,500}'|\"[^\"]{0,500}\""), "'…'"),
+    (re.compile(r"\?[^\s?]+=[^\s]*"), "?…"),
+    (re.compile(r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b"), "…"),
+    (re.compile(r"[0-9]+([.,:][0-9]+)*"), "…"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an event became a letter, as far as the broker tells it.
+
+    `code` is the last HTTP status, -1 when no answer came, 0 when none was told; `attempts` None when none were told.
+    """
+
+    code: int
+    destination: str
+    trigger: str
+    error: str
+    attempts: int | None
+
+    @property
+    def pattern(self) -> str:
+        """The error without what varies: letters with the same one have the same cause, most likely."""
+        text = " ".join(self.error[: 4 * PATTERN_CHARACTERS].split())
+        for varying, mark in _VARYING:
+            text = varying.sub(mark, text)
+        return text[:PATTERN_CHARACTERS]
+
+
+def failure(event: Event) -> Failure:
+    """What the broker added to the event, which may be anything."""
+    attempts = event.get("knativeerrorattempts") or ""
+    return Failure(
+        code=_integer(event.get("knativeerrorcode") or "", NO_CODE),
+        destination=storable(event.get("knativeerrordest") or ""),
+        trigger=storable(event.get("knativeerrortrigger") or ""),
+        error=_error_text(event.get("knativeerrordata") or ""),
+        attempts=_integer(attempts, 0) if attempts else None,
+    )
+
+
+def original(event: Event) -> Event:
+    """The event as it was before the broker gave up on it: what a replay sends."""
+    added = {name for name in event.attributes if name.startswith(ADDED)} | {REPLAYED}
+    kept = {name: value for name, value in event.attributes.items() if name not in added}
+    return Event(MappingProxyType(kept), event.data)
+
+
+def key(event: Event, failure: Failure) -> str:
+    """The same event from the same Trigger (or, where the broker does not tell it, to the same place) is one letter."""
+    return digest(event.source, event.id, event.type, failure.trigger or failure.destination)
+
+
+def job_key(event: Event) -> str:
+    """The same for every event of a job: its request's source and id."""
+    return digest(event.get("jobsource") or event.source, event.get("correlationid") or event.id)
+
+
+def fingerprint(event: Event, failure: Failure) -> str:
+    """The same for letters of one kind with one cause: they are one group."""
+    return digest(event.type, str(failure.code), failure.trigger, failure.destination, failure.pattern)
+
+
+def job_name(type_: str) -> str:
+    """The job in an event type: `image` of `dev.errands.image.requested.v1`; otherwise the type itself."""
+    parts = re.fullmatch(r".*\.([a-z0-9]+)\.[a-z]+\.v[0-9]+", type_[:500])
+    return parts[1] if parts else type_[:100]
+
+
+def is_request(event: Event) -> bool:
+    """Whether the event asks for a job, so that an outcome follows it; of others none does."""
+    return ".requested." in event.type
+
+
+def is_replay_outcome(event: Event) -> bool:
+    """Whether the event tells how a replayed job ended, rather than being a letter itself.
+
+    One that could not be delivered to the desk comes to the sink as a letter, and still tells it.
+    """
+    undelivered = event.get("knativeerrordest")
+    for_us = undelivered is None or service_of(undelivered) == DESK
+    return bool(event.get(REPLAYED)) and event.get("outcome") in ("completed", "failed") and for_us
+
+
+def digest(*parts: str) -> str:
+    """A short key of texts that may be long."""
+    return hashlib.sha256("\n".join(parts).encode(errors="replace")).hexdigest()
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment (in UTC) as it is kept: such texts sort by time."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def storable(text: str) -> str:
+    """Text as every database takes it: PostgreSQL refuses a NUL, UTF-8 a lone surrogate."""
+    return text.encode(errors="replace").decode().replace("\x00", "�")
+
+
+def _error_text(encoded: str) -> str:
+    """The failed answer's body, which comes base64-encoded; of problem details their sentence."""
+    try:
+        text = sentence(base64.b64decode(encoded, validate=True))
+    except ValueError:  # not base64, or not even ASCII
+        text = encoded
+    return storable(text[:ERROR_CHARACTERS])
+
+
+def _integer(text: str, otherwise: int) -> int:
+    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else otherwise

@@ -1,0 +1,263 @@
+"""The letters in the database: kept, found, changed. Every function works within a transaction of its caller's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from events.http import Event
+from functions.deadletters.service.commands import UNRESOLVED, Body, Letter, Record, State
+from functions.deadletters.store import groups, history
+from functions.deadletters.store.dead_letter import (
+    REPLAY_OF,
+    Failure,
+    failure,
+    is_request,
+    job_key,
+    key,
+    original,
+    storable,
+    timestamp,
+)
+from functions.storage.database import Row, Session
+
+FROM: Final = "FROM dead_letter l JOIN dead_group g ON g.id = l.group_id"
+COLUMNS: Final = (
+    "l.id, l.state, g.job, g.type, g.code, g.trigger_name, g.destination, l.error, l.attempts, l.first_seen,"
+    " l.last_seen, l.times, l.replays, l.setbacks, l.group_id, l.event_id, l.event_source, l.subject, l.size_bytes,"
+    " l.edited"
+)
+SETBACK_LIMIT: Final = 3  # one that failed again after so many replays is passed over by bulk replays
+RELATED_LIMIT: Final = 20
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A letter's event as it came, as a replay sends it, and the function's own error, where it is known."""
+
+    original: Event
+    event: Event
+    evidence: bytes | None
+
+
+def keep(session: Session, event: Event, *, now: datetime) -> tuple[int, bool]:
+    """Store a letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
+    why, sent = failure(event), original(event)
+    group = groups.place(session, sent, why, now=now)
+    id_ = _insert(session, sent, why, group, now)
+    new = id_ is not None
+    if id_ is None:
+        id_ = _count(session, key(sent, why), why, group, now)
+    else:
+        _write_body(session, id_, sent)
+        _supersede(session, sent, id_, now)
+    detail = {"code": why.code, "attempts": why.attempts, "error": why.error[:500]}
+    history.record(session, "arrived", history.BROKER, now=now, letter=id_, detail=detail)
+    return id_, new
+
+
+def add_evidence(session: Session, id_: int, evidence: bytes) -> None:
+    """What the function said of its latest failure."""
+    session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", evidence, id_)
+
+
+def _insert(session: Session, event: Event, why: Failure, group: int, now: datetime) -> int | None:
+    """A new letter, or None when the same one is there."""
+    setbacks, seen = _inherited_setbacks(session, event), timestamp(now)
+    rows = session.execute(
+        "INSERT INTO dead_letter (key, job_key, group_id, state, event_id, event_source, subject, error, attempts,"
+        " size_bytes, first_seen, last_seen, setbacks, is_request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (key) DO NOTHING RETURNING id",
+        key(event, why),
+        job_key(event),
+        group,
+        "quarantined" if setbacks >= SETBACK_LIMIT else "open",
+        event.id,
+        event.source,
+        event.get("subject"),
+        why.error,
+        why.attempts,
+        len(event.data),
+        seen,
+        seen,
+        setbacks,
+        int(is_request(event)),
+    )
+    return int(rows[0]["id"]) if rows else None
+
+
+def _count(session: Session, key_: str, why: Failure, group: int, now: datetime) -> int:
+    """One more delivery of a letter: it is open again, and has had a setback when it had been replayed."""
+    rows = session.execute(
+        "UPDATE dead_letter SET times = times + 1, last_seen = ?, error = ?, attempts = ?, group_id = ?,"
+        " closed_at = NULL, setbacks = setbacks + CASE WHEN state = 'replayed' THEN 1 ELSE 0 END,"
+        " state = CASE WHEN state = 'quarantined' OR (state = 'replayed' AND setbacks + 1 >= ?) THEN 'quarantined'"
+        " ELSE 'open' END WHERE key = ? RETURNING id",
+        timestamp(now),
+        why.error,
+        why.attempts,
+        group,
+        SETBACK_LIMIT,
+        key_,
+    )
+    return int(rows[0]["id"])
+
+
+def _inherited_setbacks(session: Session, event: Event) -> int:
+    """A job that was made anew of a letter, and failed, is one more setback of that letter's."""
+    rows = session.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
+    return int(rows[0]["setbacks"]) + 1 if rows else 0
+
+
+def _supersede(session: Session, event: Event, id_: int, now: datetime) -> None:
+    """The letter that this one's job was made anew of waits for no outcome any more."""
+    query = "UPDATE dead_letter SET state = 'failed', closed_at = ? WHERE id = ? AND state = 'replayed' RETURNING id"
+    for row in session.execute(query, timestamp(now), _made_of(event)):
+        history.record(session, "failed", history.BROKER, now=now, letter=row["id"], detail={"letter": id_})
+
+
+def _made_of(event: Event) -> int:
+    """The number of the letter that a job was made anew of, 0 for none."""
+    number = event.get(REPLAY_OF) or ""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 18 else 0
+
+
+def expect(session: Session, outgoing: Mapping[int, Event]) -> None:
+    """The letters go out as these events: the outcomes of those are the letters'."""
+    query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
+    session.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
+
+
+def settle(session: Session, outcome: Event, *, now: datetime) -> int:
+    """Mark the letters of a job that has ended; returns how many had been replayed and waited for that."""
+    state = outcome.get("outcome") or ""
+    if state not in ("completed", "failed"):
+        return 0
+    rows = session.execute(
+        "UPDATE dead_letter SET state = ?, closed_at = ? WHERE replay_key = ? AND state = 'replayed' AND is_request = 1"
+        " RETURNING id",
+        state,
+        timestamp(now),
+        job_key(outcome),
+    )
+    for row in rows:
+        history.record(session, state, history.BROKER, now=now, letter=row["id"], detail={"event": outcome.id})
+    return len(rows)
+
+
+def find(session: Session, id_: int) -> Letter | None:
+    """One letter, or None."""
+    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id = ?", id_)  # constants
+    return letter(rows[0]) if rows else None
+
+
+def stored(session: Session, id_: int) -> Stored | None:
+    """A letter's event, or None."""
+    rows = session.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
+    return _stored(rows[0]) if rows else None
+
+
+def to_send(session: Session, ids: Sequence[int]) -> list[tuple[Letter, Event]]:
+    """Letters with the events that a replay sends."""
+    marks = ", ".join("?" for _ in ids)
+    bodies = session.execute(f"SELECT * FROM dead_body WHERE letter_id IN ({marks})", *ids)  # noqa: S608  # marks
+    events = {row["letter_id"]: _stored(row).event for row in bodies}
+    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id", *ids)  # marks
+    return [(letter(row), events[row["id"]]) for row in rows]
+
+
+def related(session: Session, id_: int) -> tuple[Letter, ...]:
+    """The other letters of a letter's job."""
+    query = (
+        f"SELECT {COLUMNS} {FROM} WHERE l.job_key = (SELECT job_key FROM dead_letter WHERE id = ?) AND l.id <> ?"  # noqa: S608  # constants
+        " ORDER BY l.id DESC LIMIT ?"
+    )
+    return tuple(letter(row) for row in session.execute(query, id_, id_, RELATED_LIMIT))
+
+
+def edit(session: Session, id_: int, event: Event | None) -> None:
+    """What a replay is to send instead of what came; None takes that back."""
+    values = (None, None) if event is None else (encode_attributes(event), event.data)
+    session.execute("UPDATE dead_body SET edited_attributes = ?, edited_data = ? WHERE letter_id = ?", *values, id_)
+    session.execute("UPDATE dead_letter SET edited = ? WHERE id = ?", int(event is not None), id_)
+
+
+def discard(session: Session, id_: int, *, now: datetime) -> bool:
+    """Close a letter without a replay; returns whether it was open."""
+    query = (
+        "UPDATE dead_letter SET state = 'discarded', closed_at = ?"
+        " WHERE id = ? AND state IN ('open', 'quarantined') RETURNING id"
+    )
+    return bool(session.execute(query, timestamp(now), id_))
+
+
+def reopen(session: Session, id_: int, *, among: Sequence[State], closed_after: str = "") -> bool:
+    """Open a letter that is in one of these states, or quarantine it again; returns whether it was."""
+    marks = ", ".join("?" for _ in among)
+    query = (
+        "UPDATE dead_letter SET state = CASE WHEN setbacks >= ? THEN 'quarantined' ELSE 'open' END, closed_at = NULL"  # noqa: S608  # marks
+        f" WHERE id = ? AND coalesce(closed_at, '9') >= ? AND state IN ({marks}) RETURNING id"
+    )
+    return bool(session.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
+
+
+def record(session: Session, id_: int, shown: Callable[[Event], Body]) -> Record:
+    """A letter as a line of an export, with its event as it came."""
+    row, event = find(session, id_), stored(session, id_)
+    if row is None or event is None:
+        raise LookupError(f"letter {id_} has gone")
+    body = shown(event.original)
+    data = body.data_base64 if body.data_base64 is not None else (body.data or "").encode()
+    same = ("code", "destination", "trigger", "error", "attempts", "first_seen", "last_seen", "times", "state")
+    values = {name: getattr(row, name) for name in same}
+    return Record(attributes=body.attributes, data_base64=data, masked=body.masked, **values)
+
+
+def take_in(session: Session, came: Record, *, now: datetime) -> int | None:
+    """Keep a letter of an export with its times and state; None when the same letter is here."""
+    event = Event(MappingProxyType(dict(came.attributes)), came.data_base64)
+    why = Failure(
+        code=came.code,
+        destination=storable(came.destination),
+        trigger=storable(came.trigger),
+        error=storable(came.error),
+        attempts=came.attempts,
+    )
+    id_ = _insert(session, event, why, groups.place(session, event, why, now=now), now)
+    if id_ is not None:
+        _write_body(session, id_, event)
+        seen = (came.first_seen or timestamp(now), came.last_seen or timestamp(now))
+        query = "UPDATE dead_letter SET first_seen = ?, last_seen = ?, times = ?, state = ?, closed_at = ? WHERE id = ?"
+        closed_at = None if came.state in UNRESOLVED else timestamp(now)
+        session.execute(query, *seen, came.times, came.state, closed_at, id_)
+    return id_
+
+
+def _write_body(session: Session, id_: int, event: Event) -> None:
+    query = "INSERT INTO dead_body (letter_id, attributes, data) VALUES (?, ?, ?)"
+    session.execute(query, id_, encode_attributes(event), event.data)
+
+
+def encode_attributes(event: Event) -> bytes:
+    """The attributes as they are stored."""
+    return msgspec.json.encode(dict(event.attributes))
+
+
+def letter(row: Row) -> Letter:
+    """A row of `COLUMNS` as it is shown."""
+    renamed: Mapping[str, str] = {"trigger_name": "trigger", "group_id": "group"}
+    values = {renamed.get(name, name): value for name, value in row.items()}
+    return Letter(**values | {"edited": bool(row["edited"])})
+
+
+def _stored(row: Row) -> Stored:
+    came = _event(row["attributes"], row["data"])
+    attributes = row["attributes"] if row["edited_attributes"] is None else row["edited_attributes"]
+    sent = _event(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
+    evidence = None if row["evidence"] is None else bytes(row["evidence"])
+    return Stored(original=came, event=sent, evidence=evidence)
+
+
+def _event(attributes: bytes, data: bytes) -> Event:
+    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), bytes(data))

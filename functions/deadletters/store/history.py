@@ -1,0 +1,72 @@
+"""Who did what, to which letter or group, and when: the audit trail, which only retention shortens."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from functions.deadletters.service.commands import Action
+from functions.deadletters.store.dead_letter import timestamp
+from functions.storage.database import Row, Session
+
+RECORD: Final = (
+    "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+UNDO_WINDOW: Final = timedelta(days=1)  # in which a discard may be undone
+BROKER: Final = "broker"  # the actor of what nobody did by hand
+
+
+def record(
+    session: Session,
+    verb: str,
+    actor: str,
+    *,
+    now: datetime,
+    letter: int | None = None,
+    group: int | None = None,
+    replay: int | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Note one action; `detail` holds what a person wants to know of it, and nothing secret."""
+    told = msgspec.json.encode(detail or {}).decode()
+    session.execute(RECORD, timestamp(now), actor, verb, letter, group, replay, told)
+
+
+def record_each(
+    session: Session,
+    verb: str,
+    actor: str,
+    letters: Sequence[int],
+    *,
+    now: datetime,
+    replay: int,
+    detail: Mapping[str, object],
+) -> None:
+    """Note the same of several letters of a replay."""
+    at, told = timestamp(now), msgspec.json.encode(detail).decode()
+    session.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in letters])
+
+
+def of_letter(session: Session, letter: int, limit: int = 200) -> tuple[Action, ...]:
+    """The latest of what befell a letter, the oldest first."""
+    query = "SELECT * FROM dead_action WHERE letter_id = ? ORDER BY id DESC LIMIT ?"
+    return tuple(_action(row) for row in reversed(session.execute(query, letter, limit)))
+
+
+def of_group(session: Session, group: int, limit: int = 200) -> tuple[Action, ...]:
+    """The latest of what was done to a group, the oldest first."""
+    query = "SELECT * FROM dead_action WHERE group_id = ? ORDER BY id DESC LIMIT ?"
+    return tuple(_action(row) for row in reversed(session.execute(query, group, limit)))
+
+
+def everything(session: Session, *, before: int | None, limit: int) -> tuple[Action, ...]:
+    """What people did, the newest first; what the broker brought is left out."""
+    query = "SELECT * FROM dead_action WHERE actor <> ? AND id < ? ORDER BY id DESC LIMIT ?"
+    return tuple(_action(row) for row in session.execute(query, BROKER, before or 2**62, limit))
+
+
+def _action(row: Row) -> Action:
+    named = {"letter": row["letter_id"], "group": row["group_id"], "replay": row["replay_id"]}
+    detail = msgspec.json.decode(row["detail"], type=dict[str, object])
+    return Action(id=row["id"], at=row["at"], actor=row["actor"], verb=row["verb"], detail=detail, **named)

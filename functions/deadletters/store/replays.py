@@ -1,0 +1,274 @@
+"""Replays in the database: which letters, how far, and who is at it. What sends them is in `engine.py`.
+
+An item is `sending` from before its event goes out until after the answer is noted. One that an interruption left so
+may have been sent: it is never sent again by itself, and its letter is open, so that a person decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import structs
+
+from functions.deadletters.service.commands import Filter, Replay, Run
+from functions.deadletters.store import history, selection
+from functions.deadletters.store.dead_letter import timestamp
+from functions.deadletters.store.dead_letters import FROM, reopen
+from functions.storage.database import Database, Row, Session
+
+LEASE_S: Final = 10.0  # a worker that says nothing for so long is gone
+SENDABLE: Final = (
+    "open",
+    "quarantined",
+    "replayed",
+    "completed",
+    "failed",
+)  # what is discarded has to be taken back first
+SHOWN_REFUSALS: Final = 20
+REHEARSED: Final = 1_000
+MARK: Final = "UPDATE dead_replay_item SET state = ?, detail = ?, sent_at = ? WHERE replay_id = ? AND letter_id = ?"
+PASSED: Final = "it was discarded, or has gone"
+UNKNOWN: Final = "interrupted: it is not known whether the broker took it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a worker has to know of a replay."""
+
+    id: int
+    actor: str
+    as_new: bool
+    trigger_only: bool
+    rate_per_s: float
+    stop_after: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of one item; `refusal` says why the broker did not take it; not `tried`: it waits as before."""
+
+    letter: int
+    refusal: str = ""
+    tried: bool = True
+
+
+def create(session: Session, database: Database, word: Replay, actor: str, *, now: datetime) -> int:
+    """Note a replay and its letters; returns its number. Those who are to send it call `claim`."""
+    rows = session.execute(
+        "INSERT INTO dead_replay (actor, at, as_new, trigger_only, rate_per_s, stop_after, total)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
+        actor,
+        timestamp(now),
+        int(word.as_new),
+        int(word.trigger_only),
+        word.rate_per_s,
+        word.stop_after,
+    )
+    replay = int(rows[0]["id"])
+    if word.selection.matching is None:
+        items = [(replay, letter) for letter in dict.fromkeys(word.selection.letters)]
+        session.execute_many("INSERT INTO dead_replay_item (replay_id, letter_id) VALUES (?, ?)", items)
+    else:
+        where, values = selection.condition(database, meant(word.selection.matching), now)
+        query = f"SELECT ?, l.id {FROM} WHERE {where}"  # values apart
+        session.execute(f"INSERT INTO dead_replay_item (replay_id, letter_id) {query}", replay, *values)
+    total = "UPDATE dead_replay SET total = (SELECT count(*) FROM dead_replay_item WHERE replay_id = id) WHERE id = ?"
+    session.execute(total, replay)
+    return replay
+
+
+def meant(matching: Filter) -> Filter:
+    """Of all that match only the open letters, unless another state is asked for: quarantined ones are passed over."""
+    return structs.replace(matching, state="open") if matching.state in ("unresolved", "all") else matching
+
+
+def rehearse(session: Session, database: Database, word: Replay, actor: str, *, now: datetime) -> Run:
+    """What a replay would send, without sending or noting anything."""
+    if word.selection.matching is None:
+        query = f"SELECT 1 AS one FROM dead_letter WHERE id = ? AND state IN ({_marks(SENDABLE)})"  # noqa: S608  # marks
+        asked = tuple(dict.fromkeys(word.selection.letters))
+        found = [each for each in asked if session.execute(query, each, *SENDABLE)]
+        total, passed = len(found), len(asked) - len(found)
+    else:
+        matching = meant(word.selection.matching)
+        total = selection.count(database, session, matching, now=now)
+        passed = selection.count(database, session, word.selection.matching, now=now) - total
+        found = selection.numbers(database, session, matching, after=0, limit=REHEARSED, now=now)
+    return Run(
+        id=0,
+        state="done",
+        actor=actor,
+        at=timestamp(now),
+        reason="dry run",
+        as_new=word.as_new,
+        trigger_only=word.trigger_only,
+        rate_per_s=word.rate_per_s,
+        total=total,
+        waiting=total,
+        passed=passed,
+        would_send=tuple(found[:REHEARSED]),
+    )
+
+
+def claim(session: Session, replay: int, worker: str, *, now: datetime) -> Order | None:
+    """Take or keep the replay for a worker; None when it has ended or another worker is at it."""
+    rows = session.execute(
+        "UPDATE dead_replay SET worker = ?, alive_until = ? WHERE id = ? AND state = 'running'"
+        " AND (worker = ? OR alive_until < ?) RETURNING *",
+        worker,
+        timestamp(now + timedelta(seconds=LEASE_S)),
+        replay,
+        worker,
+        timestamp(now),
+    )
+    return _order(rows[0]) if rows else None
+
+
+def take(session: Session, order: Order, limit: int) -> list[int]:
+    """The next letters to send, marked as being sent; those that cannot be are passed over."""
+    query = (
+        "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' ORDER BY letter_id LIMIT ?"
+    )
+    asked = [row["letter_id"] for row in session.execute(query, order.id, limit)]
+    if not asked:
+        return []
+    marked = session.execute(
+        "UPDATE dead_letter SET state = 'replayed', closed_at = NULL, replays = replays + 1"  # noqa: S608  # marks
+        f" WHERE id IN ({_marks(asked)}) AND state IN ({_marks(SENDABLE)}) RETURNING id",
+        *asked,
+        *SENDABLE,
+    )
+    taken = {row["id"] for row in marked}
+    session.execute_many(MARK, [("sending", "", None, order.id, each) for each in asked if each in taken])
+    session.execute_many(MARK, [("passed", PASSED, None, order.id, each) for each in asked if each not in taken])
+    return [each for each in asked if each in taken]
+
+
+def waiting(session: Session, replay: int) -> bool:
+    """Whether there are letters to send."""
+    query = "SELECT 1 AS one FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' LIMIT 1"
+    return bool(session.execute(query, replay))
+
+
+def note(session: Session, order: Order, results: Sequence[Result], *, now: datetime) -> None:
+    """Note what came of letters that were taken."""
+    sent = [each.letter for each in results if each.tried and not each.refusal]
+    session.execute_many(MARK, [("sent", "", timestamp(now), order.id, each) for each in sent])
+    closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
+    session.execute_many(closed, [(timestamp(now), each) for each in sent])
+    how = {name: True for name in ("as_new", "trigger_only") if getattr(order, name)}
+    history.record_each(session, "replayed", order.actor, sent, now=now, replay=order.id, detail=how)
+    for each in results:
+        if each.refusal or not each.tried:
+            _give_back(session, order, each, now)
+
+
+def _give_back(session: Session, order: Order, result: Result, now: datetime) -> None:
+    """The letter did not go out: it is as if it had not been taken."""
+    state = "refused" if result.tried else "waiting"
+    session.execute(MARK, state, result.refusal, None, order.id, result.letter)
+    session.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.letter)
+    reopen(session, result.letter, among=("replayed",))
+    if result.tried:
+        told = {"reason": result.refusal}
+        history.record_each(session, "not taken", order.actor, [result.letter], now=now, replay=order.id, detail=told)
+
+
+def end(session: Session, replay: int, state: str, reason: str) -> bool:
+    """A replay that runs ends; returns whether it ran."""
+    query = (
+        "UPDATE dead_replay SET state = ?, reason = ?, alive_until = '' WHERE id = ? AND state = 'running' RETURNING id"
+    )
+    return bool(session.execute(query, state, reason, replay))
+
+
+def release(session: Session, replay: int, worker: str) -> None:
+    """The worker goes, and another may go on at once."""
+    session.execute("UPDATE dead_replay SET alive_until = '' WHERE id = ? AND worker = ?", replay, worker)
+
+
+def resume(session: Session, replay: int) -> bool:
+    """A replay that ended before its end runs again; returns whether there is one with letters waiting."""
+    query = (
+        "UPDATE dead_replay SET state = 'running', reason = '' WHERE id = ? AND EXISTS (SELECT 1 FROM dead_replay_item"
+        " WHERE replay_id = ? AND state IN ('waiting', 'sending')) RETURNING id"
+    )
+    return bool(session.execute(query, replay, replay))
+
+
+def give_up_unknown(session: Session, order: Order, *, now: datetime) -> None:
+    """What an interrupted worker left as being sent: its letters are open, for a person to decide."""
+    query = "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'sending'"
+    doubtful = [row["letter_id"] for row in session.execute(query, order.id)]
+    for each in doubtful:
+        session.execute(MARK, "refused", UNKNOWN, None, order.id, each)
+        reopen(session, each, among=("replayed",))
+    told = {"reason": UNKNOWN}
+    history.record_each(session, "interrupted", order.actor, doubtful, now=now, replay=order.id, detail=told)
+
+
+def interrupted(session: Session, *, now: datetime) -> list[int]:
+    """Replays that run and have nobody who is at it."""
+    query = "SELECT id FROM dead_replay WHERE state = 'running' AND alive_until < ? ORDER BY id"
+    return [row["id"] for row in session.execute(query, timestamp(now))]
+
+
+def running(session: Session, actor: str) -> bool:
+    """Whether a replay that this one ordered has not ended."""
+    query = "SELECT 1 AS one FROM dead_replay WHERE state = 'running' AND actor = ? LIMIT 1"
+    return bool(session.execute(query, actor))
+
+
+def failures(session: Session, replay: int) -> int:
+    """How many letters the broker refused, or are back already."""
+    refused = "SELECT count(*) AS n FROM dead_replay_item WHERE replay_id = ? AND state = 'refused' AND detail <> ?"
+    return int(session.execute(refused, replay, UNKNOWN)[0]["n"]) + returned(session, replay)
+
+
+def returned(session: Session, replay: int) -> int:
+    """How many of the letters that were sent are back already."""
+    query = (
+        "SELECT count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
+        " WHERE i.replay_id = ? AND i.state = 'sent' AND l.state IN ('open', 'quarantined')"
+    )
+    return int(session.execute(query, replay)[0]["n"])
+
+
+def find(session: Session, replay: int) -> Run | None:
+    """How far a replay is, or None."""
+    rows = session.execute("SELECT * FROM dead_replay WHERE id = ?", replay)
+    return _run(session, rows[0]) if rows else None
+
+
+def latest(session: Session, limit: int) -> tuple[Run, ...]:
+    """The newest replays first."""
+    rows = session.execute("SELECT * FROM dead_replay ORDER BY id DESC LIMIT ?", limit)
+    return tuple(_run(session, row) for row in rows)
+
+
+def _run(session: Session, row: Row) -> Run:
+    counts = "SELECT state, count(*) AS n FROM dead_replay_item WHERE replay_id = ? GROUP BY state"
+    by_state = {each["state"]: each["n"] for each in session.execute(counts, row["id"])}
+    why = (
+        "SELECT letter_id, detail FROM dead_replay_item WHERE replay_id = ? AND state IN ('refused', 'passed')"
+        " ORDER BY letter_id LIMIT ?"
+    )
+    same = ("id", "state", "actor", "at", "reason", "rate_per_s", "total")
+    return Run(
+        as_new=bool(row["as_new"]),
+        trigger_only=bool(row["trigger_only"]),
+        returned=returned(session, row["id"]),
+        refusals={str(each["letter_id"]): each["detail"] for each in session.execute(why, row["id"], SHOWN_REFUSALS)},
+        **{name: row[name] for name in same},
+        **{state: by_state.get(state, 0) for state in ("waiting", "sending", "sent", "refused", "passed")},
+    )
+
+
+def _order(row: Row) -> Order:
+    same = {name: row[name] for name in ("id", "actor", "rate_per_s", "stop_after")}
+    return Order(as_new=bool(row["as_new"]), trigger_only=bool(row["trigger_only"]), **same)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" for _ in values)

@@ -1,0 +1,73 @@
+"""How long letters stay: by age and by count, and never one that is unresolved unless that is told so."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from functions.deadletters.store.dead_letter import timestamp
+from functions.deadletters.store.history import UNDO_WINDOW
+from functions.storage.database import Database, Session
+
+BATCH: Final = 1_000  # in one transaction, so that the sink need not wait for long
+# A letter that is no request was dealt with when it was sent again: no outcome follows.
+RESOLVED: Final = "(state IN ('completed', 'failed', 'discarded') OR (state = 'replayed' AND is_request = 0))"
+EVERY: Final = "1 = 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """`days` after it was closed (unresolved: after it last came) a letter goes; of more than `count` the oldest go."""
+
+    days: float = 90.0
+    count: int = 1_000_000
+    unresolved_too: bool = False
+
+
+def prune(database: Database, limits: Limits, *, now: datetime) -> int:
+    """Forget what is past its limits, a bounded number in each transaction; returns how many letters went."""
+    gone = 0
+    while True:
+        with database.transaction() as session:
+            numbers = _past(session, limits, now)
+            for each in numbers:
+                _forget(session, each)
+        gone += len(numbers)
+        if len(numbers) < BATCH:
+            break
+    with database.transaction() as session:
+        _forget_the_rest(session, timestamp(now - timedelta(days=limits.days)))
+    return gone
+
+
+def _past(session: Session, limits: Limits, now: datetime) -> list[int]:
+    """Letters that may go, the oldest first; what was discarded can be taken back for a while, and stays so long."""
+    may_go = EVERY if limits.unresolved_too else RESOLVED
+    undone, old = timestamp(now - UNDO_WINDOW), timestamp(now - timedelta(days=limits.days))
+    aged = (
+        f"SELECT id FROM dead_letter WHERE {may_go} AND coalesce(closed_at, last_seen) < ?"  # noqa: S608  # constants
+        " AND coalesce(closed_at, '') < ? ORDER BY id LIMIT ?"
+    )
+    found = [row["id"] for row in session.execute(aged, old, undone, BATCH)]
+    if found:
+        return found
+    excess = session.execute("SELECT count(*) AS n FROM dead_letter")[0]["n"] - limits.count
+    if excess <= 0:
+        return []
+    oldest = f"SELECT id FROM dead_letter WHERE {may_go} AND coalesce(closed_at, '') < ? ORDER BY id LIMIT ?"  # noqa: S608
+    return [row["id"] for row in session.execute(oldest, undone, min(excess, BATCH))]
+
+
+def _forget(session: Session, letter: int) -> None:
+    session.execute("DELETE FROM dead_body WHERE letter_id = ?", letter)
+    session.execute("DELETE FROM dead_action WHERE letter_id = ?", letter)
+    session.execute("DELETE FROM dead_letter WHERE id = ?", letter)
+
+
+def _forget_the_rest(session: Session, before: str) -> None:
+    """Old replays, and what old actions say of no letter that is there; groups that were resolved and are empty."""
+    old = "SELECT id FROM dead_replay WHERE state <> 'running' AND at < ?"
+    session.execute(f"DELETE FROM dead_replay_item WHERE replay_id IN ({old})", before)  # noqa: S608  # a constant
+    session.execute("DELETE FROM dead_replay WHERE state <> 'running' AND at < ?", before)
+    session.execute("DELETE FROM dead_action WHERE letter_id IS NULL AND at < ?", before)
+    empty = "NOT EXISTS (SELECT 1 FROM dead_letter WHERE group_id = dead_group.id) AND note = '' AND owner = ''"
+    session.execute(f"DELETE FROM dead_group WHERE first_seen < ? AND {empty}", before)  # noqa: S608  # a constant

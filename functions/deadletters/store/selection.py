@@ -1,0 +1,107 @@
+"""A filter as SQL, and the letters that it finds: by the group where it can be, since there are few of those."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from msgspec import structs
+
+from functions.deadletters.service.commands import UNRESOLVED, Arrivals, Filter, Letter
+from functions.deadletters.store.dead_letter import timestamp
+from functions.deadletters.store.dead_letters import COLUMNS, FROM, find, letter
+from functions.storage.database import Database, Session
+
+
+def page(
+    database: Database, session: Session, matching: Filter, *, before: int | None, limit: int, now: datetime
+) -> tuple[Letter, ...]:
+    """The newest letters that match, from below the number `before`."""
+    found = _numbers(
+        database, session, matching, now=now, beyond=f"l.id < {int(before or 2**62)}", order="DESC", limit=limit
+    )
+    if not found:
+        return ()
+    marks = ", ".join("?" for _ in found)
+    query = f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id DESC"  # marks
+    return tuple(letter(row) for row in session.execute(query, *found))
+
+
+def numbers(
+    database: Database, session: Session, matching: Filter, *, after: int, limit: int, now: datetime
+) -> list[int]:
+    """The numbers of the oldest letters that match, from above the number `after`."""
+    return _numbers(database, session, matching, now=now, beyond=f"l.id > {int(after)}", order="ASC", limit=limit)
+
+
+def _numbers(
+    database: Database, session: Session, matching: Filter, *, now: datetime, beyond: str, order: str, limit: int
+) -> list[int]:
+    """In the order of an index, of each state by itself: a sort of all that match would read all that match."""
+    states = UNRESOLVED if matching.state == "unresolved" else (matching.state,)
+    parts, values = list[str](), list[object]()
+    for state in states:
+        where, given = condition(database, structs.replace(matching, state=state), now)
+        part = f"SELECT l.id FROM dead_letter l WHERE {where} AND {beyond} ORDER BY l.id {order} LIMIT {int(limit)}"  # noqa: S608  # values apart
+        parts.append(f"SELECT id FROM ({part}) AS of_{state}")  # noqa: S608  # as above
+        values += given
+    union = " UNION ALL ".join(parts)
+    rows = session.execute(f"SELECT id FROM ({union}) AS found ORDER BY id {order} LIMIT {int(limit)}", *values)  # noqa: S608
+    return [row["id"] for row in rows]
+
+
+def count(database: Database, session: Session, matching: Filter, *, now: datetime) -> int:
+    """How many letters match."""
+    where, values = condition(database, matching, now)
+    rows = session.execute(f"SELECT count(*) AS total FROM dead_letter l WHERE {where}", *values)  # noqa: S608  # values apart
+    return int(rows[0]["total"])
+
+
+def arrivals(session: Session, cursor: int | None, limit: int = 500) -> Arrivals:
+    """The letters that came after the cursor; without one none, and the cursor of now."""
+    if cursor is None:
+        last = session.execute("SELECT max(id) AS last FROM dead_action")[0]["last"]
+        return Arrivals(letters=(), cursor=last or 0)
+    query = "SELECT id, letter_id FROM dead_action WHERE verb = 'arrived' AND id > ? ORDER BY id LIMIT ?"
+    rows = session.execute(query, cursor, limit)
+    found = (find(session, each) for each in dict.fromkeys(row["letter_id"] for row in rows))
+    return Arrivals(letters=tuple(each for each in found if each), cursor=rows[-1]["id"] if rows else cursor)
+
+
+def condition(database: Database, matching: Filter, now: datetime) -> tuple[str, list[object]]:
+    """What a letter must fulfil to match, of `FROM`, and the values in it."""
+    parts = list(_parts(database, matching, now))
+    return " AND ".join(part for part, _ in parts) or "1 = 1", [value for _, values in parts for value in values]
+
+
+def _parts(database: Database, matching: Filter, now: datetime) -> Iterator[tuple[str, tuple[object, ...]]]:
+    if matching.state == "unresolved":
+        yield "l.state IN ('open', 'quarantined')", ()
+    elif matching.state != "all":
+        yield "l.state = ?", (matching.state,)
+    kinds = {
+        "job": matching.job,
+        "type": matching.type,
+        "code": matching.code,
+        "destination": matching.destination,
+        "trigger_name": matching.trigger,
+        "id": matching.group,
+    }
+    given = {name: value for name, value in kinds.items() if value is not None}
+    if given:
+        kind = " AND ".join(f"{name} = ?" for name in given)
+        yield f"l.group_id IN (SELECT id FROM dead_group WHERE {kind})", tuple(given.values())  # noqa: S608  # names of columns
+    if matching.older_than_s is not None:
+        yield "l.first_seen <= ?", (timestamp(now - timedelta(seconds=matching.older_than_s)),)
+    if matching.newer_than_s is not None:
+        yield "l.first_seen >= ?", (timestamp(now - timedelta(seconds=matching.newer_than_s)),)
+    if matching.text is not None:
+        yield _holds(database, matching.text)
+
+
+def _holds(database: Database, text: str) -> tuple[str, tuple[object, ...]]:
+    """Whether the data holds a text: as it is, or as JSON may write it."""
+    forms = dict.fromkeys((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
+    found = [database.contains("b.data", form) for form in forms]
+    held = " OR ".join(condition for condition, _ in found)
+    query = f"EXISTS (SELECT 1 FROM dead_body b WHERE b.letter_id = l.id AND ({held}))"  # noqa: S608  # values apart
+    return query, tuple(value for _, value in found)

@@ -1,0 +1,127 @@
+"""What the notifier remembers of endpoints, in the store: so it outlives a process and is one for all of them.
+
+    ledger/callbacks/gone/<url>.json        it answered 410: no more calls until an operator resumes it
+    ledger/callbacks/paused/<origin>.json   it asked for a pause, or failed too often: no calls until a time
+
+Under `ledger/`, where no job may read; names are UUIDs, since a URL may hold a secret in its query. A process reads
+the register with its first callback, and again in the background while it calls: a mark of another process, and an
+operator's resumption, take effect within REFRESH_S.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from events.problem import TryAgain
+from functions.net.url import Url
+from functions.runtime.adapter import NAMESPACE
+from functions.storage.store import LEDGER, Store
+
+log = logging.getLogger("errands.notifier")
+
+GONE: Final = f"{LEDGER}callbacks/gone/"
+PAUSED: Final = f"{LEDGER}callbacks/paused/"
+REFRESH_S: Final = 5.0
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that wants no more; `url` is without its query, `event` the one that it refused."""
+
+    url: str
+    since: datetime
+    event: str
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """An origin that is not called until a time."""
+
+    origin: str
+    until: datetime
+    reason: str
+
+
+def gone(store: Store) -> dict[str, Gone]:
+    """Every endpoint that is gone, by its key."""
+    found = {key: store.read(key) for key in store.list(GONE)}
+    return {key: msgspec.json.decode(text, type=Gone) for key, text in found.items() if text is not None}
+
+
+def paused(store: Store, *, now: datetime) -> tuple[Paused, ...]:
+    """Every origin's pause that is not over; what is over is removed."""
+    present = []
+    for key in store.list(PAUSED):
+        text = store.read(key)
+        each = None if text is None else msgspec.json.decode(text, type=Paused)
+        if each is not None and each.until > now:
+            present.append(each)
+        elif each is not None:
+            store.delete(key)
+    return tuple(present)
+
+
+def resume(store: Store, url: str) -> int:
+    """Call the endpoints of this URL (as `gone` shows it) again; return how many they were."""
+    keys = [key for key, each in gone(store).items() if each.url == url]
+    for key in keys:
+        store.delete(key)
+    return len(keys)
+
+
+class Register:
+    """The register as one process sees it."""
+
+    def __init__(self, store: Store, *, adopt: Callable[[Paused], None]) -> None:
+        self._store = store
+        self._adopt = adopt  # told of each pause, others' too
+        self._gone: frozenset[str] = frozenset()
+        self._read_s: float | None = None  # of the loop's clock
+        self._reading: asyncio.Task[None] | None = None
+
+    async def is_gone(self, url: Url) -> bool:
+        """Whether the endpoint wants no more calls; raise TryAgain when the register was never read."""
+        if self._reading is None and self._is_old():
+            self._reading = asyncio.create_task(self.read())
+            self._reading.add_done_callback(self._done)
+        if self._read_s is None and self._reading is not None:
+            await asyncio.shield(self._reading)
+        return bool(self._gone) and _gone_key(url) in self._gone
+
+    async def mark_gone(self, url: Url, event_id: str, *, now: datetime) -> None:
+        """Remember that the endpoint answered 410; raise TryAgain when the store does not take it."""
+        mark = msgspec.json.encode(Gone(url=url.shown, since=now, event=event_id))
+        await asyncio.to_thread(self._store.create, _gone_key(url), mark)
+        self._gone |= {_gone_key(url)}
+
+    async def pause(self, origin: str, *, until_s: float, reason: str) -> None:
+        """Tell the other processes; one that cannot be told finds out by itself."""
+        pause = Paused(origin=origin, until=datetime.fromtimestamp(until_s, UTC), reason=reason)
+        key = f"{PAUSED}{uuid.uuid5(NAMESPACE, origin)}.json"
+        try:
+            await asyncio.to_thread(self._store.write, key, msgspec.json.encode(pause))
+        except TryAgain as error:
+            log.warning("the pause of %s is known to this process only: %s", origin, error)
+
+    def _is_old(self) -> bool:
+        return self._read_s is None or asyncio.get_running_loop().time() - self._read_s > REFRESH_S
+
+    async def read(self) -> None:
+        """Take over what the store has; raise TryAgain when it is down."""
+        marks = await asyncio.to_thread(self._store.list, GONE)
+        for each in await asyncio.to_thread(paused, self._store, now=datetime.now(UTC)):
+            self._adopt(each)
+        self._gone = frozenset(marks)
+        self._read_s = asyncio.get_running_loop().time()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("the register of callbacks cannot be read: %s", error)
+
+
+def _gone_key(url: Url) -> str:
+    return f"{GONE}{uuid.uuid5(NAMESPACE, str(url))}.json"

@@ -1,0 +1,127 @@
+"""A job by the hundred: the adapter for a handler that takes a list of events and answers for each.
+
+    @batch(TelemetryRequested)
+    def handle(jobs: Sequence[Job[TelemetryRequested]]) -> Sequence[Outcome]: ...
+
+A handler returns one outcome for each job, in their order: a struct of the contract, None, or (returned, not raised)
+a JobFailed or TryAgain. A TryAgain that it raises is for all of the list. After anything else that it raises it is
+called for each job by itself, so that a bad one spoils nothing but itself. Jobs that break the contract or are expired
+do not reach it.
+
+The target is an ordinary one for functions-framework, which brings lists of one. Its `deliver_many` is for the worker
+of the queue lane (`keda/worker/worker.py`).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from events.http import Event, binary
+from events.problem import JobFailed, NotAnEvent, TryAgain
+from events.types import event_type, sibling_type
+from functions.runtime.adapter import Answer, http_function, open_job, refusal, reply_event, require_type, system_clock
+
+if TYPE_CHECKING:
+    import flask
+
+log = logging.getLogger("errands.function")
+
+J = TypeVar("J", bound=Struct)
+Outcome = Struct | JobFailed | TryAgain | None
+
+DELIVER_MANY: Final = "deliver_many"
+DONE: Final = Answer(202)
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[J]):
+    """One job of a list, with the event that asks for it."""
+
+    job: J
+    event: Event
+
+
+def batch(
+    request: type[J], *, clock: Callable[[], datetime] = system_clock
+) -> Callable[[Callable[[Sequence[Job[J]]], Sequence[Outcome]]], Callable[["flask.Request"], "flask.Response"]]:
+    """Turn a handler of lists of `request` jobs into a target."""
+
+    def decorate(
+        handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]],
+    ) -> Callable[["flask.Request"], "flask.Response"]:
+        def deliver_many(events: Sequence[Event]) -> list[Answer]:
+            started_s, now = time.monotonic(), clock()
+            answers = _answers(events, request, handler, now)
+            _log(answers, time.monotonic() - started_s)
+            return answers
+
+        def respond(event: Event) -> Answer:
+            return _answers([event], request, handler, clock())[0]
+
+        handle = http_function(respond)
+        setattr(handle, DELIVER_MANY, deliver_many)
+        return handle
+
+    return decorate
+
+
+def _answers(
+    events: Sequence[Event], request: type[J], handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]], now: datetime
+) -> list[Answer]:
+    opened = [_open(event, request, now) for event in events]
+    jobs = [each for each in opened if isinstance(each, Job)]
+    outcomes = iter(_outcomes(jobs, handler))
+    return [
+        _answer(event, next(outcomes) if isinstance(each, Job) else each, now)
+        for event, each in zip(events, opened, strict=True)
+    ]
+
+
+def _open(event: Event, request: type[J], now: datetime) -> Job[J] | JobFailed | NotAnEvent:
+    try:
+        require_type(event, request)
+        return Job(open_job(event, request, now=now), event)
+    except (JobFailed, NotAnEvent) as error:
+        return error
+
+
+def _outcomes(
+    jobs: Sequence[Job[J]], handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]]
+) -> Sequence[Outcome | Exception]:
+    if not jobs:
+        return ()
+    try:
+        outcomes = handler(jobs)
+        if len(outcomes) != len(jobs):
+            raise TypeError(f"a batch handler must return an outcome for each of {len(jobs)} jobs, got {len(outcomes)}")
+        return outcomes
+    except Exception as error:  # as in functions.runtime.adapter: where a bug becomes an answer
+        if len(jobs) > 1 and not isinstance(error, TryAgain):
+            return [outcome for job in jobs for outcome in _outcomes([job], handler)]
+        if not isinstance(error, JobFailed | TryAgain):
+            log.exception("the handler has a bug", extra={"event": jobs[0].event.id})
+        return [error] * len(jobs)
+
+
+def _answer(event: Event, outcome: Outcome | Exception, now: datetime) -> Answer:
+    if outcome is None:
+        return DONE
+    if isinstance(outcome, JobFailed):
+        return Answer(200, *binary(reply_event(event, sibling_type(event.type, "failed"), outcome.problem, now=now)))
+    if isinstance(outcome, Exception):
+        return refusal(outcome)
+    return Answer(200, *binary(reply_event(event, event_type(type(outcome)), outcome, now=now)))
+
+
+def _log(answers: Sequence[Answer], elapsed_s: float) -> None:
+    """One line a list, since a line an event would cost more than the event."""
+    again = sum(answer.status >= 300 for answer in answers)
+    failed = sum(answer.headers.get("ce-outcome") == "failed" for answer in answers)
+    fields = {"count": len(answers), "failed": failed, "again": again, "elapsed_ms": round(elapsed_s * 1000, 1)}
+    level = logging.WARNING if failed or again else logging.INFO
+    log.log(level, "a batch of %d", len(answers), extra=fields)

@@ -1,0 +1,81 @@
+"""uvicorn, for one application of `functions.runtime.asgi` in this one process."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import Server as UvicornServer
+
+from functions.runtime.asgi import BROKEN, Application
+
+# At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
+STOP_TIMEOUT_S: Final = 600
+# Longer than a dispatcher keeps an idle connection (90 s in Go's http.Transport), so that the client closes first.
+KEEP_ALIVE_S: Final = 120
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. A request that has begun is the application's to answer, however it goes on.
+
+    uvicorn answers a broken body with 400, and the broker drops the event; to a client that has only closed its own
+    side, it answers nothing.
+    """
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn's, for what was no request from its first line on."""
+        if not self._break_off():
+            super().send_400_response(msg)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # True is asyncio's word for a side that stays open
+        """Nothing more comes; the answer may still be waited for."""
+        return self._break_off()
+
+    def _break_off(self) -> bool:
+        """Have the request in flight be the last; False where there is none."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        cycle.keep_alive = False
+        if cycle.more_body:
+            cycle.scope[BROKEN] = True  # type: ignore[typeddict-unknown-key]  # our own
+            cycle.more_body = False
+            cycle.message_event.set()
+        return True
+
+
+class Server(UvicornServer):
+    """Ends with SIGTERM, when the requests in flight have."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, which in the end dies of the signal: a stop that was asked for is no failure."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
+def serve(application: Application, host: str, port: int) -> None:
+    """Until SIGTERM, which lets the jobs in flight end."""
+    place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
+    Server(configured(application, Protocol, **place)).run()
+
+
+def configured(application: Any, protocol: type[HttpToolsProtocol], **more: Any) -> Config:
+    """uvicorn's settings, here and in the runner: HTTP alone, and nothing logged but what goes wrong."""
+    return Config(
+        application,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        **more,
+    )

@@ -1,0 +1,210 @@
+"""Where results go: an object store by its URL (`file:///srv/errands`, `memory:///`, `s3://bucket/prefix`).
+
+A result's key holds its content's hash, so the same job makes the same key, and a job run twice stores one result.
+The ledger keeps each job's reply by a conditional write: of two deliveries at once the first to finish counts.
+"""
+
+import hashlib
+import re
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, MemoryStore, S3Store, from_url
+
+from events.http import STRUCTURED, Event, read, structured
+from events.problem import JobFailed, TryAgain
+from events.types import Artifact
+from functions.runtime.adapter import NAMESPACE
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+LEDGER: Final = "ledger/"  # what Errands remembers of jobs: never an input of another job
+URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
+
+
+class _Result(msgspec.Struct):
+    key: str
+
+
+class _Results(msgspec.Struct):
+    """What every completed event may have; events of other shapes have none."""
+
+    artifacts: tuple[_Result, ...] = ()
+
+
+class Store:
+    """One object store.
+
+    `public_url` is the prefix at which the keys can be fetched over HTTP, where something serves them; without it an
+    artefact's URL is `file://...` for a folder and a signed one for S3. One that is not `patient` gives up on S3 after
+    two seconds, for what can be done without.
+    """
+
+    def __init__(self, url: str, *, public_url: str | None = None, patient: bool = True) -> None:
+        self._url = url
+        self._public_url = public_url
+        self._store = _open(url, patient=patient)
+
+    def put(self, cause: Event, name: str, content: bytes, media_type: str, *, now: datetime) -> Artifact:
+        """Store a job's result; raise TryAgain when the store is down."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        key = f"jobs/{job_key(cause)}/{sha256[:16]}/{name}"
+        attributes = {"Content-Type": media_type} if isinstance(self._store, S3Store) else None
+        try:
+            obstore.put(self._store, key, content, attributes=attributes, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {name}: {error}") from error
+        url, expires_at = self._artifact_url(key, now)
+        return Artifact(
+            name=name,
+            media_type=media_type,
+            size_bytes=len(content),
+            sha256=sha256,
+            key=key,
+            url=url,
+            expires_at=expires_at,
+        )
+
+    def get(self, key: str, *, limit_bytes: int) -> bytes:
+        """Read an object; raise JobFailed when there is none or it is too large, TryAgain when the store is down."""
+        _check_key(key)
+        try:
+            found = obstore.get(self._store, key)
+            if found.meta["size"] > limit_bytes:
+                size_bytes = found.meta["size"]
+                raise JobFailed("source-refused", f"{key} must be at most {limit_bytes} bytes, got {size_bytes}")
+            return bytes(found.bytes())
+        except FileNotFoundError as error:
+            raise JobFailed("source-refused", f"the store has no key {key!r}") from error
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not give {key}: {error}") from error
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write an object unless there is one; return whether it was written. Atomic on every kind of store."""
+        try:
+            obstore.put(self._store, key, content, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {key}: {error}") from error
+        return True
+
+    def replace(self, key: str, content: bytes) -> None:
+        """Write a small object of our own, over the one that is there."""
+        try:
+            obstore.put(self._store, key, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {key}: {error}") from error
+
+    def read(self, key: str) -> bytes | None:
+        """Read a small object of our own, or None."""
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not give {key}: {error}") from error
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a small object of our own, over one that is there."""
+        try:
+            obstore.put(self._store, key, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not take {key}: {error}") from error
+
+    def list(self, prefix: str) -> tuple[str, ...]:
+        """The keys of our own objects below a prefix that ends with a slash."""
+        try:
+            return tuple(each["path"] for page in obstore.list(self._store, prefix) for each in page)
+        except FileNotFoundError:
+            return ()
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not list {prefix}: {error}") from error
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no error when there is none."""
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not remove {key}: {error}") from error
+
+    def _artifact_url(self, key: str, now: datetime) -> tuple[str, str | None]:
+        if self._public_url:
+            return f"{self._public_url.rstrip('/')}/{quote(key)}", None
+        if isinstance(self._store, S3Store):
+            expires_at = (now + URL_LIFETIME).isoformat(timespec="seconds").replace("+00:00", "Z")
+            return obstore.sign(self._store, "GET", key, URL_LIFETIME), expires_at
+        return f"{self._url.rstrip('/')}/{quote(key)}", None
+
+
+class ReplyLedger:
+    """Remembers each job's reply in the store (`functions.runtime.adapter.Ledger`)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def recall(self, cause: Event) -> Event | None:
+        """The reply recorded for this job, or None."""
+        recorded = self._store.read(_reply_key(cause))
+        return None if recorded is None else read({"content-type": STRUCTURED}, recorded)
+
+    def record(self, cause: Event, reply: Event) -> Event:
+        """Record the reply unless another delivery was faster; return the one that counts.
+
+        What only the slower one stored (its source had changed in between) is removed: a job has one result.
+        """
+        if self._store.create(_reply_key(cause), structured(reply)):
+            return reply
+        counts = self.recall(cause) or reply
+        for key in _result_keys(reply) - _result_keys(counts):
+            self._store.delete(key)
+        return counts
+
+
+def job_key(cause: Event) -> str:
+    """A name for the job, safe in a path: its request's source and id may hold anything."""
+    source, id_ = cause.get("jobsource") or cause.source, cause.get("correlationid") or cause.id
+    return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
+
+
+def _result_keys(reply: Event) -> set[str]:
+    try:
+        return {each.key for each in msgspec.json.decode(reply.data, type=_Results).artifacts}
+    except msgspec.DecodeError:  # an event of another shape
+        return set()
+
+
+def _check_key(key: str) -> None:
+    """Refuse what no result is ever stored under: a file store would answer as if it were down."""
+    if key.lstrip("/").lower().startswith(LEDGER):
+        raise JobFailed("source-refused", f"the key must not begin with {LEDGER}, got {key!r}")
+    if not all(0 < len(part.encode()) <= 255 for part in key.split("/")) or re.search(r"#\d+$", key):
+        raise JobFailed("source-refused", f"the key must be a path in the store, such as jobs/1/a.png, got {key!r}")
+
+
+def _reply_key(cause: Event) -> str:
+    return f"{LEDGER}{job_key(cause)}/reply-{cause.type}.json"
+
+
+def _open(url: str, *, patient: bool) -> LocalStore | MemoryStore | S3Store:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ValueError(f"a file:// STORE_URL must have three slashes and an absolute path, got {url!r}")
+        return LocalStore(unquote(parts.path), mkdir=True)
+    if parts.scheme == "memory":
+        return MemoryStore()
+    if parts.scheme == "s3":
+        if patient:
+            return cast(S3Store, from_url(url))
+        once: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(seconds=2)}
+        return cast(S3Store, from_url(url, client_options={"timeout": "2s"}, retry_config=once))
+    raise ValueError(f"STORE_URL must start with file://, memory:// or s3://, got {url!r}")

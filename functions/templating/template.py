@@ -1,0 +1,196 @@
+"""Templates from strangers: Jinja2 in its sandbox, with filters that write numbers, money and dates by locale (Babel).
+
+Autoescape is on unless the template makes plain text: data is text, whatever it holds. A template gets plain data alone
+(dicts, lists, texts, numbers, dates), never an object of ours. Jinja's sandbox keeps it from Python's internals and
+stops neither an endless loop nor `"a" * 10**9`: render in a child process with limits (functions/sandbox/sandbox.py), which is
+where this module is imported.
+
+    ValueError
+      TemplateRefused    the template is wrong, or does not fit its data; the message has its name and line
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import jinja2
+from babel import Locale, UnknownLocaleError, dates, numbers
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+Loader = Callable[[str], str | None]
+Number = Decimal | int | float | str
+
+MAIN: Final = "template"
+# of Jinja's globals those that a document has no use for: lipsum makes megabytes in one call
+_REMOVED: Final = ("lipsum",)
+
+
+class TemplateRefused(ValueError):
+    """The template is wrong, does not fit its data, or reaches for what it may not."""
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How a document writes: `locale` such as `de-CH`, the currency of amounts without one, the zone of moments.
+
+    `translations` are texts by language: {"de": {"Invoice": "Rechnung"}}.
+    """
+
+    locale: str = "en"
+    currency: str | None = None
+    zone: str = "UTC"
+    translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def babel(self) -> Locale:
+        """Babel's locale; ValueError for one that does not exist."""
+        try:
+            return Locale.parse(self.locale, sep="-" if "-" in self.locale else "_")
+        except (UnknownLocaleError, ValueError) as error:
+            raise ValueError(f"locale must be one of CLDR's, such as en or de-CH, got {self.locale!r}") from error
+
+    def check(self) -> None:
+        """ValueError for a locale or a zone that does not exist."""
+        _ = self.babel
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: the name of a folder of zones
+            raise ValueError(f"timezone must be one of IANA's, such as Europe/Berlin, got {self.zone!r}") from error
+
+    def translated(self, text: str, /, **values: object) -> str:
+        """The text in the document's language, or as it is; `{name}` in it is replaced by a value."""
+        for language in (self.locale, self.babel.language):
+            if found := self.translations.get(language, {}).get(text):
+                text = found
+                break
+        for name, value in values.items():  # not str.format: its fields reach into objects
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
+
+
+class PlainData(ImmutableSandboxedEnvironment):
+    """In which `data.items` is the data's own key `items`, where there is one, and not the method of a dict."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As Jinja's, but a key of a dict comes before its attributes."""
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+def environment(
+    conventions: Conventions,
+    load: Loader | None = None,
+    *,
+    autoescape: bool = True,
+    compiled: jinja2.BytecodeCache | None = None,
+) -> jinja2.Environment:
+    """A sandboxed environment; `load` gives a template's source by its name, or None; `compiled` keeps its code."""
+    made = PlainData(
+        loader=jinja2.FunctionLoader(_named(load or (lambda _: None))),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        bytecode_cache=compiled,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= filters(conventions)
+    for name in _REMOVED:
+        made.globals.pop(name)
+    made.globals["_"] = conventions.translated
+    return made
+
+
+def rendered(source: str, data: Mapping[str, Any], conventions: Conventions, *, autoescape: bool = True) -> str:
+    """One template that stands alone, with its data; TemplateRefused says what is wrong, and on which line."""
+    return run(environment(conventions, {MAIN: source}.get, autoescape=autoescape), MAIN, data)
+
+
+def run(made: jinja2.Environment, name: str, data: Mapping[str, Any]) -> str:
+    """Render the environment's template of that name; TemplateRefused as above."""
+    try:
+        return made.get_template(name).render(data)
+    except jinja2.TemplateNotFound as error:
+        raise TemplateRefused(f"there is no template {error.name!r}") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateRefused(f"{error.name or name}, line {error.lineno}: {error.message}") from error
+    except (jinja2.TemplateError, *_OF_A_TEMPLATE) as error:
+        raise TemplateRefused(f"{_place(error, name)}: {error or type(error).__name__}") from error
+
+
+# What a template's own expression may raise: `1 / 0`, `none + 1`, `data.x.y()`, endless includes.
+_OF_A_TEMPLATE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def filters(conventions: Conventions) -> dict[str, Callable[..., str]]:
+    """What templates call; numbers come as JSON numbers or as exact texts, days and moments as ISO 8601 texts too."""
+    locale, zone = conventions.babel, ZoneInfo(conventions.zone)
+
+    def money(value: Number, currency: str | None = None) -> str:
+        """An amount with its currency's symbol and decimals."""
+        code = currency or conventions.currency
+        if not code:
+            raise TypeError("money expects a currency: money('EUR'), or the currency of the document")
+        return numbers.format_currency(_decimal(value), code, locale=locale)
+
+    def number(value: Number, decimals: int | None = None) -> str:
+        """Grouped digits; without `decimals` as many as the value has."""
+        exact = _decimal(value)
+        shown = max(-int(exact.as_tuple().exponent), 0) if decimals is None else decimals
+        pattern = "#,##0" + ("." + "0" * min(shown, 20) if shown else "")
+        return numbers.format_decimal(exact, format=pattern, locale=locale)
+
+    return {
+        "money": money,
+        "number": number,
+        "percent": lambda value: numbers.format_percent(
+            _decimal(value) / 100, locale=locale, decimal_quantization=False
+        ),
+        "date": lambda value, style="medium": dates.format_date(_day(value), style, locale=locale),
+        "datetime": lambda value, style="medium": dates.format_datetime(_moment(value), style, zone, locale),
+        "time": lambda value, style="short": dates.format_time(_time(value), style, locale=locale),
+        "t": conventions.translated,
+    }
+
+
+def _decimal(value: Number) -> Decimal:
+    try:
+        exact = Decimal(str(value))
+    except InvalidOperation:
+        raise TypeError(f"a number is expected, got {str(value)[:80]!r}") from None
+    if not exact.is_finite() or exact.adjusted() > 30:  # 1e999999 would be written out
+        raise TypeError(f"a number below 1e30 is expected, got {str(value)[:80]!r}")
+    return exact
+
+
+def _day(value: date | str) -> date:
+    return date.fromisoformat(value[:10]) if isinstance(value, str) else value
+
+
+def _moment(value: datetime | str) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _time(value: time | datetime | str) -> time | datetime:
+    return time.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _named(load: Loader) -> Callable[[str], tuple[str, str, None] | None]:
+    """With its name as the file's, which a traceback then shows."""
+
+    def with_name(name: str) -> tuple[str, str, None] | None:
+        source = load(name)
+        return None if source is None else (source, f"<{name}>", None)
+
+    return with_name
+
+
+def _place(error: BaseException, name: str) -> str:
+    """The template and line that the error came from: Jinja puts the template's own frames into the traceback."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename.startswith("<")]
+    own = [each for each in frames if not each.filename.startswith(("<frozen", "<string"))]
+    return f"{own[-1].filename.strip('<>')}, line {own[-1].lineno}" if own else name

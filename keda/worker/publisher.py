@@ -1,0 +1,110 @@
+"""Where a worker's results go: events over HTTP to the broker and the dead-letter sink, messages to RabbitMQ.
+
+What cannot be posted waits in RabbitMQ as itself, as a parcel: a message of the lane with `x-errands-post`, which names
+where it is to be posted. So a job is not done again because the broker was down, and a letter is kept for as long as
+its sink is.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from events.http import STRUCTURED, Event, structured
+from functions.amqp.connection import Channel, Connection, Refused, Unavailable, stay_connected, to_message
+from keda.worker.queue import Lane, declare_wait
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger("errands.lane")
+
+ATTEMPT: Final = "x-errands-attempt"
+POST: Final = "x-errands-post"
+BROKER: Final = "broker"
+SINK: Final = "sink"
+POST_TIMEOUT_S: Final = 30.0
+RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
+
+
+class NotPosted(Exception):
+    """Nobody took the event; the same may be posted again."""
+
+
+class PostRefused(Exception):
+    """The event itself is refused; posting it again would not help."""
+
+
+class Outlet:
+    """One lane's way out, over a connection of its own: RabbitMQ under an alarm stops those that publish."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._channel: Channel | None = None
+        self._waits: dict[int, str] = {}
+        self._places = {BROKER: lane.k_sink, SINK: lane.lane_dead_letter_sink}
+        self._http: httpx.AsyncClient | None = None
+
+    async def stay_connected(self) -> None:
+        """Keep the publishing connection, until cancelled."""
+        await stay_connected(self._lane.server, self._publish_on, name=f"lane {self._lane.lane_queue}, publishing")
+
+    async def post(self, event: Event, place: str) -> None:
+        """Return when the broker or the sink has taken the event; raise NotPosted or PostRefused."""
+        import httpx
+
+        if self._http is None:  # 79 ms of import, and a flood may never need it
+            token = self._lane.errands_token
+            headers = {"content-type": STRUCTURED} | ({"authorization": f"Bearer {token}"} if token else {})
+            self._http = httpx.AsyncClient(headers=headers, timeout=POST_TIMEOUT_S, trust_env=False)
+        try:
+            answer = await self._http.post(self._places[place], content=structured(event))
+        except (httpx.HTTPError, OSError) as error:
+            raise NotPosted(f"the {place} at {self._places[place]} does not answer: {error!r}") from error
+        if answer.status_code >= 500 or answer.status_code in RETRIED_4XX:
+            raise NotPosted(f"the {place} answers {answer.status_code}: {answer.text[:500]}")
+        if not answer.is_success:
+            raise PostRefused(f"the {place} answers {answer.status_code}: {answer.text[:500]}")
+
+    async def later(self, event: Event, *, delay_s: float, attempt: int, place: str | None = None) -> None:
+        """Back to the lane after a wait, as the given attempt, or as a parcel; raise Unavailable."""
+        channel, delay_ms = self._open_channel(), wait_ms(delay_s)
+        if delay_ms not in self._waits:
+            self._waits[delay_ms] = await declare_wait(channel, self._lane.lane_queue, delay_ms)
+        await self._publish(channel, event, self._waits[delay_ms], attempt, place)
+
+    async def give_back(self, event: Event, *, attempt: int, place: str | None = None) -> None:
+        """Back to the lane at once as the same attempt: unlike a rejection, it is not counted as a delivery."""
+        await self._publish(self._open_channel(), event, self._lane.lane_queue, attempt, place)
+
+    async def close(self) -> None:
+        """Close the HTTP connections."""
+        if self._http:
+            await self._http.aclose()
+
+    async def _publish(self, channel: Channel, event: Event, queue: str, attempt: int, place: str | None) -> None:
+        headers: dict[str, int | str] = {"x_errands_attempt": attempt} | ({"x_errands_post": place} if place else {})
+        try:
+            await channel.publish(*to_message(event, **headers), routing_key=queue)
+        except Refused as error:  # the channel is closed; the next one is set up anew
+            raise Unavailable(str(error)) from error
+
+    def _open_channel(self) -> Channel:
+        if self._channel is None:
+            raise Unavailable(f"no connection to {self._lane.server.place}")
+        return self._channel
+
+    async def _publish_on(self, connection: Connection) -> None:
+        channel = await connection.channel()
+        self._waits.clear()
+        self._channel = channel
+        try:
+            log.warning("the publishing channel was closed: %s", await channel.closed)
+        finally:
+            self._channel = None
+        await connection.close()
+
+
+def wait_ms(delay_s: float) -> int:
+    """A wait in whole milliseconds, rounded up to two digits, so that there are few queues of waits."""
+    exact = max(1, round(delay_s * 1000))
+    step: int = 10 ** max(0, len(str(exact)) - 2)
+    return (exact + step - 1) // step * step

@@ -1,0 +1,292 @@
+"""Runs a function off a RabbitMQ queue: what takes minutes, or comes by the thousand, and so does not fit HTTP.
+
+    python -m keda.worker.worker    # FUNCTION_SOURCE, FUNCTION_TARGET and the variables of keda/worker/queue.py
+
+The function is called in this process, through the adapter that also serves it over HTTP; heartbeats go on meanwhile.
+What follows from a message is safe elsewhere before the message is acknowledged: a reply is with the broker, another
+attempt waits in RabbitMQ, a letter is with the dead-letter sink. So a worker that dies at any moment repeats, and loses
+nothing; what it repeats is harmless, as each job has one reply (`functions.runtime.adapter.Ledger`).
+
+Attempts are counted in the message: `x-errands-attempt`, and RabbitMQ's own `x-delivery-count` for workers that died
+with it, so that a job which kills its worker ends as a dead letter too.
+
+SIGTERM: no more messages; what no thread has begun with goes back; what is being worked on is finished, or goes back
+after `LANE_STOP_S`. A function that exceeds `LANE_TIMEOUT_S` cannot be stopped in process: its attempt is counted as
+failed, what else is worked on is finished, and the process ends with code 1, to be started anew.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from events.http import Event
+from events.problem import NotAnEvent
+from functions.amqp.connection import Channel, Connection, Message, Unavailable, stay_connected
+from functions.runtime import logs as json_log
+from functions.runtime.adapter import Answer
+from functions.runtime.outcome import NO_ANSWER, Result, judge, letter
+from functions.runtime.serve import stop_with
+from functions.runtime.settings import from_environment
+from keda.worker.loader import load
+from keda.worker.publisher import ATTEMPT, BROKER, POST, SINK, NotPosted, Outlet, PostRefused
+from keda.worker.queue import Lane
+from keda.worker.threads import Threads
+
+log = logging.getLogger("errands.lane")
+
+CHECK_INTERVAL_S: Final = 0.2
+AGAIN_S: Final = 1.0  # until what follows from a message is tried again while RabbitMQ takes nothing
+DELIVERY_COUNT: Final = "x-delivery-count"  # a quorum queue's count of the deliveries that came back
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """One message that is here; `place` is set on a parcel, which is to be posted there and not worked on."""
+
+    channel: Channel
+    tag: int
+    event: Event
+    attempt: int
+    place: str | None = None
+    settling: bool = False
+
+
+class Worker:
+    """Consumes one lane's queue until it is told to stop, or until it has been idle for as long as it may."""
+
+    def __init__(self, lane: Lane, work: Callable[[Sequence[Task]], Sequence[Answer]]) -> None:
+        self._lane = lane
+        self._outlet = Outlet(lane)
+        self._threads = Threads(work, self._answered, count=lane.lane_concurrency, limit=lane.lane_batch_limit)
+        self._held: dict[Task, None] = {}  # in the order of their arrival, so of their tags
+        self._settling: set[asyncio.Task[None]] = set()
+        self._consumer: tuple[Channel, str] | None = None
+        self._stopping = asyncio.Event()
+        self._busy_at_s = time.monotonic()
+        self._code = 0
+
+    def stop(self, code: int = 0) -> None:
+        """Take no more; `code` is what the process ends with."""
+        self._code = self._code or code
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Work until stopped; returns the exit code."""
+        name = f"lane {self._lane.lane_queue}, consuming"
+        links = [
+            asyncio.create_task(self._outlet.stay_connected()),
+            asyncio.create_task(stay_connected(self._lane.server, self._consume_on, name=name)),
+            asyncio.create_task(self._watch()),
+        ]
+        stopped = asyncio.create_task(self._stopping.wait())
+        ended, _ = await asyncio.wait((stopped, *links), return_when=asyncio.FIRST_COMPLETED)
+        for each in ended:
+            each.result()  # a link that ends by itself has a bug
+        await self._drain()
+        for each in reversed(links):  # the consumer first: with its connection go the last acknowledgements
+            each.cancel()
+            await asyncio.gather(each, return_exceptions=True)
+        await self._outlet.close()
+        return self._code
+
+    async def _consume_on(self, connection: Connection) -> None:
+        channel = await connection.channel()
+        tag = await channel.consume(
+            self._lane.lane_queue, lambda message: self._on_message(channel, message), prefetch=self._lane.prefetch
+        )
+        self._consumer = (channel, tag)
+        if self._stopping.is_set():
+            await self._cancel_consumer()
+        try:
+            log.warning("the consumer was closed: %s", await channel.closed)
+        finally:
+            self._consumer = None
+            self._threads.take_back()  # RabbitMQ delivers them again, to here or to another worker
+            self._held = {task: None for task in self._held if task.channel is not channel}
+        await connection.close()
+
+    def _on_message(self, channel: Channel, message: Message) -> None:
+        headers = message.headers
+        attempt = _count(headers.get(ATTEMPT, 1)) + _count(headers.get(DELIVERY_COUNT, 0))
+        event, problem = self._read(message)
+        task = Task(channel, message.tag, event, attempt, headers.get(POST))
+        self._held[task] = None
+        if task.place in (BROKER, SINK):
+            self._settle(task, self._post(task, task.place))
+        elif problem:
+            self._settle(task, self._give_up(task, Result(NO_ANSWER, error=problem.encode())))
+        elif attempt > self._lane.lane_retry + 1:
+            reason = f"its workers ended {headers.get(DELIVERY_COUNT, 0)} times while they had it"
+            self._settle(task, self._give_up(task, Result(NO_ANSWER, error=reason.encode())))
+        else:
+            self._threads.put(task)
+
+    def _read(self, message: Message) -> tuple[Event, str | None]:
+        """The message's event; or one that holds a message which is none, with the reason."""
+        try:
+            return message.event(), None
+        except NotAnEvent as error:
+            return message.unreadable(self._lane.lane_queue), f"the message is not an event: {error}"
+
+    def _answered(self, tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
+        done = []
+        for task, answer in zip(tasks, answers, strict=True):
+            if task.settling:
+                continue  # it took too long, and was settled as failed
+            if answer.status >= 300 or answer.headers:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                self._settle(task, self._follow(task, judge(answer.status, headers, answer.body)))
+            elif task in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
+                del self._held[task]
+                done.append(task)
+        self._acknowledge(done)
+
+    def _acknowledge(self, done: Sequence[Task]) -> None:
+        self._busy_at_s = time.monotonic()
+        for task in done:
+            task.channel.acknowledge(task.tag)
+
+    def _settle(self, task: Task, work: Coroutine[Any, Any, None]) -> None:
+        task.settling = True
+        running = asyncio.get_running_loop().create_task(self._until_settled(task, work))
+        self._settling.add(running)
+        running.add_done_callback(self._settling.discard)
+
+    async def _until_settled(self, task: Task, work: Coroutine[Any, Any, None]) -> None:
+        await work
+        self._done(task)
+
+    def _done(self, task: Task) -> None:
+        self._held.pop(task, None)
+        self._busy_at_s = time.monotonic()
+        task.channel.acknowledge(task.tag)
+
+    async def _follow(self, task: Task, result: Result) -> None:
+        """What an answer leads to; returns when it is safe elsewhere."""
+        if result.reply is not None:
+            try:
+                return await self._outlet.post(result.reply, BROKER)
+            except NotPosted as error:
+                log.warning("the reply waits: %s", error, extra={"event": task.event.id})
+                return await self._later(task, result.reply, retry=1, attempt=1, place=BROKER)
+            except PostRefused as error:
+                result = Result(result.code, error=str(error).encode())
+        if not result.failed:
+            return None
+        if result.retriable and task.attempt <= self._lane.lane_retry:
+            return await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1)
+        return await self._give_up(task, result)
+
+    async def _give_up(self, task: Task, result: Result) -> None:
+        """The event as a letter to the sink."""
+        queue = self._lane.lane_queue  # it stands for the Trigger
+        made = letter(task.event, result, destination=f"amqp:{queue}", trigger=queue, attempts=task.attempt)
+        log.error("dead letter: %s", result.sentence, extra={"event": task.event.id, "attempt": task.attempt})
+        try:
+            await self._outlet.post(made, SINK)
+        except (NotPosted, PostRefused) as error:
+            log.error("the letter waits: %s", error, extra={"event": task.event.id})
+            await self._later(task, made, retry=1, attempt=1, place=SINK)
+
+    async def _post(self, task: Task, place: str) -> None:
+        """A parcel: posted, or put back for the next longer wait, for as long as it takes."""
+        try:
+            await self._outlet.post(task.event, place)
+        except (NotPosted, PostRefused) as error:
+            if place == BROKER and isinstance(error, PostRefused):
+                return await self._give_up(task, Result(NO_ANSWER, error=str(error).encode()))
+            log.warning("still kept: %s", error, extra={"event": task.event.id})
+            await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1, place=place)
+
+    async def _later(self, task: Task, event: Event, *, retry: int, attempt: int, place: str | None = None) -> None:
+        """Have RabbitMQ keep it for a while; nothing is done when it delivers the task's message again anyway."""
+        delay_s = self._lane.backoff_s(retry)
+        log.warning("again in %g s", delay_s, extra={"event": event.id, "attempt": attempt})
+        while task.channel.open:
+            try:
+                await self._outlet.later(event, delay_s=delay_s, attempt=attempt, place=place)
+                return
+            except Unavailable as error:
+                log.error("cannot put %s back: %s", event.id, error)
+                await asyncio.sleep(AGAIN_S)
+
+    async def _watch(self) -> None:
+        """Time limits, and the end of a worker that has nothing to do."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            for task in self._threads.overdue(self._lane.lane_timeout_s):
+                if task.settling or task not in self._held:
+                    continue
+                error = f"no answer within {self._lane.lane_timeout_s:g} s"
+                self._settle(task, self._follow(task, Result(NO_ANSWER, error=error.encode(), retriable=True)))
+                self.stop(1)
+            idle_s = 0.0 if self._held else time.monotonic() - self._busy_at_s
+            if self._lane.lane_idle_s and idle_s > self._lane.lane_idle_s:
+                log.info("nothing to do for %g s", self._lane.lane_idle_s)
+                return self.stop()
+
+    async def _drain(self) -> None:
+        await self._cancel_consumer()
+        for task in self._threads.take_back():
+            await self._give_back(task)
+        try:
+            async with asyncio.timeout(self._lane.lane_stop_s):
+                while self._held:
+                    await asyncio.sleep(CHECK_INTERVAL_S / 10)
+        except TimeoutError:
+            log.warning("stopping with %d jobs unfinished: they go back to the lane", len(self._held))
+        for task in [task for task in self._held if not task.settling]:
+            await self._give_back(task)
+
+    async def _cancel_consumer(self) -> None:
+        if self._consumer:
+            channel, tag = self._consumer
+            try:
+                await channel.call("basic_cancel", consumer_tag=tag)
+            except Unavailable as error:
+                log.warning("the consumer is gone already: %s", error)
+
+    async def _give_back(self, task: Task) -> None:
+        task.settling = True
+        try:
+            await self._outlet.give_back(task.event, attempt=task.attempt, place=task.place)
+            self._done(task)
+        except Unavailable:
+            task.channel.reject(task.tag, requeue=True)
+            self._held.pop(task, None)
+
+
+def _count(value: object) -> int:
+    """A count in a header; who sends to the queue may write anything there."""
+    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
+
+
+async def serve(lane: Lane, work: Callable[[Sequence[Task]], Sequence[Answer]]) -> int:
+    """Work until SIGTERM or SIGINT; returns the exit code."""
+    worker = Worker(lane, work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    return await worker.run()
+
+
+def main() -> None:
+    """Load the function, then consume until SIGTERM."""
+    lane = from_environment(Lane)
+    json_log.configure(lane.log_level)
+    if "ERRANDS_RUNNER_PID" in os.environ:
+        stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
+    work = load(os.environ["FUNCTION_SOURCE"], os.environ["FUNCTION_TARGET"])
+    code = asyncio.run(serve(lane, work))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # a function that takes too long still runs on its thread, and would keep the process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Sends an event to an ingress and waits for the job's outcome, for the command line."""
+
+import time
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from events.http import Event, binary, read
+from events.problem import sentence
+
+POST_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 20.0
+SHOWN_CHARACTERS: Final = 2_000  # a sentence with all known types fits; a page of a wrong server is cut
+RECONNECT_S: Final = 0.5
+
+
+class NotAccepted(Exception):
+    """The broker did not take the event; the message is its reason."""
+
+
+class NoOutcome(Exception):
+    """The job's outcome is not known; the message says why."""
+
+
+def post(event: Event, sink: str, *, token: str | None) -> None:
+    """Hand the event to the broker; raise NotAccepted with its reason."""
+    headers, body = binary(event)  # functions/deadletters/replay/sending.py says why
+    try:
+        answer = httpx.post(sink, content=body, headers=headers | _authorization(token), timeout=POST_TIMEOUT_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
+    if answer.status_code != 202:
+        raise NotAccepted(f"{sink} answered {answer.status_code}: {sentence(answer.content)[:SHOWN_CHARACTERS]}")
+
+
+def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event:
+    """The job's last event; raise NoOutcome when it has none within `timeout_s`, or nobody tells it (a cluster)."""
+    end_s = time.monotonic() + timeout_s
+    query = {"source": event.source, "id": event.id}
+    with httpx.Client(headers=_authorization(token), timeout=POLL_S + POST_TIMEOUT_S) as client:
+        while (left_s := end_s - time.monotonic()) > 0:
+            try:
+                waiting = {**query, "wait_s": f"{min(left_s, POLL_S):.3f}"}
+                answer = client.get(f"{sink.rstrip('/')}/jobs", params=waiting)
+            except httpx.TransportError:  # it restarts, perhaps; the job is on its disk
+                time.sleep(min(left_s, RECONNECT_S))
+                continue
+            if answer.status_code == 200:
+                return read(answer.headers, answer.content)
+            if answer.status_code != 204:
+                said = f"{answer.status_code}: {sentence(answer.content)[:SHOWN_CHARACTERS]}"
+                raise NoOutcome(f"{sink} does not tell outcomes: it answered {said}")
+    raise NoOutcome(f"no outcome within {timeout_s:g} s")
+
+
+def describe(outcome: Event) -> str:
+    """What came of a job, for a person: its artefacts, or why there are none."""
+    data: dict[str, Any] = msgspec.json.decode(outcome.data)
+    lines = [f"{outcome.attributes['outcome']} {outcome.get('correlationid')}"]
+    lines += [f"  {each['name']}  {each['size_bytes']} bytes  {each['url']}" for each in data.get("artifacts", ())]
+    if "message_id" in data:
+        lines.append(f"  {data['message_id']} accepted for {', '.join(data['accepted'])}")
+    if "detail" in data:
+        lines.append(f"  {data['title']}: {data['detail']}")
+    lines += [f"  {each['pointer']}: {each['detail']}" for each in data.get("errors", ())]
+    if "letter" in data:
+        lines.append(f"  letter {data['letter']}, code {data['code']}: {data.get('error', 'no reason was given')}")
+        lines.append(f"  mend the cause, then: errands dead replay {data['letter']}")
+    return "\n".join(lines)
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}

@@ -1,0 +1,353 @@
+"""`errands`: run everything on one machine, send a job, deal with dead letters, look a machine over."""
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from knative.cli import broker as broker_commands
+from knative.local.process.environment import Machine
+from knative.manifests.manifests import MANIFESTS, ManifestError, load
+from knative.manifests.queues import LANES
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
+
+# Loaded when asked for: 60 ms that no other command need wait for, and 3 MB that `errands up` would hold for ever.
+GROUPS: Final = {"dead": "functions.deadletters.cli.app", "callbacks": "functions.notifier.cli"}
+
+
+class Commands(TyperGroup):
+    """Those of this module, and the groups of others."""
+
+    def list_commands(self, ctx: "Context") -> list[str]:
+        """Their names, as the help shows them."""
+        return [*super().list_commands(ctx), *GROUPS]
+
+    def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
+        """One of them, or None."""
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        group = typer.main.get_command(importlib.import_module(GROUPS[cmd_name]).app)
+        group.name = cmd_name
+        return group
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Hand work over from an API: events in, work done, signed callbacks out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(broker_commands.app, name="broker")
+
+T = TypeVar("T")
+
+EXIT_BY_OUTCOME: Final = {"completed": 0, "failed": 1, "deadlettered": 2}
+EXIT_NO_OUTCOME: Final = 3
+MISTAKE: Final = 64  # EX_USAGE of sysexits.h: apart from the outcomes
+
+Data = Annotated[Path, typer.Option("--data", help="Where everything is kept.", envvar="ERRANDS_DATA")]
+Manifest = Annotated[Path, typer.Option("--manifests", help="The folder of Service, Trigger and Broker manifests.")]
+LaneFolder = Annotated[
+    Path | None, typer.Option("--lanes", help="The folder of the queue lanes' manifests; keda/ with our own manifests.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FUNCTION.NAME=VALUE", help="Over a function's environment; may be repeated."),
+]
+TokenFile = Annotated[Path | None, typer.Option("--token-file", help="A file with the token that clients must send.")]
+Sink = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
+
+
+@app.command()
+def up(
+    data: Data = Path(".errands"),
+    *,
+    manifests: Manifest = MANIFESTS,
+    lanes: LaneFolder = None,
+    host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    token_file: TokenFile = None,
+    public_url: Annotated[str | None, typer.Option(help="Where others reach it; artefacts' URLs begin so.")] = None,
+    settings: Settings = None,
+    backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
+    max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart a function whose source changed.")] = False,
+    broker: broker_commands.Url = None,
+    broker_credentials: broker_commands.Credentials = None,
+    broker_tls: broker_commands.Tls = None,
+) -> None:
+    """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    from knative.local.process.fork_server import Nursery
+
+    nursery = Nursery(data.resolve())  # before anything has a thread
+
+    from knative.local import log_lines
+    from knative.local.runner import Options, serve_until_stopped
+
+    log_lines.configure()
+    options = Options(
+        manifests=manifests,
+        data=data,
+        host=host,
+        port=port,
+        token=_token(token_file),
+        public_url=public_url,
+        settings=_settings(settings),
+        backlog_limit=backlog_limit,
+        max_processes=max_processes or os.cpu_count() or 1,
+        reload=reload,
+        rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
+        lanes=_lanes(lanes, manifests),
+    )
+
+    def announce(url: str) -> None:
+        kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
+        typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
+        typer.echo(f"  try: errands send ics --wait --sink {url}")
+
+    _guarded(serve_until_stopped(options, announce, nursery))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] -- COMMAND...",
+)
+def exec(  # noqa: A001  # the command's name
+    context: typer.Context,
+    *,
+    data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
+    manifests: Manifest = MANIFESTS,
+    lanes: LaneFolder = None,
+    settings: Settings = None,
+    broker: broker_commands.Url = None,
+    broker_credentials: broker_commands.Credentials = None,
+    broker_tls: broker_commands.Tls = None,
+) -> None:
+    """Start everything on free ports, run a command against it, stop everything: `errands exec -- phpunit`.
+
+    The command finds the broker in K_SINK and the callbacks' secret in ERRANDS_WEBHOOK_SECRET; its exit code is ours.
+    """
+    if not context.args:
+        _stop("give the command to run after --")
+    from knative.local.process.fork_server import Nursery
+
+    with tempfile.TemporaryDirectory(prefix="errands-") as folder:
+        nursery = Nursery(data.resolve() if data else Path(folder))  # before anything has a thread
+
+        from knative.local import log_lines
+        from knative.local.runner import Options, run_command
+
+        log_lines.configure(level="WARNING")
+        options = Options(
+            manifests=manifests,
+            data=data or Path(folder),
+            port=0,
+            settings=_settings(settings),
+            rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
+            lanes=_lanes(lanes, manifests),
+        )
+        code = _guarded(run_command(options, context.args, nursery))
+    raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
+
+
+@app.command()
+def send(
+    file: Annotated[str, typer.Argument(help="A sample (ics, image, message, report), a file with an event, or -.")],
+    *,
+    type_: Annotated[str | None, typer.Option("--type", help="The file holds data only; this is its type.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="The job's id; the same id is done once.")] = None,
+    source: Annotated[str | None, typer.Option(help="Who asks; with the id it names the job.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Your own handle, on every later event of the job.")] = None,
+    callback_url: Annotated[str | None, typer.Option(help="Where the outcome is posted, signed.")] = None,
+    sink: Sink = "http://127.0.0.1:8080",
+    token_file: TokenFile = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait.")] = 120.0,
+) -> None:
+    """Send one job. With --wait the exit code is 0 completed, 1 failed, 2 dead-lettered, 3 no outcome in time."""
+    from events.problem import NotAnEvent
+    from knative.cli import client
+    from knative.cli.event_file import build
+
+    given = {"id": id_, "source": source, "subject": subject, "callbackurl": callback_url}
+    try:
+        event = build(file, type_, {name: value for name, value in given.items() if value is not None})
+        client.post(event, sink, token=_token(token_file))
+    except (NotAnEvent, client.NotAccepted) as error:
+        _stop(str(error))
+    typer.echo(f"accepted {event.type} {event.id}")
+    if wait:
+        try:
+            outcome = client.wait(event, sink, token=_token(token_file), timeout_s=timeout_s)
+        except client.NoOutcome as error:
+            typer.echo(_plain(f"{error}; the job goes on"), err=True)
+            raise SystemExit(EXIT_NO_OUTCOME) from error
+        typer.echo(_plain(client.describe(outcome)))
+        raise SystemExit(EXIT_BY_OUTCOME[outcome.attributes["outcome"]])
+
+
+@app.command()
+def work(
+    function: Annotated[str, typer.Argument(help="A lane of the manifests, such as longreport.")],
+    *,
+    broker: broker_commands.Url = None,
+    broker_credentials: broker_commands.Credentials = None,
+    broker_tls: broker_commands.Tls = None,
+    manifests: Manifest = MANIFESTS,
+    lanes: LaneFolder = None,
+    data: Data = Path(".errands"),
+    settings: Settings = None,
+    sink: Sink = "http://127.0.0.1:8080",
+    token_file: TokenFile = None,
+) -> None:
+    """Run one worker of a queue lane, as its manifest declares, beside an `errands up --broker` of the same data."""
+    from knative.local.queues.queues import amqp_variables, worker_environment
+    from knative.local.runner import CannotStart, lane_named
+
+    server = broker_commands.server_of(broker, broker_credentials, broker_tls)
+    if server is None:
+        _stop("--broker amqp://... is expected, or ERRANDS_BROKER: a lane is a queue of RabbitMQ")
+    url = sink.rstrip("/") + "/"
+    machine = Machine(
+        data=data.resolve(),
+        ingress_url=url,
+        public_url=url,
+        token=_token(token_file),
+        settings=_settings(settings),
+        lane=amqp_variables(server),
+    )
+    try:
+        lane = lane_named(function, _lanes(lanes, manifests))
+        read = load(manifests)
+        environment = worker_environment(lane, read, machine)
+    except (CannotStart, ManifestError) as error:
+        _stop(str(error))
+    os.chdir(read.root)
+    del environment["ERRANDS_RUNNER_PID"]  # it is nobody's child
+    os.execve(sys.executable, [sys.executable, "-m", "keda.worker.worker"], environment)  # noqa: S606  # no shell
+
+
+@app.command()
+def doctor(
+    data: Data = Path(".errands"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port that up will use.")] = 8080,
+) -> None:
+    """Say what this machine has and lacks, and the one line that mends each; exit 1 when it lacks what is needed."""
+    from knative.cli.doctor import look
+
+    findings = look(data, port)
+    for finding in findings:
+        typer.echo(finding.line)
+    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
+
+
+@app.command()
+def preflight() -> None:
+    """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
+    from knative.cli.preflight import look
+
+    findings = look()
+    for finding in findings:
+        typer.echo(finding.line)
+    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
+
+
+@app.command()
+def lint(
+    targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
+    *,
+    format_: Annotated[str, typer.Option("--format", help="text, json, or github.")] = "text",
+    events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
+    production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
+) -> None:
+    """Find what loses events on the RabbitMQ broker, before it is applied; exit 1 on errors."""
+    from knative.lint import NoManifests, report
+    from knative.lint import lint as look_for
+
+    if rules:
+        typer.echo(report.table())
+        raise SystemExit(0)
+    if format_ not in report.FORMATS:
+        _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
+    try:
+        found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
+    except NoManifests as error:
+        _stop(str(error))
+    shown = report.FORMATS[format_](found)
+    if shown:
+        typer.echo(_plain(shown) if format_ == "text" else shown)
+    raise SystemExit(any(strict or each.severity == "error" for each in found))
+
+
+def main() -> None:
+    """The console script; a mistake in the options exits as every mistake does, since 2 means dead-lettered."""
+    setattr(typer.BadParameter.__base__, "exit_code", MISTAKE)  # noqa: B010  # UsageError, of which typer has its own
+    app()
+
+
+def _lanes(given: Path | None, manifests: Path) -> Path | None:
+    return given or (LANES if manifests == MANIFESTS else None)
+
+
+def _guarded(work: Coroutine[Any, Any, T]) -> T:
+    """Run the work; a reason not to start is one sentence, and no stack trace."""
+    import uvloop  # imports asyncio: 46 ms that no other command need wait for
+
+    from knative.local.runner import CannotStart
+
+    try:
+        return uvloop.run(work)
+    except (CannotStart, ManifestError) as error:
+        _stop(str(error))
+
+
+def _settings(given: list[str] | None) -> dict[str, dict[str, str]]:
+    settings: dict[str, dict[str, str]] = {}
+    for each in given or ():
+        target, equals, value = each.partition("=")
+        function, dot, name = target.partition(".")
+        if not (equals and dot and function and name):
+            _stop(f"--set expects FUNCTION.NAME=VALUE, such as message.SMTP_HOST=mail.example, got {each!r}")
+        settings.setdefault(function, {})[name] = value
+    return settings
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("ERRANDS_TOKEN") or None
+    try:
+        token = file.read_text().strip()
+        token.encode("ascii")
+    except OSError as error:
+        _stop(f"the token file {file} cannot be read: {error.strerror}")
+    except UnicodeError:
+        _stop(f"the token in {file} must be of ASCII characters")
+    if len(token) < 16:
+        _stop(f"the token in {file} must have at least 16 characters, got {len(token)}")
+    return token
+
+
+def _plain(text: str) -> str:
+    from functions.deadletters.cli.terminal import plain  # as the groups
+
+    return plain(text)
+
+
+def _stop(reason: str) -> NoReturn:
+    typer.echo(_plain(reason), err=True)
+    sys.exit(MISTAKE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Delivers each queue's events to its function and settles them by the answer, as the manifests declare.
+
+Where eventing-rabbitmq loses an event this does not, and warns: it dead-letters a 4xx at once instead of taking it as
+success (Knative data-plane specification), moves a letter into its queue before the cause is forgotten, and keeps a
+letter whose sink is down.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from events.http import BODY_LIMIT_BYTES, Event, binary
+from functions.net.client import Connections
+from functions.net.exchange import Broken, Late, NotConnected, TooLong
+from functions.net.url import parsed
+from functions.runtime import failure_reports
+from functions.runtime.adapter import ATTEMPT_HEADER
+from functions.runtime.outcome import NO_ANSWER, RETRIED_4XX, Result, judge, letter
+from knative.local.broker.broker import Broker, BrokerUnavailable, Delivery
+from knative.local.broker.outcomes import Outcomes
+from knative.local.metrics import Metrics
+from knative.local.process.processes import Pool, PoolStopping, StartFailed
+from knative.manifests.manifests import Manifests, Trigger
+
+log = logging.getLogger("errands.dispatch")
+
+SINK_RETRY_FIRST_S: Final = 1.0
+SINK_RETRY_LAST_S: Final = 60.0
+SETTLING_LIMIT: Final = 256  # deliveries of a queue whose answer is not yet in the broker
+BROKER_RETRY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every dispatcher works with."""
+
+    broker: Broker
+    manifests: Manifests
+    http: "Http"
+    metrics: Metrics
+    outcomes: Outcomes
+    evidence: Callable[[Event, str, bytes], None] = lambda event, service, content: None
+
+
+class Dispatcher:
+    """Takes one queue's events, `parallelism` at a time, and no more than its function can work on.
+
+    Once it has answered, the next event is given to it; what the answer means for the broker is seen to meanwhile.
+    """
+
+    def __init__(self, queue: str, trigger: Trigger, pool: Pool, tools: Tools) -> None:
+        self.queue = queue
+        self._trigger = trigger
+        self._pool = pool
+        self._tools = tools
+        self._broker = tools.broker
+        self._metrics = tools.metrics
+        self._parallelism = min(trigger.parallelism, pool.capacity)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0
+        self._open = True
+
+    def wake(self) -> None:
+        """Take what the queue has, as far as there are free workers."""
+        while self._open and self._working < self._parallelism and len(self._tasks) - self._working < SETTLING_LIMIT:
+            delivery = self._broker.take(self.queue)
+            if delivery is None:
+                return
+            self._working += 1
+            task = asyncio.get_running_loop().create_task(self._work(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    async def drain(self) -> None:
+        """Take nothing more, and finish what is in flight."""
+        self._open = False
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("the dispatcher of %s has a bug", self.queue, exc_info=task.exception())
+        self.wake()
+
+    async def _work(self, delivery: Delivery) -> None:
+        try:
+            result = await self._attempt(delivery)
+        except PoolStopping:
+            return None  # it is still in the broker
+        finally:
+            self._working -= 1
+            self.wake()
+        while True:  # a delivery is settled, however long the broker is out of reach
+            try:
+                return await self._settle(delivery, result)
+            except BrokerUnavailable as error:
+                log.error("cannot settle %s: %s", delivery.event.id, error)
+                await asyncio.sleep(BROKER_RETRY_S)
+
+    async def _attempt(self, delivery: Delivery) -> Result:
+        try:
+            async with self._pool.lease() as process:
+                started_s = time.monotonic()
+                result = await self._tools.http.post(process.url, delivery, timeout_s=self._trigger.delivery.timeout_s)
+                result = dataclasses.replace(result, log=process.tail) if result.failed else result
+                self._metrics.delivered(self.queue, result.code, time.monotonic() - started_s)
+        except StartFailed as error:
+            reason = f"{self._pool.service.name} does not start: {error}"
+            result = Result(NO_ANSWER, error=reason.encode(), retriable=True)
+            self._metrics.delivered(self.queue, result.code, 0.0)
+        return result
+
+    async def _settle(self, delivery: Delivery, result: Result) -> None:
+        if not result.failed:
+            await self._acknowledge(delivery, result.reply)
+        elif result.retriable and delivery.attempt <= self._trigger.delivery.retry:
+            delay_s = self._trigger.delivery.backoff_s(delivery.attempt)
+            _warn(f"try again in {delay_s:g} s", delivery, result)
+            self._metrics.retried(self.queue)
+            await self._broker.retry(delivery, delay_s=delay_s)
+        else:
+            _warn("dead letter", delivery, result)
+            self._metrics.dead_lettered(self.queue)
+            await asyncio.to_thread(self._leave_evidence, delivery.event, result)
+            made = letter(
+                delivery.event,
+                result,
+                destination=f"http://{self._pool.service.name}.svc.cluster.local",
+                trigger=self._trigger.name,
+                attempts=delivery.attempt,
+            )
+            await self._broker.dead_letter(delivery, made)
+
+    async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
+        wanted = self._tools.manifests.wanted_by(reply.attributes) if reply else ()
+        if reply and not wanted:
+            log.warning("no Trigger wants the reply %s to %s: it is dropped", reply.type, delivery.event.id)
+        await self._broker.acknowledge(delivery, reply, [trigger.name for trigger in wanted])
+        if reply:
+            self._tools.outcomes.announce(reply)
+
+    def _leave_evidence(self, event: Event, result: Result) -> None:
+        """The whole answer, and what the process logged of the event; all that it did where it did not answer."""
+        said = [line for line in tuple(result.log) if result.code == NO_ANSWER or event.id in line]
+        content = failure_reports.encode(
+            status=max(result.code, 0), answer=result.error or b"", lines=said, now=datetime.now(UTC)
+        )
+        self._tools.evidence(event, self._pool.service.name, content)
+
+
+class SinkDispatcher(Dispatcher):
+    """Brings one Trigger's dead letters to its sink, again and again until the sink takes them."""
+
+    async def _settle(self, delivery: Delivery, result: Result) -> None:
+        if not result.failed:
+            await self._broker.acknowledge(delivery, None, ())
+            return
+        delay_s = min(SINK_RETRY_FIRST_S * 2 ** min(delivery.attempt - 1, 10), SINK_RETRY_LAST_S)
+        _warn(f"the dead-letter sink does not take it: kept, again in {delay_s:g} s", delivery, result)
+        await self._broker.retry(delivery, delay_s=delay_s)
+
+
+class Http:
+    """Posts events to functions, over connections that are kept open."""
+
+    def __init__(self) -> None:
+        self._connections = Connections()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._connections.close()
+
+    async def post(self, url: str, delivery: Delivery, *, timeout_s: float) -> Result:
+        """One attempt; never raises for what the function does."""
+        headers, body = binary(delivery.event)
+        headers[ATTEMPT_HEADER] = str(delivery.attempt)
+        headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
+        try:
+            answer = await self._connections.request("POST", parsed(url), headers, body, timeout_s=timeout_s)
+        except (Late, NotConnected):
+            return Result(NO_ANSWER, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
+        except Broken as error:
+            return Result(NO_ANSWER, error=f"the function's process did not answer: {error}".encode(), retriable=True)
+        except TooLong as error:
+            return Result(error.status, error=f"the answer is over {BODY_LIMIT_BYTES} bytes".encode())
+        return judge(answer.status, answer.headers, answer.body)
+
+
+def _warn(what: str, delivery: Delivery, result: Result) -> None:
+    event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
+    log.warning("%s: %s", what, result.sentence, extra={**event, "attempt": delivery.attempt, "status": result.code})
+    if 300 <= result.code < 500 and result.code not in RETRIED_4XX:
+        log.warning("a %d answer is taken as success by the RabbitMQ broker: there the event is lost", result.code)

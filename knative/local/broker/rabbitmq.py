@@ -1,0 +1,291 @@
+"""The broker on a RabbitMQ server, with the shapes of eventing-rabbitmq (`topology.py`) and without its losses.
+
+Two connections, since RabbitMQ under a memory or disk alarm reads nothing more from one that publishes: what is
+consumed can still be acknowledged. Whatever follows from a delivery (a reply, another attempt, a dead letter) is
+published and confirmed before the delivery is acknowledged. So a crash between the two repeats, and never loses.
+
+A retry is published to a wait in RabbitMQ with its count in the header `x-errands-attempt`; nothing waits in this
+process, and the events behind it go on. When a connection is lost its deliveries are forgotten here: RabbitMQ delivers
+them again. Outcomes for `GET /jobs` are kept in memory, the last OUTCOMES of them.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from events.http import Event
+from events.problem import NotAnEvent
+from functions.amqp.connection import (
+    UNREADABLE,
+    Channel,
+    Connection,
+    Message,
+    Refused,
+    Server,
+    Unavailable,
+    connected,
+    stay_connected,
+    to_message,
+)
+from functions.runtime.outcome import NO_ANSWER, Result, letter
+from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
+from knative.local.broker.topology import Names, declare, declare_wait, wait_ms
+from knative.manifests.manifests import Manifests, Trigger
+
+log = logging.getLogger("errands.rabbitmq")
+
+ATTEMPT: Final = "x-errands-attempt"
+OUTCOMES: Final = 10_000
+DEPTHS_INTERVAL_S: Final = 1.0
+CONSUME_AGAIN_S: Final = 0.5
+START_TIMEOUT_S: Final = 30.0
+AT_HAND_S: Final = 600.0
+# They travel in one frame, of 128 KiB; this leaves room for what a dead letter adds. A longer one ends the connection.
+ATTRIBUTES_BYTES: Final = 96 * 1024
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What of a queue is here; `held` are the deliveries that are not settled, with where to acknowledge them."""
+
+    prefetch: int
+    waiting: deque[Delivery] = field(default_factory=deque)
+    held: dict[int, tuple[Channel, int]] = field(default_factory=dict)
+    ready: int = 0  # on the server
+
+
+class RabbitBroker:
+    """Implements `knative.local.broker.broker.Broker` on a RabbitMQ server."""
+
+    def __init__(self, server: Server, manifests: Manifests, *, backlog_limit: int) -> None:
+        self._server = server
+        self._triggers = manifests.triggers
+        self._names = Names(manifests.broker)
+        self._backlog_limit = backlog_limit
+        self._queues = {
+            trigger.name + end: _Queue(prefetch=prefetch(trigger))
+            for trigger in manifests.triggers
+            for end in ("", DLQ)
+        }
+        self._tags = itertools.count(1)
+        self._publisher: Channel | None = None
+        self._waits: dict[int, int] = {}  # how many are in each wait, by its milliseconds
+        self._outcomes: OrderedDict[tuple[str, str], Event] = OrderedDict()
+        self._backlog = 0
+        self._asides: set[asyncio.Task[None]] = set()
+
+    async def start(self, wake: Callable[[str], None]) -> None:
+        """Declare everything and consume; what goes wrong later is tried again."""
+        self._wake = wake
+        try:
+            async with connected(self._server, name="errands up") as connection:
+                await declare(await connection.channel(), self._names, self._triggers)
+        except (Unavailable, Refused, ValueError) as error:
+            raise BrokerUnusable(f"the RabbitMQ server cannot be used: {error}") from error
+        self._publishing, self._consuming = asyncio.Event(), asyncio.Event()
+        self._links = [
+            asyncio.create_task(stay_connected(self._server, serve, name=f"errands up, {what}"))
+            for serve, what in ((self._publish_on, "publishing"), (self._consume_on, "consuming"))
+        ]
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.gather(self._publishing.wait(), self._consuming.wait())
+        except TimeoutError as error:
+            await self.stop()
+            raise BrokerUnusable(f"{self._server.place} was not ready within {START_TIMEOUT_S:g} s") from error
+
+    async def stop(self) -> None:
+        """Send the last acknowledgements and close."""
+        for link in self._links:
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
+
+    async def publish(self, event: Event, queues: Sequence[str]) -> None:
+        """Publish to the Broker's exchange, whose bindings lead to these queues; safe there when this returns."""
+        if self._backlog >= self._backlog_limit:
+            reason = f"the backlog holds {self._backlog} deliveries; its limit is {self._backlog_limit}"
+            raise BrokerUnavailable(reason, 30)
+        size_bytes = sum(len(name) + len(value.encode()) for name, value in event.attributes.items())
+        if size_bytes > ATTRIBUTES_BYTES:
+            raise NotAnEvent(f"all attributes together must be at most {ATTRIBUTES_BYTES} bytes, got {size_bytes}")
+        if queues:
+            await self._publish(event, exchange=self._names.exchange)
+        self._remember(event)
+
+    def take(self, queue: str) -> Delivery | None:
+        """The next delivery that RabbitMQ has sent."""
+        waiting = self._queues[queue].waiting
+        return waiting.popleft() if waiting else None
+
+    async def acknowledge(self, delivery: Delivery, reply: Event | None, reply_queues: Sequence[str]) -> None:
+        """Publish the reply, then acknowledge; one that RabbitMQ delivers again has made the same reply already."""
+        if not self._holds(delivery):
+            return
+        if reply is not None:
+            if reply_queues:
+                await self._publish(reply, exchange=self._names.exchange)
+            self._remember(reply)
+        self._settle(delivery)
+
+    async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
+        """Publish to the wait, then acknowledge."""
+        if not self._holds(delivery):
+            return
+        delay_ms = wait_ms(delay_s)
+        await self._wait_of(delay_ms)
+        wait, back_to = self._names.wait(delay_ms), self._names.queue(delivery.queue)
+        await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + 1)
+        self._settle(delivery)
+
+    async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
+        """Publish to the Trigger's dead letters, then acknowledge."""
+        if self._holds(delivery):
+            await self._publish(letter, exchange=self._names.dead_letter_exchange(delivery.queue))
+            self._settle(delivery)
+
+    async def outcome(self, source: str, id_: str) -> Event | None:
+        """The last event of a job, while it is among the last that were seen here."""
+        return self._outcomes.get((source, id_))
+
+    def depths(self) -> dict[str, int]:
+        """Deliveries by queue: what is ready on the server (a second old) and what is here, and each wait."""
+        kept = {name: queue.ready + len(queue.held) for name, queue in self._queues.items()}
+        return kept | {f"wait {delay_ms}ms": count for delay_ms, count in self._waits.items()}
+
+    async def prune(self) -> None:
+        """The outcomes are bounded as they come."""
+
+    async def _publish(self, event: Event, *, exchange: str, routing_key: str = "", attempt: int = 1) -> None:
+        if self._publisher is None:
+            raise BrokerUnavailable(f"no connection to {self._server.place}")
+        properties, body = to_message(event, x_errands_attempt=attempt) if attempt > 1 else to_message(event)
+        try:
+            await self._publisher.publish(properties, body, exchange=exchange, routing_key=routing_key)
+        except (Unavailable, Refused) as error:
+            raise BrokerUnavailable(str(error)) from error
+
+    async def _wait_of(self, delay_ms: int) -> None:
+        """See that there is such a wait; once for each connection, since a server may have been set up anew."""
+        if delay_ms in self._waits and self._publisher:
+            return
+        if self._publisher is None:
+            raise BrokerUnavailable(f"no connection to {self._server.place}")
+        try:
+            await declare_wait(self._publisher, self._names, delay_ms)
+        except (Unavailable, Refused) as error:
+            raise BrokerUnavailable(str(error)) from error
+        self._waits[delay_ms] = 0
+
+    def _holds(self, delivery: Delivery) -> bool:
+        """Whether it is still ours to settle, and not forgotten with its channel."""
+        return delivery.tag in self._queues[delivery.queue].held
+
+    def _settle(self, delivery: Delivery) -> None:
+        channel, tag = self._queues[delivery.queue].held.pop(delivery.tag, (None, 0))
+        if channel:
+            channel.acknowledge(tag)
+
+    def _remember(self, event: Event) -> None:
+        job = (event.get("jobsource") or "", event.get("correlationid") or "")
+        if event.get("outcome") and all(job):
+            self._outcomes[job] = event
+            self._outcomes.move_to_end(job)
+            if len(self._outcomes) > OUTCOMES:
+                self._outcomes.popitem(last=False)
+
+    async def _publish_on(self, connection: Connection) -> None:
+        channel = await connection.channel()
+        await declare(channel, self._names, self._triggers)
+        self._waits.clear()
+        self._publisher = channel
+        self._publishing.set()
+        try:
+            log.warning("the publishing channel was closed: %s", await channel.closed)
+        finally:
+            self._publisher = None
+        await connection.close()
+
+    async def _consume_on(self, connection: Connection) -> None:
+        self._consuming.set()
+        await asyncio.gather(self._count(connection), *(self._consume(connection, name) for name in self._queues))
+
+    async def _consume(self, connection: Connection, name: str) -> None:
+        """Consume one queue for as long as the connection lasts; another queue's trouble is not this one's."""
+        queue = self._queues[name]
+        its_trigger = [each for each in self._triggers if each.name == name.removesuffix(DLQ)]
+        while True:
+            channel = await connection.channel()
+            try:
+                await declare(channel, self._names, its_trigger)  # with its bindings, should somebody have deleted it
+                on_message = partial(self._on_message, channel, name)
+                await channel.consume(self._names.queue(name), on_message, prefetch=queue.prefetch)
+                log.warning("the consumer of %s was closed: %s", name, await channel.closed)
+            finally:
+                self._forget(queue, channel)
+            await asyncio.sleep(CONSUME_AGAIN_S)
+
+    async def _count(self, connection: Connection) -> None:
+        """Ask for the depths that others want to know, again and again."""
+        channel = await connection.channel()
+        while True:
+            for name, queue in self._queues.items():
+                queue.ready = await _depth(channel, self._names.queue(name))
+            for delay_ms in tuple(self._waits):
+                self._waits[delay_ms] = await _depth(channel, self._names.wait(delay_ms))
+            self._backlog = sum(self.depths().values())
+            await asyncio.sleep(DEPTHS_INTERVAL_S)
+
+    def _on_message(self, channel: Channel, name: str, message: Message) -> None:
+        queue, tag = self._queues[name], next(self._tags)
+        queue.held[tag] = (channel, message.tag)
+        attempt = message.headers.get(ATTEMPT, 1)
+        try:
+            event = message.event()
+        except NotAnEvent as error:
+            reason = Result(NO_ANSWER, error=f"the message is not an event: {error}".encode())
+            event = letter(
+                message.unreadable(name),
+                reason,
+                destination=f"amqp:{name}",
+                trigger=name.removesuffix(DLQ),
+                attempts=1,
+            )
+        delivery = Delivery(tag, name, attempt if isinstance(attempt, int) else 1, event)
+        if event.type == UNREADABLE and not name.endswith(DLQ):
+            task = asyncio.get_running_loop().create_task(self._put_aside(delivery))
+            self._asides.add(task)
+            task.add_done_callback(self._asides.discard)
+            return
+        queue.waiting.append(delivery)
+        self._wake(name)
+
+    async def _put_aside(self, delivery: Delivery) -> None:
+        """A message that is no event goes to the dead letters: no function could do anything with it."""
+        log.warning("a message in %s is no event: dead letter", delivery.queue)
+        with suppress(BrokerUnavailable):  # the message stays unacknowledged, and comes again with the next connection
+            await self.dead_letter(delivery, delivery.event)
+
+    def _forget(self, queue: _Queue, channel: Channel) -> None:
+        """RabbitMQ delivers again what was not acknowledged on a channel that is gone."""
+        for tag in [tag for tag, (on, _) in queue.held.items() if on is channel]:
+            del queue.held[tag]
+        queue.waiting = deque(each for each in queue.waiting if each.tag in queue.held)
+
+
+def prefetch(trigger: Trigger) -> int:
+    """As much again as is worked on, so that the next is at hand; twice that while replies are being confirmed.
+
+    But not of slow functions, so that no message lies here for anything like RabbitMQ's consumer_timeout, 1,800 s.
+    """
+    times = 4 if 4 * trigger.delivery.timeout_s <= AT_HAND_S else 2
+    return times * trigger.parallelism
+
+
+async def _depth(channel: Channel, queue: str) -> int:
+    return int((await channel.call("queue_declare", queue=queue, passive=True)).message_count)

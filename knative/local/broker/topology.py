@@ -1,0 +1,173 @@
+"""What a Broker and its Triggers are in RabbitMQ: the names, arguments and bindings of eventing-rabbitmq.
+
+Its controller makes these on a cluster (pkg/reconciler, pkg/rabbit, pkg/rabbitmqnaming); the local runner and the
+conformance suite make the same. Ours alone are the waits: for each length of wait an exchange and a queue `w.…` with
+that time to live, whose messages then go back to the queue that is their routing key. As quorum queues with
+at-least-once dead-lettering they survive a restart of the server and of the runner, and lose nothing on the way.
+
+Two departures, since every Trigger here has dead letters of its own: the Broker's own dead-letter exchange and queue
+are not made, and a Trigger that inherits the Broker's sink has its own as well. A UID, which Kubernetes would draw, is
+made of the names: a runner on another machine goes on where this one stopped, and several share the work.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any, Final
+
+from functions.amqp.connection import Channel, Refused, Server, connected
+from knative.local.broker.broker import DLQ
+from knative.manifests.manifests import Manifests, Trigger
+
+NAMESPACE_UID: Final = uuid.UUID("9d0c7a1e-3f65-5c0b-9a43-6f2f7a3c1d58")
+TRIGGER: Final = "x-knative-trigger"
+QUORUM: Final = {"x-queue-type": "quorum"}
+LONGEST: Final = 63  # a name's characters (knative.dev/pkg/kmeta/names.go)
+SINK_WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one Broker's things."""
+
+    broker: str
+    namespace: str = "default"
+
+    @cached_property
+    def uid(self) -> str:
+        """Stands for the Broker's UID."""
+        return str(uuid.uuid5(NAMESPACE_UID, f"{self.namespace}/{self.broker}"))
+
+    @property
+    def exchange(self) -> str:
+        return child_name(f"b.{self.namespace}.{self.broker}.", self.uid)
+
+    def queue(self, name: str) -> str:
+        """The queue of a Trigger or, with `.dlq`, of its dead letters."""
+        trigger = name.removesuffix(DLQ)
+        if name != trigger:
+            return child_name(f"t.{self.namespace}.{trigger}.dlq.", self._trigger_uid(trigger))
+        return f"{self.namespace}.{trigger}.{self.uid}"
+
+    def dead_letter_exchange(self, trigger: str) -> str:
+        """Where a Trigger's dead letters are published."""
+        return child_name(f"t.{self.namespace}.{trigger}.dlx.", self._trigger_uid(trigger))
+
+    def wait(self, delay_ms: int) -> str:
+        """The exchange and the queue of a wait."""
+        return f"w.{self.namespace}.{self.broker}.{self.uid}.{delay_ms}"
+
+    def _trigger_uid(self, trigger: str) -> str:
+        return str(uuid.uuid5(NAMESPACE_UID, f"{self.namespace}/{self.broker}/{trigger}"))
+
+
+def child_name(parent: str, suffix: str) -> str:
+    """`kmeta.ChildName`: over 63 characters the name is cut and a hash put in."""
+    if len(parent) + len(suffix) <= LONGEST:
+        return parent + suffix
+    head = LONGEST - 32
+    if len(suffix) >= head:
+        digest = hashlib.md5((parent + suffix).encode(), usedforsecurity=False).hexdigest()
+        name = (parent[:head] + digest + suffix)[:LONGEST]
+        return name.rstrip(".-_")
+    return parent[: head - len(suffix)] + hashlib.md5(parent.encode(), usedforsecurity=False).hexdigest() + suffix
+
+
+async def declare(channel: Channel, names: Names, triggers: Iterable[Trigger]) -> None:
+    """Make what is missing; raises Refused where the server has it otherwise."""
+    await _exchange(channel, names.exchange)
+    for trigger in triggers:
+        await _queue(channel, names, trigger.name)
+        await _exchange(channel, names.dead_letter_exchange(trigger.name))
+        await _queue(channel, names, trigger.name + DLQ)
+        mark = {"x-match": "all", TRIGGER: trigger.name}
+        await _bind(channel, names.exchange, names.queue(trigger.name), {**trigger.filter, **mark})
+        await _bind(channel, names.dead_letter_exchange(trigger.name), names.queue(trigger.name + DLQ), mark)
+
+
+async def _queue(channel: Channel, names: Names, name: str) -> None:
+    """A Trigger's queue or that of its dead letters."""
+    await channel.call("queue_declare", queue=names.queue(name), durable=True, arguments=QUORUM)
+
+
+async def declare_wait(channel: Channel, names: Names, delay_ms: int) -> None:
+    """The exchange that puts a message into this wait, under the queue to go to as its routing key."""
+    name = names.wait(delay_ms)
+    await channel.call("exchange_declare", exchange=name, exchange_type="fanout", durable=True)
+    arguments: dict[str, Any] = {
+        **QUORUM,
+        "x-message-ttl": delay_ms,
+        "x-dead-letter-exchange": "",  # the default exchange: to the queue that the routing key names
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",  # which at-least-once asks for
+    }
+    await channel.call("queue_declare", queue=name, durable=True, arguments=arguments)
+    await _bind(channel, name, name, {})
+
+
+def wait_ms(delay_s: float) -> int:
+    """A wait in whole milliseconds, rounded up to two digits: a thousand linear retries make some 200 queues."""
+    exact = max(1, round(delay_s * 1000))
+    step: int = 10 ** max(0, len(str(exact)) - 2)
+    return (exact + step - 1) // step * step
+
+
+def queues_of(names: Names, manifests: Manifests) -> tuple[str, ...]:
+    """Every queue that a runner of these manifests may have made."""
+    kept = (names.queue(trigger.name + end) for trigger in manifests.triggers for end in ("", DLQ))
+    return (*kept, *(names.wait(each) for each in _waits_ms(manifests)))
+
+
+def exchanges_of(names: Names, manifests: Manifests) -> tuple[str, ...]:
+    """Every exchange that a runner of these manifests may have made."""
+    letters = (names.dead_letter_exchange(trigger.name) for trigger in manifests.triggers)
+    return (names.exchange, *letters, *(names.wait(each) for each in _waits_ms(manifests)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A queue that is on the server."""
+
+    messages: int
+    consumers: int
+
+
+async def survey(server: Server, queues: Iterable[str]) -> dict[str, Found]:
+    """Which of these queues the server has, and what is in them."""
+    found: dict[str, Found] = {}
+    async with connected(server, name="errands broker") as connection:
+        channel = await connection.channel()
+        for name in queues:
+            try:
+                answer = await channel.call("queue_declare", queue=name, passive=True)
+                found[name] = Found(answer.message_count, answer.consumer_count)
+            except Refused:  # not found; it closed the channel
+                channel = await connection.channel()
+    return found
+
+
+async def remove(server: Server, queues: Iterable[str], exchanges: Iterable[str]) -> None:
+    """Delete them; what is not there is passed over."""
+    async with connected(server, name="errands broker") as connection:
+        channel = await connection.channel()
+        for exchange in exchanges:
+            await channel.call("exchange_delete", exchange=exchange)
+        for queue in queues:
+            await channel.call("queue_delete", queue=queue)
+
+
+def _waits_ms(manifests: Manifests) -> list[int]:
+    deliveries = [trigger.delivery for trigger in manifests.triggers]
+    retries = (each.backoff_s(retry) for each in deliveries for retry in range(1, each.retry + 1))
+    return sorted({wait_ms(each) for each in chain(retries, SINK_WAITS_S)})
+
+
+async def _exchange(channel: Channel, name: str) -> None:
+    await channel.call("exchange_declare", exchange=name, exchange_type="headers", durable=True)
+
+
+async def _bind(channel: Channel, exchange: str, queue: str, arguments: dict[str, str]) -> None:
+    await channel.call("queue_bind", queue=queue, exchange=exchange, routing_key="", arguments=arguments)

@@ -1,0 +1,74 @@
+"""`/dead` on the runner's own port: the operators' Service, as a cluster's ingress gateway would reach it."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from events.problem import NotAnEvent
+from functions.runtime.adapter import Receive, read_body
+from functions.runtime.asgi import Send, send_whole
+from knative.local.http.server import Application, Reply, Request
+from knative.local.process.processes import Pool, PoolStopping, StartFailed
+
+log = logging.getLogger("errands.desk")
+
+SERVICE: Final = "deadletters-desk"
+TIMEOUT_S: Final = 120.0
+BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024
+# of one connection, and not of the request or the answer (RFC 9110 section 7.6.1)
+HOP_BY_HOP: Final = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"content-length", b"expect"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The Service's answer, as it is."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    async def __call__(self, _scope: dict[str, Any], _receive: Receive, send: Send) -> None:
+        """Send it (ASGI 3.0)."""
+        await send_whole(send, self.status, self.headers, self.body)
+
+
+class Desk:
+    """Hands requests on to the Service, which decides itself who may ask."""
+
+    def __init__(self, pools: Mapping[str, Pool]) -> None:
+        self._pools = pools
+
+    async def handle(self, request: Request) -> Application:
+        """One request."""
+        import httpx  # 60 ms, and only for who visits
+
+        try:
+            async with self._pools[SERVICE].lease() as process:
+                return await _forward(request, process.url.rstrip("/"))
+        except NotAnEvent as error:  # a body that is too long, or did not come whole
+            return Reply(413, f"{error}\n".encode())
+        except (StartFailed, PoolStopping, httpx.HTTPError, httpx.InvalidURL) as error:
+            log.error("the desk of dead letters does not answer: %s", error or type(error).__name__)
+            return Reply(503, b"the desk of dead letters does not answer\n")
+
+
+async def _forward(request: Request, url: str) -> Passed:
+    import httpx
+
+    body = (await read_body(request.receive, limit_bytes=BODY_LIMIT_BYTES)).whole()
+    target = f"{url}{request.target}"
+    headers = _end_to_end(request.raw_headers)
+    async with (
+        httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client,
+        client.stream(request.method, target, headers=headers, content=body) as answer,
+    ):
+        content = b"".join([chunk async for chunk in answer.aiter_raw()])
+        length = (b"content-length", b"%d" % len(content))
+        return Passed(answer.status_code, [*_end_to_end(answer.headers.raw), length], content)
+
+
+def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower(), value) for name, value in headers if name.lower() not in HOP_BY_HOP]

@@ -1,0 +1,245 @@
+"""The HTTP side of the runner: events in on `POST /`, and what people and monitors ask for."""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, cast
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from events.http import STRUCTURED, Event, read, structured
+from events.problem import JobFailed, NotAnEvent
+from functions.runtime.adapter import Receive, read_body
+from functions.runtime.asgi import Send
+from knative.local.broker.broker import Broker, BrokerUnavailable
+from knative.local.broker.outcomes import Outcomes
+from knative.local.http.server import Application, Reply, Request
+from knative.local.metrics import Metrics
+from knative.manifests.manifests import Manifests, Trigger
+
+log = logging.getLogger("errands.ingress")
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+BATCH: Final = "application/cloudevents-batch+json"
+WAIT_LIMIT_S: Final = 60.0
+# A result is somebody's data: it is shown, but runs nothing and loads nothing.
+ARTIFACT_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "cache-control": "private, max-age=3600",
+}
+
+PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
+ACCEPTED: Final = Reply(202)
+
+Handler = Callable[[Request], Awaitable[Application]]
+
+
+class Ingress:
+    """Takes events for the broker, as Knative's ingress does, and refuses with a reason what would be lost there.
+
+    An ASGI application.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        manifests: Manifests,
+        metrics: Metrics,
+        outcomes: Outcomes,
+        artifacts: Path | None,
+        token: str | None,
+        desk: Handler | None = None,
+        sinks: frozenset[str] = frozenset(),
+        to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._broker = broker
+        self._manifests = manifests
+        self._metrics = metrics
+        self._outcomes = outcomes
+        self._artifacts = artifacts
+        self._token = token
+        self._desk = desk
+        self._sinks = sinks
+        self._to_sink = to_sink
+        self._places: dict[str, tuple[str, Handler]] = {
+            "/": ("POST", self._accept),
+            "/healthz": ("GET", self._healthz),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._show_metrics),
+            "/jobs": ("GET", self._job),
+        }
+        self._folders: dict[str, tuple[str, Handler]] = {
+            "/triggers/": ("POST", self._accept_for_one),
+            "/services/": ("POST", self._letter),
+            "/artifacts/": ("GET", self._artifact),
+        }
+        self.ready = False
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """One request (ASGI 3.0, HTTP)."""
+        request = Request(scope, receive)
+        reply = self._refused(request) or await self._handler(request)(request)
+        await reply(scope, receive, send)
+
+    def _refused(self, request: Request) -> Reply | None:
+        """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
+        the operators of dead letters, whom their desk itself asks.
+
+        Without a token only this machine's own names are answered: a web page whose name was made to lead here (DNS
+        rebinding) could otherwise send events by its reader's browser.
+        """
+        if not self._token:
+            known = _host(request.headers.get("host", "")) in LOOPBACK
+            return (
+                None if known else _refusal(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
+            )
+        open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
+        if open_to_all or _is_of_the_desk(request.path):
+            return None
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
+        return None
+
+    def _handler(self, request: Request) -> Handler:
+        """What answers at this path."""
+        if self._desk and _is_of_the_desk(request.path):
+            return self._desk
+        folder = request.path[: request.path.find("/", 1) + 1]
+        method, handler = self._places.get(request.path) or self._folders.get(folder) or ("", _not_found)
+        if method and request.method != method and (request.method, method) != ("HEAD", "GET"):
+            return _not_allowed(method)
+        return handler
+
+    async def _accept(self, request: Request) -> Reply:
+        return await self._publish(request, lambda trigger: True)
+
+    async def _accept_for_one(self, request: Request) -> Reply:
+        """An event for one Trigger only, as the replay of a dead letter may ask; Knative has no such address."""
+        name = request.path.removeprefix("/triggers/")
+        return await self._publish(request, lambda trigger: trigger.name == name)
+
+    async def _publish(self, request: Request, chosen: Callable[[Trigger], bool]) -> Reply:
+        try:
+            event = _timed(await _event(request))
+            wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
+            if not wanted:
+                raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
+            await self._broker.publish(event, wanted)
+        except NotAnEvent as error:
+            self._metrics.refused(400)
+            return _refusal(400, "not-an-event", str(error))
+        except BrokerUnavailable as error:
+            self._metrics.refused(503)
+            log.error("not accepted: %s", error)
+            return _refusal(503, "unavailable", str(error), {"retry-after": f"{error.retry_after_s:.0f}"})
+        self._metrics.accepted()
+        self._outcomes.announce(event)
+        return ACCEPTED
+
+    def _wanting(self, event: Event, request: Request) -> tuple[Trigger, ...]:
+        if request.query:
+            raise NotAnEvent("POST / is expected without a query")
+        wanting = self._manifests.wanted_by(event.attributes)
+        if not wanting:
+            known = ", ".join(self._manifests.known_types)
+            raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
+        return wanting
+
+    async def _letter(self, request: Request) -> Reply:
+        """A letter of a lane's worker for its dead-letter sink, which on a cluster has an address of its own."""
+        name = request.path.removeprefix("/services/")
+        if name not in self._sinks or self._to_sink is None:
+            return _refusal(404, "not-found", "there is no such dead-letter sink here")
+        try:
+            taken = await self._to_sink(name, await _event(request))
+        except NotAnEvent as error:
+            return _refusal(400, "not-an-event", str(error))
+        return ACCEPTED if taken else _refusal(503, "unavailable", f"{name} does not take the letter")
+
+    async def _healthz(self, _request: Request) -> Reply:
+        return Reply(200, b"ok\n", PLAIN)
+
+    async def _readyz(self, _request: Request) -> Reply:
+        return Reply(200, b"ready\n", PLAIN) if self.ready else Reply(503, b"not ready\n", PLAIN)
+
+    async def _show_metrics(self, _request: Request) -> Reply:
+        return Reply(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
+
+    async def _job(self, request: Request) -> Reply:
+        """The job's last event; 204 when it has not ended within `wait_s` (at most 60) seconds."""
+        query = {name: values[0] for name, values in parse_qs(request.query).items()}
+        source, id_ = query.get("source"), query.get("id")
+        if not source or not id_:
+            return _refusal(400, "bad-request", "the query source=...&id=... of the request event is expected")
+        try:
+            wait_s = min(float(query.get("wait_s", 0)), WAIT_LIMIT_S)
+        except ValueError:
+            return _refusal(400, "bad-request", "wait_s must be a number of seconds")
+        event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
+        if event is None:
+            return Reply(204)
+        return Reply(200, structured(event), {"content-type": STRUCTURED})
+
+    async def _artifact(self, request: Request) -> Application:
+        """A stored result. Its key holds a hash of its content, so nobody finds it who was not told."""
+        key = request.path.removeprefix("/artifacts/")
+        parts = key.split("/")
+        file = self._artifacts / key if self._artifacts and len(parts) == 4 and parts[0] == "jobs" else None
+        if file is None or ".." in parts or "\0" in key or not file.is_file():
+            return _refusal(404, "not-found", "there is no such artefact here")
+        from starlette.responses import FileResponse  # 40 ms, and only for who reads one here
+
+        return cast(Application, FileResponse(file, headers=ARTIFACT_HEADERS))  # but for the names of its parameters
+
+
+async def _event(request: Request) -> Event:
+    """The request's event; raise NotAnEvent."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() == BATCH:
+        raise NotAnEvent("a batch is not taken: send one event a request")
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise NotAnEvent(f"content-encoding {coding[:20]!r} is not taken: send the event as it is")
+    body = await read_body(request.receive)
+    return read(request.headers, body.whole())
+
+
+def _timed(event: Event) -> Event:
+    """With a time: the broker gives one that differs from delivery to delivery to an event without."""
+    if event.get("time"):
+        return event
+    return event.with_attributes(time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+
+def _host(header: str) -> str | None:
+    """The name in a Host header; None for one that is none."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
+
+
+def _is_of_the_desk(path: str) -> bool:
+    return path == "/dead" or path.startswith("/dead/")
+
+
+async def _not_found(request: Request) -> Reply:
+    return _refusal(404, "not-found", f"there is nothing at {request.path[:200]}")
+
+
+def _not_allowed(method: str) -> Handler:
+    async def refuse(request: Request) -> Reply:
+        return _refusal(405, "not-allowed", f"{method} is expected, got {request.method[:20]}", {"allow": method})
+
+    return refuse
+
+
+def _refusal(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
+    body = msgspec.json.encode(JobFailed(kind, detail).problem)
+    return Reply(status, body, {"content-type": "application/problem+json", **headers})

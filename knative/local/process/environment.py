@@ -1,0 +1,106 @@
+"""The environment of each function: what its manifest says, with this machine's values and secrets.
+
+On a cluster an overlay fills the ConfigMap `errands`; here the runner does, from its data directory. A Secret's key
+is a file, `DATA/secrets/NAME/KEY`, laid out as Kubernetes mounts one.
+"""
+
+import base64
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from knative.manifests.manifests import ManifestError, Manifests, Reference, Service
+
+INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
+# What an installation can make for itself: both sides are told it, nobody has to know it before.
+CALLBACK: Final = ("callback", "secrets")
+READINGS: Final = ("readings", "url")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What this machine puts in place of a cluster's values."""
+
+    data: Path
+    ingress_url: str
+    public_url: str  # where the API reaches the ingress, for the artefacts' URLs
+    token: str | None
+    settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
+    lane: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
+
+    @property
+    def store(self) -> Path:
+        """The folder of stored results."""
+        return self.data / "store"
+
+    @property
+    def config_map(self) -> dict[str, str]:
+        """The ConfigMap `errands` of a single machine: everything below the data directory, this machine called.
+
+        Who may send an event here may have it call any port of this machine: the ingress is for loopback or a token.
+        """
+        return {
+            "STORE_URL": self.store.as_uri(),
+            "STORE_PUBLIC_URL": f"{self.public_url.rstrip('/')}/artifacts",
+            "AMQP_URL": "",
+            "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
+            "CALLBACK_URL": "",
+            "ALLOWED_ORIGINS": "http://127.0.0.1:*,http://localhost:*",
+            "ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": "25",
+            "SMTP_SECURITY": "none",
+        }
+
+
+def environment(service: Service, manifests: Manifests, machine: Machine) -> dict[str, str]:
+    """Build one function's environment; raise ManifestError for a secret or key that is not there."""
+    built = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    for name in service.config_maps:
+        built |= _config_map(name, manifests, machine, service)
+    lane = machine.lane if service.environment.keys() & {"LANE_EXCHANGE", "LANE_QUEUE"} else {}
+    given = {**lane, **machine.settings.get(service.name, {})}
+    for name, value in service.environment.items():
+        if name in given:
+            continue
+        resolved = _resolve(value, manifests, machine, service) if isinstance(value, Reference) else value
+        if resolved is not None:
+            built[name] = resolved
+    if service.name in manifests.sink_bound:
+        built |= {"K_SINK": machine.ingress_url} | ({"ERRANDS_TOKEN": machine.token} if machine.token else {})
+    return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
+
+
+def make_secrets(machine: Machine) -> None:
+    """Make the callback secret (Standard Webhooks form) and the URL of the readings, where there is none yet."""
+    callback = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    for (name, key), value in {CALLBACK: callback, READINGS: f"sqlite:///{machine.data / 'readings.db'}"}.items():
+        file = machine.data / "secrets" / name / key
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(value)
+
+
+def _config_map(name: str, manifests: Manifests, machine: Machine, service: Service) -> Mapping[str, str]:
+    if name not in manifests.config_maps:
+        raise ManifestError(f"{service.where}: there is no ConfigMap {name!r} in these manifests")
+    values = dict(manifests.config_maps[name])
+    return values | machine.config_map if name == "errands" else values
+
+
+def _resolve(reference: Reference, manifests: Manifests, machine: Machine, service: Service) -> str | None:
+    if reference.kind == "ConfigMap":
+        value = _config_map(reference.name, manifests, machine, service).get(reference.key)
+        missing = f"ConfigMap {reference.name} has no key {reference.key}"
+    else:
+        file = machine.data / "secrets" / reference.name / reference.key
+        value = file.read_text().strip() if file.is_file() else None
+        missing = f"Secret {reference.name} has no key {reference.key}: write it to the file {file}"
+    if value is None and not reference.optional:
+        raise ManifestError(f"{service.where}: {missing}")
+    return value

@@ -1,0 +1,395 @@
+"""Function processes: started by the first event, more under load, stopped when idle, as Knative Serving does.
+
+A pool stands for one Service. `lease` gives a process with room for one more event (containerConcurrency), starting
+one where all are busy, off the nursery where there is one; at max-scale it waits. A process that ends by itself or does
+not start is reported with its last lines of output, and the next start waits for a backoff.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from knative.local.process.fork_server import Nursery, NurseryGone
+from knative.local.process.output import relay
+from knative.manifests.manifests import Service
+
+START_TIMEOUT_S: Final = 60.0
+START_POLL_S: Final = 0.002
+STOP_POLL_S: Final = 0.01
+STOP_GRACE_S: Final = 10.0  # beyond a Service's own timeout, before SIGKILL
+BACKOFF_FIRST_S: Final = 0.5
+BACKOFF_LAST_S: Final = 30.0
+SHOWN_LINES: Final = 20
+LAST_OUTPUT_S: Final = 1.0
+
+
+class StartFailed(Exception):
+    """The function's process did not come up; the message holds its last lines of output."""
+
+
+class PoolStopping(Exception):
+    """No process is given any more; the event stays with the broker until the next start."""
+
+
+class Child(Protocol):
+    """A process of ours, whichever way it was started; it leads a process group."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int | None:
+        """Its exit code, negative for a signal."""
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """One running function; `busy` counts the events it works on."""
+
+    port: int
+    child: Child
+    busy: int = 0
+    ready: bool = False
+    retiring: bool = False
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=SHOWN_LINES))
+    idle_timer: asyncio.TimerHandle | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where its events are posted."""
+        return f"http://127.0.0.1:{self.port}/"
+
+
+class Lease:
+    """A process while it works on one event."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Process:
+        self._process = self._pool.free() or await self._pool.wait()
+        return self._process
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._pool.give_back(self._process)
+
+
+Report = Callable[[str, str, str], None]  # (level, service, text of one or more lines)
+
+
+class Pool:
+    """The processes of one Service; `max_scale` may be lower here than on a cluster with more processors."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        environment: Mapping[str, str],
+        root: Path,
+        max_scale: int,
+        report: Report,
+        nursery: Nursery | None = None,
+    ) -> None:
+        self.service = service
+        self.max_scale = max_scale
+        self._environment = environment
+        self._root = root
+        self._report = report
+        self._nursery = nursery
+        self._processes: list[Process] = []
+        self._waiting: deque[asyncio.Future[Process]] = deque()
+        self._starting = 0
+        self._failures = 0
+        self._not_before_s = 0.0
+        self._closed = False
+        self._starts: set[asyncio.Task[None]] = set()
+        self._stops: set[asyncio.Task[None]] = set()
+
+    @property
+    def count(self) -> int:
+        """Processes that run or start."""
+        return len(self._processes) + self._starting
+
+    @property
+    def starting(self) -> int:
+        """Processes that start."""
+        return self._starting
+
+    @property
+    def capacity(self) -> int:
+        """Events that it can work on at once."""
+        return self.max_scale * self.service.concurrency
+
+    def lease(self) -> "Lease":
+        """A process for one event; raise StartFailed when none comes up, PoolStopping when none is to be had."""
+        return Lease(self)
+
+    def keep_minimum(self) -> None:
+        """Start what min-scale asks for."""
+        for _ in range(self.service.min_scale - self.count):
+            self._start()
+
+    def reload(self) -> None:
+        """Replace every process by one of the present source, each when its events are done."""
+        for process in list(self._processes):
+            self._retire(process)
+        self._not_before_s = 0.0
+        self.keep_minimum()
+        self._start_if_wanted()
+
+    def scale(self, target: int) -> None:
+        """At most `target` processes from now on; the surplus ends when its events are done."""
+        self.max_scale = target
+        for process in sorted(self._processes, key=lambda each: each.busy)[: max(0, self.count - target)]:
+            self._retire(process)
+        for _ in self._waiting:
+            self._start_if_wanted()
+
+    @property
+    def busy(self) -> int:
+        """Events that are worked on."""
+        return sum(process.busy for process in self._processes)
+
+    def stop_leasing(self) -> None:
+        """Give no more processes; those who wait for one are told so."""
+        self._closed = True
+        self._fail_waiting(PoolStopping())
+
+    async def close(self) -> None:
+        """Stop every process with SIGTERM, which finishes the events in flight, and wait for their end."""
+        self.stop_leasing()
+        for task in self._starts:
+            task.cancel()
+        await asyncio.gather(*self._starts, return_exceptions=True)
+        ends = [self._stop(each) for each in self._processes]
+        await asyncio.gather(*ends, *self._stops, return_exceptions=True)
+
+    def free(self) -> Process | None:
+        """The fullest process that has room, so that the others can fall idle."""
+        fullest, concurrency = None, self.service.concurrency
+        for each in self._processes:
+            if each.ready and each.busy < concurrency and (fullest is None or each.busy > fullest.busy):
+                fullest = each
+        if fullest is not None:
+            self._take(fullest)
+        return fullest
+
+    def _take(self, process: Process) -> None:
+        process.busy += 1
+        if process.idle_timer:
+            process.idle_timer.cancel()
+            process.idle_timer = None
+
+    async def wait(self) -> Process:
+        if self._closed:
+            raise PoolStopping
+        future: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._start_if_wanted()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and not future.exception():
+                self.give_back(future.result())
+            raise
+
+    def give_back(self, process: Process) -> None:
+        process.busy -= 1
+        self._hand_out()
+        if process.busy == 0 and process in self._processes:
+            loop = asyncio.get_running_loop()
+            process.idle_timer = loop.call_later(self.service.idle_s, self._retire_idle, process)
+
+    def _hand_out(self) -> None:
+        """Give free places to those who wait, in their order."""
+        while self._waiting:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+                continue
+            process = self.free()
+            if process is None:
+                return
+            self._waiting.popleft().set_result(process)
+
+    def _retire_idle(self, process: Process) -> None:
+        process.idle_timer = None
+        if len(self._processes) > self.service.min_scale and process.busy == 0:
+            self._retire(process)
+
+    def _retire(self, process: Process) -> None:
+        self._processes.remove(process)
+        process.retiring = True
+        self._spawn(self._stop(process), self._stops)
+
+    def _start_if_wanted(self) -> None:
+        """One more process, when more events wait than those that start will take."""
+        if self._starting * self.service.concurrency < len(self._waiting) and self.count < self.max_scale:
+            self._start()
+
+    def _start(self) -> None:
+        if not self._closed:
+            self._starting += 1
+            self._spawn(self._bring_up(), self._starts)
+
+    async def _bring_up(self) -> None:
+        await asyncio.sleep(max(0.0, self._not_before_s - time.monotonic()))
+        started_s = time.monotonic()
+        try:
+            process = await self._launch()
+        except (StartFailed, OSError) as error:
+            self._starting -= 1
+            if self._closed:
+                return
+            self._count_failure()
+            self._report("error", self.service.name, f"does not start: {error}")
+            if not self.count:
+                self._fail_waiting(StartFailed(str(error)))
+            return
+        self._starting -= 1
+        self._failures = 0
+        self._processes.append(process)
+        process.ready = True
+        self._report("info", self.service.name, f"started in {(time.monotonic() - started_s) * 1000:.0f} ms")
+        self._take(process)  # and back at once: hands out its places and starts its idle time
+        self.give_back(process)
+
+    async def _launch(self) -> Process:
+        read_fd, write_fd = os.pipe()
+        port = _free_port()
+        try:
+            child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
+        finally:
+            os.close(write_fd)
+        process = Process(port, child)
+        process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+        try:
+            await asyncio.wait_for(self._until_ready(process), START_TIMEOUT_S)
+        except (StartFailed, TimeoutError, asyncio.CancelledError) as error:
+            _signal(process, signal.SIGKILL)
+            await child.wait()
+            await _finish(process)
+            shown = "\n".join(process.tail) or "it printed nothing"
+            raise StartFailed(f"{error or f'not ready after {START_TIMEOUT_S:.0f} s'}\n{shown}") from error
+        process.tasks.append(asyncio.create_task(self._watch(process)))
+        return process
+
+    async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
+        """functions.runtime.serve in a process of its own: forked where that can be had, or else started afresh."""
+        if self._nursery:
+            with contextlib.suppress(NurseryGone):
+                return await self._nursery.start(self.service.name, environment, self._root, output_fd)
+        # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "functions.runtime.serve",
+            cwd=self._root,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output_fd,
+            stderr=output_fd,
+            start_new_session=True,  # Ctrl-C is for the runner, which lets them finish
+        )
+
+    async def _until_ready(self, process: Process) -> None:
+        """Until its port opens: the module is loaded before that, so an open port is a loaded function."""
+        while process.child.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            except OSError:
+                await asyncio.sleep(START_POLL_S)
+                continue
+            writer.close()
+            return
+        raise StartFailed(f"its process ended with {_ending(process.child.returncode)}")
+
+    async def _relay(self, process: Process, read_fd: int) -> None:
+        """Pass the function's output on, and keep the last lines as evidence."""
+        await relay(
+            read_fd, keep=process.tail.extend, show=lambda text: self._report("output", self.service.name, text)
+        )
+
+    async def _watch(self, process: Process) -> None:
+        """Notice an end that nobody asked for."""
+        code = await process.child.wait()
+        if process.retiring or self._closed:
+            return
+        self._processes.remove(process)
+        if process.idle_timer:
+            process.idle_timer.cancel()
+        self._count_failure()
+        await asyncio.wait(process.tasks[:1], timeout=LAST_OUTPUT_S)  # its last words may still be on their way
+        shown = "\n".join(process.tail)
+        self._report("error", self.service.name, f"ended with {_ending(code)}; its last lines:\n{shown}")
+        self.keep_minimum()
+        self._start_if_wanted()
+
+    def _count_failure(self) -> None:
+        backoff_s = min(BACKOFF_FIRST_S * 2**self._failures, BACKOFF_LAST_S)
+        self._failures += 1
+        self._not_before_s = time.monotonic() + backoff_s
+        if self._starting == 0:
+            asyncio.get_running_loop().call_later(backoff_s, self.keep_minimum)
+
+    def _fail_waiting(self, error: Exception) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+    async def _stop(self, process: Process) -> None:
+        process.retiring = True
+        if process.idle_timer:
+            process.idle_timer.cancel()
+        while process.busy:  # finishes what it has before it is told to stop
+            await asyncio.sleep(STOP_POLL_S)
+        _signal(process, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.child.wait(), self.service.timeout_s + STOP_GRACE_S)
+        except TimeoutError:
+            _signal(process, signal.SIGKILL)
+            await process.child.wait()
+        await _finish(process)
+
+    @staticmethod
+    def _spawn(work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        among.add(task)
+        task.add_done_callback(among.discard)
+
+
+async def _finish(process: Process) -> None:
+    """Let the last output come through; a process that was left behind could hold the pipe for ever."""
+    _, left = await asyncio.wait(process.tasks, timeout=LAST_OUTPUT_S)
+    for task in left:
+        task.cancel()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """To the function's whole group, so that nothing of it is left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.child.pid, number)
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,127 @@
+"""The queue lanes on a RabbitMQ server: their topology, as the operator makes it, and `keda/worker/worker.py` in processes."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from functions.amqp.connection import Refused, Server, Unavailable, connected
+from knative.local.broker.broker import BrokerUnusable
+from knative.local.process.output import relay
+from knative.local.process.processes import Report
+from knative.manifests.queues import Lane
+
+log = logging.getLogger("errands.lane")
+
+START_S: Final = 2.0  # until a worker is taken to be at work
+FAILED_AGAIN_S: Final = 5.0  # until another is started after one that failed: Kubernetes waits longer and longer
+QUORUM: Final = {"x-queue-type": "quorum"}
+
+
+async def declare(server: Server, lanes: Iterable[Lane]) -> None:
+    """The exchanges, queues and bindings of the lanes; raises BrokerUnusable."""
+    try:
+        async with connected(server, name="errands up, lanes") as connection:
+            channel = await connection.channel()
+            for lane in lanes:
+                await channel.call("exchange_declare", exchange=lane.exchange, exchange_type="direct", durable=True)
+                await channel.call("queue_declare", queue=lane.queue, durable=True, arguments=QUORUM)
+                for type_ in lane.types:
+                    await channel.call("queue_bind", queue=lane.queue, exchange=lane.exchange, routing_key=type_)
+    except (Unavailable, Refused) as error:
+        raise BrokerUnusable(f"the queue lanes cannot be set up: {error}") from error
+
+
+async def ready(server: Server, lane: Lane) -> int:
+    """How many messages of the lane no worker has; 0 while nobody can tell."""
+    try:
+        async with connected(server, name="errands up, scaler") as connection:
+            channel = await connection.channel()
+            answer = await channel.call("queue_declare", queue=lane.queue, passive=True)
+            return int(answer.message_count)
+    except (Unavailable, Refused) as error:
+        log.warning("the length of %s is not to be had: %s", lane.queue, error)
+        return 0
+
+
+class Workers:
+    """The worker processes of one lane."""
+
+    def __init__(self, lane: Lane, *, environment: Mapping[str, str], root: Path, report: Report) -> None:
+        self._lane = lane
+        self._environment = environment
+        self._root = root
+        self._report = report
+        self._children: dict[asyncio.subprocess.Process, float] = {}  # and when each was started
+        self._launching = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._not_before_s = 0.0
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        """Workers that run or start."""
+        return len(self._children) + self._launching
+
+    @property
+    def starting(self) -> int:
+        """Workers that have most likely taken nothing yet."""
+        after_s = time.monotonic() - START_S
+        return self._launching + sum(started_s > after_s for started_s in self._children.values())
+
+    def scale(self, target: int) -> None:
+        """Start what is missing; a Deployment's surplus is stopped, the youngest first."""
+        if self._lane.scaling.kind == "deployment":
+            for child in list(self._children)[target:]:
+                del self._children[child]
+                _signal(child, signal.SIGTERM)
+        if not self._closed and time.monotonic() >= self._not_before_s:
+            for _ in range(target - self.count):
+                self._launching += 1
+                task = asyncio.get_running_loop().create_task(self._work())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """SIGTERM to all, which finish what they work on or give it back."""
+        self._closed = True
+        for child in self._children:
+            _signal(child, signal.SIGTERM)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        """One worker, from its start to its end."""
+        read_fd, write_fd = os.pipe()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "keda.worker.worker",
+            cwd=self._root,
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=write_fd,
+            stderr=write_fd,
+            start_new_session=True,  # Ctrl-C is for the runner, which lets it finish
+        )
+        os.close(write_fd)
+        self._launching -= 1
+        self._children[child] = time.monotonic()
+        self._report("info", self._lane.name, f"worker {child.pid} started")
+        if self._closed:
+            _signal(child, signal.SIGTERM)
+        await relay(read_fd, show=lambda text: self._report("output", self._lane.name, text))
+        code = await child.wait()
+        if self._children.pop(child, None) is not None and code and not self._closed:
+            self._not_before_s = time.monotonic() + FAILED_AGAIN_S
+            self._report("error", self._lane.name, f"worker {child.pid} ended with {code}; its job is in the queue")
+
+
+def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        child.send_signal(number)

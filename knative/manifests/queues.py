@@ -1,0 +1,197 @@
+"""Reads `keda/base/*.yaml` into frozen dataclasses: the queue lanes, their workers and how far KEDA scales them.
+
+A lane is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in `LANE_QUEUE`.
+The Bindings say which event types come to that queue. The policy of retries is the container's environment, which
+`keda/worker/worker.py` reads.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from knative.manifests.manifests import (
+    Delivery,
+    Manifests,
+    Node,
+    Reference,
+    Service,
+    Trigger,
+    documents,
+    environment_of,
+)
+
+LANES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
+POLLING_S: Final = 30  # KEDA's own defaults (keda.sh/docs, ScaledObject specification)
+COOLDOWN_S: Final = 300
+DEFAULT_MAX: Final = 100
+SINK: Final = "LANE_DEAD_LETTER_SINK"
+EXCHANGE: Final = "LANE_EXCHANGE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """KEDA's numbers: `value` is how many ready messages one worker is for. A job's worker ends by itself."""
+
+    kind: Literal["job", "deployment"]
+    value: float
+    activation: float
+    minimum: int
+    maximum: int
+    polling_s: float
+    cooldown_s: float
+
+    def desired(self, ready: int) -> int:
+        """How many workers so many ready messages want (KEDA: ceil(length / value), none at the activation value)."""
+        wanted = math.ceil(ready / self.value) if ready > self.activation else 0
+        return max(self.minimum, min(wanted, self.maximum))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lane:
+    """One lane: its queue, the event types that come to it, the worker's environment, and its scaling."""
+
+    name: str
+    exchange: str
+    queue: str
+    types: tuple[str, ...]
+    environment: Mapping[str, str | Reference]
+    config_maps: tuple[str, ...]
+    delivery: Delivery
+    concurrency: int
+    idle_s: float
+    scaling: Scaling
+    where: str
+
+    @property
+    def service(self) -> Service:
+        """The worker as a Service, for what treats both alike."""
+        return Service(
+            name=self.name,
+            environment=self.environment,
+            config_maps=self.config_maps,
+            concurrency=self.concurrency,
+            min_scale=self.scaling.minimum,
+            max_scale=self.scaling.maximum,
+            timeout_s=self.delivery.timeout_s,
+            idle_s=self.idle_s,
+            where=self.where,
+        )
+
+
+def load_lanes(folder: Path) -> tuple[Lane, ...]:
+    """The lanes of a folder, none where there is no such folder; raises ManifestError for what cannot be honoured."""
+    if not folder.is_dir():
+        return ()
+    by_kind: dict[str, list[Node]] = {}
+    for document in documents(folder):
+        by_kind.setdefault(document["kind"].text(), []).append(document)
+    bindings = by_kind.get("Binding", [])
+    deployments = {each["metadata"]["name"].text(): each for each in by_kind.get("Deployment", [])}
+    return tuple(
+        _lane(document, *_worker(document, deployments), bindings)
+        for kind in ("ScaledJob", "ScaledObject")
+        for document in by_kind.get(kind, [])
+    )
+
+
+def _worker(document: Node, deployments: Mapping[str, Node]) -> tuple[str, Node]:
+    """The kind of worker, and its container."""
+    if document["kind"].text() == "ScaledJob":
+        return "job", document["spec"]["jobTargetRef"]["template"]["spec"]["containers"].items()[0]
+    name = document["spec"]["scaleTargetRef"]["name"]
+    if name.text() not in deployments:
+        raise name.error(f"a Deployment of these manifests is expected, got {name.text()!r}")
+    return "deployment", deployments[name.text()]["spec"]["template"]["spec"]["containers"].items()[0]
+
+
+def _lane(document: Node, kind: str, container: Node, bindings: list[Node]) -> Lane:
+    variables, config_maps = environment_of(container)
+    values = {name: value for name, value in variables.items() if isinstance(value, str)}
+    for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "LANE_QUEUE", SINK):
+        if name not in values:
+            raise container.error(f"env {name} is required, with a value")
+    scaling = _scaling(document, kind, values["LANE_QUEUE"])
+    bound = [each for each in bindings if each["spec"]["destination"].text() == values["LANE_QUEUE"]]
+    if not bound:
+        raise document.error(f"a Binding to the queue {values['LANE_QUEUE']} is required: nothing would come to it")
+    return Lane(
+        name=document["metadata"]["name"].text(),
+        exchange=bound[0]["spec"]["source"].text(),
+        queue=values["LANE_QUEUE"],
+        types=tuple(each["spec"]["routingKey"].text() for each in bound),
+        environment=variables,
+        config_maps=config_maps,
+        delivery=_delivery(container, values),
+        concurrency=int(_number(container, values, "LANE_CONCURRENCY", "1")),
+        idle_s=_number(container, values, "LANE_IDLE_S", "0") or scaling.cooldown_s,
+        scaling=scaling,
+        where=document.where,
+    )
+
+
+def _delivery(container: Node, values: Mapping[str, str]) -> Delivery:
+    policy = values.get("LANE_BACKOFF_POLICY")
+    if policy not in ("linear", "exponential"):
+        raise container.error(f"env LANE_BACKOFF_POLICY must be linear or exponential, got {policy!r}")
+    return Delivery(
+        retry=int(_number(container, values, "LANE_RETRY")),
+        backoff_policy="linear" if policy == "linear" else "exponential",
+        backoff_delay_s=_number(container, values, "LANE_BACKOFF_DELAY_S"),
+        timeout_s=_number(container, values, "LANE_TIMEOUT_S"),
+        dead_letter_sink=values[SINK].removeprefix("http://").partition(".")[0],
+    )
+
+
+def _scaling(document: Node, kind: str, queue: str) -> Scaling:
+    spec = document["spec"]
+    metadata = _trigger(spec, queue)
+    return Scaling(
+        kind="job" if kind == "job" else "deployment",
+        value=_positive(metadata["value"]),
+        activation=float(metadata["activationValue"].text()) if metadata.get("activationValue") else 0.0,
+        minimum=_whole(spec, "minReplicaCount", 0),
+        maximum=_whole(spec, "maxReplicaCount", DEFAULT_MAX),
+        polling_s=_whole(spec, "pollingInterval", POLLING_S),
+        cooldown_s=_whole(spec, "cooldownPeriod", COOLDOWN_S),
+    )
+
+
+def _trigger(spec: Node, queue: str) -> Node:
+    for trigger in spec["triggers"].items():
+        metadata = trigger["metadata"]
+        if trigger["type"].text() == "rabbitmq" and metadata["queueName"].text() == queue:
+            if metadata["mode"].text() != "QueueLength":
+                raise metadata["mode"].error(f"mode QueueLength is expected, got {metadata['mode'].text()!r}")
+            return metadata
+    raise spec["triggers"].error(f"a trigger of type rabbitmq on the queue {queue} is required")
+
+
+def _positive(node: Node) -> float:
+    try:
+        value = float(node.text())
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise node.error(f"a number over 0 is expected, got {node.text()!r}")
+    return value
+
+
+def _whole(spec: Node, key: str, default: int) -> int:
+    found = spec.get(key)
+    return found.integer(0, 86_400) if found else default
+
+
+def _number(container: Node, values: Mapping[str, str], name: str, default: str | None = None) -> float:
+    text = values.get(name, default)
+    if text is None or not text.replace(".", "", 1).isdigit():
+        raise container.error(f"env {name} must be a number, got {text!r}")
+    return float(text)
+
+
+def lane_of(trigger: Trigger, manifests: Manifests, lanes: tuple[Lane, ...]) -> Lane | None:
+    """The lane that a Trigger's events take: its subscriber publishes to the exchange where their type is bound."""
+    exchange = manifests.services[trigger.subscriber].environment.get(EXCHANGE)
+    type_ = trigger.filter.get("type")
+    return next((each for each in lanes if each.exchange == exchange and type_ in each.types), None)

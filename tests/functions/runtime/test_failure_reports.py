@@ -1,0 +1,120 @@
+"""What a function says of its failure reaches its letter: through the store, whoever left it there."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import flask
+import pytest
+
+from events.http import Event, binary
+from functions.deadletters.service import commands
+from functions.runtime import adapter, failure_reports, logs
+from functions.runtime.adapter import Answer, http_function
+from functions.runtime.failure_reports import Evidence, Finder, Handover
+from functions.storage.store import Store
+from tests.functions.deadletters.test_dead_letters import at_desk, dead
+from tests.support.dead_letter_store import LetterStore
+from tests.support.local_runner import event, service, trigger, until, up
+
+
+@pytest.fixture
+def witnesses() -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    before = list(adapter._witnesses)
+    yield
+    adapter._witnesses[:] = before
+
+
+def fails(event: Event) -> Answer:
+    logging.getLogger("errands.image").warning("about to fail on %s", event.id)
+    raise OSError("the disk is full" + "!" * 3_000)
+
+
+@pytest.mark.usefixtures("witnesses")
+def test_on_a_cluster_a_function_leaves_what_it_said_and_logged(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}"
+    logs.configure()
+    adapter.tell_failures(Handover(url, "ics"))
+    headers, body = binary(dead())
+
+    with flask.Flask("test").test_request_context("/", method="POST", data=body, headers=headers):
+        answer = http_function(fails)(flask.request)
+
+    found = Finder(url).find(dead(), "http://ics.default.svc.cluster.local")
+    assert found is not None
+    told = json.loads(found)
+    assert (answer.status_code, told["status"]) == (500, 500)
+    assert json.loads(told["answer"])["detail"] == "OSError: the disk is full" + "!" * 3_000
+    assert [json.loads(line)["message"][:35] for line in told["log"]] == [
+        "about to fail on order-1042-invite",
+        "not done: OSError: the disk is full",
+    ]
+    assert "Traceback" in told["log"][1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "left"),
+    [
+        ({"STORE_URL": "memory://", "K_SERVICE": "ics"}, True),
+        ({"STORE_URL": "memory://", "K_SERVICE": "ics", "ERRANDS_RUNNER_PID": "1"}, False),
+        ({"K_SERVICE": "ics"}, False),
+    ],
+)
+def test_the_runner_leaves_it_itself(environment: dict[str, str], left: bool) -> None:
+    assert (failure_reports.from_environment(environment) is not None) == left
+
+
+def test_a_store_that_is_down_costs_the_evidence_and_not_the_answer(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "x")
+    monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    started_s = time.monotonic()
+    handover = Handover("s3://bucket", "ics")
+
+    handover(dead(), Answer(500, {}, b"x"), ["a line"])
+    none = Finder("file:///proc/nowhere").find(dead(), "http://ics.svc")
+
+    assert none is None
+    assert "cannot be left in the store" in caplog.text
+    assert time.monotonic() - started_s < 10
+
+
+@pytest.mark.parametrize("content", [b"not JSON", b'{"log": 1}'])
+def test_what_is_no_evidence_is_passed_over(tmp_path: Path, content: bytes) -> None:
+    url = f"file://{tmp_path}"
+    Store(url).replace(failure_reports.key(dead(), "ics"), content)
+
+    assert Finder(url).find(dead(), "http://ics.svc") is None
+    assert Finder(url).find(dead(), "http://[::1") is None
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "said", "logged"),
+    [
+        ({"do": "status", "status": 410}, 410, "as asked", "not done: as asked"),
+        ({"do": "exit"}, 0, "did not answer", "the last words of this function"),
+    ],
+    ids=["answered", "died"],
+)
+def test_the_runner_records_the_answer_and_the_log_of_a_dead_letter(
+    tmp_path: Path, order: dict[str, object], status: int, said: str, logged: str
+) -> None:
+    with up(tmp_path, (service(), trigger(retry=0))) as runner:
+        runner.post(event("1", order))
+        store = LetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
+
+        def recorded() -> Evidence | None:
+            found = store.list()
+            return at_desk(store).show(commands.Show(letter=found[0].id)).evidence if found else None
+
+        shown = until(recorded, what="the evidence")
+
+    assert shown.status == status
+    assert said in shown.answer
+    assert any(logged in line for line in shown.log), shown.log

@@ -1,0 +1,123 @@
+"""Effectively once: a request delivered twice, at once, or again after a crash gives one result and one reply id."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.local_runner import ROOT, free_port, until
+
+JOBS = ("ics", "image", "report")
+STRUCTURED = {"content-type": "application/cloudevents+json"}
+
+# A function that dies where a crash hurts most: the work is done and recorded, the answer is not given.
+DYING = """
+import os
+from functions.storage.store import ReplyLedger
+
+record = ReplyLedger.record
+
+def record_and_die(self, cause, reply):
+    record(self, cause, reply)
+    os._exit(1)
+
+ReplyLedger.record = record_and_die
+exec(compile(open({source!r}).read(), {source!r}, "exec"))
+"""
+
+# The same, but it dies with the results stored and nothing recorded.
+DYING_EARLIER = DYING.replace("    record(self, cause, reply)\n", "")
+
+
+@contextmanager
+def serving(source: Path, store: Path) -> Iterator[str]:
+    """A real function process; its URL."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "FUNCTION_SOURCE": str(source),
+        "FUNCTION_TARGET": "handle",
+        "STORE_URL": f"file://{store}",
+        "THREADS": "8",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "functions.runtime.serve"], env=environment, cwd=ROOT)
+    try:
+        until(lambda: _healthy(port) or process.poll() is not None, what="the function")
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _sample(job: str) -> bytes:
+    return (ROOT / "events" / "samples" / f"dev.errands.{job}.requested.v1.json").read_bytes()
+
+
+def _deliver(url: str, job: str) -> httpx.Response:
+    return httpx.post(url, content=_sample(job), headers=STRUCTURED, timeout=60)
+
+
+def _stored(store: Path) -> list[str]:
+    return sorted(str(file.relative_to(store)) for file in store.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_deliveries_at_once_to_two_processes_give_one_reply_and_one_result(tmp_path: Path, job: str) -> None:
+    source = ROOT / "functions" / job / "main.py"
+    with serving(source, tmp_path) as first, serving(source, tmp_path) as second, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: _deliver((first, second)[number % 2], job), range(8)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({(answer.headers["ce-id"], answer.headers["ce-time"], answer.content) for answer in answers}) == 1
+    named = [each["key"] for each in answers[0].json()["artifacts"]]
+    assert [key for key in _stored(tmp_path) if key.startswith("jobs/")] == sorted(named)
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("crash", [DYING, DYING_EARLIER], ids=["after the record", "before the record"])
+def test_a_crash_between_the_work_and_the_answer_leaves_one_result_and_the_same_reply(
+    tmp_path: Path, job: str, crash: str
+) -> None:
+    source, store = ROOT / "functions" / job / "main.py", tmp_path / "store"
+    dying = tmp_path / "dying.py"
+    dying.write_text(crash.format(source=str(source)))
+    with serving(dying, store) as url, pytest.raises(httpx.TransportError):
+        _deliver(url, job)
+    left_by_the_crash = _stored(store)
+    with serving(source, store) as url:
+        again, once_more = _deliver(url, job), _deliver(url, job)
+
+    assert [key for key in left_by_the_crash if key.startswith("jobs/")]
+    assert again.status_code == 200
+    assert (again.headers["ce-id"], again.content) == (once_more.headers["ce-id"], once_more.content)
+    assert [key for key in _stored(store) if key.startswith("jobs/")] == sorted(
+        each["key"] for each in again.json()["artifacts"]
+    )
+
+
+def test_a_job_that_failed_is_answered_with_the_same_failure_again(tmp_path: Path) -> None:
+    job = json.loads(_sample("image"))
+    job["data"]["source"] = {"data_base64": "bm8gcGljdHVyZQ=="}
+    with serving(ROOT / "functions/image/main.py", tmp_path) as url:
+        answers = [httpx.post(url, content=json.dumps(job), headers=STRUCTURED, timeout=60) for _ in range(2)]
+
+    assert [answer.headers["ce-outcome"] for answer in answers] == ["failed", "failed"]
+    assert answers[0].headers["ce-id"] == answers[1].headers["ce-id"]
+    assert answers[0].headers["ce-time"] == answers[1].headers["ce-time"]

@@ -1,0 +1,68 @@
+"""What an answer comes to, and what a dead letter says of it."""
+
+import base64
+import json
+
+import pytest
+
+from events.http import Event
+from functions.runtime.outcome import EVIDENCE_BYTES, NO_ANSWER, Result, judge, letter
+
+REPLY = {"specversion": "1.0", "id": "1", "source": "/x", "type": "dev.errands.x.completed.v1"}
+RETRIED = (404, 408, 409, 429, 500, 503)
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_2xx_without_an_event_is_success_without_a_reply(status: int) -> None:
+    assert judge(status, {"content-type": "text/html"}, b"thanks") == Result(status)
+
+
+@pytest.mark.parametrize("status", [100, 301, 400, 410, *RETRIED])
+def test_any_other_answer_is_a_failure_and_some_are_worth_another_attempt(status: int) -> None:
+    result = judge(status, {}, b"why")
+
+    assert (result.failed, result.retriable, result.error) == (True, status in RETRIED, b"why")
+
+
+def test_a_failure_without_a_body_says_so() -> None:
+    assert judge(503, {}, b"").error == b"no body"
+
+
+def test_an_event_in_either_mode_is_the_reply() -> None:
+    structured = judge(200, {"content-type": "application/cloudevents+json; charset=utf-8"}, json.dumps(REPLY).encode())
+    in_headers = judge(200, {f"ce-{name}": value for name, value in REPLY.items()}, b"")
+
+    assert structured.reply is not None
+    assert in_headers.reply is not None
+    assert dict(structured.reply.attributes) == dict(in_headers.reply.attributes) == REPLY
+
+
+def test_a_reply_that_breaks_its_format_is_a_failure_that_no_retry_mends() -> None:
+    result = judge(200, {"content-type": "application/cloudevents+json"}, b"{")
+
+    assert (result.failed, result.retriable, result.reply) == (True, False, None)
+    assert (result.error or b"").startswith(b"the reply is not an event: ")
+
+
+def test_of_a_long_answer_the_letter_has_the_beginning_and_the_end() -> None:
+    result = Result(500, error=b"begin" + bytes(5_000) + b"end")
+
+    assert len(result.evidence) == EVIDENCE_BYTES
+    assert (result.evidence[:5], result.evidence[-3:]) == (b"begin", b"end")
+    assert Result(500, error=bytes(EVIDENCE_BYTES)).evidence == bytes(EVIDENCE_BYTES)
+
+
+def test_a_letter_is_the_event_with_what_became_of_it() -> None:
+    event = Event({**REPLY, "subject": "s"}, b"data")
+
+    made = letter(event, Result(NO_ANSWER, error=b"no answer"), destination="http://x", trigger="t", attempts=4)
+
+    assert made.data == b"data"
+    assert dict(made.attributes) == {
+        **event.attributes,
+        "knativeerrordest": "http://x",
+        "knativeerrorcode": "-1",
+        "knativeerrordata": base64.b64encode(b"no answer").decode(),
+        "knativeerrortrigger": "t",
+        "knativeerrorattempts": "4",
+    }

@@ -1,0 +1,406 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from functions.sandbox.launch import start_early
+from functions.sandbox.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
+from tests.support.sandbox_work import Box
+
+WORK = "tests.support.sandbox_work:"
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(("tests.support.sandbox_work",)) as shared:
+        yield shared
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end_s, "the condition did not come true"
+        pause.wait(0.005)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def waiting_child(sandbox: Sandbox) -> int:
+    """The one of the next job, when those of earlier ones have ended."""
+    until(lambda: len(children_of(sandbox.pid or 0)) == 1)
+    return children_of(sandbox.pid or 0)[0]
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def test_a_struct_goes_in_and_a_struct_comes_back(sandbox: Sandbox) -> None:
+    answer = sandbox.run(WORK + "double", Box(21), result=Box)
+
+    assert answer == Box(42)
+
+
+def test_thirty_megabytes_go_in_and_come_back(sandbox: Sandbox) -> None:
+    content = os.urandom(30 << 20)
+
+    answer = sandbox.run(WORK + "double", Box(1, content), result=Box)
+
+    assert answer.content == content
+
+
+def test_an_argument_that_no_memory_is_left_for_is_a_memory_limit_and_not_a_hang(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded) as raised:
+        sandbox.run(WORK + "echo", bytes(30 << 20), result=bytes, limits=Limits(memory_bytes=8 << 20))
+
+    assert raised.value.limit == "memory"
+
+
+def test_attachments_follow_the_argument_as_open_files(sandbox: Sandbox) -> None:
+    assert (
+        sandbox.run(WORK + "joined", "a", b"b" * 3_000_000, b"", b"c", result=bytes) == b"a" + b"b" * 3_000_000 + b"c"
+    )
+
+
+def test_a_killed_waiting_child_is_replaced(sandbox: Sandbox) -> None:
+    sandbox.run(WORK + "nothing", None, result=type(None))
+    waiting = waiting_child(sandbox)
+    os.kill(waiting, signal.SIGKILL)
+    until(lambda: not is_alive(waiting))
+
+    assert sandbox.run(WORK + "echo", 7, result=int) == 7
+
+
+def test_bad_input_arrives_as_a_rejection_with_its_message(sandbox: Sandbox) -> None:
+    with pytest.raises(Rejected, match=r"^width_px must be 1 to 16384, got 0$"):
+        sandbox.run(WORK + "reject", None, result=int)
+
+
+def test_a_bug_arrives_as_a_crash_with_the_traceback_as_evidence(sandbox: Sandbox) -> None:
+    with pytest.raises(Crashed) as raised:
+        sandbox.run(WORK + "fail", None, result=int)
+
+    assert 'raise KeyError("a bug")' in raised.value.evidence
+
+
+def test_unknown_work_is_a_crash_that_names_it(sandbox: Sandbox) -> None:
+    with pytest.raises(Crashed, match="no_such_work"):
+        sandbox.run(WORK + "no_such_work", None, result=int)
+
+
+def test_a_result_of_another_type_is_a_crash(sandbox: Sandbox) -> None:
+    with pytest.raises(Crashed, match="must answer Box"):
+        sandbox.run(WORK + "echo", [1, 2], result=Box)
+
+
+def test_the_deadline_ends_the_work_and_tells_how_far_it_came(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded, match=r"^exceeded 0.2 s after page 212$") as raised:
+        sandbox.run(WORK + "loop", "page 212", result=str, limits=Limits(timeout_s=0.2))
+
+    assert (raised.value.limit, raised.value.progress) == ("time", "page 212")
+
+
+@pytest.mark.parametrize("work", ["loop", "loop_deaf"])
+def test_the_processor_limit_ends_the_work_even_when_it_ignores_the_signal(sandbox: Sandbox, work: str) -> None:
+    argument = "" if work == "loop" else None
+    with pytest.raises(LimitExceeded, match=r"^exceeded 1 s of processor time$") as raised:
+        sandbox.run(WORK + work, argument, result=str, limits=Limits(cpu_s=1))
+
+    assert raised.value.limit == "cpu"
+
+
+def test_the_memory_limit_ends_the_work(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded, match=r"^exceeded 1048576 bytes of memory$") as raised:
+        sandbox.run(WORK + "eat_memory", None, result=int, limits=Limits(memory_bytes=1 << 20))
+
+    assert raised.value.limit == "memory"
+
+
+def test_work_that_spins_for_want_of_memory_is_ended_long_before_its_deadline(sandbox: Sandbox) -> None:
+    limits = Limits(memory_bytes=256 << 20, timeout_s=30.0, cpu_s=30)
+
+    with pytest.raises(LimitExceeded, match=r"^exceeded 268435456 bytes of memory$"):
+        sandbox.run(WORK + "spin_out_of_memory", None, result=str, limits=limits)
+
+
+def test_work_that_has_no_memory_to_tell_its_failure_is_a_memory_limit(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded, match=r"^exceeded 1073741824 bytes of memory$"):
+        sandbox.run(WORK + "fail_out_of_memory", None, result=str)
+
+
+def test_a_kill_from_outside_counts_as_memory_since_the_kernel_does_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as threads:
+        job = threads.submit(sandbox.run, WORK + "wait", str(tmp_path / "go"), result=str)
+        until((tmp_path / "go.started").exists)
+        os.kill(children_of(sandbox.pid or 0)[0], signal.SIGKILL)
+
+        with pytest.raises(LimitExceeded) as raised:
+            job.result()
+
+    assert raised.value.limit == "memory"
+
+
+def test_the_output_limit_ends_the_work_at_the_header_of_the_result(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded) as raised:
+        sandbox.run(WORK + "answer", 2 << 20, result=bytes, limits=Limits(result_limit_bytes=1 << 20))
+
+    assert raised.value.limit == "output"
+    assert is_alive(waiting_child(sandbox))  # and no other
+
+
+def test_a_file_over_the_limit_ends_the_work(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded) as raised:
+        sandbox.run(WORK + "fill_file", None, result=type(None), limits=Limits(file_bytes=1 << 16))
+
+    assert raised.value.limit == "output"
+
+
+def test_a_segmentation_fault_is_a_crash_that_names_the_signal(sandbox: Sandbox) -> None:
+    with pytest.raises(Crashed, match="SIGSEGV without a result after the header") as raised:
+        sandbox.run(WORK + "segfault", None, result=int)
+
+    assert raised.value.code == -signal.SIGSEGV
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_an_exit_without_a_result_is_a_crash(sandbox: Sandbox, code: int) -> None:
+    with pytest.raises(Crashed, match=f"exit code {code} without a result"):
+        sandbox.run(WORK + "leave", code, result=int)
+
+
+def test_rubbish_written_to_every_descriptor_ends_that_job_only(sandbox: Sandbox) -> None:
+    zygote = sandbox.pid
+
+    with pytest.raises((Crashed, LimitExceeded)):
+        sandbox.run(WORK + "forge", None, result=int)
+
+    assert sandbox.run(WORK + "echo", 1, result=int) == 1
+    assert sandbox.pid == zygote
+
+
+def test_a_child_holds_one_socket_and_no_other_jobs(sandbox: Sandbox, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(sandbox.run, WORK + "wait", str(tmp_path / "go"), result=str)
+        until((tmp_path / "go.started").exists)
+        count = sandbox.run(WORK + "open_sockets", None, result=int)
+        (tmp_path / "go").touch()
+        other.result()
+
+    assert count == 1
+
+
+def test_jobs_of_several_threads_run_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    paths = [str(tmp_path / str(number)) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        jobs = [threads.submit(sandbox.run, WORK + "wait", path, result=str) for path in paths]
+        until(lambda: all(Path(path + ".started").exists() for path in paths))
+        for path in paths:
+            Path(path).touch()
+
+        assert [job.result() for job in jobs] == ["done"] * 8
+
+
+def test_two_hundred_jobs_from_eight_threads_each_get_their_own_answer(sandbox: Sandbox) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        answers = threads.map(lambda number: sandbox.run(WORK + "echo", number, result=int), range(200))
+
+        assert list(answers) == list(range(200))
+
+
+def test_the_child_sees_none_of_the_secrets_and_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBACK_SECRET", "whsec_secret")
+    with Sandbox(env={"FONTCONFIG_FILE": "/etc/fonts/fonts.conf"}) as sandbox:
+        environment = sandbox.run(WORK + "environment", None, result=dict[str, str])
+
+    assert "whsec_secret" not in str(environment)
+    assert environment["FONTCONFIG_FILE"] == "/etc/fonts/fonts.conf"
+
+
+@pytest.mark.parametrize("work", ["environment_of", "kill"])
+def test_the_child_can_neither_read_nor_signal_the_function(sandbox: Sandbox, work: str) -> None:
+    with pytest.raises(Crashed, match=r"Permission denied|not permitted"):
+        sandbox.run(WORK + work, os.getpid(), result=bytes)
+
+
+def test_the_child_works_in_a_directory_of_its_own_that_is_gone_afterwards(sandbox: Sandbox) -> None:
+    pid, directory = sandbox.run(WORK + "place", None, result=tuple[int, str])
+
+    assert pid != os.getpid()
+    assert not Path(directory).exists()
+
+
+def test_a_process_that_left_the_group_dies_with_its_job(sandbox: Sandbox, tmp_path: Path) -> None:
+    path = str(tmp_path / "go")
+
+    sandbox.run(WORK + "wait_with_a_stray", path, result=type(None))
+
+    until(lambda: not is_alive(int(Path(path + ".stray").read_text())))
+
+
+def test_a_killed_zygote_fails_the_job_in_flight_and_is_started_anew(tmp_path: Path) -> None:
+    with Sandbox() as sandbox, ThreadPoolExecutor() as threads:
+        job = threads.submit(sandbox.run, WORK + "wait", str(tmp_path / "go"), result=str)
+        until((tmp_path / "go.started").exists)
+        first = sandbox.pid or 0
+        child = children_of(first)[0]
+        os.kill(first, signal.SIGKILL)
+
+        with pytest.raises(Crashed, match="zygote of the sandbox died"):
+            job.result()
+        until(lambda: not is_alive(child))
+        assert sandbox.run(WORK + "echo", 7, result=int) == 7
+        assert sandbox.pid != first
+
+
+def test_a_zygote_that_cannot_load_its_libraries_is_a_crash_and_not_a_hang() -> None:
+    with Sandbox(("no_such_library",)) as sandbox, pytest.raises(Crashed, match="zygote"):
+        sandbox.run(WORK + "echo", 1, result=int)
+
+
+def test_nothing_is_started_before_the_first_job_and_nothing_is_left_after_close() -> None:
+    sandbox = Sandbox()
+    assert sandbox.pid is None
+
+    sandbox.run(WORK + "nothing", None, result=type(None))
+    pid = sandbox.pid or 0
+    waiting = waiting_child(sandbox)
+    sandbox.close()
+
+    assert not is_alive(pid)
+    until(lambda: not is_alive(waiting))
+
+
+PARENT = """
+import pathlib, signal, sys, threading
+from functions.sandbox.sandbox import Sandbox
+def job():
+    answer = sandbox.run("tests.support.sandbox_work:wait", sys.argv[1], result=str)
+    pathlib.Path(sys.argv[1] + ".answer").write_text(answer)
+signal.signal(signal.SIGTERM, lambda *_: pathlib.Path(sys.argv[1] + ".term").touch())
+sandbox = Sandbox()
+thread = threading.Thread(target=job)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a job in flight, in a group of its own."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "go")]
+    with subprocess.Popen(command, env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}, process_group=0) as process:
+        until((tmp_path / "go.started").exists)
+        yield process
+        process.kill()
+
+
+def test_zygote_and_child_die_with_a_parent_that_is_killed(parent: subprocess.Popen[bytes]) -> None:
+    zygote = children_of(parent.pid)[0]
+    child = children_of(zygote)[0]
+
+    parent.kill()
+
+    until(lambda: not is_alive(zygote) and not is_alive(child))
+
+
+def test_a_sigterm_to_the_group_of_the_parent_leaves_the_job_alone(
+    parent: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    os.killpg(parent.pid, signal.SIGTERM)
+    until((tmp_path / "go.term").exists)
+    (tmp_path / "go").touch()
+
+    until((tmp_path / "go.answer").exists)
+    parent.wait(10)
+    assert (tmp_path / "go.answer").read_text() == "done"
+
+
+def test_work_asks_this_process_and_gets_its_answer(sandbox: Sandbox) -> None:
+    big = b"x" * (1 << 20)
+
+    answer = sandbox.run(WORK + "ask_twice", b"what", result=bytes, ears=Ears(answer=lambda question: question + big))
+
+    assert answer == (b"what" + big) * 2
+
+
+def test_an_answer_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
+    def refuse(question: bytes) -> bytes:
+        raise FileNotFoundError(question.decode())
+
+    with pytest.raises(FileNotFoundError, match="what"):
+        sandbox.run(WORK + "ask_twice", b"what", result=bytes, ears=Ears(answer=refuse))
+
+    zygote = sandbox.pid
+    assert zygote is not None
+    until(lambda: len(children_of(zygote)) == 1)  # the one that waits for the next job
+
+
+def test_work_that_asks_where_nobody_answers_crashes(sandbox: Sandbox) -> None:
+    with pytest.raises(Crashed, match="asked what it may not: b'what'"):
+        sandbox.run(WORK + "ask_twice", b"what", result=bytes)
+
+
+def test_progress_is_heard_while_the_work_goes_on(sandbox: Sandbox, tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    with pytest.raises(LimitExceeded):
+        sandbox.run(
+            WORK + "loop",
+            str(tmp_path / "marker"),
+            result=str,
+            limits=Limits(timeout_s=1),
+            ears=Ears(told=heard.append),
+        )
+
+    assert heard
+
+
+def test_a_zygote_started_early_serves_this_process_and_a_fork_of_it() -> None:
+    start_early(("tests.support.sandbox_work", "json"))
+
+    child = os.fork()
+    if not child:  # as a server's worker, which inherits what its master started
+        with Sandbox(("tests.support.sandbox_work", "json")) as inherited:
+            os._exit(inherited.run(WORK + "double", Box(21), result=Box).width_px)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+
+
+def test_a_zygote_started_early_is_replaced_when_it_has_died() -> None:
+    start_early(("tests.support.sandbox_work", "csv"))
+
+    with Sandbox(("tests.support.sandbox_work", "csv")) as sandbox:
+        assert sandbox.run(WORK + "double", Box(1), result=Box) == Box(2)
+        first = sandbox.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not is_alive(first))
+        assert sandbox.run(WORK + "double", Box(2), result=Box) == Box(4)
+        assert sandbox.pid != first
+
+
+def test_the_first_job_waits_for_no_chores_and_later_ones_have_them_done_but_for_one_that_failed() -> None:
+    with Sandbox(("tests.support.sandbox_chores",)) as sandbox:
+
+        def known() -> list[str]:
+            return sandbox.run("tests.support.sandbox_chores:known", None, result=list[str])
+
+        assert known() == []
+        until(lambda: known() == ["first", "last"])
+        assert len(children_of(sandbox.pid or 0)) <= 2

@@ -1,0 +1,241 @@
+"""The store of results and the ledger of replies, on a folder and in memory."""
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from events.http import Event
+from events.problem import JobFailed, TryAgain
+from events.types import IcsCompleted
+from functions.runtime.adapter import Ledger, reply_event
+from functions.storage.store import ReplyLedger, Store, job_key
+
+NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+SHA256 = hashlib.sha256(b"content").hexdigest()
+HOSTILE = ("../../up", "..", ".", "/etc/cron.d/x", "a/../../../../up", "a\0b", "a\nb", "..\\..\\up", "~root", "%2e%2e")
+
+
+def cause(id_: str = "1", source: str = "/tests", **more: str) -> Event:
+    attributes = {"specversion": "1.0", "id": id_, "source": source, "type": "dev.errands.ics.requested.v1"}
+    return Event({**attributes, **more}, b"")
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(f"file://{tmp_path}/store" if request.param == "file" else "memory:///")
+
+
+def test_a_result_is_stored_under_its_job_and_its_hash(store: Store) -> None:
+    artifact = store.put(cause(), "a.ics", b"content", "text/calendar", now=NOW)
+
+    assert artifact.key == f"jobs/{job_key(cause())}/{SHA256[:16]}/a.ics"
+    assert (artifact.name, artifact.media_type) == ("a.ics", "text/calendar")
+    assert (artifact.size_bytes, artifact.sha256, artifact.expires_at) == (7, SHA256, None)
+    assert store.get(artifact.key, limit_bytes=7) == b"content"
+
+
+def test_the_same_job_and_content_are_one_result_and_another_content_is_another(store: Store) -> None:
+    first, again = (store.put(cause(), "a", b"content", "text/plain", now=NOW) for _ in range(2))
+    other = store.put(cause(), "a", b"other", "text/plain", now=NOW)
+
+    assert first == again
+    assert other.key != first.key
+    assert store.get(first.key, limit_bytes=100) == b"content"
+
+
+def test_a_later_event_of_a_job_stores_beside_the_first() -> None:
+    later = cause("2", "/errands/ics", correlationid="1", jobsource="/tests")
+
+    assert job_key(later) == job_key(cause())
+    assert len({job_key(cause()), job_key(cause("2")), job_key(cause(source="/others"))}) == 3
+
+
+def test_a_url_of_a_folder_can_be_opened_whatever_the_name(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}/with%20space")
+
+    artifact = store.put(cause(), "é b%41.txt", b"content", "text/plain", now=NOW)
+
+    assert (tmp_path / "with space" / artifact.key).read_bytes() == b"content"
+    with urlopen(artifact.url) as opened:
+        assert opened.read() == b"content"
+
+
+def test_a_public_url_is_what_serves_the_keys(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}", public_url="https://files.example/errands/")
+
+    artifact = store.put(cause(), "a b.txt", b"content", "text/plain", now=NOW)
+
+    assert artifact.url == f"https://files.example/errands/{artifact.key.replace(' ', '%20')}"
+
+
+def test_an_object_over_the_limit_fails_the_job(store: Store) -> None:
+    artifact = store.put(cause(), "a", b"content", "text/plain", now=NOW)
+
+    with pytest.raises(JobFailed, match="must be at most 6 bytes, got 7") as failed:
+        store.get(artifact.key, limit_bytes=6)
+    assert failed.value.kind == "source-refused"
+
+
+@pytest.mark.parametrize("key", ["jobs/none/a.png", "a", "é", "%6cedger/x", "jobs", "LEDGER2/x"])
+def test_a_key_that_is_not_there_fails_the_job(store: Store, key: str) -> None:
+    store.create("jobs/1/a.png", b"")
+
+    with pytest.raises(JobFailed, match="the store has no key") as failed:
+        store.get(key, limit_bytes=100)
+    assert failed.value.kind == "source-refused"
+
+
+@pytest.mark.parametrize("key", ["", "/", "/jobs/1/a", "//jobs/1/a", "jobs//a", "jobs/1/", "a#1", "x" * 256, "é" * 128])
+def test_a_key_that_can_never_be_there_fails_the_job_and_is_not_tried_again(store: Store, key: str) -> None:
+    store.create("jobs/1/a", b"content")
+
+    with pytest.raises(JobFailed, match="the key must be a path in the store"):
+        store.get(key, limit_bytes=100)
+
+
+@pytest.mark.parametrize("key", ["ledger/x.json", "/ledger/x.json", "//ledger/x", "LEDGER/x.json", "ledger//x.json"])
+def test_no_job_reads_what_the_ledger_remembers(store: Store, key: str) -> None:
+    store.create("ledger/x.json", b"secret")
+
+    with pytest.raises(JobFailed, match="the key must not begin with ledger/"):
+        store.get(key, limit_bytes=100)
+
+
+@pytest.mark.parametrize("key", ["./ledger/x.json", "jobs/../ledger/x.json", "../secret", "jobs/../../secret"])
+def test_a_key_does_not_climb(tmp_path: Path, key: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    store = Store(f"file://{tmp_path}/store")
+    store.create("ledger/x.json", b"secret")
+
+    with pytest.raises(ValueError, match="illegal character sequence"):
+        store.get(key, limit_bytes=100)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_hostile_name_does_not_leave_the_folder(tmp_path: Path, hostile: str) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    store, outside = Store(f"file://{tmp_path}/deep/er/store"), set(tmp_path.rglob("*"))
+
+    try:
+        store.put(cause(), hostile, b"evil", "text/plain", now=NOW)
+    except ValueError as error:
+        assert "path" in str(error).lower()  # noqa: PT017  # some of them are names that a file may have
+
+    inside = set((tmp_path / "deep/er/store").rglob("*"))
+    assert set(tmp_path.rglob("*")) - outside == inside
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_hostile_id_or_source_is_any_other_job(store: Store, hostile: str) -> None:
+    artifact = store.put(cause(hostile, hostile), "a", b"content", "text/plain", now=NOW)
+    ledger, reply = ReplyLedger(store), cause("reply")
+    ledger.record(cause(hostile, hostile), reply)
+
+    assert artifact.key.split("/") == ["jobs", job_key(cause(hostile, hostile)), SHA256[:16], "a"]
+    assert ledger.recall(cause(hostile, hostile)) == reply
+
+
+def test_of_eight_that_create_one_key_at_once_exactly_one_does(store: Store) -> None:
+    for round_ in range(25):
+        start = threading.Barrier(8)
+
+        def create(who: int, key: str = f"lock/{round_}", start: threading.Barrier = start) -> bool:
+            start.wait()
+            return store.create(key, b"%d" % who * 100_000)
+
+        with ThreadPoolExecutor(8) as threads:
+            created = list(threads.map(create, range(8)))
+
+        assert created.count(True) == 1
+        assert store.read(f"lock/{round_}") == b"%d" % created.index(True) * 100_000
+
+
+def test_a_small_object_of_our_own_is_created_read_and_deleted(store: Store) -> None:
+    assert store.read("own/a") is None
+    assert store.create("own/a", b"1")
+    assert not store.create("own/a", b"2")
+    assert store.read("own/a") == b"1"
+    store.delete("own/a")
+    store.delete("own/a")
+    assert store.read("own/a") is None
+
+
+def test_a_reply_that_is_recorded_is_recalled_as_it_was(store: Store) -> None:
+    ledger: Ledger = ReplyLedger(store)
+    attributes = cause("reply", subject="Łódź %41", datacontenttype="application/json").attributes
+    reply = Event(attributes, b'{"a":1.50}')
+
+    assert ledger.recall(cause()) is None
+    assert ledger.record(cause(), reply) == reply
+    assert ledger.recall(cause()) == reply
+    assert ledger.recall(cause("2")) is None
+
+
+def test_the_first_reply_counts(store: Store) -> None:
+    ledger = ReplyLedger(store)
+    ledger.record(cause(), cause("first"))
+
+    counted = ledger.record(cause(), cause("second"))
+
+    assert counted == cause("first")
+    assert ledger.recall(cause()) == cause("first")
+
+
+def test_a_folder_keeps_and_memory_forgets(tmp_path: Path) -> None:
+    for url in (f"file://{tmp_path}", "memory:///"):
+        Store(url).create("a", b"1")
+
+    assert Store(f"file://{tmp_path}").read("a") == b"1"
+    assert Store("memory:///").read("a") is None
+
+
+@pytest.mark.parametrize("url", ["", "/srv/errands", "ftp://x/y", "https://bucket", "c:\\errands"])
+def test_an_unknown_scheme_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="STORE_URL must start with file://, memory:// or s3://, got "):
+        Store(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:", "file://", "file://data", "file:rel", "file://srv/x", "file:///x?y", "file:///x#y"]
+)
+def test_a_folder_that_is_not_absolute_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="must have three slashes and an absolute path, got "):
+        Store(url)
+
+
+def test_a_store_that_is_down_is_tried_again(tmp_path: Path) -> None:
+    store, ledger = Store(f"file://{tmp_path}/store"), ReplyLedger(Store(f"file://{tmp_path}/store"))
+    (tmp_path / "store").rmdir()
+    (tmp_path / "store").write_text("a file now")
+
+    with pytest.raises(TryAgain, match=r"the store does not take a\.ics"):
+        store.put(cause(), "a.ics", b"content", "text/calendar", now=NOW)
+    with pytest.raises(TryAgain, match="the store does not give jobs/1/a"):
+        store.get("jobs/1/a", limit_bytes=100)
+    with pytest.raises(TryAgain, match="the store does not take k"):
+        store.create("k", b"")
+    with pytest.raises(TryAgain, match="the store does not give k"):
+        store.read("k")
+    with pytest.raises(TryAgain, match="the store does not remove k"):
+        store.delete("k")
+    with pytest.raises(TryAgain, match="the store does not give"):
+        ledger.recall(cause())
+    with pytest.raises(TryAgain, match="the store does not take"):
+        ledger.record(cause(), cause("reply"))
+
+
+def test_what_only_the_slower_of_two_deliveries_stored_is_removed(store: Store) -> None:
+    ledger, job = ReplyLedger(store), cause()
+    made = [store.put(job, "a.txt", content, "text/plain", now=NOW) for content in (b"first", b"second")]
+    payloads = [IcsCompleted(artifacts=(each,), uids=()) for each in made]
+    replies = [reply_event(job, "dev.errands.ics.completed.v1", each, now=NOW) for each in payloads]
+
+    recorded = [ledger.record(job, reply) for reply in replies]
+
+    assert recorded == [replies[0], replies[0]]
+    assert (store.get(made[0].key, limit_bytes=10), store.read(made[1].key)) == (b"first", None)

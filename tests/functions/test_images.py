@@ -1,0 +1,347 @@
+"""Each function's image, built and run as on a cluster: not as root, nothing to write to, stopped by SIGTERM.
+
+The base is a Debian made by debootstrap, because no registry is needed for it; ERRANDS_TEST_BASE names another.
+"""
+
+import functools
+import http.client
+import http.server
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pika
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+
+from tests.conftest import sample
+from tests.support.rabbitmq_server import RabbitServer
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py"))
+BASE = "localhost/errands-base:bookworm"
+REGISTRY = "localhost/errands-test"
+START_LIMIT_S = 30.0
+DATA = (".html", ".css", ".js", ".json", ".svg", ".icc", ".ttf", ".otf", ".txt")
+# In a sandbox without CAP_SYS_RESOURCE podman's own limits are above what may be set.
+LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+
+
+def podman(*arguments: str, check: bool = True) -> str:
+    done = subprocess.run(["podman", *arguments], capture_output=True, check=False, text=True, timeout=600)
+    assert done.returncode == 0 or not check, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def base() -> str:
+    """The base image; made once on a machine, in a minute and a half."""
+    given = os.environ.get("ERRANDS_TEST_BASE")
+    if given:
+        return given
+    missing = [each for each in ("podman", "debootstrap") if shutil.which(each) is None]
+    if missing or os.geteuid() != 0:
+        reason = f"images need {' and '.join(missing) or 'root'} to be built, or ERRANDS_TEST_BASE"
+        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
+    if not podman("images", "--quiet", BASE):
+        subprocess.run([ROOT / ".ci/base-image", BASE], check=True, timeout=600)
+    return BASE
+
+
+@pytest.fixture(scope="session")
+def image(base: str) -> Callable[[str], str]:
+    """Builds a function's image as `make image` does, the unchanged parts from the cache."""
+    environment = {**os.environ, "BASE": base, "REGISTRY": REGISTRY, "VERSION": "test", "BUILDER": "podman"}
+    environment["BUILD_FLAGS"] = "--quiet --network host"
+
+    @functools.cache
+    def built(function: str) -> str:
+        command = [str(ROOT / "functions/images.sh"), function]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return f"{REGISTRY}/{function}:test"
+
+    return built
+
+
+class Received(NamedTuple):
+    """What the API and the broker's ingress of these tests got."""
+
+    port: int
+    bodies: list[bytes]
+    arrived: threading.Event
+    answering: threading.Event
+
+
+@contextmanager
+def receiving() -> Iterator[Received]:
+    """A server that takes callbacks and events, and answers while `answering` is set."""
+    bodies: list[bytes] = []
+    arrived, answering = threading.Event(), threading.Event()
+    answering.set()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            arrived.set()
+            answering.wait(START_LIMIT_S)
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Received(server.server_port, bodies, arrived, answering)
+        server.shutdown()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Received]:
+    with receiving() as received:
+        yield received
+
+
+@contextmanager
+def taking_mail() -> Iterator[int]:
+    """The port of a mail server that takes everything."""
+    controller = Controller(Sink(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield controller.port
+    controller.stop()
+
+
+@pytest.fixture
+def mail_port() -> Iterator[int]:
+    with taking_mail() as port:
+        yield port
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+class Container:
+    """A running image; `start_s` is from the container's start to the probe's first good answer."""
+
+    def __init__(self, image: str, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        given = {"PORT": str(self.port), "STORE_URL": "file:///tmp/store", **environment}
+        variables = [argument for name, value in given.items() for argument in ("--env", f"{name}={value}")]
+        hardened = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/data:mode=1777")
+        self.id = podman("run", "--detach", "--network=host", *hardened, *LIMITS, *variables, image)
+        self.start_s = self._wait()
+
+    def _wait(self) -> float:
+        begun = time.monotonic()
+        while time.monotonic() - begun < START_LIMIT_S:
+            try:
+                if self.ask("GET", "/healthz")[0] == 200:
+                    return time.monotonic() - begun
+            except OSError:
+                threading.Event().wait(0.01)
+        pytest.fail(f"no answer in {START_LIMIT_S} s: {podman('logs', self.id)}")
+
+    def wait_until_deaf(self) -> None:
+        """Until it takes no more requests."""
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                threading.Event().wait(0.01)
+            except OSError:
+                return
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"content-type": "application/cloudevents+json"} if body else {}
+        connection.request(method, path, body or None, headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+    def send(self, event: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        return self.ask("POST", "/", json.dumps(event).encode())
+
+    def run(self, *command: str) -> str:
+        return podman("exec", self.id, *command, check=False)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        podman("stop", "--time", "20", self.id)
+        return int(podman("inspect", "--format", "{{.State.ExitCode}}", self.id))
+
+    def remove(self) -> None:
+        podman("rm", "--force", "--time", "0", self.id)
+
+
+@pytest.fixture
+def start(image: Callable[[str], str]) -> Iterator[Callable[..., Container]]:
+    started: list[Container] = []
+
+    def run(function: str, **environment: str) -> Container:
+        started.append(Container(image(function), environment))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.remove()
+
+
+def environment(function: str, receiver: Received, mail_port: int) -> dict[str, str]:
+    """What a function needs beside the store."""
+    return {
+        "deadletters": {
+            "DEADLETTERS_URL": "sqlite:////data/deadletters.db",
+            "K_SINK": f"http://127.0.0.1:{receiver.port}",
+        },
+        "message": {
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(mail_port),
+            "SMTP_SECURITY": "none",
+            "SENDER": "errands@shop.example",
+        },
+        "notifier": {
+            "CALLBACK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "CALLBACK_URL": f"http://127.0.0.1:{receiver.port}/callbacks",
+            "ALLOWED_NETWORKS": "127.0.0.0/8",
+            "ALLOWED_ORIGINS": f"http://127.0.0.1:{receiver.port}",
+        },
+        "telemetry": {"READINGS_URL": "sqlite:////data/readings.db"},
+    }.get(function, {})
+
+
+@contextmanager
+def lane(rabbit: RabbitServer) -> Iterator[dict[str, str]]:
+    """A queue that takes long reports, and what the function enqueue needs to find it."""
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
+    channel = connection.channel()
+    channel.exchange_declare("images", durable=True)
+    channel.queue_declare("images", durable=True)
+    channel.queue_bind("images", "images", "dev.errands.longreport.requested.v1")
+    yield {"AMQP_URL": rabbit.url, "LANE_EXCHANGE": "images"}
+    assert channel.queue_purge("images").method.message_count == 1
+    connection.close()
+
+
+def job(function: str) -> dict[str, Any]:
+    """A sample event that this function gets."""
+    if function == "deadletters":
+        return {**sample("ics"), "knativeerrorcode": "503", "knativeerrordest": "http://ics"}
+    if function == "telemetry":
+        data = {"sensor": "hall-3", "metric": "temperature", "value": 21.5}
+        return {**sample("ics"), "type": "dev.errands.telemetry.requested.v1", "data": data}
+    others = {"notifier": ("ics", "completed"), "enqueue": ("longreport", "requested")}
+    return sample(*others.get(function, (function, "requested")))
+
+
+@pytest.fixture
+def beside(function: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """A server that only this function needs."""
+    if function != "enqueue":
+        yield {}
+        return
+    with lane(request.getfixturevalue("rabbit")) as settings:
+        yield settings
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_it_does_its_sample_job_hardened_and_stops_on_sigterm(
+    function: str, start: Callable[..., Container], receiver: Received, mail_port: int, beside: dict[str, str]
+) -> None:
+    container = start(function, **environment(function, receiver, mail_port), **beside)
+
+    status, headers, body = container.send(job(function))
+
+    assert (status, headers.get("ce-outcome", "completed")) in ((200, "completed"), (202, "completed")), body
+    assert bool(receiver.bodies) == (function in ("deadletters", "notifier"))
+    assert container.run("id", "-u") == "65532"
+    assert container.run("sh", "-c", "touch /x /app/x /errands/x 2>/dev/null || echo refused") == "refused"
+    assert container.stop() == 0
+
+
+def test_a_stop_waits_for_the_job_in_flight(
+    start: Callable[..., Container], receiver: Received, mail_port: int
+) -> None:
+    container = start("notifier", **environment("notifier", receiver, mail_port))
+    receiver.answering.clear()
+    with ThreadPoolExecutor() as at_once:
+        answer = at_once.submit(container.send, job("notifier"))
+        assert receiver.arrived.wait(START_LIMIT_S)
+        stopped = at_once.submit(container.stop)
+        container.wait_until_deaf()
+        receiver.answering.set()
+
+    assert (answer.result()[0], stopped.result()) == (202, 0)
+
+
+def files_of(image: str) -> set[str]:
+    listed = podman("run", "--rm", "--user=0", *LIMITS, image, "find", "/", "-xdev", "-type", "f")
+    return set(listed.splitlines())
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_it_holds_what_it_runs_and_nothing_else(function: str, base: str, image: Callable[[str], str]) -> None:
+    files = files_of(image(function)) - files_of(base)
+    ours = {each for each in files if each.startswith(("/app/", "/errands/"))}
+    modules = {each for each in ours if each.endswith(".py") and "/bin/" not in each}
+
+    assert f"/app/functions/{function}/main.py" in files
+    assert not [each for each in FUNCTIONS if each != function and f"/app/functions/{each}/main.py" in files]
+    assert not [each for each in ours if "/tests/" in each or each.endswith(".env")]
+    assert not [
+        each for each in ours if each.startswith("/app/") and not each.endswith((".py", ".pyc", ".jinja", *DATA))
+    ]
+    assert not [each for each in files if "/.git/" in each or "id_rsa" in each or "/.cache/" in each]
+    assert not [
+        each for each in files if each.startswith(("/var/lib/apt/lists/", "/var/cache/apt/", "/root/", "/src/"))
+    ]
+    assert not [each for each in files if each.endswith(("/bin/gcc", "/bin/cc", "/bin/pip", "/bin/pip3"))]
+    assert len([each for each in ours if each.endswith(".pyc")]) >= 0.99 * len(modules)
+
+
+def test_the_templates_of_reports_are_compiled_in_it(image: Callable[[str], str]) -> None:
+    files = [each for each in files_of(image("report")) if each.startswith("/app/functions/report/")]
+
+    assert len([each for each in files if "/templates/" in each]) == 12
+    assert len([each for each in files if "/__pycache__/" in each and each.endswith(".jinja")]) == 12
+
+
+def test_only_its_own_libraries_are_in_it(image: Callable[[str], str]) -> None:
+    def libraries(function: str) -> str:
+        return podman("run", "--rm", *LIMITS, image(function), "sh", "-c", "ls /errands/lib/python*/site-packages")
+
+    assert "PIL" in libraries("image").split()
+    assert not {"PIL", "weasyprint", "icalendar", "uvloop", "typer", "pip"} & set(libraries("message").split())
+
+
+def test_it_says_what_it_is_and_keeps_no_secret_in_its_configuration(image: Callable[[str], str]) -> None:
+    [inspected] = json.loads(podman("inspect", image("ics")))
+    configuration = inspected["Config"]
+
+    assert configuration["User"] == "65532:65532"
+    assert configuration["Labels"]["org.opencontainers.image.title"] == "errands/ics"
+    assert configuration["Labels"]["org.opencontainers.image.version"] == "test"
+    assert {each.partition("=")[0] for each in configuration["Env"]} <= {
+        "FUNCTION_SOURCE",
+        "FUNCTION_TARGET",
+        "HOME",
+        "PATH",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONUNBUFFERED",
+        "GPG_KEY",
+        "LANG",
+        "PYTHON_SHA256",
+        "PYTHON_VERSION",
+        "container",
+    }

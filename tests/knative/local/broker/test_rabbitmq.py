@@ -1,0 +1,249 @@
+"""`errands up --broker amqp://...`: what is its own, beyond the conformance suite's promises."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+from functions.amqp.connection import Server, Unavailable, connected
+from knative.local.broker.rabbitmq import prefetch
+from knative.local.broker.topology import Names, child_name, wait_ms
+from knative.manifests.manifests import load
+from tests.support.local_runner import COMPLETED, ROOT, Up, event, service, trigger, until, up, write_manifests
+from tests.support.rabbitmq_server import RabbitServer
+
+NAMES = Names("test")
+
+
+@pytest.fixture
+def vhost(rabbit: RabbitServer, tmp_path: Path) -> Iterator[str]:
+    """A virtual host of the test's own; its name."""
+    name = f"of {tmp_path.name}"
+    rabbit.control("add_vhost", name)
+    rabbit.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    yield name
+    rabbit.control("delete_vhost", name)
+
+
+def test_a_job_is_done_and_its_outcome_told(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        assert runner.post(event("1")).status_code == 202
+        outcome = runner.outcome("1")
+
+    assert outcome is not None
+    assert outcome["type"] == COMPLETED
+
+
+def test_the_queues_are_quorum_queues_of_eventing_rabbitmqs_names(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)):
+        rows = rabbit.control("list_queues", "-p", vhost, "name", "type", "durable").splitlines()[1:]
+        bound = rabbit.control("list_bindings", "-p", vhost, "source_name", "destination_name", "arguments")
+
+    assert {tuple(row.split("\t")) for row in rows} == {
+        (f"default.{each}.{NAMES.uid}", "quorum", "true") for each in ("echo", "heard")
+    } | {(NAMES.queue(f"{each}.dlq"), "quorum", "true") for each in ("echo", "heard")}
+    binding = next(line for line in bound.splitlines() if line.startswith(f"{NAMES.exchange}\tdefault.echo."))
+    for part in ('{"x-match","all"}', '{"type","dev.errands.echo.requested.v1"}', '{"x-knative-trigger","echo"}'):
+        assert part in binding
+
+
+def test_two_runners_share_the_events_of_one_broker(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    broker = ("--broker", url(rabbit, vhost))
+    slow = {"do": "sleep", "s": 0.1}
+    with (
+        up(tmp_path / "one", documents(parallelism=1), *broker) as one,
+        up(tmp_path / "two", documents(parallelism=1), *broker) as two,
+    ):
+        for number in range(20):
+            one.post(event(str(number), slow))
+        until(lambda: done(one) + done(two) == 20, what="twenty deliveries")
+
+        assert done(one) > 3
+        assert done(two) > 3
+
+
+def test_a_queue_that_somebody_deleted_is_made_again_with_its_binding(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        rabbit.control("delete_queue", "-p", vhost, NAMES.queue("echo"))
+        until(lambda: runner.post(event("1")).status_code == 202, what="an accepted event")
+
+        assert runner.outcome("1") is not None
+
+
+def test_a_message_that_is_no_event_becomes_a_dead_letter(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        publish(url(rabbit, vhost), NAMES.queue("echo"), b"not an event")
+        until(lambda: runner.metric("errands_deliveries_total", trigger="echo.dlq", code="202"), what="the letter")
+        shown = errands("dead", "list", "--data", str(runner.data)).stdout
+        runner.post(event("after"))
+
+        assert "attribute specversion is required" in shown
+        assert runner.outcome("after") is not None
+
+
+def test_attributes_that_no_frame_holds_are_refused_with_400(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        many = {f"x{number}": "v" * 4_000 for number in range(40)}
+        few = {f"x{number}": "v" * 4_000 for number in range(20)}
+        refused = runner.post(event("1", {}, **many))
+        runner.post(event("2", {}, **few))
+
+        assert refused.status_code == 400
+        assert "all attributes together must be at most 98304 bytes" in refused.json()["detail"]
+        assert runner.outcome("2") is not None
+
+
+def test_a_full_backlog_is_a_503(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    held = {"do": "sleep", "s": 3}
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost), "--backlog-limit", "3") as runner:
+        until(lambda: runner.post(event("x", held)).status_code == 503, poll_s=0.1, what="a 503")
+        answer = runner.post(event("y"))
+
+    assert answer.headers["retry-after"] == "30"
+    assert "its limit is 3" in answer.json()["detail"]
+
+
+def test_purge_removes_what_the_runner_made_and_nothing_else(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    broker = ("--broker", url(rabbit, vhost))
+    declare(url(rabbit, vhost), "somebody's")
+    with up(tmp_path, documents(), *broker) as runner:
+        runner.post(event("1", {"do": "status", "status": 503}))
+        until(lambda: any(name.startswith("w.") for name in queues(rabbit, vhost)), what="a wait")
+        busy = purge(runner, *broker, "--yes")
+    assert "stop it first" in busy.stderr
+
+    assert "Aborted" in purge(runner, *broker, typed="n\n").stderr
+    assert len(queues(rabbit, vhost)) > 1
+    assert "Remove" in purge(runner, *broker, typed="y\n").stdout
+    assert queues(rabbit, vhost) == {"somebody's"}
+    assert rabbit.control("list_exchanges", "-p", vhost, "name").count("test") == 0
+    assert "has no queues" in purge(runner, *broker, "--yes").stdout
+
+
+@pytest.mark.parametrize(
+    ("broker", "reason"),
+    [
+        ("amqp://127.0.0.1:1/", "no RabbitMQ answers at amqp://127.0.0.1:1/"),
+        ("redis://127.0.0.1/", "an AMQP URL"),
+        ("amqp://guest:wrong@127.0.0.1:{port}/", "does not let this user in"),
+    ],
+)
+def test_a_broker_that_cannot_be_used_is_one_sentence(
+    rabbit: RabbitServer, tmp_path: Path, broker: str, reason: str
+) -> None:
+    manifests = write_manifests(tmp_path / "manifests", documents())
+    arguments = ("--data", str(tmp_path / "data"), "--port", "0", "--manifests", str(manifests))
+    stopped = errands("up", "--broker", broker.format(port=rabbit.port), *arguments)
+
+    assert stopped.returncode == 64
+    assert reason in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "wrong" not in stopped.stderr
+
+
+def test_amqps_checks_the_servers_certificate(rabbit_tls: tuple[RabbitServer, Path]) -> None:
+    server, certificates = rabbit_tls
+
+    async def connects(**files: Any) -> str:
+        async with connected(Server(url=server.tls_url, **files)) as connection:
+            await connection.channel()
+        return "connected"
+
+    assert asyncio.run(connects(ca_file=certificates / "ca.crt")) == "connected"
+    with pytest.raises(Unavailable, match="certificate verify failed"):
+        asyncio.run(connects())
+
+
+@pytest.mark.parametrize(
+    ("parent", "suffix", "name"),
+    [
+        ("b.default.errands.", "b0dc6234-a1f0-5228-be05-ca9bc4a14ab9", None),
+        # computed with knative.dev/pkg/kmeta.ChildName
+        (
+            "t.default.notifier-deadlettered.dlq.",
+            "b0dc6234-a1f0-5228-be05-ca9bc4a14ab9",
+            "t.default.notifier-deadlettereda12abea2a970ccc2afdc9f4852c0db64",
+        ),
+        ("t." + "n" * 60 + ".", "short", "t.nnnnnnnnnnnnnnnnnnnnnnnn968ba7a05aac16464230e8db2c8aff88short"),
+    ],
+)
+def test_a_long_name_is_cut_and_hashed_as_knative_does(parent: str, suffix: str, name: str | None) -> None:
+    assert child_name(parent, suffix) == (name or parent + suffix)
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "expected_ms"), [(0, 1), (0.2, 200), (1, 1000), (1.28, 1300), (99.1, 100_000), (60, 60_000)]
+)
+def test_a_wait_is_rounded_up_to_two_digits(delay_s: float, expected_ms: int) -> None:
+    assert wait_ms(delay_s) == expected_ms
+
+
+def documents(**changes: Any) -> list[str]:
+    """The echo function, and one that hears of its outcomes."""
+    return [service(), trigger(**changes), trigger("heard", filter=f"{{type: {COMPLETED}}}")]
+
+
+def url(rabbit: RabbitServer, vhost: str) -> str:
+    """The virtual host's URL."""
+    return rabbit.url + vhost.replace(" ", "%20")
+
+
+def done(runner: Up) -> float:
+    """The deliveries of the echo function that this runner made."""
+    return runner.metric("errands_deliveries_total", trigger="echo", code="200")
+
+
+def queues(rabbit: RabbitServer, vhost: str) -> set[str]:
+    """The names of the queues."""
+    return set(rabbit.control("list_queues", "-p", vhost, "name").splitlines()[1:])
+
+
+def publish(broker: str, queue: str, content: bytes) -> None:
+    """A bare message, as somebody else might send it."""
+
+    async def work() -> None:
+        async with connected(Server(url=broker)) as connection:
+            channel = await connection.channel()
+            await channel.publish(pika.BasicProperties(), content, routing_key=queue)
+
+    asyncio.run(work())
+
+
+def declare(broker: str, queue: str) -> None:
+    """A queue that is not ours."""
+
+    async def work() -> None:
+        async with connected(Server(url=broker)) as connection:
+            await (await connection.channel()).call("queue_declare", queue=queue, durable=True)
+
+    asyncio.run(work())
+
+
+def purge(runner: Up, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """`errands broker purge` of the runner's manifests."""
+    manifests = runner.data.parent / "manifests"
+    return errands("broker", "purge", "--manifests", str(manifests), *arguments, typed=typed)
+
+
+def errands(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """The command line."""
+    command = [sys.executable, "-m", "knative.cli.main", *arguments]
+    return subprocess.run(command, cwd=ROOT, input=typed, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("timeout", "times"), [("PT10S", 4), ("PT150S", 4), ("PT151S", 2)])
+def test_what_is_fetched_ahead_is_worked_off_long_before_the_servers_timeout(
+    tmp_path: Path, timeout: str, times: int
+) -> None:
+    manifests = load(write_manifests(tmp_path, (service(), trigger(parallelism=8, timeout=timeout))))
+
+    assert prefetch(manifests.triggers[0]) == times * 8

@@ -1,0 +1,304 @@
+"""The queue lanes of `errands up`, as their manifests declare them: routing, policy and scaling, on both brokers."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.amqp.connection import Server
+from knative.local.queues.scaling import Scaler
+from knative.local.queues.workers import declare, ready
+from knative.manifests.manifests import ManifestError, load
+from knative.manifests.queues import Lane, load_lanes
+from tests.conftest import sample
+from tests.support.local_runner import (
+    ECHO,
+    REQUESTED,
+    ROOT,
+    Up,
+    children,
+    event,
+    service,
+    trigger,
+    until,
+    write_manifests,
+)
+from tests.support.rabbitmq_server import RabbitServer
+
+LANES = load_lanes(ROOT / "keda" / "base")
+LONGREPORT, TELEMETRY = LANES
+ENQUEUE = ROOT / "functions" / "enqueue" / "main.py"
+
+LANE = """
+apiVersion: rabbitmq.com/v1beta1
+kind: Binding
+metadata: {{name: slow}}
+spec: {{source: lane, destination: lane.slow, destinationType: queue, routingKey: {type}}}
+---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledJob
+metadata: {{name: slow}}
+spec:
+  pollingInterval: 1
+  maxReplicaCount: {maximum}
+  triggers:
+    - type: rabbitmq
+      metadata: {{queueName: lane.slow, mode: QueueLength, value: "{value}", protocol: amqp}}
+  jobTargetRef:
+    template:
+      spec:
+        containers:
+          - name: worker
+            image: test
+            envFrom: [{{configMapRef: {{name: errands}}}}]
+            env:
+              - {{name: K_SINK, value: http://errands-broker-ingress}}
+              - {{name: LANE_DEAD_LETTER_SINK, value: http://deadletters.default.svc.cluster.local}}
+              - {{name: FUNCTION_SOURCE, value: {source}}}
+              - {{name: FUNCTION_TARGET, value: handle}}
+              - {{name: LANE_QUEUE, value: lane.slow}}
+              - {{name: LANE_RETRY, value: "1"}}
+              - {{name: LANE_BACKOFF_POLICY, value: linear}}
+              - {{name: LANE_BACKOFF_DELAY_S, value: "0.1"}}
+              - {{name: LANE_TIMEOUT_S, value: "30"}}
+              - {{name: LANE_STOP_S, value: "20"}}
+              - {{name: LANE_IDLE_S, value: "2"}}
+"""
+
+
+def write_lane(folder: Path, *, maximum: int = 2, value: int = 1) -> Path:
+    """A folder with one lane of the echo function."""
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text("resources: [slow.yaml]\n")
+    (folder / "slow.yaml").write_text(LANE.format(type=REQUESTED, source=ECHO, maximum=maximum, value=value))
+    return folder
+
+
+def lane_up(tmp_path: Path, *arguments: str, **lane: int) -> Up:
+    """`errands up` with a lane that a Trigger leads to."""
+    enqueue = service("enqueue", source=ENQUEUE, concurrency=100).rstrip()
+    enqueue += "\n            - {name: LANE_EXCHANGE, value: lane}\n            - {name: AMQP_LOGIN, value: /mounted}\n"
+    heard = trigger("heard", subscriber="deadletters", filter="{outcome: completed}")
+    documents = [enqueue, trigger("slow", subscriber="enqueue", parallelism=100), heard]
+    manifests = write_manifests(tmp_path / "manifests", documents)
+    lanes = write_lane(tmp_path / "lanes", **lane)
+    return Up(tmp_path, manifests, "--lanes", str(lanes), "--max-processes", "4", *arguments)
+
+
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def lane_runner(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Up]:
+    if request.param == "embedded":
+        return lambda **lane: lane_up(tmp_path, **lane)
+    server: RabbitServer = request.getfixturevalue("rabbit")
+    return lambda **lane: lane_up(tmp_path, "--broker", server.url, **lane)
+
+
+def test_jobs_take_the_lane_that_their_trigger_leads_to(lane_runner: Callable[..., Up]) -> None:
+    with lane_runner() as runner:
+        for number in range(6):
+            assert runner.post(event(f"lane-{number}", {"n": number})).status_code == 202
+
+        outcomes = [runner.outcome(f"lane-{number}", wait_s=8) for number in range(6)]
+        assert [each and each["type"] for each in outcomes] == ["dev.errands.echo.completed.v1"] * 6
+        until(lambda: runner.metric("errands_processes", function="slow") == 0, what="idle workers to end")
+
+
+def test_a_lane_retries_and_gives_up_by_its_own_policy(lane_runner: Callable[..., Up]) -> None:
+    with lane_runner() as runner:
+        runner.post(event("lane-bad", {"do": "status", "status": 503}))
+
+        outcome = runner.outcome("lane-bad", wait_s=3)
+        assert outcome is None  # nobody wants the notice here, but the letter is kept
+
+        def letters() -> str:
+            command = [sys.executable, "-m", "knative.cli.main", "dead", "list", "--json", "--data", str(runner.data)]
+            return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+        until(lambda: "lane-bad" in letters(), what="the letter")
+        assert re.search(r'"attempts":\s*2\b', letters())
+
+
+def test_as_many_workers_start_as_keda_would_start(lane_runner: Callable[..., Up]) -> None:
+    with lane_runner(maximum=3, value=4) as runner:
+        for number in range(9):
+            runner.post(event(f"many-{number}", {"do": "sleep", "s": 1.5}))
+
+        until(lambda: runner.metric("errands_processes", function="slow") >= 1)
+        counts = {runner.metric("errands_processes", function="slow") for _ in range(200)}
+        assert max(counts) <= 3
+        assert all(runner.outcome(f"many-{number}", wait_s=40) for number in range(9))
+
+
+def test_the_runner_killed_leaves_no_worker_behind(rabbit: RabbitServer, tmp_path: Path) -> None:
+    runner = lane_up(tmp_path, "--broker", rabbit.url)
+    with runner:
+        runner.post(event("killed", {"do": "sleep", "s": 1}))
+        until(lambda: runner.metric("errands_processes", function="slow") == 1)
+        workers = children(runner.process.pid)
+
+        runner.kill()
+
+        until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers), what="the workers' end")
+
+
+def test_errands_work_runs_one_worker_of_a_lane(rabbit: RabbitServer, tmp_path: Path) -> None:
+    asyncio.run(declare(Server(url=rabbit.url), LANES))
+    command = [sys.executable, "-m", "knative.cli.main", "work", "longreport", "--data", str(tmp_path)]
+    command += ["--set", "longreport.LANE_IDLE_S=1", "--broker", rabbit.url]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do for 1 s" in done.stderr
+
+
+def test_errands_work_names_the_lanes_that_there_are(rabbit: RabbitServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "knative.cli.main", "work", "nothing", "--broker", rabbit.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 64
+    assert "expected one of longreport, telemetry" in done.stderr
+
+
+# --- KEDA's arithmetic
+
+
+class Counted:
+    """What is scaled, as numbers."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.count = count
+        self.starting = 0
+
+    def scale(self, target: int) -> None:
+        self.count = target
+
+
+def scaler(lane: Lane, workers: Counted, *, limit: int = 100, clock: Callable[[], float] = lambda: 0.0) -> Scaler:
+    async def nothing() -> int:
+        return 0
+
+    return Scaler(lane, workers, nothing, limit=limit, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "workers"), [(0, 0), (1, 1), (50_000, 1), (50_001, 2), (149_999, 3), (1_000_000, 4)]
+)
+def test_a_deployment_wants_the_ceiling_of_length_by_value(waiting: int, workers: int) -> None:
+    assert TELEMETRY.scaling.desired(waiting) == workers
+
+
+def test_a_deployment_is_scaled_in_only_after_the_whole_cooldown() -> None:
+    now_s, workers = [0.0], Counted()
+    one = scaler(TELEMETRY, workers, clock=lambda: now_s[0])
+
+    one.step(200_000)
+    for at_s, ready_ in ((10.0, 0), (100.0, 0), (110.0, 200_000), (120.0, 0), (239.0, 0)):
+        now_s[0] = at_s
+        one.step(ready_)
+        assert workers.count == 4
+
+    now_s[0] = 240.0
+    one.step(0)
+    assert workers.count == 0
+
+
+def test_jobs_are_started_for_what_waits_and_never_ended() -> None:
+    workers = Counted()
+    one = scaler(LONGREPORT, workers)
+
+    one.step(3)
+    assert workers.count == 3
+    workers.starting = 3
+    one.step(3)  # the same three, which nobody has taken yet
+    assert workers.count == 3
+    workers.starting = 0
+    one.step(2)
+    assert workers.count == 5
+    one.step(0)
+    assert workers.count == 5
+    one.step(50)
+    assert workers.count == 8
+
+
+def test_there_are_no_more_workers_than_this_machine_has_room_for() -> None:
+    workers = Counted()
+
+    scaler(LONGREPORT, workers, limit=2).step(10)
+
+    assert workers.count == 2
+
+
+def test_an_activation_value_holds_the_first_worker_back() -> None:
+    scaling = replace(TELEMETRY.scaling, activation=10.0)
+
+    assert [scaling.desired(each) for each in (10, 11)] == [0, 1]
+
+
+# --- the manifests
+
+
+def test_the_linter_finds_nothing_in_the_lanes_manifests() -> None:
+    command = [sys.executable, "-m", "knative.cli.main", "lint", "--strict", "knative/base", "keda/base"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_lane_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
+    manifests = load(ROOT / "knative" / "base")
+    led_to = {each.filter["type"] for each in manifests.triggers if each.subscriber == "enqueue"}
+
+    assert led_to <= {type_ for lane in LANES for type_ in lane.types}
+    for lane in LANES:
+        values = {name: value for name, value in lane.environment.items() if isinstance(value, str)}
+        own_s = float(values.get("TIMEOUT_S", 0))
+        assert own_s < lane.delivery.timeout_s < 1800  # RabbitMQ's consumer timeout
+        assert lane.delivery.dead_letter_sink in manifests.services
+        assert (ROOT / values["FUNCTION_SOURCE"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("destination: lane.slow", "destination: lane.other", "a Binding to the queue lane.slow is required"),
+        ('value: "4",', 'value: "0",', "a number over 0 is expected, got '0'"),
+        ("mode: QueueLength", "mode: MessageRate", "mode QueueLength is expected"),
+        ("LANE_RETRY, value", "LANE_TRIES, value", "env LANE_RETRY must be a number, got None"),
+        ("value: linear", "value: often", "LANE_BACKOFF_POLICY must be linear or exponential"),
+        ("queueName: lane.slow", "queueName: lane.fast", "a trigger of type rabbitmq on the queue lane.slow"),
+    ],
+)
+def test_a_lane_that_could_not_work_is_refused_with_its_place(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    folder = write_lane(tmp_path / "lanes", value=4)
+    file = folder / "slow.yaml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+    with pytest.raises(ManifestError, match=r"slow\.yaml:\d+: ") as raised:
+        load_lanes(folder)
+    assert reason in str(raised.value)
+
+
+def test_the_scaler_reads_ready_messages_only_and_none_where_nobody_can_tell(rabbit: RabbitServer) -> None:
+    nowhere = replace(LONGREPORT, queue="lane.nowhere")
+
+    assert asyncio.run(ready(Server(url=rabbit.url), nowhere)) == 0
+
+
+def test_the_sample_of_a_long_report_asks_for_what_a_report_takes() -> None:
+    wanted: dict[str, Any] = sample("longreport")["data"]
+
+    assert wanted == sample("report")["data"]

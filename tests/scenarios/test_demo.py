@@ -1,0 +1,46 @@
+"""The demonstration is the widest test: real PHP, a real mail server, every function, a dead letter replayed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.local_runner import ROOT
+
+
+@pytest.mark.parametrize("api", ["PHP", "Python"])
+def test_the_demonstration_ends_well(tmp_path: Path, api: str) -> None:
+    if api == "PHP" and shutil.which("php") is None:
+        assert not os.environ.get("CI"), "CI must have php"
+        pytest.skip("php is not installed")
+    without_php = {} if api == "PHP" else {"PATH": str(tmp_path)}
+    project = tmp_path / "project"
+    for folder in ("events", "functions", "knative", "tests"):
+        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.demo"],
+        cwd=project,
+        env={**os.environ, **without_php, "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the API ({api})" in done.stdout
+    assert done.stdout.count("verified") == 7
+    assert "the same, replayed" in done.stdout
+
+
+def test_the_demonstration_fails_when_a_job_does_not_end_as_expected() -> None:
+    """The check can fail: a row with another outcome than expected is no success."""
+    from tests.demo import Row
+
+    row = Row("a job", "ics", {}, "completed", ended={"state": "failed", "reason": "x", "artifacts": []})
+
+    assert not row.well

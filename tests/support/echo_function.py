@@ -1,0 +1,61 @@
+"""A function for the tests of the runner: it does what the event's data says.
+
+    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail", "once": FILE}
+
+With `once`, only the first process to create FILE does it; the later deliveries are done.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from events.http import Event, binary
+from events.problem import JobFailed
+from events.types import sibling_type
+from functions.runtime.adapter import Answer, http_function, reply_event, system_clock
+
+
+class Done(Struct):
+    """Which process did it."""
+
+    pid: int
+    n: int
+
+
+def respond(event: Event) -> Answer:
+    """Do as told, then answer with a completed event."""
+    order: dict[str, Any] = json.loads(event.data)
+    if "once" in order and not _first(Path(order["once"])):
+        order = {}
+    match order.get("do", "done"):
+        case "exit":
+            print("the last words of this function", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "status":
+            return Answer(order["status"], {"content-type": "application/json"}, b'{"detail": "as asked"}')
+        case "sleep":
+            time.sleep(order["s"])
+        case "fail":
+            problem = JobFailed("as-asked", "the job was asked to fail").problem
+            failed = reply_event(event, sibling_type(event.type, "failed"), problem, now=system_clock())
+            return Answer(200, *binary(failed))
+        case "bad reply":
+            return Answer(200, {"ce-specversion": "1.0", "ce-id": "1"}, b"{}")
+    done = Done(os.getpid(), order.get("n", 0))
+    return Answer(200, *binary(reply_event(event, sibling_type(event.type, "completed"), done, now=system_clock())))
+
+
+def _first(file: Path) -> bool:
+    try:
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+handle = http_function(respond)

@@ -1,0 +1,81 @@
+"""The report function in this process, as functions-framework loads it, and what tests read of its results."""
+
+import ctypes.util
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pypdf
+import pytest
+from flask.testing import FlaskClient
+from functions_framework import create_app
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = json.loads((ROOT / "events/samples/dev.errands.report.requested.v1.json").read_text())
+Deliver = Callable[..., dict[str, Any]]
+
+
+def require_pango() -> None:
+    """WeasyPrint's system library: a laptop may lack it, CI may not."""
+    if ctypes.util.find_library("pango-1.0") is None:
+        message = "libpango-1.0-0 is not installed"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+
+
+def require_noto() -> None:
+    """Fonts for every script: as above."""
+    if not any(Path("/usr/share/fonts").rglob("NotoSansCJK*")) or not any(
+        Path("/usr/share/fonts").rglob("NotoSansArab*")
+    ):
+        message = "fonts-noto-core and fonts-noto-cjk are not installed"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+
+
+@contextmanager
+def serving(store: Path, **environment: str) -> Iterator[Deliver]:
+    """The function with a store in this folder; gives what delivers the sample with changes of its data."""
+    require_pango()
+    with patch.dict(os.environ, {"STORE_URL": store.as_uri(), **environment}):
+        app = create_app("handle", str(ROOT / "functions/report/main.py"))  # type: ignore[no-untyped-call]
+    client: FlaskClient = app.test_client()
+    with sys.modules["main"].sandbox:
+        yield lambda **changes: post(client, changes)
+
+
+def post(client: FlaskClient, changes: dict[str, Any]) -> dict[str, Any]:
+    """The payload of the reply with the outcome beside it, or the problem with `outcome` `error`; a field that is
+    None is left out of the data."""
+    job_id = changes.pop("id", SAMPLE["id"])
+    data = {name: value for name, value in {**SAMPLE["data"], **changes}.items() if value is not None}
+    answer = client.post("/", data=json.dumps({**SAMPLE, "id": job_id, "data": data}), content_type=CONTENT_TYPE)
+    return {
+        "outcome": answer.headers.get("ce-outcome", "error"),
+        "status": answer.status_code,
+        **json.loads(answer.data),
+    }
+
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+
+def stored(reply: dict[str, Any], folder: Path, index: int = 0) -> bytes:
+    """An artefact's content, which is what its size and hash say."""
+    assert reply["outcome"] == "completed", reply
+    artifact = reply["artifacts"][index]
+    content = Path(folder, artifact["key"]).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (artifact["size_bytes"], artifact["sha256"])
+    return content
+
+
+def pdf_texts(content: bytes) -> list[str]:
+    """The text of each page, with every run of spaces as one."""
+    pages = pypdf.PdfReader(io.BytesIO(content)).pages
+    return [re.sub(r"\s+", " ", page.extract_text()) for page in pages]
