@@ -130,8 +130,8 @@ def await_ends(api: Api, rows: list[Row], console: Console) -> None:
 
 
 def replay(api: Api, row: Row, pictures: "Pictures", url: str, console: Console) -> Row:
-    """Mend what was wrong, and replay the letter as an operator does."""
-    console.print("\n[bold]Mending[/]: the picture's server is back; the letter is replayed")
+    """Mend what was wrong, and replay the dead letter as an operator does."""
+    console.print("\n[bold]Mending[/]: the picture's server is back; the dead letter is replayed")
     pictures.up = True
     command = [sys.executable, "-m", "knative.cli.main", "dead"]
     subprocess.run([*command, "list", "--data", str(DATA)], check=True)

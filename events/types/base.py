@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 # `$` alone would let a final line feed pass.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)", description="a file name, no path")]
@@ -59,7 +59,7 @@ class DeadLetter(Result, frozen=True, kw_only=True):
     `code` is the last HTTP status, or -1 when no answer came; `attempts` is absent where the broker does not say.
     """
 
-    letter: str
+    dead_letter: str = field(name="letter")
     code: int
     destination: str
     error: str | None = None

@@ -272,7 +272,7 @@ class ReportDeadlettered(DeadLetter, frozen=True, kw_only=True):
 
 
 class LongreportRequested(ReportRequested, frozen=True, kw_only=True):
-    """A report that takes minutes, off the queue lane: what a report takes, with no HTTP request to fit into."""
+    """A report that takes minutes, off the work queue: what a report takes, with no HTTP request to fit into."""
 
 
 class LongreportCompleted(ReportCompleted, frozen=True, kw_only=True):

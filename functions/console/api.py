@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from events.problem import FieldError, JobFailed, decode
-from functions.deadletters.service.commands import BODY_LIMIT_BYTES, Word
-from functions.deadletters.service.operations import READ_WORDS, WORDS, Desk, NotFound
+from functions.deadletters.service.commands import BODY_LIMIT_BYTES, Command
+from functions.deadletters.service.operations import COMMANDS, READ_COMMANDS, Console, NotFound
 from functions.deadletters.service.operators import LOOPBACK, Forbidden, Operator, Operators
-from functions.runtime.adapter import Answer
+from functions.runtime.adapter import Response
 from functions.storage.database import Unavailable
 
 if TYPE_CHECKING:
@@ -66,22 +66,22 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def answer(reply: Reply) -> Answer:
+def response(reply: Reply) -> Response:
     """A reply with the headers that each has."""
     headers = {"content-type": reply.media_type, "cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return Answer(reply.status, headers | dict(reply.headers), reply.body)
+    return Response(reply.status, headers | dict(reply.headers), reply.body)
 
 
-def respond(desk: Desk, access: Access, name: str, request: "flask.Request") -> Reply:
+def respond(console: Console, access: Access, name: str, request: "flask.Request") -> Reply:
     """Do the word that is named, as the one who asks may."""
     try:
-        seat = desk.seat(access.operator(dict(request.headers)))
-        if name not in WORDS:
-            return problem(404, "not-found", f"there is no word {name[:40]!r}; expected one of {', '.join(WORDS)}")
-        if request.method not in (("GET", "HEAD", "POST") if name in READ_WORDS else ("POST",)):
+        operator_session = console.operator_session(access.operator(dict(request.headers)))
+        if name not in COMMANDS:
+            return problem(404, "not-found", f"there is no word {name[:40]!r}; expected one of {', '.join(COMMANDS)}")
+        if request.method not in (("GET", "HEAD", "POST") if name in READ_COMMANDS else ("POST",)):
             return problem(405, "method-not-allowed", f"{name} comes with POST", headers={"allow": "POST"})
-        word = _word(name, request)
-        return Reply(status=200, body=msgspec.json.encode(seat.ask(word)))
+        command = _command(name, request)
+        return Reply(status=200, body=msgspec.json.encode(operator_session.ask(command)))
     except REFUSALS as error:
         return refusal(error)
 
@@ -118,8 +118,8 @@ def problem(
     return Reply(status=status, body=body, media_type="application/problem+json", headers=headers)
 
 
-def _word(name: str, request: "flask.Request") -> Word:
-    struct = WORDS[name]
+def _command(name: str, request: "flask.Request") -> Command:
+    struct = COMMANDS[name]
     if request.method != "POST":
         return _from_query(struct, dict(request.args))
     # a form of another site's page cannot say so without asking first (CORS), which nobody answers
@@ -129,7 +129,7 @@ def _word(name: str, request: "flask.Request") -> Word:
     return decode(request.get_data() or b"{}", struct)
 
 
-def _from_query(struct: type[Word], query: dict[str, str]) -> Word:
+def _from_query(struct: type[Command], query: dict[str, str]) -> Command:
     """A word's fields; those of a filter stand beside them."""
     own = struct.__struct_fields__
     fields: dict[str, Any] = {name: value for name, value in query.items() if name in own or "matching" not in own}

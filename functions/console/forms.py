@@ -10,18 +10,18 @@ import msgspec
 
 from events.problem import FieldError, JobFailed
 from functions.console import places
-from functions.deadletters.service.commands import Body, Edit, Filter, LetterId, Selection, Word
+from functions.deadletters.service.commands import Body, Command, DeadLetterId, Edit, Filter, Selection
 from functions.deadletters.service.contract import pretty
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
-W = TypeVar("W", bound=Word)
+W = TypeVar("W", bound=Command)
 
 EDITABLE_CHARACTERS: Final = 1_000_000
 FORM_LIMIT_BYTES: Final = 4 * EDITABLE_CHARACTERS  # a form-encoded body is up to three times its text
 WANTED: Final = {"`int`": "a whole number", "`float`": "a number", "`str`": "text", "`bool`": "true or false"}
-UNCHANGED: Final = "somebody changed this letter meanwhile; what you see now is the letter as it is"
+UNCHANGED: Final = "somebody changed this dead letter meanwhile; what you see now is the dead letter as it is"
 
 
 class WrongValue(msgspec.Struct, frozen=True):
@@ -40,11 +40,11 @@ class WrongEdit(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-def values(word: type[Word], given: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, object]:
+def values(command: type[Command], given: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, object]:
     """The fields of a word that were filled in (of `names`, if there are any); raise JobFailed with each bad one."""
     found: dict[str, object] = {}
     wrong: list[FieldError] = []
-    for each in msgspec.structs.fields(word):
+    for each in msgspec.structs.fields(command):
         text = given.get(each.name, "").strip()
         if not text or (names and each.name not in names):
             continue
@@ -57,31 +57,31 @@ def values(word: type[Word], given: Mapping[str, str], names: Iterable[str] = ()
     return found
 
 
-def read(word: type[W], given: Mapping[str, str]) -> W:
+def read(command: type[W], given: Mapping[str, str]) -> W:
     """The word whose fields were filled in."""
-    return word(**values(word, given))
+    return command(**values(command, given))
 
 
 def selection(given: "MultiDict[str, str]") -> Selection:
-    """The letters that were chosen, or, only where `all` says so, all that match."""
+    """The dead letters that were chosen, or, only where `all` says so, all that match."""
     if given.get("all"):
         return Selection(matching=read(Filter, given))
-    chosen = given.getlist("letter")
+    chosen = given.getlist("dead_letter")
     if not chosen:
-        raise JobFailed("nothing-chosen", "no letter was chosen: mark the letters in the list first")
+        raise JobFailed("nothing-chosen", "no dead letter was chosen: mark the dead letters in the list first")
     try:
-        return Selection(letters=msgspec.convert(chosen, tuple[LetterId, ...], strict=False))
+        return Selection(dead_letters=msgspec.convert(chosen, tuple[DeadLetterId, ...], strict=False))
     except msgspec.ValidationError as error:
-        raise JobFailed("invalid-form", f"letter: {_plainly(error)}") from error
+        raise JobFailed("invalid-form", f"dead letter: {_plainly(error)}") from error
 
 
-def edit(letter: int, shown: Body, given: "MultiDict[str, str]") -> Edit:
-    """What was changed of the letter that was shown; raise JobFailed when it is another by now."""
+def edit(dead_letter: int, shown: Body, given: "MultiDict[str, str]") -> Edit:
+    """What was changed of the dead letter that was shown; raise JobFailed when it is another by now."""
     if given.get("revert"):
-        return Edit(letter=letter, revert=True)
+        return Edit(dead_letter=dead_letter, revert=True)
     if given.get("fingerprint") != fingerprint(shown):
         raise JobFailed("changed-meanwhile", UNCHANGED)
-    return Edit(letter=letter, data=_data(shown, given.get("data")), attributes=_attributes(shown, given))
+    return Edit(dead_letter=dead_letter, data=_data(shown, given.get("data")), attributes=_attributes(shown, given))
 
 
 def fingerprint(shown: Body) -> str:

@@ -1,7 +1,7 @@
 """The operators' Service, apart from the sink: the page and the HTTP API under /dead, and what is done each minute.
 
-A ping (PingSource) has it do the housekeeping: replays that were interrupted go on, letters past their time go. What
-only visitors need is loaded by the first of them (visitors.py).
+A ping (PingSource) has it do the maintenance: replays that were interrupted go on, dead letters past their time go.
+What only visitors need is loaded by the first of them (visitors.py).
 """
 
 import secrets
@@ -24,7 +24,7 @@ from functions.deadletters.service.operators import KEY_CHARACTERS, LOOPBACK, ev
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letter import is_replay_outcome
 from functions.deadletters.store.retention import Limits
-from functions.runtime.adapter import Answer, refusal, system_clock
+from functions.runtime.adapter import Response, refusal, system_clock
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import Unavailable, open_database
@@ -44,8 +44,8 @@ class Settings:
     `deadletters_operators` are lines `NAME RIGHTS SECRET` (operators.py); `deadletters_proxy_header` the header in
     which an authenticating proxy names the operator; `errands_token` is an operator of all rights, too. With none of
     them it serves its own machine only. `deadletters_session_key` signs the page's sessions; without one, operators
-    sign in again after a restart. `deadletters_replay_unanswered` is how many letters with code -1 may be replayed by
-    themselves each minute.
+    sign in again after a restart. `deadletters_replay_unanswered` is how many dead letters with code -1 may be
+    replayed by themselves each minute.
     """
 
     deadletters_url: str
@@ -66,7 +66,7 @@ class Settings:
     deadletters_replay_unanswered: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for settings that would leave the letters open to everybody."""
+        """Raise ValueError for settings that would leave the dead letters open to everybody."""
         if self.deadletters_session_key and len(self.deadletters_session_key) < KEY_CHARACTERS:
             raise ValueError(f"DEADLETTERS_SESSION_KEY must have at least {KEY_CHARACTERS} characters")
         parse(self.deadletters_operators)
@@ -117,7 +117,7 @@ session_key = settings.deadletters_session_key or secrets.token_urlsafe(KEY_CHAR
 workers = Workers(database, Broker(settings.k_sink, settings.errands_token))
 
 
-def respond(request: Request) -> Answer:
+def respond(request: Request) -> Response:
     """An event, the metrics, or a visit."""
     if request.method == "POST" and request.path == "/":
         return _take(request)
@@ -126,7 +126,7 @@ def respond(request: Request) -> Answer:
     if f"{request.path}/".startswith(PREFIX):
         return visitors().receive(request)
     problem = JobFailed("not-found", f"an address below {PREFIX} is expected, got {request.path[:100]!r}").problem
-    return Answer(404, {"content-type": "application/problem+json"}, msgspec.json.encode(problem))
+    return Response(404, {"content-type": "application/problem+json"}, msgspec.json.encode(problem))
 
 
 @cache
@@ -134,20 +134,22 @@ def visitors() -> "Visitors":
     """What Flask, the page and the HTTP API need to be loaded for."""
     from functions.console.sessions import Sessions
     from functions.console.visitors import Visitors
-    from functions.deadletters.service.operations import Desk
+    from functions.deadletters.service.operations import Console
 
-    desk = Desk(
+    console = Console(
         database=database,
         rules=masked,
         sink_url=settings.k_sink,
         launch=workers.launch,
         read_only=settings.deadletters_read_only,
     )
-    return Visitors(desk=desk, access=settings.access, sessions=Sessions(session_key))
+    return Visitors(console=console, access=settings.access, sessions=Sessions(session_key))
 
 
-def _take(request: Request) -> Answer:
-    """How a replayed job ended, or a ping; any other event is none of the desk's. Never a 4xx: the broker drops it."""
+def _take(request: Request) -> Response:
+    """How a replayed job ended, or a ping; any other event is none of the console's. Never a 4xx: the broker drops
+    it.
+    """
     try:
         if not request.whole:
             raise NotAnEvent("the body must come whole")
@@ -161,10 +163,10 @@ def _take(request: Request) -> Answer:
         return refusal(error)
     except Unavailable as error:
         return refusal(TryAgain(str(error)))
-    return Answer(202)
+    return Response(202)
 
 
-def _metrics(request: Request) -> Answer:
+def _metrics(request: Request) -> Response:
     """For a monitor, which is an operator with the right to see."""
     from functions.console import api  # which only a monitor need wait for
     from functions.deadletters.service import metrics
@@ -172,14 +174,14 @@ def _metrics(request: Request) -> Answer:
     try:
         settings.access.operator(request.headers).require("see")
         shown = metrics.render(database, now=system_clock())
-        return api.answer(api.Reply(status=200, body=shown, media_type=metrics.MEDIA_TYPE))
+        return api.response(api.Reply(status=200, body=shown, media_type=metrics.MEDIA_TYPE))
     except api.REFUSALS as error:
-        return api.answer(api.refusal(error))
+        return api.response(api.refusal(error))
 
 
-def _aside(method: str, path: str) -> Answer | None:
+def _side_route(method: str, path: str) -> Response | None:
     """The health probe, which waits for no visitor."""
-    return Answer(200, {"content-type": "text/plain; charset=utf-8"}, b"ok\n") if path == "/healthz" else None
+    return Response(200, {"content-type": "text/plain; charset=utf-8"}, b"ok\n") if path == "/healthz" else None
 
 
-handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, aside=_aside)
+handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, side_route=_side_route)

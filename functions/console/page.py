@@ -18,11 +18,11 @@ from functions.console import actions, forms, rendering, views
 from functions.console.api import REFUSALS, Access, Unauthorized, refusal
 from functions.console.request_context import PREFIX, Visit, asset, html, inside, is_secure, redirect
 from functions.console.sessions import Session, Sessions
-from functions.deadletters.service.operations import Desk
+from functions.deadletters.service.operations import Console
 from functions.deadletters.service.operators import Operator
 
 NUMBER: Final = f"int(min=1, max={2**62})"
-LETTER, GROUP, REPLAY = (f"<{NUMBER}:{name}>" for name in ("letter", "group", "replay"))
+DEAD_LETTER, GROUP, REPLAY = (f"<{NUMBER}:{name}>" for name in ("dead_letter", "group", "replay"))
 SIGN_IN: Final = f"{PREFIX}sign-in"
 SIGN_OUT: Final = f"{PREFIX}sign-out"
 STATIC: Final = f"{PREFIX}static/"
@@ -37,11 +37,11 @@ def _rules(path: str, get: Callable[..., object] | None, post: Callable[..., obj
 ROUTES: Final = Map(
     [
         *_rules("", views.overview),
-        *_rules("letters", views.letters),
-        *_rules(f"letters/{LETTER}", views.letter),
-        *_rules(f"letters/{LETTER}/unmask", None, views.unmask),
-        *_rules(f"letters/{LETTER}/data", views.data, views.data),
-        *_rules(f"letters/{LETTER}/edit", actions.edit_form, actions.edit),
+        *_rules("dead_letters", views.dead_letters),
+        *_rules(f"letters/{DEAD_LETTER}", views.dead_letter),
+        *_rules(f"letters/{DEAD_LETTER}/unmask", None, views.unmask),
+        *_rules(f"letters/{DEAD_LETTER}/data", views.data, views.data),
+        *_rules(f"letters/{DEAD_LETTER}/edit", actions.edit_form, actions.edit),
         *_rules(f"groups/{GROUP}", views.group, actions.group),
         *_rules("replay", actions.replay_form, actions.replay),
         *_rules("discard", actions.discard_form, actions.discard),
@@ -64,7 +64,7 @@ class StaleForm(Exception):
 class Page:
     """The page for everybody whom `access` knows, or who signs in with a token that it knows."""
 
-    desk: Desk
+    console: Console
     access: Access
     sessions: Sessions
 
@@ -79,9 +79,9 @@ class Page:
             # the browser sends a SameSite=Strict cookie only when the page itself goes on
             return html("arriving.html", target=_here(request))
         request.max_content_length = request.max_form_memory_size = forms.FORM_LIMIT_BYTES
-        return self._answer(request)
+        return self._response(request)
 
-    def _answer(self, request: flask.Request) -> flask.Response:
+    def _response(self, request: flask.Request) -> flask.Response:
         try:
             return self._in_session(request)
         except StaleForm:
@@ -90,8 +90,8 @@ class Page:
             request.stream = io.BytesIO()  # functions-framework reads again after the answer, which would fail again
             return _refuse(error.code or 500, error.description or error.name)
         except REFUSALS as error:
-            answer = refusal(error)
-            return _refuse(answer.status, msgspec.json.decode(answer.body)["detail"])
+            response = refusal(error)
+            return _refuse(response.status, msgspec.json.decode(response.body)["detail"])
 
     def _in_session(self, request: flask.Request) -> flask.Response:
         known = self.sessions.read(request.cookies)
@@ -99,16 +99,16 @@ class Page:
         if request.method == "POST" and not self._is_own_form(known, request):
             raise StaleForm
         if request.path == SIGN_IN:
-            answer = self._sign_in(request, session)
+            response = self._sign_in(request, session)
         elif request.path == SIGN_OUT and request.method == "POST":
-            answer = redirect(SIGN_IN)
-            self.sessions.end(answer)
-            return answer
+            response = redirect(SIGN_IN)
+            self.sessions.end(response)
+            return response
         else:
-            answer = self._dispatch(request, session)
+            response = self._dispatch(request, session)
         if known is None:
-            self.sessions.keep(answer, session, secure=is_secure(request))
-        return answer
+            self.sessions.keep(response, session, secure=is_secure(request))
+        return response
 
     def _dispatch(self, request: flask.Request, session: Session) -> flask.Response:
         try:
@@ -122,11 +122,11 @@ class Page:
             endpoint, arguments = ROUTES.bind("").match(request.path, method)
         except RequestRedirect as error:
             return redirect(error.new_url)
-        answer: flask.Response = endpoint(self._visit(request, session, operator), **arguments)
-        return answer
+        response: flask.Response = endpoint(self._visit(request, session, operator), **arguments)
+        return response
 
     def _visit(self, request: flask.Request, session: Session, operator: Operator) -> Visit:
-        return Visit(request=request, desk=self.desk, operator=operator, session=session, sessions=self.sessions)
+        return Visit(request=request, console=self.console, operator=operator, session=session, sessions=self.sessions)
 
     def _sign_in(self, request: flask.Request, session: Session) -> flask.Response:
         if request.method != "POST":
@@ -134,9 +134,9 @@ class Page:
         token, after = request.form.get("token", "").strip(), inside(request.form.get("after", ""))
         if self.access.operators.with_token(token) is None:
             return self._sign_in_page(session, after=after, wrong=True)
-        answer = redirect(after)
-        self.sessions.keep(answer, self.sessions.begin(token), secure=is_secure(request))
-        return answer
+        response = redirect(after)
+        self.sessions.keep(response, self.sessions.begin(token), secure=is_secure(request))
+        return response
 
     def _sign_in_page(self, session: Session, *, after: str = PREFIX, wrong: bool = False) -> flask.Response:
         token = self.sessions.form_token(session)

@@ -14,7 +14,7 @@ import msgspec
 from events.problem import JobFailed
 from functions.console import forms, rendering
 from functions.console.sessions import Session, Sessions
-from functions.deadletters.service.operations import Desk, Seat
+from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import Operator
 
 PREFIX: Final = "/dead/"
@@ -36,41 +36,41 @@ class Visit:
     """A request of a known operator. `session` is new where the browser brought none."""
 
     request: flask.Request
-    desk: Desk
+    console: Console
     operator: Operator
     session: Session
     sessions: Sessions
 
     @property
-    def seat(self) -> Seat:
-        """The operator's seat at the desk."""
-        return self.desk.seat(self.operator)
+    def operator_session(self) -> OperatorSession:
+        """The operator's operator session at the console."""
+        return self.console.operator_session(self.operator)
 
     def page(self, template: str, *, status: int = 200, **view: Any) -> flask.Response:
         """A whole page. What the form before it wanted said is said on it, and then forgotten."""
-        seat, said = self.seat, self.sessions.said(self.request.cookies)
+        operator_session, said = self.operator_session, self.sessions.said(self.request.cookies)
         shown = {
-            "now": self.desk.clock(),
-            "operator": seat.operator.name,
-            "rights": seat.operator.rights,
-            "read_only": self.desk.read_only,
+            "now": self.console.clock(),
+            "operator": operator_session.operator.name,
+            "rights": operator_session.operator.rights,
+            "read_only": self.console.read_only,
             "signed_in": bool(self.session.ticket),
             "form_token": self.sessions.form_token(self.session),
             "said": said,
             "path": self.request.path,
         }
-        answer = html(template, status=status, **shown | view)
+        response = html(template, status=status, **shown | view)
         if said:
-            self.sessions.forget_said(answer)
-        return answer
+            self.sessions.forget_said(response)
+        return response
 
     def after(self, path: str, text: str = "", **more: Any) -> flask.Response:
         """Go on to another page, which says what was done; a reload then does nothing twice."""
-        answer = redirect(path)
+        response = redirect(path)
         if text:
             said = {"text": text, "undo": (), "passed": (), "passed_count": 0, **more}
-            self.sessions.say(answer, said, secure=is_secure(self.request))
-        return answer
+            self.sessions.say(response, said, secure=is_secure(self.request))
+        return response
 
     def query(self, *without: str, **changes: object) -> str:
         """This page's query with changes."""

@@ -49,14 +49,14 @@ class Sessions:
         digest = hashlib.sha256(token.encode(errors="replace")).hexdigest()  # as operators.py keeps it
         return Session(secrets.token_urlsafe(16), self._ticket(digest) if token else "")
 
-    def keep(self, answer: "flask.Response", session: Session, *, secure: bool) -> None:
+    def keep(self, response: "flask.Response", session: Session, *, secure: bool) -> None:
         """Have the browser keep the session: out of reach of scripts, and of what other sites start."""
         text = self._serializer("session").dumps({"nonce": session.nonce, "ticket": session.ticket})
-        self._set(answer, COOKIE, text, LIFE_S, secure=secure)
+        self._set(response, COOKIE, text, LIFE_S, secure=secure)
 
-    def end(self, answer: "flask.Response") -> None:
+    def end(self, response: "flask.Response") -> None:
         """Have the browser forget the session."""
-        answer.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="Strict")
+        response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="Strict")
 
     def operator(self, session: Session | None, access: Access, headers: Mapping[str, str]) -> Operator:
         """Who is asking: the one who signed in, or whom the request itself tells; raise Unauthorized otherwise."""
@@ -75,18 +75,18 @@ class Sessions:
         """Whether a form came from the session's own page."""
         return secrets.compare_digest(self.form_token(session).encode(), token.encode(errors="replace"))
 
-    def say(self, answer: "flask.Response", said: Mapping[str, Any], *, secure: bool) -> None:
+    def say(self, response: "flask.Response", said: Mapping[str, Any], *, secure: bool) -> None:
         """Have the next page say something once."""
-        self._set(answer, SAID_COOKIE, self._serializer("said").dumps(dict(said)), SAID_LIFE_S, secure=secure)
+        self._set(response, SAID_COOKIE, self._serializer("said").dumps(dict(said)), SAID_LIFE_S, secure=secure)
 
     def said(self, cookies: Mapping[str, str]) -> Mapping[str, Any] | None:
         """What the last form had this page say."""
         said: Mapping[str, Any] | None = self._loads("said", cookies.get(SAID_COOKIE, ""), SAID_LIFE_S)
         return said
 
-    def forget_said(self, answer: "flask.Response") -> None:
+    def forget_said(self, response: "flask.Response") -> None:
         """It was said."""
-        answer.delete_cookie(SAID_COOKIE, path=PATH, httponly=True, samesite="Strict")
+        response.delete_cookie(SAID_COOKIE, path=PATH, httponly=True, samesite="Strict")
 
     def _ticket(self, digest: str) -> str:
         return Signer(self.key, salt="operator").get_signature(digest).decode()
@@ -100,5 +100,5 @@ class Sessions:
         except BadData:
             return None
 
-    def _set(self, answer: "flask.Response", name: str, text: str, life_s: int, *, secure: bool) -> None:
-        answer.set_cookie(name, text, max_age=life_s, path=PATH, httponly=True, samesite="Strict", secure=secure)
+    def _set(self, response: "flask.Response", name: str, text: str, life_s: int, *, secure: bool) -> None:
+        response.set_cookie(name, text, max_age=life_s, path=PATH, httponly=True, samesite="Strict", secure=secure)

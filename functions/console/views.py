@@ -1,4 +1,4 @@
-"""The pages on which an operator looks: groups, letters, one letter, replays, the audit trail."""
+"""The pages on which an operator looks: groups, dead letters, one dead letter, replays, the audit trail."""
 
 from typing import Final
 
@@ -18,20 +18,20 @@ AUDIT_LINES: Final = 100
 def overview(visit: Visit) -> flask.Response:
     """The groups that wait, the largest first."""
     asked = forms.read(commands.ListGroups, visit.request.args)
-    groups = visit.seat.groups(msgspec.structs.replace(asked, limit=200)).groups
+    groups = visit.operator_session.groups(msgspec.structs.replace(asked, limit=200)).groups
     return visit.page("overview.html", groups=groups, state=asked.state, cursor=_cursor(visit))
 
 
-def letters(visit: Visit) -> flask.Response:
-    """The letters that match, a page of them."""
-    given, error, page = visit.request.args, None, commands.Page(letters=())
+def dead_letters(visit: Visit) -> flask.Response:
+    """The dead letters that match, a page of them."""
+    given, error, page = visit.request.args, None, commands.Page(dead_letters=())
     try:
         where = forms.values(commands.List, given, ("before",))
         limit = int(given.get("limit", "")) if given.get("limit", "") in map(str, PER_PAGE) else PER_PAGE[0]
-        page = visit.seat.list(commands.List(matching=forms.read(Filter, given), limit=limit, **where))  # type: ignore[arg-type]  # as read
+        page = visit.operator_session.list(commands.List(matching=forms.read(Filter, given), limit=limit, **where))  # type: ignore[arg-type]  # as read
     except JobFailed as wrong:
         error = wrong
-    known = visit.seat.groups(commands.ListGroups(state="all", limit=200)).groups
+    known = visit.operator_session.groups(commands.ListGroups(state="all", limit=200)).groups
     return visit.page(
         "letters.html",
         status=422 if error else 200,
@@ -46,27 +46,27 @@ def letters(visit: Visit) -> flask.Response:
     )
 
 
-def letter(visit: Visit, letter: int) -> flask.Response:
-    """All of one letter."""
-    return _letter(visit, visit.seat.show(commands.Show(letter=letter)), unmasked=False)
+def dead_letter(visit: Visit, dead_letter: int) -> flask.Response:
+    """All of one dead letter."""
+    return _dead_letter(visit, visit.operator_session.show(commands.Show(dead_letter=dead_letter)), unmasked=False)
 
 
-def unmask(visit: Visit, letter: int) -> flask.Response:
-    """All of one letter, nothing hidden. It stands at no address, so that nobody comes by it again unnoted."""
-    return _letter(visit, visit.seat.unmask(commands.Unmask(letter=letter)), unmasked=True)
+def unmask(visit: Visit, dead_letter: int) -> flask.Response:
+    """All of one dead letter, nothing hidden. It stands at no address, so that nobody comes by it again unnoted."""
+    return _dead_letter(visit, visit.operator_session.unmask(commands.Unmask(dead_letter=dead_letter)), unmasked=True)
 
 
-def data(visit: Visit, letter: int) -> flask.Response:
+def data(visit: Visit, dead_letter: int) -> flask.Response:
     """The data whole, as it may be shown, or, by POST, with nothing hidden."""
     if visit.request.method == "POST":
-        body = visit.seat.unmask(commands.Unmask(letter=letter)).body
+        body = visit.operator_session.unmask(commands.Unmask(dead_letter=dead_letter)).body
     else:
-        body = visit.seat.show(commands.Show(letter=letter)).body
+        body = visit.operator_session.show(commands.Show(dead_letter=dead_letter)).body
     if body.data is None and body.data_base64 is None:
-        raise JobFailed("data-hidden", f"the data of letter {letter} is hidden from you")
+        raise JobFailed("data-hidden", f"the data of dead letter {dead_letter} is hidden from you")
     kind = "json" if "json" in body.attributes.get("datacontenttype", "json") else "bin"
     content = body.data.encode() if body.data is not None else body.data_base64 or b""
-    return download(content, f"letter-{letter}.{kind}")
+    return download(content, f"letter-{dead_letter}.{kind}")
 
 
 def group(visit: Visit, group: int) -> flask.Response:
@@ -76,8 +76,8 @@ def group(visit: Visit, group: int) -> flask.Response:
 
 def group_page(visit: Visit, group: int, error: JobFailed | None = None) -> flask.Response:
     """The group's page, with what was wrong in the form on it."""
-    detail = visit.seat.group(commands.ShowGroup(group=group))
-    latest = visit.seat.list(commands.List(matching=Filter(group=group, state="all"), limit=10))
+    detail = visit.operator_session.group(commands.ShowGroup(group=group))
+    latest = visit.operator_session.list(commands.List(matching=Filter(group=group, state="all"), limit=10))
     return visit.page(
         "group.html",
         status=422 if error else 200,
@@ -90,43 +90,43 @@ def group_page(visit: Visit, group: int, error: JobFailed | None = None) -> flas
 
 def replays(visit: Visit) -> flask.Response:
     """The latest replays."""
-    return visit.page("replays.html", runs=visit.seat.replays(commands.Replays(limit=100)).runs)
+    return visit.page("replays.html", runs=visit.operator_session.replays(commands.Replays(limit=100)).runs)
 
 
 def run(visit: Visit, replay: int) -> flask.Response:
     """How far one replay is."""
-    return visit.page("run.html", run=visit.seat.progress(commands.Progress(replay=replay)))
+    return visit.page("run.html", run=visit.operator_session.progress(commands.Progress(replay=replay)))
 
 
 def audit(visit: Visit) -> flask.Response:
     """Who did what, the newest first."""
     before = forms.values(commands.Audit, visit.request.args, ("before",))
-    trail = visit.seat.audit(commands.Audit(limit=AUDIT_LINES, **before))  # type: ignore[arg-type]  # as read
+    trail = visit.operator_session.audit(commands.Audit(limit=AUDIT_LINES, **before))  # type: ignore[arg-type]  # as read
     return visit.page("audit.html", trail=trail)
 
 
 def arrivals(visit: Visit) -> flask.Response:
-    """How many letters came since the cursor: the page's script asks for it every few seconds."""
+    """How many dead letters came since the cursor: the page's script asks for it every few seconds."""
     cursor = forms.values(commands.Watch, visit.request.args, ("cursor",))
-    found = visit.seat.watch(commands.Watch(**cursor))  # type: ignore[arg-type]  # as read
-    return json({"count": len(found.letters), "cursor": found.cursor})
+    found = visit.operator_session.watch(commands.Watch(**cursor))  # type: ignore[arg-type]  # as read
+    return json({"count": len(found.dead_letters), "cursor": found.cursor})
 
 
 def _cursor(visit: Visit) -> int:
-    return visit.seat.watch(commands.Watch()).cursor
+    return visit.operator_session.watch(commands.Watch()).cursor
 
 
-def _letter(visit: Visit, detail: commands.Detail, *, unmasked: bool) -> flask.Response:
-    evidence = detail.evidence
+def _dead_letter(visit: Visit, detail: commands.Detail, *, unmasked: bool) -> flask.Response:
+    failure_report = detail.failure_report
     return visit.page(
         "letter.html",
         detail=detail,
-        letter=detail.letter,
+        dead_letter=detail.dead_letter,
         unmasked=unmasked,
         data=rendering.data(detail.body),
         diff=rendering.excerpt(detail.diff),
-        answer=rendering.excerpt(evidence.answer if evidence else ""),
-        log=rendering.excerpt("\n".join(evidence.log) if evidence else ""),
+        response=rendering.excerpt(failure_report.response if failure_report else ""),
+        log=rendering.excerpt("\n".join(failure_report.log) if failure_report else ""),
         curl=rendering.excerpt(detail.curl or ""),
         editable=forms.editable(detail.body),
     )

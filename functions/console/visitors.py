@@ -1,7 +1,7 @@
-"""A visit to the desk: a word of the HTTP API, or the page; both are written on the requests and responses of Flask.
+"""A visit to the console: a word of the HTTP API, or the page; both are written on the requests and responses of Flask.
 
-The desk loads this at the first visit, which takes 0.15 s longer for it: Flask, Werkzeug, Jinja and the page are 11 MB
-that a desk without visitors does not need, and most of what was its start.
+The console loads this at the first visit, which takes 0.15 s longer for it: Flask, Werkzeug, Jinja and the page are
+11 MB that a console without visitors does not need, and most of what was its start.
 """
 
 import io
@@ -11,12 +11,12 @@ from typing import Any, Final
 import flask
 from werkzeug.exceptions import HTTPException
 
-from functions.console.api import Access, answer, respond
+from functions.console.api import Access, respond, response
 from functions.console.page import Page
 from functions.console.request_context import PREFIX
 from functions.console.sessions import Sessions
-from functions.deadletters.service.operations import Desk
-from functions.runtime.adapter import Answer
+from functions.deadletters.service.operations import Console
+from functions.runtime.adapter import Response
 from functions.runtime.request import Request
 
 API: Final = f"{PREFIX}api/"
@@ -25,19 +25,19 @@ OF_THE_BODY: Final = ("content-type", "content-length", "transfer-encoding")  # 
 
 @dataclass(frozen=True, kw_only=True)
 class Visitors:
-    """Those who come to the desk, known by `access`."""
+    """Those who come to the console, known by `access`."""
 
-    desk: Desk
+    console: Console
     access: Access
     sessions: Sessions
 
-    def receive(self, request: Request) -> Answer:
+    def receive(self, request: Request) -> Response:
         """One visit."""
         visit = flask.Request(environ(request))
         try:
             if request.path.startswith(API):
-                return answer(respond(self.desk, self.access, request.path.removeprefix(API), visit))
-            return _of_response(Page(desk=self.desk, access=self.access, sessions=self.sessions).respond(visit))
+                return response(respond(self.console, self.access, request.path.removeprefix(API), visit))
+            return _of_response(Page(console=self.console, access=self.access, sessions=self.sessions).respond(visit))
         except HTTPException as error:  # a body that is too long, for one
             return _of_response(error.get_response(visit.environ))
 
@@ -62,7 +62,7 @@ def environ(request: Request) -> dict[str, Any]:
         "QUERY_STRING": request.query,
         "CONTENT_TYPE": request.headers.get("content-type", ""),
         "CONTENT_LENGTH": str(length_bytes),
-        "SERVER_NAME": "desk",
+        "SERVER_NAME": "console",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.version": (1, 0),
@@ -75,8 +75,8 @@ def environ(request: Request) -> dict[str, Any]:
     }
 
 
-def _of_response(response: Any) -> Answer:
+def _of_response(response: Any) -> Response:
     cookies = tuple(response.headers.getlist("set-cookie"))
     response.headers.remove("set-cookie")
     response.headers.remove("content-length")
-    return Answer(response.status_code, dict(response.headers), response.get_data(), cookies)
+    return Response(response.status_code, dict(response.headers), response.get_data(), cookies)

@@ -1,6 +1,6 @@
 """The dead-letter sink: keeps whatever comes before it answers, then tells the API by an event of its own.
 
-It never replies with an event and never answers with an error while the store takes the letter: what a broker's
+It never replies with an event and never answers with an error while the store takes the dead letter: what a broker's
 dead-letter sink refuses is gone.
 """
 
@@ -18,8 +18,8 @@ from events.problem import NotAnEvent, TryAgain
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import ADDED, failure, is_replay_outcome, original
-from functions.runtime.adapter import Answer, log_answer, refusal, system_clock
-from functions.runtime.failure_reports import Finder
+from functions.runtime.adapter import Response, log_response, refusal, system_clock
+from functions.runtime.failure_reports import Reader
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import Unavailable, open_database
@@ -34,7 +34,7 @@ BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024
 @dataclass(frozen=True)
 class Settings:
     """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for,
-    STORE_URL the object store, in which functions leave the evidence of their failures."""
+    STORE_URL the object store, in which functions leave the failure report of their failures."""
 
     deadletters_url: str
     k_sink: str
@@ -44,21 +44,21 @@ class Settings:
 
 settings = from_environment(Settings)
 database = open_database(settings.deadletters_url)
-finder = Finder(settings.store_url)
+reader = Reader(settings.store_url)
 sending = threading.Lock()
 
 
-def respond(request: Request) -> Answer:
-    """One letter kept, or a ping; either way the outbox is emptied as far as the broker takes it."""
-    event, raised, answer = _event(request), None, Answer(202)
+def respond(request: Request) -> Response:
+    """One dead letter kept, or a ping; either way the outbox is emptied as far as the broker takes it."""
+    event, raised, response = _event(request), None, Response(202)
     try:
         take(event)
-    except Unavailable as error:  # a full disk, for one: the runner keeps the letter and comes again
+    except Unavailable as error:  # a full disk, for one: the runner keeps the dead letter and comes again
         raised = TryAgain(str(error))
-        answer = refusal(raised)
-    log_answer(answer, event, None, 0.0, raised)
+        response = refusal(raised)
+    log_response(response, event, None, 0.0, raised)
     send(database, settings.k_sink, sending, token=settings.errands_token)
-    return answer
+    return response
 
 
 def take(event: Event) -> None:
@@ -72,15 +72,15 @@ def take(event: Event) -> None:
             return
         id_, _ = dead_letters.keep(session, event, now=now)
         notices.write(session, event, id_, now=now)
-    _add_evidence(id_, event)
+    _add_failure_report(id_, event)
 
 
-def _add_evidence(id_: int, event: Event) -> None:
-    """What the function itself said, where it left that; the letter is kept by now, whatever becomes of this."""
-    found = finder.find(original(event), failure(event).destination)
+def _add_failure_report(id_: int, event: Event) -> None:
+    """What the function itself said, where it left that; the dead letter is kept by now, whatever becomes of this."""
+    found = reader.find(original(event), failure(event).destination)
     if found is not None:
         with suppress(Unavailable), database.transaction() as session:
-            dead_letters.add_evidence(session, id_, found)
+            dead_letters.add_failure_report(session, id_, found)
 
 
 def _event(request: Request) -> Event:

@@ -1,4 +1,4 @@
-"""Hands an event over to the queue lane: published with confirms, so the broker forgets it only once a queue has it."""
+"""Hands an event over to the work queue: published with confirms, so the broker forgets it only once a queue has it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from events.http import Event
 from events.problem import TryAgain
 from functions.amqp.connection import Refused, Server, Unavailable
 from functions.enqueue.publisher import Publisher
-from functions.runtime.adapter import Answer, async_http_function
+from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.settings import from_environment
 
 
@@ -16,7 +16,7 @@ class Settings:
     """The function's environment."""
 
     amqp_url: str
-    lane_exchange: str
+    work_exchange: str
     amqp_login: str | None = None
     amqp_ca_file: str | None = None
 
@@ -31,16 +31,16 @@ class Settings:
 
 
 settings = from_environment(Settings)
-publisher = Publisher(settings.server, settings.lane_exchange)
+publisher = Publisher(settings.server, settings.work_exchange)
 
 
-async def enqueue(event: Event) -> Answer:
+async def enqueue(event: Event) -> Response:
     """One event in, the same event in a queue; published twice it is done once, by its job's ledger."""
     try:
         await publisher.publish(event)
     except (Unavailable, Refused) as error:
-        raise TryAgain(f"the lane does not take {event.type}: {error}") from error
-    return Answer(202)
+        raise TryAgain(f"the work queue does not take {event.type}: {error}") from error
+    return Response(202)
 
 
 handle = async_http_function(enqueue)

@@ -1,4 +1,4 @@
-"""Publishes events to the lane's exchange over one connection, which is made anew when it is gone."""
+"""Publishes events to the work queue's exchange over one connection, which is made anew when it is gone."""
 
 import asyncio
 from typing import Final
@@ -10,7 +10,7 @@ NAME: Final = "enqueue"
 
 
 class Publisher:
-    """One exchange of one server. The routing key is the event's type, to which the lanes' queues are bound."""
+    """One exchange of one server. The routing key is the event's type, to which the work queues' queues are bound."""
 
     def __init__(self, server: Server, exchange: str) -> None:
         self._server = server
@@ -20,7 +20,7 @@ class Publisher:
         self._connecting: asyncio.Lock | None = None  # made on the loop that serves
 
     async def publish(self, event: Event) -> None:
-        """Return when the event is safe in the lane's queue; raise Unavailable or Refused."""
+        """Return when the event is safe in the work queue's queue; raise Unavailable or Refused."""
         channel = await self._open()
         properties, body = to_message(event)
         await channel.publish(properties, body, exchange=self._exchange, routing_key=event.type)

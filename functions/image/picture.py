@@ -1,7 +1,7 @@
 """Decodes one picture once and makes every output of it: upright, in sRGB, without metadata unless it is asked for.
 
-Run it in a child process (functions/sandbox/sandbox.py): image decoders have had bugs that run an attacker's code. It sets
-Pillow's process-wide settings as the child needs them.
+Run it in a child process (functions/sandbox/sandbox.py): image decoders have had bugs that run an attacker's code. It
+sets Pillow's process-wide settings as the child needs them.
 
 Not done: an HDR gain map is dropped, and colours outside of sRGB are cut off. A picture of 32-bit pixels is refused,
 since nothing says which value is white.

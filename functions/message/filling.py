@@ -1,4 +1,5 @@
-"""Fills a message's templates with its data, in a child process (functions/sandbox/sandbox.py): nothing else imports this.
+"""Fills a message's templates with its data, in a child process (functions/sandbox/sandbox.py): nothing else imports
+this.
 
 The HTML escapes what is filled in; subject and text do not.
 """

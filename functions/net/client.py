@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from functions.net.exchange import Answer, Bounds, Broken, Connection, NotConnected, Stale, head
+from functions.net.exchange import Bounds, Broken, Connection, NotConnected, Response, Stale, head
 from functions.net.url import Url
 
 SWEEPS: Final = 4  # in the time that a connection may be idle, which it then exceeds by a quarter at most
@@ -39,7 +39,7 @@ class Connections:
         connect_timeout_s: float | None = None,
         timeout_s: float | None = None,
         again: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """Its answer; raise Broken or TooLong. When it is cancelled the connection goes with it.
 
         `timeout_s` covers all of it, `connect_timeout_s` the name, the connection and TLS.
@@ -74,9 +74,9 @@ class Connections:
         if not kept:
             self._idle.pop(connection.origin, None)
 
-    async def _exchange(self, connection: Connection, start: bytes, body: bytes, end_s: float | None) -> Answer:
+    async def _exchange(self, connection: Connection, start: bytes, body: bytes, end_s: float | None) -> Response:
         try:
-            answer = await connection.exchange(start, body, end_s)
+            response = await connection.exchange(start, body, end_s)
         except BaseException:
             connection.close()
             raise
@@ -85,7 +85,7 @@ class Connections:
             self._idle.setdefault(connection.origin, []).append(connection)
             if self._sweeping is None:
                 self._sweep_later()
-        return answer
+        return response
 
     def _kept(self, origin: str) -> Connection | None:
         """The one used last, so that the others grow old."""

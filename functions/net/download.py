@@ -66,10 +66,10 @@ def download(
     with BackendTransport(_DeadlineBackend(GuardedBackend(guard), end_s), tls) as transport:
         for _ in range(redirects + 1):
             with _explained(target, timeout_s):
-                answer = _get(transport, target, limit_bytes)
-            if isinstance(answer, Download):
-                return answer
-            target = _parsed(answer)
+                response = _get(transport, target, limit_bytes)
+            if isinstance(response, Download):
+                return response
+            target = _parsed(response)
     raise Refused(f"{_shown(target)} is one redirect too many, expected at most {redirects}")
 
 

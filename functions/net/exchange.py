@@ -44,7 +44,7 @@ class TooLong(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An answer; the headers' names in lower case."""
 
     status: int
@@ -63,7 +63,8 @@ class Bounds:
     head_bytes: int = 256 * 1024
     body_bytes: int = BODY_LIMIT_BYTES
     start_bytes: int | None = None
-    # Less than a function keeps an idle connection (functions/runtime/serve.py), so that a request does not meet its end.
+    # Less than a function keeps an idle connection (functions/runtime/serve.py), so that a request does not meet its
+    # end.
     idle_s: float = 60.0
 
 
@@ -88,29 +89,29 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self._forget = forget
         self._bounds = bounds
-        self._answer: asyncio.Future[Answer] | None = None
+        self._response: asyncio.Future[Response] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether a request may be sent, as far as is known here."""
         return not self._transport.is_closing()
 
-    def exchange(self, head: bytes, body: bytes, end_s: float | None = None) -> "asyncio.Future[Answer]":
+    def exchange(self, head: bytes, body: bytes, end_s: float | None = None) -> "asyncio.Future[Response]":
         """Send a request; the future is its answer, or Late at `end_s` of the loop's clock."""
         loop = asyncio.get_running_loop()
-        self._answer = loop.create_future()
+        self._response = loop.create_future()
         self._timer = None if end_s is None else loop.call_at(end_s, self._fail, Late("no answer in time"))
         self._parser = httptools.HttpResponseParser(self)
         self._received_bytes, self._head_bytes, self._body_bytes, self._head_is_whole = 0, 0, 0, False
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
         self.reusable = False
-        answer = self._answer
+        response = self._response
         if self.is_open:
             self._transport.write(head + body)  # in one record of TLS, too
         else:  # it was lost between its making and now, and nothing will ever come of it
             self._fail(Stale("the connection was closed before the request was sent"))
-        return answer
+        return response
 
     def close(self) -> None:
         """Without waiting for what is on its way."""
@@ -121,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one but for its class
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None:  # nobody asked for it
+        if self._response is None:  # nobody asked for it
             self.close()
             return
         self._received_bytes += len(data)
@@ -134,7 +135,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._forget(self)
-        if self._answer is None:
+        if self._response is None:
             return
         if error is None and self._ends_with_the_connection():
             self.on_message_complete()
@@ -143,7 +144,7 @@ class Connection(asyncio.Protocol):
         self._fail(kind(f"the connection was closed before the answer was whole{f': {error}' if error else ''}"))
 
     def on_message_begin(self) -> None:
-        if self._answer is None:  # a second answer behind the first: whose would the next one be?
+        if self._response is None:  # a second answer behind the first: whose would the next one be?
             self._transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
             self._fail(TooLong(self._parser.get_status_code()))
 
     def on_message_complete(self) -> None:
-        if self._answer is None:
+        if self._response is None:
             return
         if self._parser.get_status_code() < 200:  # informational: the answer follows
             self._headers, self._head_is_whole = {}, False
@@ -172,10 +173,10 @@ class Connection(asyncio.Protocol):
         self.reusable = self._parser.should_keep_alive() and self.is_open
         self._settle(self._begun())
 
-    def _begun(self) -> Answer:
+    def _begun(self) -> Response:
         """What has come."""
         body = b"".join(self._chunks)[: self._bounds.start_bytes]
-        return Answer(self._parser.get_status_code(), self._headers, body)
+        return Response(self._parser.get_status_code(), self._headers, body)
 
     def _require_measure(self) -> None:
         """Nothing but a body may be long: neither the headers, nor what stands between chunks and after the last."""
@@ -192,19 +193,19 @@ class Connection(asyncio.Protocol):
         return self._head_is_whole and not {"content-length", "transfer-encoding"} & self._headers.keys()
 
     def _fail(self, error: Exception) -> None:
-        starts = self._bounds.start_bytes is not None and self._answer is not None and self._head_is_whole
+        starts = self._bounds.start_bytes is not None and self._response is not None and self._head_is_whole
         self._settle(self._begun() if starts else error)
         self._transport.abort()
 
-    def _settle(self, result: Answer | Exception | None) -> None:
-        answer, self._answer = self._answer, None
-        if answer is None:
+    def _settle(self, result: Response | Exception | None) -> None:
+        response, self._response = self._response, None
+        if response is None:
             return
         if self._timer is not None:
             self._timer.cancel()
-        if answer.done() or result is None:
+        if response.done() or result is None:
             return
-        if isinstance(result, Answer):
-            answer.set_result(result)
+        if isinstance(result, Response):
+            response.set_result(result)
         else:
-            answer.set_exception(result)
+            response.set_exception(result)

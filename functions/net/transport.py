@@ -66,10 +66,10 @@ def _shares(addresses: tuple[str, ...], end_s: float | None) -> Iterator[tuple[s
 
 def _resolve_within(guard: Guard, host: str, port: int, timeout_s: float | None) -> tuple[str, ...]:
     """Guard.resolve with a time limit; getaddrinfo has none, so a thread is left behind when DNS hangs."""
-    answers: queue.SimpleQueue[tuple[str, ...] | Exception] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_outcome(guard, host, port)), daemon=True).start()
+    responses: queue.SimpleQueue[tuple[str, ...] | Exception] = queue.SimpleQueue()
+    threading.Thread(target=lambda: responses.put(_outcome(guard, host, port)), daemon=True).start()
     try:
-        return _answer(answers.get(timeout=timeout_s), host)
+        return _response(responses.get(timeout=timeout_s), host)
     except queue.Empty:
         raise httpcore.ConnectTimeout(f"no DNS answer for {host} within {timeout_s} s") from None
 
@@ -81,7 +81,7 @@ def _outcome(guard: Guard, host: str, port: int) -> tuple[str, ...] | Exception:
         return error
 
 
-def _answer(outcome: tuple[str, ...] | Exception, host: str) -> tuple[str, ...]:
+def _response(outcome: tuple[str, ...] | Exception, host: str) -> tuple[str, ...]:
     if isinstance(outcome, OSError):
         unknown = outcome.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
         raise (UnknownName if unknown else httpcore.ConnectError)(f"{host} cannot be resolved: {outcome}") from outcome

@@ -9,7 +9,7 @@ from typing import Final
 from events.problem import JobFailed
 from functions.net.client import Connections
 from functions.net.dial import GuardedDial
-from functions.net.exchange import Answer, Bounds, Broken, Late, NotConnected
+from functions.net.exchange import Bounds, Broken, Late, NotConnected, Response
 from functions.net.guard import AddressRefused, Guard
 from functions.net.url import Url
 
@@ -20,7 +20,7 @@ HEAD_LIMIT_BYTES: Final = 65_536
 KEEP_ALIVE_S: Final = 4.0
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """The endpoint cannot be reached, or did not answer in time or not in HTTP."""
 
 
@@ -40,9 +40,9 @@ class Caller:
 
     guard: Guard
     connect_timeout_s: float
-    answer_limit_bytes: int
+    response_limit_bytes: int
 
-    async def call(self, call: Call, *, timeout_s: float) -> Answer:
+    async def call(self, call: Call, *, timeout_s: float) -> Response:
         """The endpoint's answer, of its body the start; raise NoAnswer when there is none, JobFailed when its address
         may not be called.
 
@@ -63,11 +63,11 @@ class Caller:
         except AddressRefused as error:
             raise JobFailed("callback-refused", f"{call.url.shown}: {error}") from error
         except NotConnected as error:
-            raise NoAnswer(f"could not be connected to within {connect_timeout_s:.2g} s") from error
+            raise NoResponse(f"could not be connected to within {connect_timeout_s:.2g} s") from error
         except Late as error:
-            raise NoAnswer(f"did not answer within {timeout_s:.2g} s") from error
+            raise NoResponse(f"did not answer within {timeout_s:.2g} s") from error
         except Broken as error:
-            raise NoAnswer(f"cannot be reached: {error}"[:SHOWN_CHARACTERS]) from error
+            raise NoResponse(f"cannot be reached: {error}"[:SHOWN_CHARACTERS]) from error
 
     def close(self) -> None:
         """Close the connections that no call uses now."""
@@ -86,7 +86,7 @@ class Caller:
             self._dial,
             Bounds(
                 head_bytes=HEAD_LIMIT_BYTES,
-                body_bytes=self.answer_limit_bytes,
+                body_bytes=self.response_limit_bytes,
                 start_bytes=SHOWN_BYTES,
                 idle_s=KEEP_ALIVE_S,
             ),

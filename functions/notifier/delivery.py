@@ -29,12 +29,12 @@ import msgspec
 
 from events.http import Event, structured
 from events.problem import JobFailed, TryAgain
-from functions.net.exchange import Answer
+from functions.net.exchange import Response
 from functions.net.url import Url
-from functions.notifier.caller import Call, Caller, NoAnswer
+from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import Circuit, Circuits
 from functions.notifier.destination import Target
-from functions.notifier.endpoint_state import Register
+from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
 from functions.runtime.adapter import NAMESPACE
 from functions.storage.store import LEDGER, Store, job_key
@@ -46,7 +46,7 @@ BUSY: Final = frozenset({429, 503})
 DOWN: Final = frozenset({502, 503, 504})  # said of the host; a 500 is its answer to one event
 RETRY_LIMIT_S: Final = 3_600.0
 # A dead letter keeps 1,024 bytes of our answer (Knative delivery specification), its JSON around the words included.
-EVIDENCE_BYTES: Final = 920
+FAILURE_REPORT_BYTES: Final = 920
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Delivery:
 
     caller: Caller
     circuits: Circuits
-    register: Register
+    endpoint_states: EndpointStates
     store: Store
     handshake: Handshake | None
     timeout_s: float
@@ -85,7 +85,7 @@ class Delivery:
 
     async def _call(self, event: Event, body: bytes, target: Target) -> None:
         url, end_s = target.url, asyncio.get_running_loop().time() + self.timeout_s
-        if await self.register.is_gone(url):
+        if await self.endpoint_states.is_gone(url):
             self.circuits.of(url.origin).counts["skipped"] += 1
             log.warning("%s is gone: not called until it is resumed", url.shown, extra={"event": event.id})
             return
@@ -93,51 +93,51 @@ class Delivery:
             if self.handshake is not None:
                 await self.handshake.require(url, lambda call: self._attempt(circuit, call, end_s))
             headers = target.signer.headers(event, body, now=datetime.fromtimestamp(self.clock(), UTC))
-            answer = await self._attempt(circuit, Call("POST", url, headers, body), end_s)
-            if 200 <= answer.status < 300:
+            response = await self._attempt(circuit, Call("POST", url, headers, body), end_s)
+            if 200 <= response.status < 300:
                 circuit.counts["delivered"] += 1
             else:
-                await self._refused(answer, url, event, circuit)
+                await self._refused(response, url, event, circuit)
 
-    async def _attempt(self, circuit: Circuit, call: Call, end_s: float) -> Answer:
+    async def _attempt(self, circuit: Circuit, call: Call, end_s: float) -> Response:
         timeout_s = max(end_s - asyncio.get_running_loop().time(), 0.001)
         try:
-            answer = await self.caller.call(call, timeout_s=timeout_s)
-        except NoAnswer as failure:
+            response = await self.caller.call(call, timeout_s=timeout_s)
+        except NoResponse as failure:
             circuit.counts["failed"] += 1
             await self._failed(circuit, str(failure))
             raise TryAgain(f"callback {call.url.shown} {failure}") from failure
         except JobFailed:
             circuit.counts["refused"] += 1
             raise
-        if answer.status in DOWN:
-            await self._failed(circuit, f"answered {answer.status}")
+        if response.status in DOWN:
+            await self._failed(circuit, f"answered {response.status}")
         else:
             circuit.succeeded()
-        return answer
+        return response
 
-    async def _refused(self, answer: Answer, url: Url, event: Event, circuit: Circuit) -> None:
+    async def _refused(self, response: Response, url: Url, event: Event, circuit: Circuit) -> None:
         now_s = self.clock()
-        if answer.status == GONE:
+        if response.status == GONE:
             circuit.counts["gone"] += 1
             log.warning("callback %s answered 410: not called until it is resumed", url.shown)
-            await self.register.mark_gone(url, event.id, now=datetime.fromtimestamp(now_s, UTC))
+            await self.endpoint_states.mark_gone(url, event.id, now=datetime.fromtimestamp(now_s, UTC))
             return
         circuit.counts["failed"] += 1
-        wait_s = retry_after_s(answer.headers.get("retry-after"), now_s=now_s) if answer.status in BUSY else None
+        wait_s = retry_after_s(response.headers.get("retry-after"), now_s=now_s) if response.status in BUSY else None
         if wait_s:
-            await self._pause(circuit, now_s + wait_s, f"it answered {answer.status} with Retry-After")
-        words = evidence(f"callback {url.shown} answered {answer.status}: ", answer.body)
+            await self._pause(circuit, now_s + wait_s, f"it answered {response.status} with Retry-After")
+        words = failure_report(f"callback {url.shown} answered {response.status}: ", response.body)
         raise TryAgain(words) if wait_s is None else TryAgain(words, retry_after_s=wait_s)
 
     async def _failed(self, circuit: Circuit, reason: str) -> None:
         if circuit.failed(reason, self.clock()):
-            await self.register.pause(circuit.origin, until_s=circuit.until_s, reason=circuit.reason)
+            await self.endpoint_states.pause(circuit.origin, until_s=circuit.until_s, reason=circuit.reason)
 
     async def _pause(self, circuit: Circuit, until_s: float, reason: str) -> None:
         if until_s > circuit.until_s:
             circuit.pause(until_s, reason)
-            await self.register.pause(circuit.origin, until_s=until_s, reason=reason)
+            await self.endpoint_states.pause(circuit.origin, until_s=until_s, reason=reason)
 
 
 def retry_after_s(value: str | None, *, now_s: float) -> float | None:
@@ -155,10 +155,10 @@ def retry_after_s(value: str | None, *, now_s: float) -> float | None:
     return min(max(math.ceil(left_s), 0.0), RETRY_LIMIT_S)
 
 
-def evidence(said: str, text: bytes) -> str:
+def failure_report(said: str, text: bytes) -> str:
     """What was said, and as much of the answer's text as fits into a dead letter beside it."""
     words = said + text.decode(errors="replace")
-    while (excess_bytes := len(msgspec.json.encode(words)) - EVIDENCE_BYTES) > 0:
+    while (excess_bytes := len(msgspec.json.encode(words)) - FAILURE_REPORT_BYTES) > 0:
         words = words[: -max(1, excess_bytes // 6)]  # a character takes six bytes at most: \\u0000
     return words
 

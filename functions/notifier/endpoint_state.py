@@ -72,7 +72,7 @@ def resume(store: Store, url: str) -> int:
     return len(keys)
 
 
-class Register:
+class EndpointStates:
     """The register as one process sees it."""
 
     def __init__(self, store: Store, *, adopt: Callable[[Paused], None]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from events.problem import JobFailed, TryAgain
-from functions.net.exchange import Answer
+from functions.net.exchange import Response
 from functions.net.url import Url
 from functions.notifier.caller import Call
 from functions.notifier.signature import CLIENT
@@ -22,7 +22,7 @@ PERMISSION_S: Final = 3_600.0
 MINUTE_S: Final = 60.0
 KEPT: Final = 10_000  # URLs, which a job may choose
 
-Ask = Callable[[Call], Awaitable[Answer]]
+Ask = Callable[[Call], Awaitable[Response]]
 
 
 @dataclass
@@ -53,20 +53,20 @@ class Handshake:
         permission = self.permissions.get(url)
         if permission is None or permission.until_s <= now_s:
             headers = {"webhook-request-origin": self.origin, **CLIENT}
-            answer = await ask(Call("OPTIONS", url, headers))
-            permission = _permission(url, answer, self.origin, now_s)
+            response = await ask(Call("OPTIONS", url, headers))
+            permission = _permission(url, response, self.origin, now_s)
             if len(self.permissions) >= KEPT:
                 self.permissions.clear()
             self.permissions[url] = permission
         _count(url, permission, now_s)
 
 
-def _permission(url: Url, answer: Answer, origin: str, now_s: float) -> Permission:
-    allowed = answer.headers.get("webhook-allowed-origin", "").strip().lower()
-    if not 200 <= answer.status < 300 or allowed not in ("*", origin.lower()):
-        said = f"answered {answer.status} with WebHook-Allowed-Origin {allowed[:100]!r}"
+def _permission(url: Url, response: Response, origin: str, now_s: float) -> Permission:
+    allowed = response.headers.get("webhook-allowed-origin", "").strip().lower()
+    if not 200 <= response.status < 300 or allowed not in ("*", origin.lower()):
+        said = f"answered {response.status} with WebHook-Allowed-Origin {allowed[:100]!r}"
         raise JobFailed("callback-refused", f"{url.shown} does not allow callbacks from {origin}: OPTIONS {said}")
-    rate = answer.headers.get("webhook-allowed-rate", "*").strip()
+    rate = response.headers.get("webhook-allowed-rate", "*").strip()
     return Permission(now_s + PERMISSION_S, int(rate) if rate.isascii() and rate.isdigit() and int(rate) else None)
 
 

@@ -12,11 +12,11 @@ from functions.notifier.caller import Caller
 from functions.notifier.circuits import Circuits, Limits
 from functions.notifier.delivery import Delivery
 from functions.notifier.destination import Destinations
-from functions.notifier.endpoint_state import Register
+from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
 from functions.notifier.metrics import MEDIA_TYPE, exposition
 from functions.notifier.signature import Signer, split_secrets
-from functions.runtime.adapter import Answer, async_http_function
+from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.settings import from_environment
 from functions.storage.store import Store
 
@@ -37,13 +37,13 @@ class Settings:
     handshake_origin: str | None = None
     connect_timeout_s: float = 5.0
     timeout_s: float = 15.0
-    answer_limit_bytes: int = 65_536
+    response_limit_bytes: int = 65_536
     calls_limit: int = 20
     failures_limit: int = 5
 
     def __post_init__(self) -> None:
         self.destinations(), self.limits(), self.handshake(), Guard.parse(self.allowed_networks), Store(self.store_url)
-        for name in ("connect_timeout_s", "timeout_s", "answer_limit_bytes"):
+        for name in ("connect_timeout_s", "timeout_s", "response_limit_bytes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.upper()} must be greater than 0, got {getattr(self, name)}")
 
@@ -65,9 +65,9 @@ settings = from_environment(Settings)
 destinations, store = settings.destinations(), Store(settings.store_url)
 circuits = Circuits(settings.limits(), time.time)
 delivery = Delivery(
-    Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.answer_limit_bytes),
+    Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.response_limit_bytes),
     circuits,
-    Register(store, adopt=lambda each: circuits.of(each.origin).pause(each.until.timestamp(), each.reason)),
+    EndpointStates(store, adopt=lambda each: circuits.of(each.origin).pause(each.until.timestamp(), each.reason)),
     store,
     settings.handshake(),
     settings.timeout_s,
@@ -75,13 +75,13 @@ delivery = Delivery(
 )
 
 
-async def notify(event: Event) -> Answer:
+async def notify(event: Event) -> Response:
     """One last event in, its callbacks out."""
     targets = destinations.of(event)
     if not targets:
         log.warning("nowhere to go: no callbackurl, no CALLBACK_URL", extra={"event": event.id, "type": event.type})
     await delivery.deliver(event, targets)
-    return Answer(202)
+    return Response(202)
 
 
 def require_last(event: Event) -> None:
@@ -90,9 +90,9 @@ def require_last(event: Event) -> None:
         raise NotAnEvent(f"outcome must be completed, failed or deadlettered, got {event.get('outcome')!r}")
 
 
-def show_circuits() -> Answer:
+def show_circuits() -> Response:
     """The circuits of this process, for who asks for /metrics."""
-    return Answer(200, {"content-type": MEDIA_TYPE}, exposition(circuits, now_s=time.time()).encode())
+    return Response(200, {"content-type": MEDIA_TYPE}, exposition(circuits, now_s=time.time()).encode())
 
 
 handle = async_http_function(notify, accepts=require_last, pages={"/metrics": show_circuits})

@@ -1,4 +1,6 @@
-"""Makes every output of a job from one run of its template; what runs in the child process (functions/sandbox/sandbox.py)."""
+"""Makes every output of a job from one run of its template; what runs in the child process
+(functions/sandbox/sandbox.py).
+"""
 
 from functools import cache
 

@@ -51,7 +51,7 @@ ATTEMPT_HEADER: Final = "errands-attempt"
 DELIVER: Final = (
     "deliver"  # what a target has beside itself: the way without a web framework (functions.runtime.asgi, keda)
 )
-ASIDE: Final = "aside"
+SIDE_ROUTE: Final = "side_route"
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
@@ -60,7 +60,7 @@ COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate", REPLAYED
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What goes back over HTTP; each of the `cookies` in a set-cookie header of its own."""
 
     status: int
@@ -71,8 +71,8 @@ class Answer:
 
 Target = Callable[[Any], Any]  # of functions-framework: a request of Flask's or Starlette's in, a response out
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]  # ASGI's
-Witness = Callable[[Event, Answer, Sequence[str]], None]  # with the lines that were logged meanwhile
-_witnesses: list[Witness] = []
+FailureListener = Callable[[Event, Response, Sequence[str]], None]  # with the lines that were logged meanwhile
+_failure_listeners: list[FailureListener] = []
 
 
 class Ledger(Protocol):
@@ -110,7 +110,7 @@ def function(
         return reply if reply is None or ledger is None else ledger.record(event, reply)
 
     def decorate(handler: Callable[[J, Event], Struct | Awaitable[Struct | None] | None]) -> Target:
-        def respond(event: Event) -> Answer:
+        def respond(event: Event) -> Response:
             reply = recall(event)
             if reply is None:
                 result: Any
@@ -119,9 +119,9 @@ def function(
                 except JobFailed as failed:
                     result = failed
                 reply = record(event, result)
-            return _answer(reply)
+            return _response(reply)
 
-        async def respond_waiting(event: Event) -> Answer:
+        async def respond_waiting(event: Event) -> Response:
             reply = await asyncio.to_thread(recall, event) if ledger else None
             if reply is None:
                 result: Any
@@ -130,7 +130,7 @@ def function(
                 except JobFailed as failed:
                     result = failed
                 reply = await asyncio.to_thread(record, event, result) if ledger else record(event, result)
-            return _answer(reply)
+            return _response(reply)
 
         def accepts(event: Event) -> None:
             require_type(event, request)
@@ -146,78 +146,78 @@ def function(
 
 
 def http_function(
-    respond: Callable[[Event], Answer], *, accepts: Callable[[Event], None] = lambda event: None
+    respond: Callable[[Event], Response], *, accepts: Callable[[Event], None] = lambda event: None
 ) -> Callable[["flask.Request"], "flask.Response"]:
     """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not.
 
     The target's `deliver` is the same without Flask: `(read, attempt) -> Answer`; `aside` answers what is no delivery.
     """
 
-    def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
+    def deliver(read_event: Callable[[], Event], attempt: str | None) -> Response:
         event, raised, started_s = None, None, time.monotonic()
         with tail() as lines:
             try:
                 event = read_event()
                 accepts(event)
-                answer = respond(event)
+                response = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
-                answer, raised = refusal(error), error
-            log_answer(answer, event, attempt, time.monotonic() - started_s, raised)
-        _tell(event, answer, lines)
-        return answer
+                response, raised = refusal(error), error
+            log_response(response, event, attempt, time.monotonic() - started_s, raised)
+        _tell(event, response, lines)
+        return response
 
     def handle(request: "flask.Request") -> "flask.Response":
         import flask
 
-        answer = aside(request.method, request.path) or deliver(
+        response = side_route(request.method, request.path) or deliver(
             lambda: read(dict(request.headers), flask_body(request)), request.headers.get(ATTEMPT_HEADER)
         )
-        return flask.Response(answer.body, answer.status, dict(answer.headers))
+        return flask.Response(response.body, response.status, dict(response.headers))
 
     setattr(handle, DELIVER, deliver)  # functions-framework takes nothing but a plain function
-    setattr(handle, ASIDE, aside)
+    setattr(handle, SIDE_ROUTE, side_route)
     return handle
 
 
 def async_http_function(
-    respond: Callable[[Event], Awaitable[Answer]],
+    respond: Callable[[Event], Awaitable[Response]],
     *,
     accepts: Callable[[Event], None] = lambda event: None,
-    pages: Mapping[str, Callable[[], Answer]] = MappingProxyType({}),
+    pages: Mapping[str, Callable[[], Response]] = MappingProxyType({}),
 ) -> Callable[["starlette.requests.Request"], Awaitable["starlette.responses.Response"]]:
     """The same for a function that waits on I/O: functions-framework serves it on its ASGI side.
 
     `pages` are what it shows to GET, by their paths, beside its health.
     """
 
-    async def deliver(read_event: Callable[[], Event], attempt: str | None) -> Answer:
+    async def deliver(read_event: Callable[[], Event], attempt: str | None) -> Response:
         event, raised, started_s = None, None, time.monotonic()
         with tail() as lines:
             try:
                 event = read_event()
                 accepts(event)
-                answer = await respond(event)
+                response = await respond(event)
             except Exception as error:  # as above
-                answer, raised = refusal(error), error
-            log_answer(answer, event, attempt, time.monotonic() - started_s, raised)
-        if answer.status >= FAILED and _witnesses:
-            await asyncio.to_thread(_tell, event, answer, lines)
-        return answer
+                response, raised = refusal(error), error
+            log_response(response, event, attempt, time.monotonic() - started_s, raised)
+        if response.status >= FAILED and _failure_listeners:
+            await asyncio.to_thread(_tell, event, response, lines)
+        return response
 
-    def page_or_aside(method: str, path: str) -> Answer | None:
-        return pages[path]() if method == "GET" and path in pages else aside(method, path)
+    def page_or_side_route(method: str, path: str) -> Response | None:
+        return pages[path]() if method == "GET" and path in pages else side_route(method, path)
 
     async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
         from starlette.responses import Response
 
-        answer = page_or_aside(request.method, request.url.path)
-        if answer is None:
+        response = page_or_side_route(request.method, request.url.path)
+        if response is None:
             body = await read_body(request.receive)
-            answer = await deliver(lambda: read(request.headers, body.whole()), request.headers.get(ATTEMPT_HEADER))
-        return Response(answer.body, answer.status, dict(answer.headers))
+            response = await deliver(lambda: read(request.headers, body.whole()), request.headers.get(ATTEMPT_HEADER))
+        return Response(response.body, response.status, dict(response.headers))
 
     setattr(handle, DELIVER, deliver)
-    setattr(handle, ASIDE, page_or_aside)
+    setattr(handle, SIDE_ROUTE, page_or_side_route)
     _register_asgi(handle.__name__)
     return handle
 
@@ -229,15 +229,15 @@ def _register_asgi(name: str) -> None:
         framework.ASGI_FUNCTIONS.add(name)
 
 
-def tell_failures(witness: Witness) -> None:
+def tell_failures(failure_listener: FailureListener) -> None:
     """From now on have `witness` told of each failure, before its answer goes out: the broker discards what it says."""
-    _witnesses.append(witness)
+    _failure_listeners.append(failure_listener)
 
 
-def _tell(event: Event | None, answer: Answer, lines: Sequence[str]) -> None:
-    if event is not None and answer.status >= FAILED:
-        for each in _witnesses:
-            each(event, answer, lines)
+def _tell(event: Event | None, response: Response, lines: Sequence[str]) -> None:
+    if event is not None and response.status >= FAILED:
+        for each in _failure_listeners:
+            each(event, response, lines)
 
 
 def open_job(event: Event, request: type[J], *, now: datetime) -> J:
@@ -280,8 +280,8 @@ def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> 
     return Event(MappingProxyType(attributes), msgspec.json.encode(payload))
 
 
-def refusal(error: Exception) -> Answer:
-    """The answer to an event that was not dealt with; its body is the evidence that goes with a dead letter."""
+def refusal(error: Exception) -> Response:
+    """The answer to an event that was not dealt with; its body is the failure report that goes with a dead letter."""
     if isinstance(error, TryAgain):
         retry_after_s = str(math.ceil(min(max(0.0, error.retry_after_s), RETRY_AFTER_LIMIT_S)))
         return _problem(503, "try-again", str(error), {"retry-after": retry_after_s})
@@ -292,36 +292,36 @@ def refusal(error: Exception) -> Answer:
     return _problem(500, "internal-error", f"{type(error).__name__}: {error}")
 
 
-def aside(method: str, path: str) -> Answer | None:
+def side_route(method: str, path: str) -> Response | None:
     """The answer to what is no delivery: the health probe, or a person who looks with a browser."""
     if method in ("GET", "HEAD"):
         text = "ok" if path == "/healthz" else "An Errands function: POST a CloudEvent; GET /healthz for its health."
-        return Answer(200, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
+        return Response(200, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
     if method != "POST":
         return _problem(500, "not-an-event", f"a CloudEvent comes with POST, got {method[:20]}")
     return None
 
 
-def log_answer(
-    answer: Answer, event: Event | None, attempt: str | None, elapsed_s: float, error: Exception | None = None
+def log_response(
+    response: Response, event: Event | None, attempt: str | None, elapsed_s: float, error: Exception | None = None
 ) -> None:
     """One line an event: the job, the event, the attempt where the broker tells it, and what came of it.
 
     An `error` that is none of the contract's is a bug, and its traceback goes into the line.
     """
-    done = answer.status < 300 and answer.headers.get("ce-outcome") != "failed"
+    done = response.status < 300 and response.headers.get("ce-outcome") != "failed"
     if done and not log.isEnabledFor(logging.INFO):
         return  # a flood's worker has no time for a line that nobody reads
-    fields = {"status": answer.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
+    fields = {"status": response.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
     if event is not None:
         fields |= {"job": event.get("correlationid") or event.id, "event": event.id, "type": event.type}
-    said = answer.headers.get("ce-type", "done" if answer.status < 300 else "not done")
+    said = response.headers.get("ce-type", "done" if response.status < 300 else "not done")
     if done:
         log.info("%s", said, extra=fields)
     else:
-        level = LEVELS.get(answer.status, logging.WARNING)
+        level = LEVELS.get(response.status, logging.WARNING)
         traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed) else error
-        log.log(level, "%s: %s", said, sentence(answer.body), extra=fields, exc_info=traceback)
+        log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
 
 
 def _reply(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:
@@ -331,8 +331,8 @@ def _reply(event: Event, result: Struct | JobFailed | None, now: datetime) -> Ev
     return None if result is None else reply_event(event, event_type(type(result)), result, now=now)
 
 
-def _answer(reply: Event | None) -> Answer:
-    return Answer(202) if reply is None else Answer(200, *binary(reply))
+def _response(reply: Event | None) -> Response:
+    return Response(202) if reply is None else Response(200, *binary(reply))
 
 
 def require_type(event: Event, request: type[Struct]) -> None:
@@ -341,9 +341,9 @@ def require_type(event: Event, request: type[Struct]) -> None:
         raise NotAnEvent(f"this function takes {event_type(request)}, got type {event.type[:100]!r}")
 
 
-def _problem(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+def _problem(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     body = msgspec.json.encode(JobFailed(kind, detail).problem)
-    return Answer(status, {"content-type": "application/problem+json", **headers}, body)
+    return Response(status, {"content-type": "application/problem+json", **headers}, body)
 
 
 def flask_body(request: "flask.Request") -> bytes:

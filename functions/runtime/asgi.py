@@ -1,4 +1,5 @@
-"""A target of `functions.runtime.adapter`, `functions.runtime.batch` or `functions.runtime.request` as an ASGI application, without a web framework.
+"""A target of `functions.runtime.adapter`, `functions.runtime.batch` or `functions.runtime.request` as an ASGI
+application, without a web framework.
 
 Decided 2026-11-27: a target stays an ordinary one of functions-framework, which can load it and serve it by Flask or
 Starlette; `functions.runtime.serve` takes this way. Of what a no-op job cost a function, some 550 us of processor time,
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from events.http import BODY_LIMIT_BYTES, Event, read
-from functions.runtime.adapter import ASIDE, ATTEMPT_HEADER, DELIVER, Answer, Body, Receive, read_body
+from functions.runtime.adapter import ATTEMPT_HEADER, DELIVER, SIDE_ROUTE, Body, Receive, Response, read_body
 from functions.runtime.request import BODY_LIMIT, RESPOND, Request
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -22,7 +23,7 @@ BROKEN: Final = "errands.broken"  # a server says so in the scope of a request w
 
 def is_target(function: object) -> bool:
     """Whether it can be served so: a target of another making is functions-framework's own matter."""
-    return hasattr(function, ASIDE) and (hasattr(function, DELIVER) or hasattr(function, RESPOND))
+    return hasattr(function, SIDE_ROUTE) and (hasattr(function, DELIVER) or hasattr(function, RESPOND))
 
 
 async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
@@ -35,8 +36,8 @@ class Application:
     """Answers requests by a target: one that waits on I/O in the loop, any other in one of `threads` threads."""
 
     def __init__(self, target: object, *, threads: int) -> None:
-        self._aside: Callable[[str, str], Answer | None] = getattr(target, ASIDE)
-        self._respond: Callable[[Request], Answer] | None = getattr(target, RESPOND, None)
+        self._side_route: Callable[[str, str], Response | None] = getattr(target, SIDE_ROUTE)
+        self._respond: Callable[[Request], Response] | None = getattr(target, RESPOND, None)
         self._deliver: Callable[[Callable[[], Event], str | None], Any] = getattr(target, DELIVER, None)  # type: ignore[assignment]  # where there is no `respond`
         self._limit_bytes = getattr(target, BODY_LIMIT, BODY_LIMIT_BYTES)
         self._waits_on_io = inspect.iscoroutinefunction(self._deliver)
@@ -44,13 +45,13 @@ class Application:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        answer = self._aside(scope["method"], scope["path"]) or await self._answer(scope, receive)
-        headers = [*answer.headers.items(), ("content-length", str(len(answer.body)))]
-        headers += [("set-cookie", cookie) for cookie in answer.cookies]
+        response = self._side_route(scope["method"], scope["path"]) or await self._response(scope, receive)
+        headers = [*response.headers.items(), ("content-length", str(len(response.body)))]
+        headers += [("set-cookie", cookie) for cookie in response.cookies]
         encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        await send_whole(send, answer.status, encoded, answer.body)
+        await send_whole(send, response.status, encoded, response.body)
 
-    async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
+    async def _response(self, scope: dict[str, Any], receive: Receive) -> Response:
         body = await read_body(receive, limit_bytes=self._limit_bytes)
         if BROKEN in scope:
             body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
@@ -63,11 +64,11 @@ class Application:
             return read(headers, body.whole())
 
         if self._waits_on_io:
-            answer: Answer = await self._deliver(read_event, attempt)
-            return answer
+            response: Response = await self._deliver(read_event, attempt)
+            return response
         return await self._in_thread(self._deliver, read_event, attempt)
 
-    async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+    async def _in_thread(self, work: Callable[..., Response], *arguments: object) -> Response:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
 

@@ -9,7 +9,7 @@ called for each job by itself, so that a bad one spoils nothing but itself. Jobs
 do not reach it.
 
 The target is an ordinary one for functions-framework, which brings lists of one. Its `deliver_many` is for the worker
-of the queue lane (`keda/worker/worker.py`).
+of the work queue (`keda/worker/worker.py`).
 """
 
 import logging
@@ -24,7 +24,15 @@ from msgspec import Struct
 from events.http import Event, binary
 from events.problem import JobFailed, NotAnEvent, TryAgain
 from events.types import event_type, sibling_type
-from functions.runtime.adapter import Answer, http_function, open_job, refusal, reply_event, require_type, system_clock
+from functions.runtime.adapter import (
+    Response,
+    http_function,
+    open_job,
+    refusal,
+    reply_event,
+    require_type,
+    system_clock,
+)
 
 if TYPE_CHECKING:
     import flask
@@ -35,7 +43,7 @@ J = TypeVar("J", bound=Struct)
 Outcome = Struct | JobFailed | TryAgain | None
 
 DELIVER_MANY: Final = "deliver_many"
-DONE: Final = Answer(202)
+DONE: Final = Response(202)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +62,14 @@ def batch(
     def decorate(
         handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]],
     ) -> Callable[["flask.Request"], "flask.Response"]:
-        def deliver_many(events: Sequence[Event]) -> list[Answer]:
+        def deliver_many(events: Sequence[Event]) -> list[Response]:
             started_s, now = time.monotonic(), clock()
-            answers = _answers(events, request, handler, now)
-            _log(answers, time.monotonic() - started_s)
-            return answers
+            responses = _responses(events, request, handler, now)
+            _log(responses, time.monotonic() - started_s)
+            return responses
 
-        def respond(event: Event) -> Answer:
-            return _answers([event], request, handler, clock())[0]
+        def respond(event: Event) -> Response:
+            return _responses([event], request, handler, clock())[0]
 
         handle = http_function(respond)
         setattr(handle, DELIVER_MANY, deliver_many)
@@ -70,14 +78,14 @@ def batch(
     return decorate
 
 
-def _answers(
+def _responses(
     events: Sequence[Event], request: type[J], handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]], now: datetime
-) -> list[Answer]:
+) -> list[Response]:
     opened = [_open(event, request, now) for event in events]
     jobs = [each for each in opened if isinstance(each, Job)]
     outcomes = iter(_outcomes(jobs, handler))
     return [
-        _answer(event, next(outcomes) if isinstance(each, Job) else each, now)
+        _response(event, next(outcomes) if isinstance(each, Job) else each, now)
         for event, each in zip(events, opened, strict=True)
     ]
 
@@ -108,20 +116,20 @@ def _outcomes(
         return [error] * len(jobs)
 
 
-def _answer(event: Event, outcome: Outcome | Exception, now: datetime) -> Answer:
+def _response(event: Event, outcome: Outcome | Exception, now: datetime) -> Response:
     if outcome is None:
         return DONE
     if isinstance(outcome, JobFailed):
-        return Answer(200, *binary(reply_event(event, sibling_type(event.type, "failed"), outcome.problem, now=now)))
+        return Response(200, *binary(reply_event(event, sibling_type(event.type, "failed"), outcome.problem, now=now)))
     if isinstance(outcome, Exception):
         return refusal(outcome)
-    return Answer(200, *binary(reply_event(event, event_type(type(outcome)), outcome, now=now)))
+    return Response(200, *binary(reply_event(event, event_type(type(outcome)), outcome, now=now)))
 
 
-def _log(answers: Sequence[Answer], elapsed_s: float) -> None:
+def _log(responses: Sequence[Response], elapsed_s: float) -> None:
     """One line a list, since a line an event would cost more than the event."""
-    again = sum(answer.status >= 300 for answer in answers)
-    failed = sum(answer.headers.get("ce-outcome") == "failed" for answer in answers)
-    fields = {"count": len(answers), "failed": failed, "again": again, "elapsed_ms": round(elapsed_s * 1000, 1)}
+    again = sum(response.status >= 300 for response in responses)
+    failed = sum(response.headers.get("ce-outcome") == "failed" for response in responses)
+    fields = {"count": len(responses), "failed": failed, "again": again, "elapsed_ms": round(elapsed_s * 1000, 1)}
     level = logging.WARNING if failed or again else logging.INFO
-    log.log(level, "a batch of %d", len(answers), extra=fields)
+    log.log(level, "a batch of %d", len(responses), extra=fields)

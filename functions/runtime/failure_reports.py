@@ -18,29 +18,29 @@ import msgspec
 
 from events.http import Event
 from events.problem import TryAgain
-from functions.runtime.adapter import Answer
+from functions.runtime.adapter import Response
 
 if TYPE_CHECKING:
     from functions.storage.store import Store
 
-log = logging.getLogger("errands.evidence")
+log = logging.getLogger("errands.failure_report")
 
-ANSWER_BYTES: Final = 65_536
+RESPONSE_BYTES: Final = 65_536
 LINES: Final = 50
 LINE_CHARACTERS: Final = 8_000
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FailureReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The function's own last error for an event. `status` is 0 when it did not answer."""
 
     at: str = ""
     status: int = 0
-    answer: str = ""
+    response: str = ""
     log: tuple[str, ...] = ()
 
 
 def key(event: Event, service: str) -> str:
-    """Where the evidence of one event and one Service is; each failed attempt replaces that of the one before."""
+    """Where the failure report of one event and one Service is; each failed attempt replaces that of the one before."""
     digest = hashlib.sha256("\n".join((event.source, event.id, event.type)).encode(errors="replace")).hexdigest()
     return f"evidence/{digest}/{quote(service, safe='')[:100]}.json"
 
@@ -53,43 +53,43 @@ def service_of(destination: str) -> str:
         return ""
 
 
-def encode(*, status: int, answer: bytes, lines: Iterable[str], now: datetime) -> bytes:
-    """The evidence as it is stored, cut to its limits."""
+def encode(*, status: int, response: bytes, lines: Iterable[str], now: datetime) -> bytes:
+    """The failure report as it is stored, cut to its limits."""
     kept = tuple(_cut(line) for line in deque(lines, LINES))
-    text = answer[:ANSWER_BYTES].decode(errors="replace")
+    text = response[:RESPONSE_BYTES].decode(errors="replace")
     at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode(Evidence(at=at, status=status, answer=text, log=kept))
+    return msgspec.json.encode(FailureReport(at=at, status=status, response=text, log=kept))
 
 
-class Handover:
-    """Leaves the evidence of a Service's failures in the store, before the answer goes out."""
+class Writer:
+    """Leaves the failure report of a Service's failures in the store, before the answer goes out."""
 
     def __init__(self, store_url: str, service: str) -> None:
         self._store_url = store_url
         self._service = service
         self._store: Store | None = None
 
-    def __call__(self, event: Event, answer: Answer, lines: Iterable[str]) -> None:
-        """One failure. Without its evidence a letter is as good as ever, so nothing fails for its sake."""
+    def __call__(self, event: Event, response: Response, lines: Iterable[str]) -> None:
+        """One failure. Without its failure report a dead letter is as good as ever, so nothing fails for its sake."""
         from functions.storage.store import Store  # 12 ms that only a failure need wait for
 
         try:
             self._store = self._store or Store(self._store_url, patient=False)
-            content = encode(status=answer.status, answer=answer.body, lines=lines, now=datetime.now(UTC))
+            content = encode(status=response.status, response=response.body, lines=lines, now=datetime.now(UTC))
             self._store.replace(key(event, self._service), content)
         except (TryAgain, ValueError, OSError) as error:
-            log.warning("the evidence of a failure cannot be left in the store: %s", _first_line(error))
+            log.warning("the failure report of a failure cannot be left in the store: %s", _first_line(error))
 
 
-class Finder:
-    """Reads the evidence of letters, where there is a store; never fails for want of it."""
+class Reader:
+    """Reads the failure report of dead letters, where there is a store; never fails for want of it."""
 
     def __init__(self, store_url: str) -> None:
         self._store_url = store_url
         self._store: Store | None = None
 
     def find(self, event: Event, destination: str) -> bytes | None:
-        """The evidence of an event and the Service at an address, or None."""
+        """The failure report of an event and the Service at an address, or None."""
         service = service_of(destination)
         if not self._store_url or not service:
             return None
@@ -99,19 +99,19 @@ class Finder:
             self._store = self._store or Store(self._store_url, patient=False)
             content = self._store.read(key(event, service))
             if content is not None:
-                msgspec.json.decode(content, type=Evidence)
+                msgspec.json.decode(content, type=FailureReport)
         except (TryAgain, ValueError, OSError) as error:
-            log.warning("the evidence of a failure cannot be read: %s", _first_line(error))
+            log.warning("the failure report of a failure cannot be read: %s", _first_line(error))
             return None
         return content
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> Handover | None:
+def from_environment(environment: Mapping[str, str] = os.environ) -> Writer | None:
     """What a function on a cluster leaves its failures with; the local runner does that itself."""
     store_url, service = environment.get("STORE_URL", ""), environment.get("K_SERVICE", "")
     if not store_url or not service or "ERRANDS_RUNNER_PID" in environment:
         return None
-    return Handover(store_url, service)
+    return Writer(store_url, service)
 
 
 def _cut(line: str) -> str:

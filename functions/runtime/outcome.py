@@ -12,15 +12,15 @@ from typing import Final
 from events.http import STRUCTURED, Event, read
 from events.problem import NotAnEvent, sentence
 
-NO_ANSWER: Final = -1  # knativeerrorcode of a delivery without an answer
+NO_RESPONSE: Final = -1  # knativeerrorcode of a delivery without an answer
 RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
-EVIDENCE_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
+FAILURE_REPORT_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
 _GAP: Final = b" [...] "
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one attempt came to: a reply to route, nothing, or a failure with its evidence."""
+    """What one attempt came to: a reply to route, nothing, or a failure with its failure report."""
 
     code: int
     reply: Event | None = None
@@ -33,18 +33,18 @@ class Result:
         return self.error is not None
 
     @property
-    def evidence(self) -> bytes:
+    def failure_report(self) -> bytes:
         """The failed answer, of a long one the beginning and the end: a traceback says at its end what went wrong."""
         error = self.error or b""
-        if len(error) <= EVIDENCE_BYTES:
+        if len(error) <= FAILURE_REPORT_BYTES:
             return error
-        head = EVIDENCE_BYTES // 4
-        return error[:head] + _GAP + error[len(error) - (EVIDENCE_BYTES - head - len(_GAP)) :]
+        head = FAILURE_REPORT_BYTES // 4
+        return error[:head] + _GAP + error[len(error) - (FAILURE_REPORT_BYTES - head - len(_GAP)) :]
 
     @property
     def sentence(self) -> str:
-        """The evidence for a person."""
-        return sentence(self.evidence)
+        """The failure report for a person."""
+        return sentence(self.failure_report)
 
 
 def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
@@ -63,12 +63,12 @@ def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
         return Result(status, error=f"the reply is not an event: {error}".encode())
 
 
-def letter(event: Event, result: Result, *, destination: str, trigger: str, attempts: int) -> Event:
+def dead_letter(event: Event, result: Result, *, destination: str, trigger: str, attempts: int) -> Event:
     """The event with the extensions of Knative's dead letters, and ours: the Trigger and the attempts."""
     return event.with_attributes(
         knativeerrordest=destination,
         knativeerrorcode=str(result.code),
-        knativeerrordata=base64.b64encode(result.evidence).decode(),
+        knativeerrordata=base64.b64encode(result.failure_report).decode(),
         knativeerrortrigger=trigger,
         knativeerrorattempts=str(attempts),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from functions.runtime.adapter import ASIDE, Answer, Body, aside, refusal
+from functions.runtime.adapter import SIDE_ROUTE, Body, Response, refusal, side_route
 
 if TYPE_CHECKING:
     import flask
@@ -39,14 +39,14 @@ class Request:
 
 
 def request_function(
-    respond: Callable[[Request], Answer],
+    respond: Callable[[Request], Response],
     *,
     body_limit_bytes: int,
-    aside: Callable[[str, str], Answer | None] = aside,
+    side_route: Callable[[str, str], Response | None] = side_route,
 ) -> Callable[["flask.Request"], "flask.Response"]:
     """The target for a function that takes requests; `aside` answers, from the method and the path, what is none."""
 
-    def respond_always(request: Request) -> Answer:
+    def respond_always(request: Request) -> Response:
         try:
             return respond(request)
         except Exception as error:  # as in functions.runtime.adapter: where a bug becomes an answer
@@ -56,14 +56,14 @@ def request_function(
     def handle(request: "flask.Request") -> "flask.Response":
         import flask
 
-        answer = aside(request.method, request.path) or respond_always(_of_flask(request, body_limit_bytes))
-        response = flask.Response(answer.body, answer.status, dict(answer.headers))
-        for cookie in answer.cookies:
-            response.headers.add("set-cookie", cookie)
-        return response
+        response = side_route(request.method, request.path) or respond_always(_of_flask(request, body_limit_bytes))
+        made = flask.Response(response.body, response.status, dict(response.headers))
+        for cookie in response.cookies:
+            made.headers.add("set-cookie", cookie)
+        return made
 
     setattr(handle, RESPOND, respond_always)
-    setattr(handle, ASIDE, aside)
+    setattr(handle, SIDE_ROUTE, side_route)
     setattr(handle, BODY_LIMIT, body_limit_bytes)
     return handle
 

@@ -2,9 +2,9 @@
 
     python -m functions.runtime.serve     # FUNCTION_SOURCE, FUNCTION_TARGET, PORT, HOST, THREADS as functions-framework
 
-A target of the contract's adapter is loaded here and served by uvicorn (`functions.runtime.asgi`), in this one process: where the
-kernel kills it, the runner or the cluster starts another. functions-framework, and with it Flask, is not loaded for it,
-which was 65 of the 150 ms of a start and 6 MB of each process (2026-11-27).
+A target of the contract's adapter is loaded here and served by uvicorn (`functions.runtime.asgi`), in this one
+process: where the kernel kills it, the runner or the cluster starts another. functions-framework, and with it Flask,
+is not loaded for it, which was 65 of the 150 ms of a start and 6 MB of each process (2026-11-27).
 
 Any other target is served by functions-framework, but with settings of our own: its command gives gunicorn 30 s to
 stop, which cuts a long job off, and closes an idle connection after 2 s, which races with the broker's next delivery.
@@ -49,9 +49,9 @@ def main() -> None:
     logs.configure()
     if "ERRANDS_RUNNER_PID" in os.environ:
         stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
-    handover = failure_reports.from_environment()
-    if handover is not None:
-        tell_failures(handover)
+    writer = failure_reports.from_environment()
+    if writer is not None:
+        tell_failures(writer)
     source, name = os.environ.get("FUNCTION_SOURCE", "main.py"), os.environ.get("FUNCTION_TARGET", "")
     if is_for_framework(source):
         app = load_by_framework(source, name)

@@ -1,7 +1,7 @@
 """Starts the zygote of a sandbox, with little imported: a server does it before its own imports.
 
-The libraries of a function's first job load beside the server then, on another core. functions/sandbox/sandbox.py, which has
-the zygote do its work, takes 30 ms to import, and the zygote imports the same once more (2026-11-27).
+The libraries of a function's first job load beside the server then, on another core. functions/sandbox/sandbox.py,
+which has the zygote do its work, takes 30 ms to import, and the zygote imports the same once more (2026-11-27).
 """
 
 import os
@@ -10,7 +10,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-# Not `-m functions.sandbox.zygote`, which would execute that file twice: 5 ms. No collector, a tenth of the imports' time.
+# Not `-m functions.sandbox.zygote`, which would execute that file twice: 5 ms. No collector, a tenth of the imports'
+# time.
 _COMMAND = (
     "import gc, sys; gc.disable(); from functions.sandbox.zygote import main; main(int(sys.argv[1]), sys.argv[2:])"
 )

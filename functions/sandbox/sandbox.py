@@ -1,9 +1,9 @@
 """Hostile or heavy work in a child process with limits on time, processor, memory and output.
 
-`Sandbox` starts, with the first job, one clean interpreter (functions/sandbox/zygote.py) that loads the craft libraries once
-and forks a child for each job: a job costs about 3 ms more than a call, and holds none of the function's environment.
-Argument and result travel as MessagePack by their types, never as pickle: a child that was taken over cannot run code
-here.
+`Sandbox` starts, with the first job, one clean interpreter (functions/sandbox/zygote.py) that loads the craft
+libraries once and forks a child for each job: a job costs about 3 ms more than a call, and holds none of the
+function's environment. Argument and result travel as MessagePack by their types, never as pickle: a child that was
+taken over cannot run code here.
 
     ValueError
       Rejected         the work raised ValueError: bad input
@@ -29,7 +29,6 @@ import msgspec
 
 from functions.sandbox import launch
 from functions.sandbox.zygote import (
-    ANSWER,
     FAILURE_LIMIT_BYTES,
     FRAME,
     ORDER_LIMIT_BYTES,
@@ -37,6 +36,7 @@ from functions.sandbox.zygote import (
     PROGRESS,
     PROGRESS_LIMIT_BYTES,
     QUESTION,
+    RESPONSE,
     RESULT,
     Ending,
     Failure,
@@ -69,9 +69,9 @@ class LimitExceeded(Exception):
 class Crashed(Exception):
     """The work ended in a way it should not: a bug, or an attack. `code` is negative for a signal."""
 
-    def __init__(self, message: str, *, evidence: str = "", code: int | None = None) -> None:
+    def __init__(self, message: str, *, failure_report: str = "", code: int | None = None) -> None:
         super().__init__(message)
-        self.evidence, self.code = evidence, code
+        self.failure_report, self.code = failure_report, code
 
 
 def _no_answer(question: bytes) -> bytes:
@@ -261,7 +261,7 @@ def _hear(data: socket.socket, limits: Limits, ears: Ears) -> Iterator[_Said]:
             _check_size(kind, size_bytes, limits, said)
             content = receive(data, size_bytes)
             if kind == QUESTION:
-                _answer(data, ears.answer(bytes(content)))
+                _response(data, ears.answer(bytes(content)))
                 continue
             said = _with_frame(said, kind, content)
             if kind == PROGRESS and said.progress:
@@ -269,8 +269,8 @@ def _hear(data: socket.socket, limits: Limits, ears: Ears) -> Iterator[_Said]:
             yield said
 
 
-def _answer(data: socket.socket, content: bytes) -> None:
-    data.sendall(FRAME.pack(ANSWER, len(content)))
+def _response(data: socket.socket, content: bytes) -> None:
+    data.sendall(FRAME.pack(RESPONSE, len(content)))
     data.sendall(content)
 
 
@@ -331,7 +331,7 @@ def _raise_for_failure(failure: Failure, limits: Limits, after: str | None) -> N
             raise LimitExceeded("memory", f"{limits.memory_bytes} bytes of memory", after)
         case "output":
             raise LimitExceeded("output", f"{limits.file_bytes} bytes in a file", after)
-    raise Crashed(f"the work failed: {failure.message}", evidence=failure.evidence)
+    raise Crashed(f"the work failed: {failure.message}", failure_report=failure.failure_report)
 
 
 def _cause(code: int) -> str:

@@ -41,7 +41,7 @@ from typing import Any, NoReturn, get_type_hints
 import msgspec
 
 FRAME = struct.Struct("!cQ")  # kind, size_bytes
-PROGRESS, RESULT, FAILURE, QUESTION, ANSWER = b"p", b"r", b"f", b"q", b"w"
+PROGRESS, RESULT, FAILURE, QUESTION, RESPONSE = b"p", b"r", b"f", b"q", b"w"
 PROGRESS_LIMIT_BYTES, FAILURE_LIMIT_BYTES, ORDER_LIMIT_BYTES = 1024, 65_536, 32_768
 DESCRIPTORS_LIMIT = 8
 OUT_OF_MEMORY = errno.ENOMEM  # the exit code of a child that had not even the memory to tell it
@@ -80,7 +80,7 @@ class Failure:
 
     kind: str
     message: str
-    evidence: str
+    failure_report: str
 
 
 @dataclass(frozen=True)
@@ -446,11 +446,11 @@ def _argument_type(function: Callable[[Any], Any]) -> Any:
 def _failure(error: BaseException) -> Failure:
     if isinstance(error, MemoryError):
         return Failure("memory", "", "")
-    evidence = "".join(traceback.format_exception(error))[-FAILURE_LIMIT_BYTES // 4 :]
+    failure_report = "".join(traceback.format_exception(error))[-FAILURE_LIMIT_BYTES // 4 :]
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return Failure("output", str(error), evidence)
+        return Failure("output", str(error), failure_report)
     kind = "value" if isinstance(error, ValueError) else "bug"
-    return Failure(kind, str(error)[: FAILURE_LIMIT_BYTES // 8], evidence)
+    return Failure(kind, str(error)[: FAILURE_LIMIT_BYTES // 8], failure_report)
 
 
 def main(control_fd: int, preload: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The database of the letters by its URL: SQLite (`sqlite:////absolute/path.db`) or PostgreSQL (`postgresql://...`).
+"""The database of the dead letters by its URL: SQLite (`sqlite:////absolute/path.db`) or PostgreSQL (`postgresql://...`).
 
 Both are told the same SQL: values are written `?`, rows are dictionaries. Each thread has a connection of its own,
 opened when it first asks, so that nothing is open yet when a server forks.
@@ -27,7 +27,7 @@ MIGRATING: Final = 0x65727264  # PostgreSQL's advisory lock while the schema is 
 
 
 class Unavailable(Exception):
-    """The letters cannot be read or written now: a full disk, a server that is down, a file that is no database."""
+    """The dead letters cannot be read or written now: a full disk, a server down, a file that is no database."""
 
 
 class Session(Protocol):
@@ -41,7 +41,7 @@ class Session(Protocol):
 
 
 class Database(ABC):
-    """What the letters are kept in; `name` says which, without what is secret in the URL."""
+    """What the dead letters are kept in; `name` says which, without what is secret in the URL."""
 
     name: str
 
@@ -160,7 +160,7 @@ class _SqliteSession:
 
 
 class Postgresql(Database):
-    """A server, which several sinks and desks may share."""
+    """A server, which several sinks and consoles may share."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Postgresql(Database):
         from psycopg.rows import dict_row
 
         db: psycopg.Connection[Row] | None = getattr(self._local, "db", None)
-        if db is not None and not _answers(db):
+        if db is not None and not _responses(db):
             self._close()
             db = None
         if db is None:
@@ -244,7 +244,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _answers(db: "psycopg.Connection[Row]") -> bool:
+def _responses(db: "psycopg.Connection[Row]") -> bool:
     """Whether the server has not hung up in the meantime; it says so before it is asked anything."""
     import select
 

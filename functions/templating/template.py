@@ -2,8 +2,8 @@
 
 Autoescape is on unless the template makes plain text: data is text, whatever it holds. A template gets plain data alone
 (dicts, lists, texts, numbers, dates), never an object of ours. Jinja's sandbox keeps it from Python's internals and
-stops neither an endless loop nor `"a" * 10**9`: render in a child process with limits (functions/sandbox/sandbox.py), which is
-where this module is imported.
+stops neither an endless loop nor `"a" * 10**9`: render in a child process with limits (functions/sandbox/sandbox.py),
+which is where this module is imported.
 
     ValueError
       TemplateRefused    the template is wrong, or does not fit its data; the message has its name and line

@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Publishes readings to the queue lane over AMQP: one CloudEvent a message, confirmed by the server.
+ * Publishes readings to the work queue over AMQP: one CloudEvent a message, confirmed by the server.
  *
  *     AMQP_URL=amqp://user:password@rabbitmq/ php publish.php 1000
  *
@@ -17,7 +17,7 @@ use PhpAmqpLib\Wire\AMQPTable;
 
 require is_file(__DIR__ . '/vendor/autoload.php') ? __DIR__ . '/vendor/autoload.php' : 'PhpAmqpLib/autoload.php';
 
-const EXCHANGE = 'lane';
+const EXCHANGE = 'work';
 const CONFIRM_TIMEOUT_S = 10;
 const AT_ONCE = 500; // unconfirmed messages
 
@@ -45,10 +45,10 @@ function publish(AMQPStreamConnection $connection, iterable $messages): int
 {
     $channel = $connection->channel();
     $channel->confirm_select();
-    $channel->set_nack_handler(fn () => throw new RuntimeException('the lane is full: publish again later'));
+    $channel->set_nack_handler(fn () => throw new RuntimeException('the work queue is full: publish again later'));
     // a message that no queue takes comes back, where without the flag `mandatory` it would be gone
     $channel->set_return_listener(
-        fn ($code, $text, $exchange, $key) => throw new RuntimeException("no lane takes $key ($text)"),
+        fn ($code, $text, $exchange, $key) => throw new RuntimeException("no work queue takes $key ($text)"),
     );
     $count = 0;
     foreach ($messages as $message) {
@@ -78,5 +78,5 @@ $readings = (function (int $count): Generator {
         yield event('dev.errands.telemetry.requested.v1', '/plants/1', sprintf('php-%06d', $number), $value);
     }
 })((int) ($argv[1] ?? 1));
-echo publish($connection, $readings), " readings are in the lane\n";
+echo publish($connection, $readings), " readings are in the work queue\n";
 $connection->close();

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from events.http import Event
 from functions.runtime import loader
-from functions.runtime.adapter import DELIVER, Answer
+from functions.runtime.adapter import DELIVER, Response
 from functions.runtime.batch import DELIVER_MANY
 
 
@@ -20,7 +20,7 @@ class Work(Protocol):
     def attempt(self) -> int: ...
 
 
-def load(source: str, name: str) -> Callable[[Sequence[Work]], Sequence[Answer]]:
+def load(source: str, name: str) -> Callable[[Sequence[Work]], Sequence[Response]]:
     """What answers a list of tasks by the function `name` of the file `source`; exits where there is none."""
     function = loader.load(source, name)
     many = getattr(function, DELIVER_MANY, None)
@@ -29,11 +29,16 @@ def load(source: str, name: str) -> Callable[[Sequence[Work]], Sequence[Answer]]
     one = getattr(function, DELIVER, None)
     if one is None:
         raise SystemExit(
-            f"FUNCTION_TARGET: {source} has no target {name!r} made by functions.runtime.adapter or functions.runtime.batch"
+            f"FUNCTION_TARGET: {source} has no target {name!r} made by"
+            " functions.runtime.adapter or functions.runtime.batch"
         )
     return lambda tasks: [_deliver(one, task) for task in tasks]
 
 
-def _deliver(one: Callable[[Callable[[], Event], str], Answer | Coroutine[Any, Any, Answer]], task: Work) -> Answer:
-    answer = one(lambda: task.event, str(task.attempt))
-    return answer if isinstance(answer, Answer) else asyncio.run(answer)  # what waits has its thread to itself here
+def _deliver(
+    one: Callable[[Callable[[], Event], str], Response | Coroutine[Any, Any, Response]], task: Work
+) -> Response:
+    response = one(lambda: task.event, str(task.attempt))
+    return (
+        response if isinstance(response, Response) else asyncio.run(response)
+    )  # what waits has its thread to itself here

@@ -1,8 +1,8 @@
 """Where a worker's results go: events over HTTP to the broker and the dead-letter sink, messages to RabbitMQ.
 
-What cannot be posted waits in RabbitMQ as itself, as a parcel: a message of the lane with `x-errands-post`, which names
-where it is to be posted. So a job is not done again because the broker was down, and a letter is kept for as long as
-its sink is.
+What cannot be posted waits in RabbitMQ as itself, as a pending reply: a message of the work queue with
+`x-errands-post`, which names where it is to be posted. So a job is not done again because the broker was down, and a
+dead letter is kept for as long as its sink is.
 """
 
 import logging
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from events.http import STRUCTURED, Event, structured
 from functions.amqp.connection import Channel, Connection, Refused, Unavailable, stay_connected, to_message
-from keda.worker.queue import Lane, declare_wait
+from keda.worker.queue import WorkQueue, declare_wait
 
 if TYPE_CHECKING:
     import httpx
 
-log = logging.getLogger("errands.lane")
+log = logging.getLogger("errands.work_queue")
 
 ATTEMPT: Final = "x-errands-attempt"
 POST: Final = "x-errands-post"
@@ -33,47 +33,49 @@ class PostRefused(Exception):
     """The event itself is refused; posting it again would not help."""
 
 
-class Outlet:
-    """One lane's way out, over a connection of its own: RabbitMQ under an alarm stops those that publish."""
+class Publisher:
+    """One work queue's way out, over a connection of its own: RabbitMQ under an alarm stops those that publish."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, work_queue: WorkQueue) -> None:
+        self._work_queue = work_queue
         self._channel: Channel | None = None
         self._waits: dict[int, str] = {}
-        self._places = {BROKER: lane.k_sink, SINK: lane.lane_dead_letter_sink}
+        self._places = {BROKER: work_queue.k_sink, SINK: work_queue.work_dead_letter_sink}
         self._http: httpx.AsyncClient | None = None
 
     async def stay_connected(self) -> None:
         """Keep the publishing connection, until cancelled."""
-        await stay_connected(self._lane.server, self._publish_on, name=f"lane {self._lane.lane_queue}, publishing")
+        await stay_connected(
+            self._work_queue.server, self._publish_on, name=f"work queue {self._work_queue.work_queue}, publishing"
+        )
 
     async def post(self, event: Event, place: str) -> None:
         """Return when the broker or the sink has taken the event; raise NotPosted or PostRefused."""
         import httpx
 
         if self._http is None:  # 79 ms of import, and a flood may never need it
-            token = self._lane.errands_token
+            token = self._work_queue.errands_token
             headers = {"content-type": STRUCTURED} | ({"authorization": f"Bearer {token}"} if token else {})
             self._http = httpx.AsyncClient(headers=headers, timeout=POST_TIMEOUT_S, trust_env=False)
         try:
-            answer = await self._http.post(self._places[place], content=structured(event))
+            response = await self._http.post(self._places[place], content=structured(event))
         except (httpx.HTTPError, OSError) as error:
             raise NotPosted(f"the {place} at {self._places[place]} does not answer: {error!r}") from error
-        if answer.status_code >= 500 or answer.status_code in RETRIED_4XX:
-            raise NotPosted(f"the {place} answers {answer.status_code}: {answer.text[:500]}")
-        if not answer.is_success:
-            raise PostRefused(f"the {place} answers {answer.status_code}: {answer.text[:500]}")
+        if response.status_code >= 500 or response.status_code in RETRIED_4XX:
+            raise NotPosted(f"the {place} answers {response.status_code}: {response.text[:500]}")
+        if not response.is_success:
+            raise PostRefused(f"the {place} answers {response.status_code}: {response.text[:500]}")
 
     async def later(self, event: Event, *, delay_s: float, attempt: int, place: str | None = None) -> None:
-        """Back to the lane after a wait, as the given attempt, or as a parcel; raise Unavailable."""
+        """Back to the work queue after a wait, as the given attempt, or as a pending reply; raise Unavailable."""
         channel, delay_ms = self._open_channel(), wait_ms(delay_s)
         if delay_ms not in self._waits:
-            self._waits[delay_ms] = await declare_wait(channel, self._lane.lane_queue, delay_ms)
+            self._waits[delay_ms] = await declare_wait(channel, self._work_queue.work_queue, delay_ms)
         await self._publish(channel, event, self._waits[delay_ms], attempt, place)
 
     async def give_back(self, event: Event, *, attempt: int, place: str | None = None) -> None:
-        """Back to the lane at once as the same attempt: unlike a rejection, it is not counted as a delivery."""
-        await self._publish(self._open_channel(), event, self._lane.lane_queue, attempt, place)
+        """Back to the work queue at once as the same attempt: unlike a rejection, it is not counted as a delivery."""
+        await self._publish(self._open_channel(), event, self._work_queue.work_queue, attempt, place)
 
     async def close(self) -> None:
         """Close the HTTP connections."""
@@ -89,7 +91,7 @@ class Outlet:
 
     def _open_channel(self) -> Channel:
         if self._channel is None:
-            raise Unavailable(f"no connection to {self._lane.server.place}")
+            raise Unavailable(f"no connection to {self._work_queue.server.place}")
         return self._channel
 
     async def _publish_on(self, connection: Connection) -> None:

@@ -1,8 +1,8 @@
-"""One lane, as its manifest's environment declares it, and the names of its queues.
+"""One work queue, as its manifest's environment declares it, and the names of its queues.
 
 The variables are those of the container in `keda/NAME.yaml`; none of the policy has a default in Python. A message that
 waits for another attempt waits in RabbitMQ: in a quorum queue for each length of wait, from which it goes back to the
-lane's queue (at-least-once dead-lettering, so a restart of the server loses none).
+work queue's queue (at-least-once dead-lettering, so a restart of the server loses none).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ POLICIES: Final = ("linear", "exponential")
 
 
 @dataclass(frozen=True)
-class Lane:
+class WorkQueue:
     """The worker's environment: variables are the names in capitals.
 
     `lane_prefetch` is how many messages are here at once: 0 is as many as are worked on, so that none waits behind a
@@ -25,17 +25,17 @@ class Lane:
 
     amqp_url: str
     k_sink: str
-    lane_queue: str
-    lane_dead_letter_sink: str
-    lane_retry: int
-    lane_backoff_policy: str
-    lane_backoff_delay_s: float
-    lane_timeout_s: float
-    lane_stop_s: float
-    lane_concurrency: int = 1
-    lane_prefetch: int = 0
-    lane_batch_limit: int = 1
-    lane_idle_s: float = 0.0
+    work_queue: str
+    work_dead_letter_sink: str
+    work_retry: int
+    work_backoff_policy: str
+    work_backoff_delay_s: float
+    work_timeout_s: float
+    work_stop_s: float
+    work_concurrency: int = 1
+    work_prefetch: int = 0
+    work_batch_limit: int = 1
+    work_idle_s: float = 0.0
     amqp_login: str | None = None
     amqp_ca_file: str | None = None
     amqp_heartbeat_s: int = HEARTBEAT_S
@@ -43,16 +43,16 @@ class Lane:
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:
-        if self.lane_backoff_policy not in POLICIES:
-            raise ValueError(f"LANE_BACKOFF_POLICY must be {' or '.join(POLICIES)}, got {self.lane_backoff_policy!r}")
-        for name in ("lane_concurrency", "lane_batch_limit", "lane_timeout_s", "lane_backoff_delay_s"):
+        if self.work_backoff_policy not in POLICIES:
+            raise ValueError(f"WORK_BACKOFF_POLICY must be {' or '.join(POLICIES)}, got {self.work_backoff_policy!r}")
+        for name in ("work_concurrency", "work_batch_limit", "work_timeout_s", "work_backoff_delay_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.upper()} must be over 0, got {getattr(self, name)}")
-        for name in ("lane_retry", "lane_prefetch", "lane_idle_s", "lane_stop_s"):
+        for name in ("work_retry", "work_prefetch", "work_idle_s", "work_stop_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name.upper()} must be at least 0, got {getattr(self, name)}")
-        if self.lane_prefetch and self.lane_prefetch < self.lane_concurrency:
-            raise ValueError("LANE_PREFETCH must be 0 or at least LANE_CONCURRENCY, or some of it is never used")
+        if self.work_prefetch and self.work_prefetch < self.work_concurrency:
+            raise ValueError("WORK_PREFETCH must be 0 or at least WORK_CONCURRENCY, or some of it is never used")
         _ = self.server  # raises ValueError with what is wrong of the URL
 
     @property
@@ -66,13 +66,13 @@ class Lane:
     @property
     def prefetch(self) -> int:
         """How many messages are here at once, at most."""
-        return self.lane_prefetch or self.lane_concurrency * self.lane_batch_limit
+        return self.work_prefetch or self.work_concurrency * self.work_batch_limit
 
     def backoff_s(self, retry: int) -> float:
         """The wait before retry 1, 2, ...; after the last it grows no more (as eventing-rabbitmq counts)."""
-        counted = max(1, min(retry, self.lane_retry))
-        factor = counted if self.lane_backoff_policy == "linear" else 2**counted
-        return self.lane_backoff_delay_s * factor
+        counted = max(1, min(retry, self.work_retry))
+        factor = counted if self.work_backoff_policy == "linear" else 2**counted
+        return self.work_backoff_delay_s * factor
 
 
 async def declare_wait(channel: Channel, queue: str, delay_ms: int) -> str:

@@ -67,9 +67,9 @@ class Threads(Generic[T, A]):
             while len(tasks) < self._limit and (task := self._next()) is not None:
                 tasks.append(task)
             self._running[number] = (time.monotonic(), tasks)
-            answers = self._work(tasks)
+            responses = self._work(tasks)
             del self._running[number]
-            self._done.append((tasks, answers))
+            self._done.append((tasks, responses))
             if not self._told:
                 self._told = True
                 self._loop.call_soon_threadsafe(self._tell)
@@ -77,10 +77,10 @@ class Threads(Generic[T, A]):
     def _tell(self) -> None:
         self._told = False
         tasks: list[T] = []
-        answers: list[A] = []
+        responses: list[A] = []
         while self._done:
             some, their = self._done.popleft()
             tasks += some
-            answers += their
+            responses += their
         if tasks:
-            self._finished(tasks, answers)
+            self._finished(tasks, responses)

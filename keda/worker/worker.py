@@ -4,14 +4,14 @@
 
 The function is called in this process, through the adapter that also serves it over HTTP; heartbeats go on meanwhile.
 What follows from a message is safe elsewhere before the message is acknowledged: a reply is with the broker, another
-attempt waits in RabbitMQ, a letter is with the dead-letter sink. So a worker that dies at any moment repeats, and loses
-nothing; what it repeats is harmless, as each job has one reply (`functions.runtime.adapter.Ledger`).
+attempt waits in RabbitMQ, a dead letter is with the dead-letter sink. So a worker that dies at any moment repeats,
+and loses nothing; what it repeats is harmless, as each job has one reply (`functions.runtime.adapter.Ledger`).
 
 Attempts are counted in the message: `x-errands-attempt`, and RabbitMQ's own `x-delivery-count` for workers that died
 with it, so that a job which kills its worker ends as a dead letter too.
 
 SIGTERM: no more messages; what no thread has begun with goes back; what is being worked on is finished, or goes back
-after `LANE_STOP_S`. A function that exceeds `LANE_TIMEOUT_S` cannot be stopped in process: its attempt is counted as
+after `WORK_STOP_S`. A function that exceeds `WORK_TIMEOUT_S` cannot be stopped in process: its attempt is counted as
 failed, what else is worked on is finished, and the process ends with code 1, to be started anew.
 """
 
@@ -29,16 +29,16 @@ from events.http import Event
 from events.problem import NotAnEvent
 from functions.amqp.connection import Channel, Connection, Message, Unavailable, stay_connected
 from functions.runtime import logs as json_log
-from functions.runtime.adapter import Answer
-from functions.runtime.outcome import NO_ANSWER, Result, judge, letter
+from functions.runtime.adapter import Response
+from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
 from keda.worker.loader import load
-from keda.worker.publisher import ATTEMPT, BROKER, POST, SINK, NotPosted, Outlet, PostRefused
-from keda.worker.queue import Lane
+from keda.worker.publisher import ATTEMPT, BROKER, POST, SINK, NotPosted, PostRefused, Publisher
+from keda.worker.queue import WorkQueue
 from keda.worker.threads import Threads
 
-log = logging.getLogger("errands.lane")
+log = logging.getLogger("errands.work_queue")
 
 CHECK_INTERVAL_S: Final = 0.2
 AGAIN_S: Final = 1.0  # until what follows from a message is tried again while RabbitMQ takes nothing
@@ -47,7 +47,7 @@ DELIVERY_COUNT: Final = "x-delivery-count"  # a quorum queue's count of the deli
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """One message that is here; `place` is set on a parcel, which is to be posted there and not worked on."""
+    """One message that is here; `place` is set on a pending reply, which is to be posted there and not worked on."""
 
     channel: Channel
     tag: int
@@ -58,12 +58,14 @@ class Task:
 
 
 class Worker:
-    """Consumes one lane's queue until it is told to stop, or until it has been idle for as long as it may."""
+    """Consumes one work queue's queue until it is told to stop, or until it has been idle for as long as it may."""
 
-    def __init__(self, lane: Lane, work: Callable[[Sequence[Task]], Sequence[Answer]]) -> None:
-        self._lane = lane
-        self._outlet = Outlet(lane)
-        self._threads = Threads(work, self._answered, count=lane.lane_concurrency, limit=lane.lane_batch_limit)
+    def __init__(self, work_queue: WorkQueue, work: Callable[[Sequence[Task]], Sequence[Response]]) -> None:
+        self._work_queue = work_queue
+        self._publisher = Publisher(work_queue)
+        self._threads = Threads(
+            work, self._answered, count=work_queue.work_concurrency, limit=work_queue.work_batch_limit
+        )
         self._held: dict[Task, None] = {}  # in the order of their arrival, so of their tags
         self._settling: set[asyncio.Task[None]] = set()
         self._consumer: tuple[Channel, str] | None = None
@@ -78,10 +80,10 @@ class Worker:
 
     async def run(self) -> int:
         """Work until stopped; returns the exit code."""
-        name = f"lane {self._lane.lane_queue}, consuming"
+        name = f"work queue {self._work_queue.work_queue}, consuming"
         links = [
-            asyncio.create_task(self._outlet.stay_connected()),
-            asyncio.create_task(stay_connected(self._lane.server, self._consume_on, name=name)),
+            asyncio.create_task(self._publisher.stay_connected()),
+            asyncio.create_task(stay_connected(self._work_queue.server, self._consume_on, name=name)),
             asyncio.create_task(self._watch()),
         ]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -92,13 +94,15 @@ class Worker:
         for each in reversed(links):  # the consumer first: with its connection go the last acknowledgements
             each.cancel()
             await asyncio.gather(each, return_exceptions=True)
-        await self._outlet.close()
+        await self._publisher.close()
         return self._code
 
     async def _consume_on(self, connection: Connection) -> None:
         channel = await connection.channel()
         tag = await channel.consume(
-            self._lane.lane_queue, lambda message: self._on_message(channel, message), prefetch=self._lane.prefetch
+            self._work_queue.work_queue,
+            lambda message: self._on_message(channel, message),
+            prefetch=self._work_queue.prefetch,
         )
         self._consumer = (channel, tag)
         if self._stopping.is_set():
@@ -120,10 +124,10 @@ class Worker:
         if task.place in (BROKER, SINK):
             self._settle(task, self._post(task, task.place))
         elif problem:
-            self._settle(task, self._give_up(task, Result(NO_ANSWER, error=problem.encode())))
-        elif attempt > self._lane.lane_retry + 1:
+            self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=problem.encode())))
+        elif attempt > self._work_queue.work_retry + 1:
             reason = f"its workers ended {headers.get(DELIVERY_COUNT, 0)} times while they had it"
-            self._settle(task, self._give_up(task, Result(NO_ANSWER, error=reason.encode())))
+            self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=reason.encode())))
         else:
             self._threads.put(task)
 
@@ -132,16 +136,16 @@ class Worker:
         try:
             return message.event(), None
         except NotAnEvent as error:
-            return message.unreadable(self._lane.lane_queue), f"the message is not an event: {error}"
+            return message.unreadable(self._work_queue.work_queue), f"the message is not an event: {error}"
 
-    def _answered(self, tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
+    def _answered(self, tasks: Sequence[Task], responses: Sequence[Response]) -> None:
         done = []
-        for task, answer in zip(tasks, answers, strict=True):
+        for task, response in zip(tasks, responses, strict=True):
             if task.settling:
                 continue  # it took too long, and was settled as failed
-            if answer.status >= 300 or answer.headers:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                self._settle(task, self._follow(task, judge(answer.status, headers, answer.body)))
+            if response.status >= 300 or response.headers:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                self._settle(task, self._follow(task, judge(response.status, headers, response.body)))
             elif task in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
                 del self._held[task]
                 done.append(task)
@@ -171,7 +175,7 @@ class Worker:
         """What an answer leads to; returns when it is safe elsewhere."""
         if result.reply is not None:
             try:
-                return await self._outlet.post(result.reply, BROKER)
+                return await self._publisher.post(result.reply, BROKER)
             except NotPosted as error:
                 log.warning("the reply waits: %s", error, extra={"event": task.event.id})
                 return await self._later(task, result.reply, retry=1, attempt=1, place=BROKER)
@@ -179,38 +183,38 @@ class Worker:
                 result = Result(result.code, error=str(error).encode())
         if not result.failed:
             return None
-        if result.retriable and task.attempt <= self._lane.lane_retry:
+        if result.retriable and task.attempt <= self._work_queue.work_retry:
             return await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1)
         return await self._give_up(task, result)
 
     async def _give_up(self, task: Task, result: Result) -> None:
-        """The event as a letter to the sink."""
-        queue = self._lane.lane_queue  # it stands for the Trigger
-        made = letter(task.event, result, destination=f"amqp:{queue}", trigger=queue, attempts=task.attempt)
+        """The event as a dead letter to the sink."""
+        queue = self._work_queue.work_queue  # it stands for the Trigger
+        made = dead_letter(task.event, result, destination=f"amqp:{queue}", trigger=queue, attempts=task.attempt)
         log.error("dead letter: %s", result.sentence, extra={"event": task.event.id, "attempt": task.attempt})
         try:
-            await self._outlet.post(made, SINK)
+            await self._publisher.post(made, SINK)
         except (NotPosted, PostRefused) as error:
-            log.error("the letter waits: %s", error, extra={"event": task.event.id})
+            log.error("the dead letter waits: %s", error, extra={"event": task.event.id})
             await self._later(task, made, retry=1, attempt=1, place=SINK)
 
     async def _post(self, task: Task, place: str) -> None:
-        """A parcel: posted, or put back for the next longer wait, for as long as it takes."""
+        """A pending reply: posted, or put back for the next longer wait, for as long as it takes."""
         try:
-            await self._outlet.post(task.event, place)
+            await self._publisher.post(task.event, place)
         except (NotPosted, PostRefused) as error:
             if place == BROKER and isinstance(error, PostRefused):
-                return await self._give_up(task, Result(NO_ANSWER, error=str(error).encode()))
+                return await self._give_up(task, Result(NO_RESPONSE, error=str(error).encode()))
             log.warning("still kept: %s", error, extra={"event": task.event.id})
             await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1, place=place)
 
     async def _later(self, task: Task, event: Event, *, retry: int, attempt: int, place: str | None = None) -> None:
         """Have RabbitMQ keep it for a while; nothing is done when it delivers the task's message again anyway."""
-        delay_s = self._lane.backoff_s(retry)
+        delay_s = self._work_queue.backoff_s(retry)
         log.warning("again in %g s", delay_s, extra={"event": event.id, "attempt": attempt})
         while task.channel.open:
             try:
-                await self._outlet.later(event, delay_s=delay_s, attempt=attempt, place=place)
+                await self._publisher.later(event, delay_s=delay_s, attempt=attempt, place=place)
                 return
             except Unavailable as error:
                 log.error("cannot put %s back: %s", event.id, error)
@@ -220,15 +224,15 @@ class Worker:
         """Time limits, and the end of a worker that has nothing to do."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            for task in self._threads.overdue(self._lane.lane_timeout_s):
+            for task in self._threads.overdue(self._work_queue.work_timeout_s):
                 if task.settling or task not in self._held:
                     continue
-                error = f"no answer within {self._lane.lane_timeout_s:g} s"
-                self._settle(task, self._follow(task, Result(NO_ANSWER, error=error.encode(), retriable=True)))
+                error = f"no answer within {self._work_queue.work_timeout_s:g} s"
+                self._settle(task, self._follow(task, Result(NO_RESPONSE, error=error.encode(), retriable=True)))
                 self.stop(1)
             idle_s = 0.0 if self._held else time.monotonic() - self._busy_at_s
-            if self._lane.lane_idle_s and idle_s > self._lane.lane_idle_s:
-                log.info("nothing to do for %g s", self._lane.lane_idle_s)
+            if self._work_queue.work_idle_s and idle_s > self._work_queue.work_idle_s:
+                log.info("nothing to do for %g s", self._work_queue.work_idle_s)
                 return self.stop()
 
     async def _drain(self) -> None:
@@ -236,11 +240,11 @@ class Worker:
         for task in self._threads.take_back():
             await self._give_back(task)
         try:
-            async with asyncio.timeout(self._lane.lane_stop_s):
+            async with asyncio.timeout(self._work_queue.work_stop_s):
                 while self._held:
                     await asyncio.sleep(CHECK_INTERVAL_S / 10)
         except TimeoutError:
-            log.warning("stopping with %d jobs unfinished: they go back to the lane", len(self._held))
+            log.warning("stopping with %d jobs unfinished: they go back to the work queue", len(self._held))
         for task in [task for task in self._held if not task.settling]:
             await self._give_back(task)
 
@@ -255,7 +259,7 @@ class Worker:
     async def _give_back(self, task: Task) -> None:
         task.settling = True
         try:
-            await self._outlet.give_back(task.event, attempt=task.attempt, place=task.place)
+            await self._publisher.give_back(task.event, attempt=task.attempt, place=task.place)
             self._done(task)
         except Unavailable:
             task.channel.reject(task.tag, requeue=True)
@@ -267,9 +271,9 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
 
 
-async def serve(lane: Lane, work: Callable[[Sequence[Task]], Sequence[Answer]]) -> int:
+async def serve(work_queue: WorkQueue, work: Callable[[Sequence[Task]], Sequence[Response]]) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code."""
-    worker = Worker(lane, work)
+    worker = Worker(work_queue, work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     return await worker.run()
@@ -277,12 +281,12 @@ async def serve(lane: Lane, work: Callable[[Sequence[Task]], Sequence[Answer]]) 
 
 def main() -> None:
     """Load the function, then consume until SIGTERM."""
-    lane = from_environment(Lane)
-    json_log.configure(lane.log_level)
+    work_queue = from_environment(WorkQueue)
+    json_log.configure(work_queue.log_level)
     if "ERRANDS_RUNNER_PID" in os.environ:
         stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
     work = load(os.environ["FUNCTION_SOURCE"], os.environ["FUNCTION_TARGET"])
-    code = asyncio.run(serve(lane, work))
+    code = asyncio.run(serve(work_queue, work))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)  # a function that takes too long still runs on its thread, and would keep the process

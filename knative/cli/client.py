@@ -27,11 +27,11 @@ def post(event: Event, sink: str, *, token: str | None) -> None:
     """Hand the event to the broker; raise NotAccepted with its reason."""
     headers, body = binary(event)  # functions/deadletters/replay/sending.py says why
     try:
-        answer = httpx.post(sink, content=body, headers=headers | _authorization(token), timeout=POST_TIMEOUT_S)
+        response = httpx.post(sink, content=body, headers=headers | _authorization(token), timeout=POST_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
-    if answer.status_code != 202:
-        raise NotAccepted(f"{sink} answered {answer.status_code}: {sentence(answer.content)[:SHOWN_CHARACTERS]}")
+    if response.status_code != 202:
+        raise NotAccepted(f"{sink} answered {response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}")
 
 
 def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event:
@@ -42,14 +42,14 @@ def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Eve
         while (left_s := end_s - time.monotonic()) > 0:
             try:
                 waiting = {**query, "wait_s": f"{min(left_s, POLL_S):.3f}"}
-                answer = client.get(f"{sink.rstrip('/')}/jobs", params=waiting)
+                response = client.get(f"{sink.rstrip('/')}/jobs", params=waiting)
             except httpx.TransportError:  # it restarts, perhaps; the job is on its disk
                 time.sleep(min(left_s, RECONNECT_S))
                 continue
-            if answer.status_code == 200:
-                return read(answer.headers, answer.content)
-            if answer.status_code != 204:
-                said = f"{answer.status_code}: {sentence(answer.content)[:SHOWN_CHARACTERS]}"
+            if response.status_code == 200:
+                return read(response.headers, response.content)
+            if response.status_code != 204:
+                said = f"{response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}"
                 raise NoOutcome(f"{sink} does not tell outcomes: it answered {said}")
     raise NoOutcome(f"no outcome within {timeout_s:g} s")
 
@@ -65,7 +65,7 @@ def describe(outcome: Event) -> str:
         lines.append(f"  {data['title']}: {data['detail']}")
     lines += [f"  {each['pointer']}: {each['detail']}" for each in data.get("errors", ())]
     if "letter" in data:
-        lines.append(f"  letter {data['letter']}, code {data['code']}: {data.get('error', 'no reason was given')}")
+        lines.append(f"  dead letter {data['letter']}, code {data['code']}: {data.get('error', 'no reason was given')}")
         lines.append(f"  mend the cause, then: errands dead replay {data['letter']}")
     return "\n".join(lines)
 

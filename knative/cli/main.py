@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from knative.cli import broker as broker_commands
 from knative.local.process.environment import Machine
 from knative.manifests.manifests import MANIFESTS, ManifestError, load
-from knative.manifests.queues import LANES
+from knative.manifests.queues import WORK_QUEUES
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -56,8 +56,9 @@ MISTAKE: Final = 64  # EX_USAGE of sysexits.h: apart from the outcomes
 
 Data = Annotated[Path, typer.Option("--data", help="Where everything is kept.", envvar="ERRANDS_DATA")]
 Manifest = Annotated[Path, typer.Option("--manifests", help="The folder of Service, Trigger and Broker manifests.")]
-LaneFolder = Annotated[
-    Path | None, typer.Option("--lanes", help="The folder of the queue lanes' manifests; keda/ with our own manifests.")
+WorkQueueFolder = Annotated[
+    Path | None,
+    typer.Option("--queues", "--lanes", help="The folder of the work queues' manifests; keda/ with our own manifests."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -72,7 +73,7 @@ def up(
     data: Data = Path(".errands"),
     *,
     manifests: Manifest = MANIFESTS,
-    lanes: LaneFolder = None,
+    work_queues: WorkQueueFolder = None,
     host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     token_file: TokenFile = None,
@@ -86,9 +87,9 @@ def up(
     broker_tls: broker_commands.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
-    from knative.local.process.fork_server import Nursery
+    from knative.local.process.fork_server import ForkServer
 
-    nursery = Nursery(data.resolve())  # before anything has a thread
+    fork_server = ForkServer(data.resolve())  # before anything has a thread
 
     from knative.local import log_lines
     from knative.local.runner import Options, serve_until_stopped
@@ -106,7 +107,7 @@ def up(
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
         rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
-        lanes=_lanes(lanes, manifests),
+        work_queues=_work_queues(work_queues, manifests),
     )
 
     def announce(url: str) -> None:
@@ -114,7 +115,7 @@ def up(
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
-    _guarded(serve_until_stopped(options, announce, nursery))
+    _guarded(serve_until_stopped(options, announce, fork_server))
 
 
 @app.command(
@@ -126,7 +127,7 @@ def exec(  # noqa: A001  # the command's name
     *,
     data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
     manifests: Manifest = MANIFESTS,
-    lanes: LaneFolder = None,
+    work_queues: WorkQueueFolder = None,
     settings: Settings = None,
     broker: broker_commands.Url = None,
     broker_credentials: broker_commands.Credentials = None,
@@ -138,10 +139,10 @@ def exec(  # noqa: A001  # the command's name
     """
     if not context.args:
         _stop("give the command to run after --")
-    from knative.local.process.fork_server import Nursery
+    from knative.local.process.fork_server import ForkServer
 
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
-        nursery = Nursery(data.resolve() if data else Path(folder))  # before anything has a thread
+        fork_server = ForkServer(data.resolve() if data else Path(folder))  # before anything has a thread
 
         from knative.local import log_lines
         from knative.local.runner import Options, run_command
@@ -153,9 +154,9 @@ def exec(  # noqa: A001  # the command's name
             port=0,
             settings=_settings(settings),
             rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
-            lanes=_lanes(lanes, manifests),
+            work_queues=_work_queues(work_queues, manifests),
         )
-        code = _guarded(run_command(options, context.args, nursery))
+        code = _guarded(run_command(options, context.args, fork_server))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
 
 
@@ -197,25 +198,25 @@ def send(
 
 @app.command()
 def work(
-    function: Annotated[str, typer.Argument(help="A lane of the manifests, such as longreport.")],
+    function: Annotated[str, typer.Argument(help="A work queue of the manifests, such as longreport.")],
     *,
     broker: broker_commands.Url = None,
     broker_credentials: broker_commands.Credentials = None,
     broker_tls: broker_commands.Tls = None,
     manifests: Manifest = MANIFESTS,
-    lanes: LaneFolder = None,
+    work_queues: WorkQueueFolder = None,
     data: Data = Path(".errands"),
     settings: Settings = None,
     sink: Sink = "http://127.0.0.1:8080",
     token_file: TokenFile = None,
 ) -> None:
-    """Run one worker of a queue lane, as its manifest declares, beside an `errands up --broker` of the same data."""
+    """Run one worker of a work queue, as its manifest declares, beside an `errands up --broker` of the same data."""
     from knative.local.queues.queues import amqp_variables, worker_environment
-    from knative.local.runner import CannotStart, lane_named
+    from knative.local.runner import CannotStart, work_named
 
     server = broker_commands.server_of(broker, broker_credentials, broker_tls)
     if server is None:
-        _stop("--broker amqp://... is expected, or ERRANDS_BROKER: a lane is a queue of RabbitMQ")
+        _stop("--broker amqp://... is expected, or ERRANDS_BROKER: a work queue is a queue of RabbitMQ")
     url = sink.rstrip("/") + "/"
     machine = Machine(
         data=data.resolve(),
@@ -223,12 +224,12 @@ def work(
         public_url=url,
         token=_token(token_file),
         settings=_settings(settings),
-        lane=amqp_variables(server),
+        work_queue=amqp_variables(server),
     )
     try:
-        lane = lane_named(function, _lanes(lanes, manifests))
+        work_queue = work_named(function, _work_queues(work_queues, manifests))
         read = load(manifests)
-        environment = worker_environment(lane, read, machine)
+        environment = worker_environment(work_queue, read, machine)
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
     os.chdir(read.root)
@@ -296,8 +297,8 @@ def main() -> None:
     app()
 
 
-def _lanes(given: Path | None, manifests: Path) -> Path | None:
-    return given or (LANES if manifests == MANIFESTS else None)
+def _work_queues(given: Path | None, manifests: Path) -> Path | None:
+    return given or (WORK_QUEUES if manifests == MANIFESTS else None)
 
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:

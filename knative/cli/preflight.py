@@ -35,7 +35,7 @@ NEEDED: Final = {
 OPTIONAL: Final = {
     "servicemonitors.monitoring.coreos.com": "install the Prometheus operator, or take `monitoring` out of the overlay",
     "externalsecrets.external-secrets.io": "only for the component external-secrets",
-    "scaledobjects.keda.sh": "only for the queue lane: keda.sh/docs/deploy",
+    "scaledobjects.keda.sh": "only for the work queue: keda.sh/docs/deploy",
 }
 # Secrets and whether the overlay starts without them; their keys are in its README.
 SECRETS: Final = {"callback": True, "deadletters-database": True, "store": False, "smtp": False, "message": False}

@@ -22,16 +22,16 @@ from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Ingress
-from knative.local.http.server import Site
+from knative.local.http.server import HttpServer
 from knative.local.metrics import Metrics
 from knative.local.ping import Pinger
 from knative.local.process.environment import Machine, environment, make_secrets
-from knative.local.process.fork_server import Nursery, reap_strays
+from knative.local.process.fork_server import ForkServer, reap_strays
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 from knative.local.process.reload import watch
-from knative.local.queues.queues import Lanes, amqp_variables
+from knative.local.queues.queues import WorkQueues, amqp_variables
 from knative.manifests.manifests import Manifests, Service, load
-from knative.manifests.queues import Lane, load_lanes
+from knative.manifests.queues import WorkQueue, load_work_queues
 
 if TYPE_CHECKING:
     from functions.amqp.connection import Server
@@ -60,38 +60,42 @@ class Options:
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
     rabbitmq: "Server | None" = None
-    lanes: Path | None = None  # the folder of the queue lanes' manifests
+    work_queues: Path | None = None  # the folder of the work queues' manifests
 
 
-def lane_named(name: str, folder: Path | None) -> Lane:
-    """One lane of a folder; raises CannotStart when it has no such lane, with those that it has."""
-    lanes = load_lanes(folder) if folder else ()
-    for lane in lanes:
-        if lane.name == name:
-            return lane
-    raise CannotStart(f"there is no lane {name!r}; expected one of {', '.join(lane.name for lane in lanes) or 'none'}")
+def work_named(name: str, folder: Path | None) -> WorkQueue:
+    """One work queue of a folder; raises CannotStart when it has no such work queue, with those that it has."""
+    work_queues = load_work_queues(folder) if folder else ()
+    for work_queue in work_queues:
+        if work_queue.name == name:
+            return work_queue
+    raise CannotStart(
+        f"there is no work queue {name!r}; expected one of {', '.join(each.name for each in work_queues) or 'none'}"
+    )
 
 
 @asynccontextmanager
-async def running(options: Options, nursery: Nursery | None = None) -> AsyncIterator[str]:
+async def running(options: Options, fork_server: ForkServer | None = None) -> AsyncIterator[str]:
     """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart."""
     if options.host not in LOOPBACK and not options.token:
         reach = f"{options.host} can be reached from other machines"
         raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
     manifests = load(options.manifests)
-    lanes = load_lanes(options.lanes) if options.lanes else ()
-    _check_settings(options.settings, [*manifests.services, *(lane.name for lane in lanes)])
+    work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
+    _check_settings(options.settings, [*manifests.services, *(work_queue.name for work_queue in work_queues)])
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_locked(options.data))
-        if nursery:
-            await stack.enter_async_context(nursery.tended())
+        if fork_server:
+            await stack.enter_async_context(fork_server.tended())
             stack.enter_context(_background(reap_strays()))
-        runner = _Runner(options, manifests, lanes, nursery)
+        runner = _Runner(options, manifests, work_queues, fork_server)
         url = await stack.enter_async_context(runner.up())
         yield url
 
 
-async def serve_until_stopped(options: Options, announce: Callable[[str], None], nursery: Nursery | None) -> None:
+async def serve_until_stopped(
+    options: Options, announce: Callable[[str], None], fork_server: ForkServer | None
+) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
     stop = asyncio.Event()
 
@@ -102,15 +106,15 @@ async def serve_until_stopped(options: Options, announce: Callable[[str], None],
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    async with running(options, nursery) as url:
+    async with running(options, fork_server) as url:
         announce(url)
         await stop.wait()
         log.info("stopping: no new events; those in flight are finished")
 
 
-async def run_command(options: Options, command: Sequence[str], nursery: Nursery | None) -> int:
+async def run_command(options: Options, command: Sequence[str], fork_server: ForkServer | None) -> int:
     """Run a command beside everything; returns its exit code."""
-    async with running(options, nursery) as url:
+    async with running(options, fork_server) as url:
         secret = (options.data / "secrets" / "callback" / "secrets").read_text().strip()
         environment = {**os.environ, "K_SINK": url, "ERRANDS_WEBHOOK_SECRET": secret}
         try:
@@ -129,12 +133,12 @@ async def run_command(options: Options, command: Sequence[str], nursery: Nursery
 
 class _Runner:
     def __init__(
-        self, options: Options, manifests: Manifests, lanes: tuple[Lane, ...], nursery: Nursery | None
+        self, options: Options, manifests: Manifests, work_queues: tuple[WorkQueue, ...], fork_server: ForkServer | None
     ) -> None:
         self._options = options
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._manifests = manifests
-        self._lanes = Lanes(lanes, manifests, options.rabbitmq, options.max_processes)
+        self._work_queues = WorkQueues(work_queues, manifests, options.rabbitmq, options.max_processes)
         self._metrics = Metrics()
         self._outcomes = Outcomes()
         self._dispatchers: dict[str, Dispatcher] = {}
@@ -146,7 +150,7 @@ class _Runner:
         async with contextlib.AsyncExitStack() as stack:
             broker = self._broker()
             ingress = self._ingress(broker)
-            url, site = self._bind(stack, ingress)
+            url, server = self._bind(stack, ingress)
             machine = self._machine(url)
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
@@ -154,26 +158,28 @@ class _Runner:
             stack.callback(http.close)
             try:
                 await broker.start(self._wake)
-                await self._lanes.declare()
+                await self._work_queues.declare()
             except BrokerUnusable as error:
                 raise CannotStart(str(error)) from error
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
-            self._make_dispatchers(Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._evidence))
+            self._make_dispatchers(
+                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report)
+            )
             stack.push_async_callback(self._drain)
             stack.enter_context(_background(self._prune(broker)))
             stack.enter_context(_background(Pinger(self._manifests, self._pools, broker, http).run()))
             if self._options.reload:
                 stack.enter_context(_background(watch(self._manifests, self._pools)))
-            await site.start()
-            stack.callback(site.stop)
-            working = await self._lanes.work(stack, machine, _report)
-            for scaler in (*self._lanes.scalers(self._pools, broker), *working):
+            await server.start()
+            stack.callback(server.stop)
+            working = await self._work_queues.work(stack, machine, _report)
+            for scaler in (*self._work_queues.scalers(self._pools, broker), *working):
                 stack.enter_context(_background(scaler.run()))
             ingress.ready = True
             yield url
 
-    def _evidence(self, event: Event, service: str, content: bytes) -> None:
+    def _failure_report(self, event: Event, service: str, content: bytes) -> None:
         """Leave what a function said of its failure where the dead-letter sink looks for it."""
         from functions.storage.store import Store  # with obstore, 5 MB, and for a failure alone
 
@@ -182,7 +188,7 @@ class _Runner:
                 failure_reports.key(event, service), content
             )
         except TryAgain as error:
-            log.warning("the evidence of a failure cannot be kept: %s", error)
+            log.warning("the failure report of a failure cannot be kept: %s", error)
 
     def _broker(self) -> Broker:
         options = self._options
@@ -201,12 +207,12 @@ class _Runner:
             outcomes=self._outcomes,
             artifacts=self._options.data / "store",
             token=self._options.token,
-            desk=console.Desk(self._pools).handle if console.SERVICE in self._manifests.services else None,
-            sinks=self._lanes.sinks,
+            console=console.Console(self._pools).handle if console.SERVICE in self._manifests.services else None,
+            sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
         )
 
-    def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, Site]:
+    def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, HttpServer]:
         """Take the port before anything starts, so that a port in use is the first thing said."""
         options = self._options
         try:
@@ -214,11 +220,11 @@ class _Runner:
         except OSError as error:
             raise CannotStart(f"port {options.port} on {options.host} cannot be used: {error.strerror}") from error
         stack.callback(listening.close)
-        site = Site(ingress, listening)
-        stack.push_async_callback(site.close)
+        server = HttpServer(ingress, listening)
+        stack.push_async_callback(server.close)
         host = f"[{options.host}]" if ":" in options.host else options.host
         called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
-        return f"http://{called}:{listening.getsockname()[1]}/", site
+        return f"http://{called}:{listening.getsockname()[1]}/", server
 
     def _machine(self, url: str) -> Machine:
         return Machine(
@@ -227,19 +233,22 @@ class _Runner:
             public_url=self._options.public_url or url,
             token=self._options.token,
             settings=self._options.settings,
-            lane=amqp_variables(self._options.rabbitmq),
+            work_queue=amqp_variables(self._options.rabbitmq),
         )
 
     def _make_pools(self, machine: Machine) -> None:
         make_secrets(machine)
-        for service in (*self._manifests.services.values(), *(lane.service for lane in self._lanes.embedded)):
+        for service in (
+            *self._manifests.services.values(),
+            *(work_queue.service for work_queue in self._work_queues.embedded),
+        ):
             self._pools[service.name] = Pool(
                 service,
                 environment=environment(service, self._manifests, machine),
                 root=self._manifests.root,
                 max_scale=self._max_scale(service),
                 report=_report,
-                nursery=self._nursery,
+                fork_server=self._fork_server,
             )
 
     def _max_scale(self, service: Service) -> int:
@@ -247,7 +256,7 @@ class _Runner:
         return min(service.max_scale, self._options.max_processes) if service.concurrency == 1 else service.max_scale
 
     def _make_dispatchers(self, tools: Tools) -> None:
-        for trigger in map(self._lanes.served, self._manifests.triggers):
+        for trigger in map(self._work_queues.served, self._manifests.triggers):
             sink = self._pools[trigger.delivery.dead_letter_sink]
             for each in (
                 Dispatcher(trigger.name, trigger, self._pools[trigger.subscriber], tools),
@@ -259,10 +268,10 @@ class _Runner:
             pool.keep_minimum()
 
     def _processes(self) -> Mapping[str, int]:
-        return {**{name: pool.count for name, pool in self._pools.items()}, **self._lanes.counts()}
+        return {**{name: pool.count for name, pool in self._pools.items()}, **self._work_queues.counts()}
 
     async def _to_sink(self, name: str, event: Event) -> bool:
-        """Bring a lane's letter to its sink; whether that has taken it."""
+        """Bring a work queue's dead letter to its sink; whether that has taken it."""
         pool = self._pools[name]
         try:
             async with pool.lease() as process:

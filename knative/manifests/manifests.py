@@ -1,4 +1,5 @@
-"""Reads `knative/base/*.yaml` into frozen dataclasses: the one declaration of routing, delivery, scaling and environment.
+"""Reads `knative/base/*.yaml` into frozen dataclasses: the one declaration of routing, delivery, scaling and
+environment.
 
 What the local runner cannot honour is refused with file, line and reason, never passed over. Kinds that mean
 something only to a cluster (storage, network, the RabbitMQ operators') are left alone.

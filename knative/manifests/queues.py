@@ -1,8 +1,8 @@
-"""Reads `keda/base/*.yaml` into frozen dataclasses: the queue lanes, their workers and how far KEDA scales them.
+"""Reads `keda/base/*.yaml` into frozen dataclasses: the work queues, their workers and how far KEDA scales them.
 
-A lane is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in `LANE_QUEUE`.
-The Bindings say which event types come to that queue. The policy of retries is the container's environment, which
-`keda/worker/worker.py` reads.
+A work queue is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in
+`WORK_QUEUE`. The Bindings say which event types come to that queue. The policy of retries is the container's
+environment, which `keda/worker/worker.py` reads.
 """
 
 import math
@@ -22,12 +22,12 @@ from knative.manifests.manifests import (
     environment_of,
 )
 
-LANES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
+WORK_QUEUES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
 POLLING_S: Final = 30  # KEDA's own defaults (keda.sh/docs, ScaledObject specification)
 COOLDOWN_S: Final = 300
 DEFAULT_MAX: Final = 100
-SINK: Final = "LANE_DEAD_LETTER_SINK"
-EXCHANGE: Final = "LANE_EXCHANGE"
+SINK: Final = "WORK_DEAD_LETTER_SINK"
+EXCHANGE: Final = "WORK_EXCHANGE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class Scaling:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lane:
-    """One lane: its queue, the event types that come to it, the worker's environment, and its scaling."""
+class WorkQueue:
+    """One work queue: its queue, the event types that come to it, the worker's environment, and its scaling."""
 
     name: str
     exchange: str
@@ -80,8 +80,10 @@ class Lane:
         )
 
 
-def load_lanes(folder: Path) -> tuple[Lane, ...]:
-    """The lanes of a folder, none where there is no such folder; raises ManifestError for what cannot be honoured."""
+def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
+    """The work queues of a folder, none where there is no such folder; raises ManifestError for what cannot be
+    honoured.
+    """
     if not folder.is_dir():
         return ()
     by_kind: dict[str, list[Node]] = {}
@@ -90,7 +92,7 @@ def load_lanes(folder: Path) -> tuple[Lane, ...]:
     bindings = by_kind.get("Binding", [])
     deployments = {each["metadata"]["name"].text(): each for each in by_kind.get("Deployment", [])}
     return tuple(
-        _lane(document, *_worker(document, deployments), bindings)
+        _work_queue(document, *_worker(document, deployments), bindings)
         for kind in ("ScaledJob", "ScaledObject")
         for document in by_kind.get(kind, [])
     )
@@ -106,40 +108,40 @@ def _worker(document: Node, deployments: Mapping[str, Node]) -> tuple[str, Node]
     return "deployment", deployments[name.text()]["spec"]["template"]["spec"]["containers"].items()[0]
 
 
-def _lane(document: Node, kind: str, container: Node, bindings: list[Node]) -> Lane:
+def _work_queue(document: Node, kind: str, container: Node, bindings: list[Node]) -> WorkQueue:
     variables, config_maps = environment_of(container)
     values = {name: value for name, value in variables.items() if isinstance(value, str)}
-    for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "LANE_QUEUE", SINK):
+    for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "WORK_QUEUE", SINK):
         if name not in values:
             raise container.error(f"env {name} is required, with a value")
-    scaling = _scaling(document, kind, values["LANE_QUEUE"])
-    bound = [each for each in bindings if each["spec"]["destination"].text() == values["LANE_QUEUE"]]
+    scaling = _scaling(document, kind, values["WORK_QUEUE"])
+    bound = [each for each in bindings if each["spec"]["destination"].text() == values["WORK_QUEUE"]]
     if not bound:
-        raise document.error(f"a Binding to the queue {values['LANE_QUEUE']} is required: nothing would come to it")
-    return Lane(
+        raise document.error(f"a Binding to the queue {values['WORK_QUEUE']} is required: nothing would come to it")
+    return WorkQueue(
         name=document["metadata"]["name"].text(),
         exchange=bound[0]["spec"]["source"].text(),
-        queue=values["LANE_QUEUE"],
+        queue=values["WORK_QUEUE"],
         types=tuple(each["spec"]["routingKey"].text() for each in bound),
         environment=variables,
         config_maps=config_maps,
         delivery=_delivery(container, values),
-        concurrency=int(_number(container, values, "LANE_CONCURRENCY", "1")),
-        idle_s=_number(container, values, "LANE_IDLE_S", "0") or scaling.cooldown_s,
+        concurrency=int(_number(container, values, "WORK_CONCURRENCY", "1")),
+        idle_s=_number(container, values, "WORK_IDLE_S", "0") or scaling.cooldown_s,
         scaling=scaling,
         where=document.where,
     )
 
 
 def _delivery(container: Node, values: Mapping[str, str]) -> Delivery:
-    policy = values.get("LANE_BACKOFF_POLICY")
+    policy = values.get("WORK_BACKOFF_POLICY")
     if policy not in ("linear", "exponential"):
-        raise container.error(f"env LANE_BACKOFF_POLICY must be linear or exponential, got {policy!r}")
+        raise container.error(f"env WORK_BACKOFF_POLICY must be linear or exponential, got {policy!r}")
     return Delivery(
-        retry=int(_number(container, values, "LANE_RETRY")),
+        retry=int(_number(container, values, "WORK_RETRY")),
         backoff_policy="linear" if policy == "linear" else "exponential",
-        backoff_delay_s=_number(container, values, "LANE_BACKOFF_DELAY_S"),
-        timeout_s=_number(container, values, "LANE_TIMEOUT_S"),
+        backoff_delay_s=_number(container, values, "WORK_BACKOFF_DELAY_S"),
+        timeout_s=_number(container, values, "WORK_TIMEOUT_S"),
         dead_letter_sink=values[SINK].removeprefix("http://").partition(".")[0],
     )
 
@@ -190,8 +192,10 @@ def _number(container: Node, values: Mapping[str, str], name: str, default: str 
     return float(text)
 
 
-def lane_of(trigger: Trigger, manifests: Manifests, lanes: tuple[Lane, ...]) -> Lane | None:
-    """The lane that a Trigger's events take: its subscriber publishes to the exchange where their type is bound."""
+def work_of(trigger: Trigger, manifests: Manifests, work_queues: tuple[WorkQueue, ...]) -> WorkQueue | None:
+    """The work queue that a Trigger's events take: its subscriber publishes to the exchange where their type is
+    bound.
+    """
     exchange = manifests.services[trigger.subscriber].environment.get(EXCHANGE)
     type_ = trigger.filter.get("type")
-    return next((each for each in lanes if each.exchange == exchange and type_ in each.types), None)
+    return next((each for each in work_queues if each.exchange == exchange and type_ in each.types), None)

@@ -1,6 +1,6 @@
 """How quick dead letters are: stored a second, and listed, filtered, grouped and opened among 100,000.
 
-python -m tests.bench.deadletters [sqlite:////path.db | postgresql://...] [--letters 100000]
+python -m tests.bench.deadletters [sqlite:////path.db | postgresql://...] [--dead letters 100000]
 """
 
 import json
@@ -17,7 +17,7 @@ from events.http import STRUCTURED, Event, read
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter
 from functions.deadletters.service.masking import rules
-from functions.deadletters.service.operations import Desk, Seat
+from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import everything
 from functions.deadletters.store import dead_letters, notices
 from functions.runtime.adapter import system_clock
@@ -39,11 +39,13 @@ def main(
         database = open_database(url or f"sqlite:///{folder}/letters.db")
         events = [event(job) for job in JOBS]
         for threads in (1, 8, 64):
-            print(f"stored with {threads} writers: {stored_per_s(database, events, threads):,.0f} letters a second")
+            print(
+                f"stored with {threads} writers: {stored_per_s(database, events, threads):,.0f} dead letters a second"
+            )
         fill(database, events, count)
-        desk = Desk(database=database, rules=rules(""), sink_url="http://sink.example/")
-        seat = desk.seat(everything("bench"))
-        for name, ask in asked(seat).items():
+        console = Console(database=database, rules=rules(""), sink_url="http://sink.example/")
+        operator_session = console.operator_session(everything("bench"))
+        for name, ask in asked(operator_session).items():
             print(f"{name:<58} {median_ms(ask):8.1f} ms")
 
 
@@ -52,7 +54,7 @@ def event(job: str) -> Event:
     return read({"content-type": STRUCTURED}, json.dumps(sample(job)).encode())
 
 
-def letter(events: list[Event], number: int) -> Event:
+def dead_letter(events: list[Event], number: int) -> Event:
     """One of many, of 16 kinds and 3 causes each."""
     base, code = events[number % 4], CODES[number // 4 % 4]
     told = {"knativeerrorcode": str(code), "knativeerrortrigger": JOBS[number % 4], "knativeerrorattempts": "6"}
@@ -67,8 +69,8 @@ def stored_per_s(database: Database, events: list[Event], threads: int) -> float
 
     def keep(number: int) -> None:
         with database.transaction() as session:
-            id_, _ = dead_letters.keep(session, letter(events, number), now=system_clock())
-            notices.write(session, letter(events, number), id_, now=system_clock())
+            id_, _ = dead_letters.keep(session, dead_letter(events, number), now=system_clock())
+            notices.write(session, dead_letter(events, number), id_, now=system_clock())
 
     with ThreadPoolExecutor(threads) as pool:
         started_s = time.monotonic()
@@ -81,24 +83,28 @@ def fill(database: Database, events: list[Event], count: int) -> None:
     for start in range(0, count, 5_000):
         with database.transaction() as session:
             for number in range(start, min(start + 5_000, count)):
-                dead_letters.keep(session, letter(events, number), now=system_clock())
+                dead_letters.keep(session, dead_letter(events, number), now=system_clock())
 
 
-def asked(seat: Seat) -> dict[str, Callable[[], object]]:
+def asked(operator_session: OperatorSession) -> dict[str, Callable[[], object]]:
     """What people ask for."""
-    last = seat.list(commands.List(limit=1)).letters[0].id
+    last = operator_session.list(commands.List(limit=1)).dead_letters[0].id
     return {
-        "list the newest 100": lambda: seat.list(commands.List()),
-        "list 100 from the middle": lambda: seat.list(commands.List(before=last // 2)),
-        "filter by job and code": lambda: seat.list(commands.List(matching=Filter(job="image", code=500))),
-        "filter by what no letter has": lambda: seat.list(commands.List(matching=Filter(job="none"))),
-        "filter by state discarded (none)": lambda: seat.list(commands.List(matching=Filter(state="discarded"))),
-        "filter by a text that many have": lambda: seat.list(commands.List(matching=Filter(text="invoice"))),
-        "filter by a text that none has (every body is read)": lambda: seat.list(
+        "list the newest 100": lambda: operator_session.list(commands.List()),
+        "list 100 from the middle": lambda: operator_session.list(commands.List(before=last // 2)),
+        "filter by job and code": lambda: operator_session.list(commands.List(matching=Filter(job="image", code=500))),
+        "filter by what no dead letter has": lambda: operator_session.list(commands.List(matching=Filter(job="none"))),
+        "filter by state discarded (none)": lambda: operator_session.list(
+            commands.List(matching=Filter(state="discarded"))
+        ),
+        "filter by a text that many have": lambda: operator_session.list(
+            commands.List(matching=Filter(text="invoice"))
+        ),
+        "filter by a text that none has (every body is read)": lambda: operator_session.list(
             commands.List(matching=Filter(text="nowhere to be found"))
         ),
-        "group": lambda: seat.groups(commands.ListGroups()),
-        "open one": lambda: seat.show(commands.Show(letter=last // 2)),
+        "group": lambda: operator_session.groups(commands.ListGroups()),
+        "open one": lambda: operator_session.show(commands.Show(dead_letter=last // 2)),
     }
 
 

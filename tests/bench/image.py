@@ -116,7 +116,7 @@ def function(folder: Path) -> Iterator[Contender]:
         process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT, stderr=log, stdout=log)
     url = f"http://127.0.0.1:{port}/"
     try:
-        until(lambda: answers(url), what="the function")
+        until(lambda: responses(url), what="the function")
         with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             yield lambda wanted: post(connection, wanted)
     finally:
@@ -124,7 +124,7 @@ def function(folder: Path) -> Iterator[Contender]:
         process.wait()
 
 
-def answers(url: str) -> bool:
+def responses(url: str) -> bool:
     try:
         return httpx.get(url + "healthz").status_code == 200
     except httpx.TransportError:
@@ -145,10 +145,10 @@ def post(connection: HTTPConnection, wanted: Wanted) -> None:
         "data": {"source": {"key": "photo.jpg"}, "outputs": outputs},
     }
     connection.request("POST", "/", json.dumps(event), {"content-type": STRUCTURED})
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    if answer.headers["ce-outcome"] != "completed":
-        raise SystemExit(f"the function answered {answer.status}: {text}")
+    response = connection.getresponse()
+    text = response.read().decode()
+    if response.headers["ce-outcome"] != "completed":
+        raise SystemExit(f"the function answered {response.status}: {text}")
 
 
 def bare(content: bytes, wanted: Wanted, *, gap: float = 2.0) -> None:

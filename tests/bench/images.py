@@ -2,8 +2,8 @@
 
 python -m tests.bench.images [ROUNDS]
 
-They are those that tests/functions/test_images.py has built here, with podman, and run as hardened as there. Memory is the
-proportional set size of all processes in the container. `enqueue` is left out: its job needs a RabbitMQ.
+They are those that tests/functions/test_images.py has built here, with podman, and run as hardened as there. Memory
+is the proportional set size of all processes in the container. `enqueue` is left out: its job needs a RabbitMQ.
 """
 
 import statistics
@@ -63,10 +63,10 @@ def measured(function: str, receiver: Received, mail_port: int) -> Figures:
         state = podman("inspect", "--format", "{{.State.Pid}} {{.State.StartedAt.UnixNano}}", container.id)
         pid, started_at_ns = map(int, state.split())
         begun_s = time.monotonic()
-        answers = [container.send(job(function))]
+        responses = [container.send(job(function))]
         first_job_s = time.monotonic() - begun_s
-        answers += [container.send({**job(function), "id": str(number)}) for number in range(1, JOBS)]
-        if bad := [answer for answer in answers if answer[0] not in (200, 202)]:
+        responses += [container.send({**job(function), "id": str(number)}) for number in range(1, JOBS)]
+        if bad := [response for response in responses if response[0] not in (200, 202)]:
             raise SystemExit(f"{function} answered {bad[0][0]}: {bad[0][2].decode()}")
         return Figures(answered_at_s - started_at_ns / 1e9, first_job_s, memory([pid]).pss_bytes)
 

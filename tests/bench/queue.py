@@ -1,4 +1,4 @@
-"""The queue lane beside a bare pika consumer, and the telemetry example: `python -m tests.bench.queue`.
+"""The work queue beside a bare pika consumer, and the telemetry example: `python -m tests.bench.queue`.
 
 A worker of a function that does nothing, and a bare pika consumer that acknowledges each message and does nothing,
 empty the same queue in turn, each a process of its own; the middle of ROUNDS ratios is told. Then a flood of readings
@@ -17,7 +17,7 @@ from typing import Final
 
 from events.http import Event
 from tests.support.local_runner import ROOT, children, until
-from tests.support.queue_worker import Inbox, Lane, inbox
+from tests.support.queue_worker import Inbox, WorkQueue, inbox
 from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 COUNT: Final = 8_000
@@ -38,10 +38,10 @@ BARE: Final = """
 import os, sys, pika
 connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
 channel = connection.channel()
-channel.basic_qos(prefetch_count=int(os.environ["LANE_PREFETCH"]))
+channel.basic_qos(prefetch_count=int(os.environ["WORK_PREFETCH"]))
 def on_message(channel, method, properties, body):
     channel.basic_ack(method.delivery_tag)
-channel.basic_consume(os.environ["LANE_QUEUE"], on_message)
+channel.basic_consume(os.environ["WORK_QUEUE"], on_message)
 channel.start_consuming()
 """
 BARE_ASYNCIO: Final = """
@@ -50,8 +50,8 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 def on_open(connection):
     connection.channel(on_open_callback=on_channel)
 def on_channel(channel):
-    channel.basic_qos(prefetch_count=int(os.environ["LANE_PREFETCH"]), callback=lambda _: channel.basic_consume(
-        os.environ["LANE_QUEUE"], lambda channel, method, properties, body: channel.basic_ack(method.delivery_tag)))
+    channel.basic_qos(prefetch_count=int(os.environ["WORK_PREFETCH"]), callback=lambda _: channel.basic_consume(
+        os.environ["WORK_QUEUE"], lambda channel, method, properties, body: channel.basic_ack(method.delivery_tag)))
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 AsyncioConnection(pika.URLParameters(os.environ["AMQP_URL"]), on_open_callback=on_open, custom_ioloop=loop)
@@ -78,15 +78,15 @@ def _compare(rabbit: RabbitServer, places: Inbox, folder: Path) -> None:
         "bare pika, blocking": ([sys.executable, "-c", BARE], {}),
         "bare pika, asyncio": ([sys.executable, "-c", BARE_ASYNCIO], {}),
         "worker, one at a time": (None, {"function_source": folder / "one.py"}),
-        "worker, lists of 100": (None, {"function_source": folder / "many.py", "lane_batch_limit": 100}),
+        "worker, lists of 100": (None, {"function_source": folder / "many.py", "work_batch_limit": 100}),
     }
-    lane = Lane(rabbit, places, folder, "lane.bench", lane_prefetch=PREFETCH, log_level="WARNING")
-    lane.workers_wait = False
+    work_queue = WorkQueue(rabbit, places, folder, "work_queue.bench", work_prefetch=PREFETCH, log_level="WARNING")
+    work_queue.workers_wait = False
     rates: dict[str, list[float]] = {name: [] for name in commands}
     cpus: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
         for name, (command, variables) in commands.items():
-            rate, cpu_us = asyncio.run(_measure(lane, command, variables))
+            rate, cpu_us = asyncio.run(_measure(work_queue, command, variables))
             rates[name].append(rate)
             cpus[name].append(cpu_us)
     print(f"{COUNT} events that nothing is done with, prefetch {PREFETCH}, median of {ROUNDS}:")
@@ -99,21 +99,23 @@ def _compare(rabbit: RabbitServer, places: Inbox, folder: Path) -> None:
         )
 
 
-async def _measure(lane: Lane, command: list[str] | None, variables: dict[str, object]) -> tuple[float, float]:
+async def _measure(
+    work_queue: WorkQueue, command: list[str] | None, variables: dict[str, object]
+) -> tuple[float, float]:
     """Events a second and the consumer's processor time an event, from its start-up's end to the queue's end."""
-    await lane.send_async(*(_event(number) for number in range(COUNT)))
-    process = lane.start(**variables) if command is None else lane.start_command(command)
-    await _until_ready(lane, COUNT - 1)
-    started_s, cpu_s, left = time.monotonic(), _cpu_s(process.pid), await lane.ready_async()
-    await _until_ready(lane, 0)
+    await work_queue.send_async(*(_event(number) for number in range(COUNT)))
+    process = work_queue.start(**variables) if command is None else work_queue.start_command(command)
+    await _until_ready(work_queue, COUNT - 1)
+    started_s, cpu_s, left = time.monotonic(), _cpu_s(process.pid), await work_queue.ready_async()
+    await _until_ready(work_queue, 0)
     elapsed_s, used_s = time.monotonic() - started_s, _cpu_s(process.pid) - cpu_s
     process.terminate()
     process.wait(30)
     return left / elapsed_s, used_s / left * 1e6
 
 
-async def _until_ready(lane: Lane, count: int) -> None:
-    while await lane.ready_async() > count:
+async def _until_ready(work_queue: WorkQueue, count: int) -> None:
+    while await work_queue.ready_async() > count:
         await asyncio.sleep(0.01)
 
 
@@ -132,19 +134,19 @@ def _flood(rabbit: RabbitServer, places: Inbox, folder: Path) -> None:
     variables = {
         "function_source": ROOT / "functions" / "telemetry" / "main.py",
         "readings_url": f"sqlite:///{folder / 'readings.db'}",
-        "lane_batch_limit": 500,
-        "lane_prefetch": 1_000,
+        "work_batch_limit": 500,
+        "work_prefetch": 1_000,
         "log_level": "WARNING",
     }
-    lane = Lane(rabbit, places, folder, "lane.flood", **variables)
-    lane.workers_wait = False
-    asyncio.run(lane.send_async(*(_reading(number) for number in range(3 * COUNT))))
-    worker = lane.start()
-    until(lambda: lane.ready() < 3 * COUNT, poll_s=0.01)
+    work_queue = WorkQueue(rabbit, places, folder, "work_queue.flood", **variables)
+    work_queue.workers_wait = False
+    asyncio.run(work_queue.send_async(*(_reading(number) for number in range(3 * COUNT))))
+    worker = work_queue.start()
+    until(lambda: work_queue.ready() < 3 * COUNT, poll_s=0.01)
     servers = children(rabbit.pid)
-    started_s, left = time.monotonic(), lane.ready()
+    started_s, left = time.monotonic(), work_queue.ready()
     worker_s, server_s = _cpu_s(worker.pid), sum(map(_cpu_s, servers))
-    until(lambda: lane.ready() == 0, timeout_s=120, poll_s=0.05)
+    until(lambda: work_queue.ready() == 0, timeout_s=120, poll_s=0.05)
     rate = left / (time.monotonic() - started_s)
     worker_us = (_cpu_s(worker.pid) - worker_s) / left * 1e6
     server_us = (sum(map(_cpu_s, servers)) - server_s) / left * 1e6

@@ -166,13 +166,13 @@ def post(client: httpx.Client, url: str, job: Job | str) -> bytes:
     content, kind = (job, "text/html") if isinstance(job, str) else (json.dumps(event), STRUCTURED)
     while True:
         try:
-            answer = client.post(url, content=content, headers={"content-type": kind})
+            response = client.post(url, content=content, headers={"content-type": kind})
             break
         except httpx.ConnectError:
             time.sleep(0.005)
-    if not isinstance(job, str) and answer.headers.get("ce-outcome") != "completed":
-        raise SystemExit(f"the function answered {answer.status_code}: {answer.text}")
-    return answer.content
+    if not isinstance(job, str) and response.headers.get("ce-outcome") != "completed":
+        raise SystemExit(f"the function answered {response.status_code}: {response.text}")
+    return response.content
 
 
 def html_of(post: Callable[[Job], bytes], folder: Path, job: Job) -> str:

@@ -2,7 +2,7 @@
 
 python -m tests.bench.start [ROUNDS]
 
-A function's start is measured twice: forked off the nursery, as `errands up` does, and afresh, as a container does.
+A function's start is measured twice: forked off the fork server, as `errands up` does, and afresh, as a container does.
 The scale for both is a bare wsgiref server, started in the same rounds. Memory is that of the whole process tree, as
 the kernel divides shared pages up (PSS), and as each process shows it (RSS, which counts shared pages again).
 """
@@ -27,7 +27,7 @@ from knative.cli.event_file import build
 from knative.local.broker.broker import Delivery
 from knative.local.broker.dispatch import Http
 from knative.local.process.environment import Machine, environment, make_secrets
-from knative.local.process.fork_server import Nursery
+from knative.local.process.fork_server import ForkServer
 from knative.local.process.processes import Pool
 from knative.manifests.manifests import Manifests, load
 from tests.support.example_api import PythonApi
@@ -46,7 +46,7 @@ AIMS: Final = {
     f"{CALLBACK}: ics": 0.35,
     f"{CALLBACK}: report": 0.8,
     **{f"{each}: start to first {what}, {how}": times for how in ("forked", "afresh") for each, what, times in (
-        ("ics", "answer", 2.5), ("image", "answer", 2.5), ("notifier", "answer", 2.5), ("report", "PDF", 8.0))},
+        ("ics", "response", 2.5), ("image", "response", 2.5), ("notifier", "response", 2.5), ("report", "PDF", 8.0))},
 }  # fmt: skip
 
 Figures = defaultdict[str, list[float]]
@@ -57,12 +57,12 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     figures: Figures = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        nursery = Nursery(Path(folder))  # before anything here has a thread
+        fork_server = ForkServer(Path(folder))  # before anything here has a thread
         for number in range(rounds):
             for job in JOBS:
                 measure_callback(Path(folder) / f"{number}-{job}", job, figures)
             measure_rest(Path(folder) / f"{number}-rest", figures)
-        asyncio.run(measure_starts(rounds, Path(folder), nursery, figures))
+        asyncio.run(measure_starts(rounds, Path(folder), fork_server, figures))
     for name, values in figures.items():
         print(line(name, values, statistics.median(figures[SCALE])))
 
@@ -94,7 +94,7 @@ def measure_callback(folder: Path, job: str, figures: Figures) -> None:
 
 
 def measure_rest(folder: Path, figures: Figures) -> None:
-    """The same manifests without a min-scale, so that not even the dead-letter sink and its desk run."""
+    """The same manifests without a min-scale, so that not even the dead-letter sink and its console run."""
     manifests = shutil.copytree(
         ROOT / "knative" / "base", folder / "knative", ignore=shutil.ignore_patterns("overlays", "*.py")
     )
@@ -102,7 +102,7 @@ def measure_rest(folder: Path, figures: Figures) -> None:
     for file in manifests.glob("*.yaml"):
         file.write_text(file.read_text().replace('min-scale: "1"', 'min-scale: "0"'))
     with fresh(folder, manifests) as runner:
-        until(lambda: len(children(runner.process.pid)) == 1, what="the nursery alone")
+        until(lambda: len(children(runner.process.pid)) == 1, what="the fork server alone")
         time.sleep(1)  # until it has loaded what it loads
         measure_memory(REST, runner, figures)
 
@@ -131,9 +131,9 @@ def fresh(folder: Path, manifests: Path) -> Iterator[Up]:
 
 
 def sinks_are_up(runner: Up) -> bool:
-    """The dead-letter sink and its desk are the only functions that run at rest."""
+    """The dead-letter sink and its console are the only functions that run at rest."""
     log = runner.log.read_text()
-    return all(f"{name} started in" in log for name in ("deadletters", "deadletters-desk"))
+    return all(f"{name} started in" in log for name in ("deadletters", "console"))
 
 
 def first_callback_s(api: PythonApi, runner: Up, event: Event) -> float:
@@ -145,25 +145,25 @@ def first_callback_s(api: PythonApi, runner: Up, event: Event) -> float:
     return time.monotonic() - started_s
 
 
-async def measure_starts(rounds: int, folder: Path, nursery: Nursery, figures: Figures) -> None:
+async def measure_starts(rounds: int, folder: Path, fork_server: ForkServer, figures: Figures) -> None:
     """Each way to start each function, and the bare server, in turn."""
     manifests = load(ROOT / "knative" / "base")
     url = "http://127.0.0.1:1/"
     machine = Machine(data=folder, ingress_url=url, public_url=url, token=None, settings={})
     make_secrets(machine)
-    async with nursery.tended():
+    async with fork_server.tended():
         for _ in range(rounds):
             figures[SCALE].append(await bare_start_s())
-            for how, source in (("forked", nursery), ("afresh", None)):
+            for how, source in (("forked", fork_server), ("afresh", None)):
                 for name in STARTED:
-                    what = "PDF" if name == "report" else "answer"
+                    what = "PDF" if name == "report" else "response"
                     took_s = await function_start_s(name, manifests, machine, source)
                     figures[f"{name}: start to first {what}, {how}"].append(took_s)
 
 
-async def function_start_s(name: str, manifests: Manifests, machine: Machine, nursery: Nursery | None) -> float:
+async def function_start_s(name: str, manifests: Manifests, machine: Machine, fork_server: ForkServer | None) -> float:
     """From the wish for a process to the first answer; of report to the first PDF."""
-    async with pool(name, manifests, machine, nursery) as started, AsyncExitStack() as stack:
+    async with pool(name, manifests, machine, fork_server) as started, AsyncExitStack() as stack:
         http = Http()
         stack.callback(http.close)
         event = build("report", None, {}) if name == "report" else None
@@ -178,12 +178,19 @@ async def function_start_s(name: str, manifests: Manifests, machine: Machine, nu
 
 
 @asynccontextmanager
-async def pool(name: str, manifests: Manifests, machine: Machine, nursery: Nursery | None) -> AsyncIterator[Pool]:
+async def pool(
+    name: str, manifests: Manifests, machine: Machine, fork_server: ForkServer | None
+) -> AsyncIterator[Pool]:
     """One function's processes as the runner has them."""
     service = manifests.services[name]
     variables = environment(service, manifests, machine)
     made = Pool(
-        service, environment=variables, root=manifests.root, max_scale=1, report=lambda *_: None, nursery=nursery
+        service,
+        environment=variables,
+        root=manifests.root,
+        max_scale=1,
+        report=lambda *_: None,
+        fork_server=fork_server,
     )
     try:
         yield made
@@ -213,9 +220,9 @@ async def health(port: int) -> None:
     """GET /healthz, to the end of the answer; OSError while nobody listens."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
-    answer = await reader.read()
+    response = await reader.read()
     writer.close()
-    assert b" 200 " in answer, answer
+    assert b" 200 " in response, response
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ class Functions:
             public_url=ingress_url,
             token=None,
             settings=settings,
-            lane={"AMQP_URL": "amqp://127.0.0.1:1", "LANE_EXCHANGE": "lane"},  # no queue lane here, and no job of one
+            work_queue={
+                "AMQP_URL": "amqp://127.0.0.1:1",
+                "WORK_EXCHANGE": "work",
+            },  # no work queue here, and no job of one
         )
         make_secrets(machine)
         self._environments = {

@@ -17,12 +17,12 @@ def handle(request: Request) -> Response:
     headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
     try:
         connection.request("POST", "/" + os.environ["K_SERVICE"], request.get_data(), headers)
-        answer = connection.getresponse()
-        content = answer.read()
+        response = connection.getresponse()
+        content = response.read()
     except (OSError, http.client.HTTPException):
         os.kill(os.getpid(), signal.SIGKILL)
-    given = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
-    response = Response(content, answer.status, given)
-    if not answer.getheader("content-type"):
-        response.headers.remove("content-type")
-    return response
+    given = [(name, value) for name, value in response.getheaders() if name.lower() not in HOP_BY_HOP]
+    passed = Response(content, response.status, given)
+    if not response.getheader("content-type"):
+        passed.headers.remove("content-type")
+    return passed

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 import httpx
 
 from events.http import STRUCTURED
-from tests.conformance.subscriber import Answer, Attempt, Subscriber
+from tests.conformance.subscriber import Attempt, Response, Subscriber
 from tests.conformance.systems import TYPE, System
 
-FAILING = Answer(500, {"content-type": "text/plain"}, b"the worker has a bug")
+FAILING = Response(500, {"content-type": "text/plain"}, b"the worker has a bug")
 
 
 def decoded(attempt: Attempt, name: str) -> str:
@@ -37,10 +37,10 @@ def event(id_: str, **changes: Any) -> dict[str, Any]:
 def post(system: System, content: str | bytes, *, content_type: str = STRUCTURED, timeout_s: float = 20) -> int:
     """The status that the ingress answers."""
     try:
-        answer = httpx.post(system.url, content=content, headers={"content-type": content_type}, timeout=timeout_s)
+        response = httpx.post(system.url, content=content, headers={"content-type": content_type}, timeout=timeout_s)
     except httpx.TransportError as error:
         raise AssertionError(f"the ingress does not answer: {type(error).__name__}") from error
-    return answer.status_code
+    return response.status_code
 
 
 def send(system: System, id_: str | None = None, *, trigger: str = "plain", **changes: Any) -> str:
@@ -65,16 +65,16 @@ def send_answered(system: System, worker: Subscriber, statuses: tuple[int, ...])
     ids = [new_id() for _ in statuses]
     for id_, status in zip(ids, statuses, strict=True):
         headers = {"location": "/elsewhere"} if 300 <= status < 400 else {}
-        worker.answer(id_, Answer(status, headers))
+        worker.response(id_, Response(status, headers))
         send(system, id_)
     return ids
 
 
 def settle(system: System, worker: Subscriber) -> None:
     """Wait until what was sent before has had its turn: an event that fails goes the whole way to the sink."""
-    worker.answer(last := new_id(), FAILING)
+    worker.response(last := new_id(), FAILING)
     send(system, last)
-    worker.letter(last)
+    worker.dead_letter(last)
 
 
 def waited(attempts: list[Attempt], declared_s: list[float]) -> bool:
@@ -85,15 +85,15 @@ def waited(attempts: list[Attempt], declared_s: list[float]) -> bool:
     )
 
 
-def in_binary(reply: Mapping[str, Any]) -> Answer:
+def in_binary(reply: Mapping[str, Any]) -> Response:
     """An answer with an event in binary mode."""
     headers = {f"ce-{name}": str(value) for name, value in reply.items() if name not in ("data", "datacontenttype")}
-    return Answer(200, {**headers, "content-type": "application/json"}, json.dumps(reply["data"]).encode())
+    return Response(200, {**headers, "content-type": "application/json"}, json.dumps(reply["data"]).encode())
 
 
-def in_structured(reply: Mapping[str, Any]) -> Answer:
+def in_structured(reply: Mapping[str, Any]) -> Response:
     """An answer with an event in structured mode."""
-    return Answer(200, {"content-type": STRUCTURED}, json.dumps(reply).encode())
+    return Response(200, {"content-type": STRUCTURED}, json.dumps(reply).encode())
 
 
 def accepts(system: System) -> bool:

@@ -18,7 +18,7 @@ from tests.support.local_runner import until
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What is answered to one attempt; `hang_up` closes the connection instead; `until`, `after_s` wait before."""
 
     status: int = 202
@@ -52,7 +52,7 @@ class Subscriber(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self._lock = threading.Lock()
-        self._scripts: dict[tuple[str, str], list[Answer]] = {}
+        self._scripts: dict[tuple[str, str], list[Response]] = {}
         self._attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
         self.sequence: list[tuple[str, str]] = []  # (service, id), in the order of arrival
 
@@ -61,9 +61,9 @@ class Subscriber(ThreadingHTTPServer):
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_port}"
 
-    def answer(self, id_: str, *answers: Answer, service: str = "worker") -> None:
+    def response(self, id_: str, *responses: Response, service: str = "worker") -> None:
         """Write down what this event's attempts are answered."""
-        self._scripts[service, id_] = list(answers)
+        self._scripts[service, id_] = list(responses)
 
     def attempts(self, id_: str, *, service: str = "worker") -> list[Attempt]:
         """The attempts so far."""
@@ -79,11 +79,11 @@ class Subscriber(ThreadingHTTPServer):
         )
         return self.attempts(id_, service=service)
 
-    def letter(self, id_: str, *, timeout_s: float = 5) -> Attempt:
+    def dead_letter(self, id_: str, *, timeout_s: float = 5) -> Attempt:
         """The dead letter of an event, as the sink got it."""
         return self.wait(id_, service="sink", timeout_s=timeout_s)[0]
 
-    def letters(self, ids: Sequence[str], *, timeout_s: float = 5) -> list[Attempt]:
+    def dead_letters(self, ids: Sequence[str], *, timeout_s: float = 5) -> list[Attempt]:
         """The dead letters of several events."""
         until(
             lambda: all(self.attempts(each, service="sink") for each in ids),
@@ -92,13 +92,13 @@ class Subscriber(ThreadingHTTPServer):
         )
         return [self.attempts(each, service="sink")[0] for each in ids]
 
-    def take(self, attempt: Attempt) -> Answer:
+    def take(self, attempt: Attempt) -> Response:
         """Note an attempt; returns its answer."""
         key = (attempt.service, attempt.attribute("id") or "")
         with self._lock:
             self._attempts[key].append(attempt)
             self.sequence.append(key)
-            script = self._scripts.get(key) or [Answer()]
+            script = self._scripts.get(key) or [Response()]
             return script[min(len(self._attempts[key]), len(script)) - 1]
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -112,20 +112,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self._body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.server.take(Attempt(self.path.strip("/"), time.monotonic(), headers, body))
-        if answer.until:
-            answer.until.wait(60)
-        time.sleep(answer.after_s)
-        if answer.hang_up:
+        response = self.server.take(Attempt(self.path.strip("/"), time.monotonic(), headers, body))
+        if response.until:
+            response.until.wait(60)
+        time.sleep(response.after_s)
+        if response.hang_up:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
-        self.send_header("content-length", str(len(answer.body)))
+        self.send_header("content-length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(answer.body)
+        self.wfile.write(response.body)
 
     def _body(self) -> bytes:
         if "content-length" in self.headers:

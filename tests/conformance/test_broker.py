@@ -22,7 +22,7 @@ from tests.conformance.sending import (
     settle,
     waited,
 )
-from tests.conformance.subscriber import Answer, Subscriber
+from tests.conformance.subscriber import Response, Subscriber
 from tests.conformance.systems import TYPE, System
 
 RETRIED = (404, 408, 409, 429, 500, 502, 503, 504)
@@ -147,7 +147,7 @@ def test_any_2xx_is_done_at_the_first_attempt(system: System, worker: Subscriber
 @pytest.mark.deviates(knative="taken as success")
 def test_a_redirect_is_a_failure_and_becomes_a_dead_letter(system: System, worker: Subscriber) -> None:
     ids = send_answered(system, worker, (301, 303, 304))
-    worker.letters(ids, timeout_s=2)
+    worker.dead_letters(ids, timeout_s=2)
 
     assert [len(worker.attempts(each)) for each in ids] == [1] * 3
 
@@ -155,25 +155,25 @@ def test_a_redirect_is_a_failure_and_becomes_a_dead_letter(system: System, worke
 @pytest.mark.deviates(knative="acknowledged as success, without a trace")
 def test_a_4xx_that_no_retry_mends_becomes_a_dead_letter_at_once(system: System, worker: Subscriber) -> None:
     ids = send_answered(system, worker, NOT_RETRIED)
-    letters = worker.letters(ids, timeout_s=2)
+    dead_letters = worker.dead_letters(ids, timeout_s=2)
 
     assert [len(worker.attempts(each)) for each in ids] == [1] * len(NOT_RETRIED)
-    assert [each.attribute("knativeerrorcode") for each in letters] == [str(each) for each in NOT_RETRIED]
+    assert [each.attribute("knativeerrorcode") for each in dead_letters] == [str(each) for each in NOT_RETRIED]
 
 
 def test_404_408_409_429_and_5xx_are_retried_as_declared_and_then_dead_letters(
     system: System, worker: Subscriber
 ) -> None:
     ids = send_answered(system, worker, RETRIED)
-    letters = worker.letters(ids)
+    dead_letters = worker.dead_letters(ids)
 
     assert [len(worker.attempts(each)) for each in ids] == [3] * len(RETRIED)
-    assert [each.attribute("knativeerrorcode") for each in letters] == [str(each) for each in RETRIED]
+    assert [each.attribute("knativeerrorcode") for each in dead_letters] == [str(each) for each in RETRIED]
 
 
 def test_a_retry_that_succeeds_leaves_no_dead_letter(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING, Answer(503), Answer())
+    worker.response(id_, FAILING, Response(503), Response())
     send(system, id_)
     worker.wait(id_, 3)
     settle(system, worker)
@@ -183,24 +183,24 @@ def test_a_retry_that_succeeds_leaves_no_dead_letter(system: System, worker: Sub
 
 def test_retry_0_makes_one_attempt(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_, trigger="once")
-    worker.letter(id_)
+    worker.dead_letter(id_)
 
     assert len(worker.attempts(id_)) == 1
 
 
-def test_no_answer_in_time_is_retried_and_then_a_dead_letter_of_code_minus_1(
+def test_no_response_in_time_is_retried_and_then_a_dead_letter_of_code_minus_1(
     system: System, worker: Subscriber
 ) -> None:
     id_, release = new_id(), threading.Event()
-    worker.answer(id_, Answer(until=release))
+    worker.response(id_, Response(until=release))
     send(system, id_)
-    letter = worker.letter(id_, timeout_s=10)
+    dead_letter = worker.dead_letter(id_, timeout_s=10)
     release.set()
     first, second, _third = (each.at_s for each in worker.attempts(id_))
 
-    assert letter.attribute("knativeerrorcode") == "-1"
+    assert dead_letter.attribute("knativeerrorcode") == "-1"
     assert 1.1 < second - first < 3  # the timeout of 1 s and the first wait of 0.2 s
 
 
@@ -208,27 +208,27 @@ def test_a_function_that_hangs_up_is_retried_and_then_a_dead_letter_of_code_minu
     system: System, worker: Subscriber
 ) -> None:
     id_ = new_id()
-    worker.answer(id_, Answer(hang_up=True))
+    worker.response(id_, Response(hang_up=True))
     send(system, id_)
-    letter = worker.letter(id_, timeout_s=20)
+    dead_letter = worker.dead_letter(id_, timeout_s=20)
 
-    assert (len(worker.attempts(id_)), letter.attribute("knativeerrorcode")) == (3, "-1")
+    assert (len(worker.attempts(id_)), dead_letter.attribute("knativeerrorcode")) == (3, "-1")
 
 
 def test_linear_waits_are_the_delay_times_1_2_3(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_)
-    worker.letter(id_)
+    worker.dead_letter(id_)
 
     assert waited(worker.attempts(id_), [0.2, 0.4])
 
 
 def test_exponential_waits_are_the_delay_times_2_4_8(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_, trigger="exponential")
-    worker.letter(id_)
+    worker.dead_letter(id_)
 
     assert waited(worker.attempts(id_), [0.4, 0.8, 1.6])
 
@@ -238,7 +238,7 @@ def test_an_event_that_waits_for_its_retry_does_not_hold_back_those_behind_it(
     system: System, worker: Subscriber
 ) -> None:
     failing, behind = new_id(), new_id()
-    worker.answer(failing, FAILING, Answer())
+    worker.response(failing, FAILING, Response())
     send(system, failing, trigger="serial")
     worker.wait(failing)
     send(system, behind, trigger="serial")
@@ -263,43 +263,43 @@ def test_a_reply_in_binary_or_structured_mode_goes_to_the_triggers_that_want_it(
     system: System, worker: Subscriber
 ) -> None:
     replies = [event(new_id(), type=TYPE.format("reply")) for _ in range(2)]
-    for reply, answer in zip(replies, (in_binary(replies[0]), in_structured(replies[1])), strict=True):
-        worker.answer(cause := new_id(), answer)
+    for reply, response in zip(replies, (in_binary(replies[0]), in_structured(replies[1])), strict=True):
+        worker.response(cause := new_id(), response)
         send(system, cause)
         worker.wait(reply["id"], service="replies")
 
 
 def test_a_reply_that_lacks_attributes_makes_its_cause_a_dead_letter(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, Answer(200, {"content-type": STRUCTURED}, b'{"specversion": "1.0", "id": "1"}'))
+    worker.response(id_, Response(200, {"content-type": STRUCTURED}, b'{"specversion": "1.0", "id": "1"}'))
     send(system, id_)
 
-    assert worker.letter(id_).attribute("type") == TYPE.format("plain")
+    assert worker.dead_letter(id_).attribute("type") == TYPE.format("plain")
 
 
 @pytest.mark.deviates(knative="the reply is dropped, its cause taken as done")
 def test_a_reply_of_broken_json_makes_its_cause_a_dead_letter(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, Answer(200, {"content-type": STRUCTURED}, b'{"specversion": "1.0", '))
+    worker.response(id_, Response(200, {"content-type": STRUCTURED}, b'{"specversion": "1.0", '))
     send(system, id_)
 
-    worker.letter(id_, timeout_s=2)
+    worker.dead_letter(id_, timeout_s=2)
 
 
 @pytest.mark.deviates(knative="it gets a random id, a new one at each delivery of its cause")
 def test_a_reply_without_an_id_makes_its_cause_a_dead_letter(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    answer = in_binary(event("", type=TYPE.format("reply")))
-    headers = {name: value for name, value in answer.headers.items() if name != "ce-id"}
-    worker.answer(id_, Answer(200, headers, b"{}"))
+    response = in_binary(event("", type=TYPE.format("reply")))
+    headers = {name: value for name, value in response.headers.items() if name != "ce-id"}
+    worker.response(id_, Response(200, headers, b"{}"))
     send(system, id_)
 
-    worker.letter(id_, timeout_s=2)
+    worker.dead_letter(id_, timeout_s=2)
 
 
-def test_an_empty_answer_is_no_reply(system: System, worker: Subscriber) -> None:
+def test_an_empty_response_is_no_reply(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, Answer(200))
+    worker.response(id_, Response(200))
     send(system, id_)
     worker.wait(id_)
     settle(system, worker)
@@ -312,22 +312,22 @@ def test_an_empty_answer_is_no_reply(system: System, worker: Subscriber) -> None
 
 def test_a_dead_letter_is_the_event_as_it_was_with_where_and_why_it_failed(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_, subject="order 7", tenant="acme2", data={"n": 1})
-    letter = worker.letter(id_)
+    dead_letter = worker.dead_letter(id_)
 
-    assert json.loads(letter.body) == {"n": 1}
-    assert (letter.attribute("tenant"), letter.attribute("type")) == ("acme2", TYPE.format("plain"))
-    assert letter.attribute("knativeerrorcode") == "500"
-    assert "worker" in (letter.attribute("knativeerrordest") or "")
+    assert json.loads(dead_letter.body) == {"n": 1}
+    assert (dead_letter.attribute("tenant"), dead_letter.attribute("type")) == ("acme2", TYPE.format("plain"))
+    assert dead_letter.attribute("knativeerrorcode") == "500"
+    assert "worker" in (dead_letter.attribute("knativeerrordest") or "")
 
 
 @pytest.mark.deviates(knative="never set")
-def test_a_dead_letter_holds_the_failed_answer_in_knativeerrordata(system: System, worker: Subscriber) -> None:
+def test_a_dead_letter_holds_the_failed_response_in_knativeerrordata(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_)
-    data = worker.letter(id_).attribute("knativeerrordata") or ""
+    data = worker.dead_letter(id_).attribute("knativeerrordata") or ""
 
     assert base64.b64decode(data) == b"the worker has a bug"
 
@@ -335,18 +335,21 @@ def test_a_dead_letter_holds_the_failed_answer_in_knativeerrordata(system: Syste
 @pytest.mark.deviates(knative="neither")
 def test_a_dead_letter_names_its_trigger_and_its_attempts(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_)
-    letter = worker.letter(id_)
+    dead_letter = worker.dead_letter(id_)
 
-    assert (letter.attribute("knativeerrortrigger"), letter.attribute("knativeerrorattempts")) == ("plain", "3")
+    assert (dead_letter.attribute("knativeerrortrigger"), dead_letter.attribute("knativeerrorattempts")) == (
+        "plain",
+        "3",
+    )
 
 
 @pytest.mark.deviates(knative="acknowledged and dropped after the sink's retries (issue 1385)")
 def test_a_dead_letter_is_kept_until_its_sink_takes_it(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
-    worker.answer(id_, Answer(503), Answer(400), Answer(), service="sink")
+    worker.response(id_, FAILING)
+    worker.response(id_, Response(503), Response(400), Response(), service="sink")
     send(system, id_, trigger="once")
 
     worker.wait(id_, 3, service="sink", timeout_s=6)

@@ -17,7 +17,7 @@ def test_the_runner_on_rabbitmq_loses_no_job_whatever_is_killed(tmp_path: Path, 
 
 
 def test_knatives_data_plane_loses_dead_letters_alone(tmp_path: Path, rabbit: RabbitServer, programs: Path) -> None:
-    """It acknowledges before it publishes a letter, and drops one whose sink is down; no other job may be lost."""
+    """It acknowledges before it publishes a dead letter, and drops one whose sink is down; no other job may be lost."""
     account = faulty("knative", tmp_path, rabbit, programs)
 
     assert {stage for stage in account.lost if "dead letter was lost" not in stage} == set()

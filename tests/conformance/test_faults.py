@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.conformance.sending import FAILING, accepts, event, new_id, post, send, settle
-from tests.conformance.subscriber import Answer, Subscriber
+from tests.conformance.subscriber import Response, Subscriber
 from tests.conformance.systems import System
 from tests.support.local_runner import until
 from tests.support.rabbitmq_server import RabbitServer
@@ -20,7 +20,7 @@ CONSUMER_TIMEOUT_MS = 3_000  # 30 minutes by default
 @pytest.mark.deviates(knative="what was in flight is delivered again")
 def test_a_stop_finishes_what_is_in_flight_and_repeats_nothing(system: System, worker: Subscriber) -> None:
     id_, release = new_id(), threading.Event()
-    worker.answer(id_, Answer(until=release))
+    worker.response(id_, Response(until=release))
     send(system, id_, trigger="patient")
     worker.wait(id_)
     with ThreadPoolExecutor() as pool:
@@ -35,7 +35,7 @@ def test_a_stop_finishes_what_is_in_flight_and_repeats_nothing(system: System, w
 
 def test_after_a_kill_what_was_in_flight_is_delivered_again(system: System, worker: Subscriber) -> None:
     id_, release = new_id(), threading.Event()
-    worker.answer(id_, Answer(until=release), Answer())
+    worker.response(id_, Response(until=release), Response())
     send(system, id_, trigger="patient")
     worker.wait(id_)
     restart(system)
@@ -49,12 +49,12 @@ def test_after_a_kill_what_was_in_flight_is_delivered_again(system: System, work
 @pytest.mark.deviates(knative="both are in the dispatcher's memory: the retries begin again")
 def test_the_wait_for_a_retry_and_the_count_survive_a_kill(system: System, worker: Subscriber) -> None:
     id_ = new_id()
-    worker.answer(id_, FAILING)
+    worker.response(id_, FAILING)
     send(system, id_, trigger="patient")
     worker.wait(id_)
     worker.wait(send(system, trigger="patient"))  # so that the answer to the first was taken in
     restart(system)
-    worker.letter(id_, timeout_s=20)
+    worker.dead_letter(id_, timeout_s=20)
     first, second, *rest = (each.at_s for each in worker.attempts(id_))
 
     assert len(rest) == 1
@@ -63,8 +63,8 @@ def test_the_wait_for_a_retry_and_the_count_survive_a_kill(system: System, worke
 
 def test_a_dead_letter_survives_a_kill_before_its_sink_took_it(system: System, worker: Subscriber) -> None:
     id_, release = new_id(), threading.Event()
-    worker.answer(id_, FAILING)
-    worker.answer(id_, Answer(until=release), Answer(), service="sink")
+    worker.response(id_, FAILING)
+    worker.response(id_, Response(until=release), Response(), service="sink")
     send(system, id_, trigger="once")
     worker.wait(id_, service="sink")
     restart(system)
@@ -78,8 +78,8 @@ def test_accepted_events_survive_a_restart_of_rabbitmq(
     system: System, worker: Subscriber, rabbit: RabbitServer
 ) -> None:
     held, waiting, release = new_id(), new_id(), threading.Event()
-    worker.answer(held, Answer(until=release), Answer())
-    worker.answer(waiting, FAILING, Answer())
+    worker.response(held, Response(until=release), Response())
+    worker.response(waiting, FAILING, Response())
     for each in (held, waiting):
         send(system, each, trigger="patient")
         worker.wait(each)
@@ -92,7 +92,7 @@ def test_accepted_events_survive_a_restart_of_rabbitmq(
 
 @pytest.mark.of_rabbitmq
 @pytest.mark.deviates(knative="500, and then the process exits")
-def test_without_rabbitmq_the_ingress_answers_503(system: System, rabbit: RabbitServer) -> None:
+def test_without_rabbitmq_the_ingress_responses_503(system: System, rabbit: RabbitServer) -> None:
     with stopped(rabbit, system):
         status = post(system, json.dumps(event(new_id())))
 
@@ -101,7 +101,7 @@ def test_without_rabbitmq_the_ingress_answers_503(system: System, rabbit: Rabbit
 
 @pytest.mark.of_rabbitmq
 @pytest.mark.deviates(knative="it hangs for as long as the alarm lasts, and publishes afterwards")
-def test_during_a_memory_alarm_the_ingress_answers_503_and_what_is_queued_goes_on(
+def test_during_a_memory_alarm_the_ingress_responses_503_and_what_is_queued_goes_on(
     system: System, rabbit: RabbitServer
 ) -> None:
     rabbit.alarm(on=True)
@@ -122,7 +122,7 @@ def test_events_behind_a_slow_function_do_not_run_into_the_consumer_timeout(
     ids = [new_id() for _ in range(8)]
     with consumer_timeout(rabbit, system):
         for each in ids:
-            worker.answer(each, Answer(after_s=0.7))
+            worker.response(each, Response(after_s=0.7))
             send(system, each, trigger="serial")
         worker.wait(ids[-1], timeout_s=15)
         worker.wait(send(system, trigger="serial"), timeout_s=15)

@@ -113,9 +113,9 @@ class Shop:
     def order(self, job: str, **more: object) -> str:
         """Order the sample of `job` and return the job's id."""
         body = json.dumps({"job": job, "data": sample(f"{job}.requested")["data"], **more}).encode()
-        answer = self.post("/jobs", body, {"content-type": "application/json"})
-        assert answer.status == 202, answer.body
-        return str(answer.json()["id"])
+        response = self.post("/jobs", body, {"content-type": "application/json"})
+        assert response.status == 202, response.body
+        return str(response.json()["id"])
 
     def job(self, id_: str) -> Any:
         return self.get(f"/jobs/{id_}").json()
@@ -185,8 +185,8 @@ def send(request: urllib.request.Request) -> Sent:
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
     try:
-        with opener.open(request, timeout=30) as answer:
-            return Sent(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
+        with opener.open(request, timeout=30) as response:
+            return Sent(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
     except urllib.error.HTTPError as error:
         with error:
             return Sent(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
@@ -356,7 +356,7 @@ def test_a_dead_port_is_unreachable_after_every_retry() -> None:
     assert len(told["waits"]) == 2
 
 
-def test_a_sink_that_never_answers_is_left_after_the_timeout() -> None:
+def test_a_sink_that_never_responses_is_left_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         told = emit(f"http://127.0.0.1:{silent.getsockname()[1]}", retries=0)
 
@@ -411,11 +411,11 @@ def test_a_form_becomes_an_event_of_the_contract(shop: Shop, ingress: Ingress, j
     picture = base64.b64decode(sample("image.requested")["data"]["source"]["data_base64"])
     body, headers = multipart({"job": job, **FORMS[job]}, picture if job == "image" else None)
 
-    answer = shop.post("/jobs", body, headers)
+    response = shop.post("/jobs", body, headers)
 
-    assert answer.status == 202
+    assert response.status == 202
     event = read(*ingress.requests[0])
-    assert event.id == answer.json()["id"]
+    assert event.id == response.json()["id"]
     decode(event.data, REGISTRY[event.type])
     assert "Party &lt;b&gt;" in shop.get("/").body.decode() or job != "ics"
 
@@ -436,18 +436,18 @@ def test_a_browser_is_sent_back_to_the_page_and_a_bad_form_says_why(shop: Shop, 
 def test_another_site_cannot_order(shop: Shop, ingress: Ingress) -> None:
     body, headers = multipart({"job": "message", **FORMS["message"]}, None)
 
-    answer = shop.post("/jobs", body, headers | {"sec-fetch-site": "cross-site"})
+    response = shop.post("/jobs", body, headers | {"sec-fetch-site": "cross-site"})
 
-    assert answer.status == 403
+    assert response.status == 403
     assert ingress.requests == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"job": "ics"}', b'{"job": "bake", "data": {}}', b"\xff"])
 def test_a_bad_order_is_a_422_with_problem_details(shop: Shop, ingress: Ingress, body: bytes) -> None:
-    answer = shop.post("/jobs", body, {"content-type": "application/json"})
+    response = shop.post("/jobs", body, {"content-type": "application/json"})
 
-    assert answer.status == 422
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert response.status == 422
+    assert response.headers["content-type"] == "application/problem+json"
     assert ingress.requests == []
 
 
@@ -464,9 +464,9 @@ def test_data_of_any_shape_is_left_for_errands_to_judge(
 ) -> None:
     body = json.dumps({"job": job, "data": data}).encode()
 
-    answer = shop.post("/jobs", body, {"content-type": "application/json"})
+    response = shop.post("/jobs", body, {"content-type": "application/json"})
 
-    assert answer.status == 202
+    assert response.status == 202
     assert json.loads(ingress.requests[0][1]) == data
     assert shop.get("/").status == 200
 
@@ -474,10 +474,10 @@ def test_data_of_any_shape_is_left_for_errands_to_judge(
 def test_a_job_that_errands_refuses_is_told_and_kept_as_unsent(shop: Shop, ingress: Ingress) -> None:
     ingress.replies = [Reply(400, {}, b'{"detail": "no such broker"}')]
 
-    answer = shop.post("/jobs", b'{"job": "ics", "data": {}}', {"content-type": "application/json"})
+    response = shop.post("/jobs", b'{"job": "ics", "data": {}}', {"content-type": "application/json"})
 
-    assert answer.status == 503
-    assert "no such broker" in answer.json()["detail"]
+    assert response.status == 503
+    assert "no such broker" in response.json()["detail"]
     id_ = read(*ingress.requests[0]).id
     assert shop.job(id_)["state"] == "unsent"
     shop.call_back("ics", "completed", id_)
@@ -488,10 +488,10 @@ def test_a_job_that_errands_refuses_is_told_and_kept_as_unsent(shop: Shop, ingre
 def test_a_callback_moves_the_job_to_its_outcome(shop: Shop, outcome: str) -> None:
     id_ = shop.order("ics")
 
-    answer = shop.call_back("ics", outcome, id_)
+    response = shop.call_back("ics", outcome, id_)
 
     job = shop.job(id_)
-    assert (answer.status, answer.body) == (204, b"")
+    assert (response.status, response.body) == (204, b"")
     assert job["state"] == outcome
     page = shop.get("/").body.decode()
     if outcome == "completed":
@@ -543,7 +543,7 @@ def test_a_repeated_or_late_callback_does_not_undo_a_later_one(shop: Shop) -> No
     assert after["updated"] == before["updated"]
 
 
-def test_a_callback_that_is_faster_than_the_answer_is_kept(ingress: Ingress, tmp_path: Path) -> None:
+def test_a_callback_that_is_faster_than_the_response_is_kept(ingress: Ingress, tmp_path: Path) -> None:
     with serving(tmp_path, K_SINK=ingress.url, ERRANDS_WEBHOOK_SECRET=SECRET) as shop:
         ingress.replies = _Impatient(shop, ingress)
 
@@ -570,9 +570,9 @@ def test_parallel_callbacks_lose_no_state(shop: Shop) -> None:
     wanted = [(outcome, id_) for id_ in ids for outcome in ("deadlettered", "completed", "completed", "failed")]
 
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda each: shop.call_back("ics", each[0], each[1]).status, wanted))
+        responses = list(pool.map(lambda each: shop.call_back("ics", each[0], each[1]).status, wanted))
 
-    assert set(answers) == {204}
+    assert set(responses) == {204}
     assert {shop.job(id_)["state"] for id_ in ids} == {"completed"}
     for file in shop.data.glob("job-*.json"):
         assert len(set(json.loads(file.read_text())["callbacks"])) == 3

@@ -167,8 +167,8 @@ class Container:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"content-type": "application/cloudevents+json"} if body else {}
         connection.request(method, path, body or None, headers)
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
     def send(self, event: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         return self.ask("POST", "/", json.dumps(event).encode())
@@ -222,14 +222,14 @@ def environment(function: str, receiver: Received, mail_port: int) -> dict[str, 
 
 
 @contextmanager
-def lane(rabbit: RabbitServer) -> Iterator[dict[str, str]]:
+def work_queue(rabbit: RabbitServer) -> Iterator[dict[str, str]]:
     """A queue that takes long reports, and what the function enqueue needs to find it."""
     connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
     channel = connection.channel()
     channel.exchange_declare("images", durable=True)
     channel.queue_declare("images", durable=True)
     channel.queue_bind("images", "images", "dev.errands.longreport.requested.v1")
-    yield {"AMQP_URL": rabbit.url, "LANE_EXCHANGE": "images"}
+    yield {"AMQP_URL": rabbit.url, "WORK_EXCHANGE": "images"}
     assert channel.queue_purge("images").method.message_count == 1
     connection.close()
 
@@ -251,7 +251,7 @@ def beside(function: str, request: pytest.FixtureRequest) -> Iterator[dict[str, 
     if function != "enqueue":
         yield {}
         return
-    with lane(request.getfixturevalue("rabbit")) as settings:
+    with work_queue(request.getfixturevalue("rabbit")) as settings:
         yield settings
 
 
@@ -276,13 +276,13 @@ def test_a_stop_waits_for_the_job_in_flight(
     container = start("notifier", **environment("notifier", receiver, mail_port))
     receiver.answering.clear()
     with ThreadPoolExecutor() as at_once:
-        answer = at_once.submit(container.send, job("notifier"))
+        response = at_once.submit(container.send, job("notifier"))
         assert receiver.arrived.wait(START_LIMIT_S)
         stopped = at_once.submit(container.stop)
         container.wait_until_deaf()
         receiver.answering.set()
 
-    assert (answer.result()[0], stopped.result()) == (202, 0)
+    assert (response.result()[0], stopped.result()) == (202, 0)
 
 
 def files_of(image: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The worker of the queue lane on a real RabbitMQ server: done once, retried there, kept at last, lost never."""
+"""The worker of the work queue on a real RabbitMQ server: done once, retried there, kept at last, lost never."""
 
 import base64
 import os
@@ -16,13 +16,13 @@ from tests.support.queue_worker import (
     ACKNOWLEDGE,
     PUBLISH,
     Inbox,
-    Lane,
     Wire,
+    WorkQueue,
     done,
     inbox,
     job,
-    lane,
     wait_empty,
+    work_queue,
 )
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -34,12 +34,12 @@ def places() -> Iterator[Inbox]:
 
 
 @pytest.fixture
-def made(rabbit: RabbitServer, places: Inbox, tmp_path: Path) -> Iterator[Lane]:
-    with lane(rabbit, places, tmp_path) as one:
+def made(rabbit: RabbitServer, places: Inbox, tmp_path: Path) -> Iterator[WorkQueue]:
+    with work_queue(rabbit, places, tmp_path) as one:
         yield one
 
 
-def test_a_job_is_done_its_reply_posted_and_its_message_acknowledged(made: Lane, places: Inbox) -> None:
+def test_a_job_is_done_its_reply_posted_and_its_message_acknowledged(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1", {"n": 7}, subject="order-1"))
 
     made.start()
@@ -48,50 +48,52 @@ def test_a_job_is_done_its_reply_posted_and_its_message_acknowledged(made: Lane,
     wait_empty(made)
     [reply] = places.replies()
     assert (reply.type, reply.get("causationid"), reply.get("subject")) == (COMPLETED, "1", "order-1")
-    assert not places.letters()
+    assert not places.dead_letters()
 
 
-def test_retries_wait_in_rabbitmq_with_their_count_and_end_as_a_letter_to_the_sink(made: Lane, places: Inbox) -> None:
+def test_retries_wait_in_rabbitmq_with_their_count_and_end_as_a_dead_letter_to_the_sink(
+    made: WorkQueue, places: Inbox
+) -> None:
     made.send(job("1", {"do": "status", "status": 503}))
 
     made.start()
 
-    until(places.letters)
+    until(places.dead_letters)
     wait_empty(made)
-    [letter] = places.letters()
-    assert letter.get("knativeerrorcode") == "503"
-    assert letter.get("knativeerrorattempts") == "3"
-    assert letter.get("knativeerrortrigger") == made.queue
-    assert b"as asked" in base64.b64decode(letter.get("knativeerrordata") or "")
+    [dead_letter] = places.dead_letters()
+    assert dead_letter.get("knativeerrorcode") == "503"
+    assert dead_letter.get("knativeerrorattempts") == "3"
+    assert dead_letter.get("knativeerrortrigger") == made.queue
+    assert b"as asked" in base64.b64decode(dead_letter.get("knativeerrordata") or "")
     assert "again in 0.1 s" in made.log
     assert "again in 0.2 s" in made.log
     assert f"{made.queue}.wait.200" in made.rabbit.queues()
 
 
-def test_an_answer_that_is_no_use_to_repeat_is_a_letter_at_once(made: Lane, places: Inbox) -> None:
+def test_an_response_that_is_no_use_to_repeat_is_a_dead_letter_at_once(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1", {"do": "status", "status": 422}))
 
     made.start()
 
-    until(places.letters)
-    assert places.letters()[0].get("knativeerrorattempts") == "1"
+    until(places.dead_letters)
+    assert places.dead_letters()[0].get("knativeerrorattempts") == "1"
 
 
-def test_a_message_that_is_no_event_is_a_letter_and_holds_nothing_up(made: Lane, places: Inbox) -> None:
+def test_a_message_that_is_no_event_is_a_dead_letter_and_holds_nothing_up(made: WorkQueue, places: Inbox) -> None:
     broken = Event(MappingProxyType({"specversion": "1.0", "id": "1", "type": "x"}), b"\xff\x00")
     made.send(broken)
     made.send(job("2"))
 
     made.start()
 
-    until(lambda: done(places, "2") and places.letters())
-    [letter] = places.letters()
-    assert letter.type == "dev.errands.unreadable.v1"
-    assert letter.data == b"\xff\x00"
-    assert b"source is required" in base64.b64decode(letter.get("knativeerrordata") or "")
+    until(lambda: done(places, "2") and places.dead_letters())
+    [dead_letter] = places.dead_letters()
+    assert dead_letter.type == "dev.errands.unreadable.v1"
+    assert dead_letter.data == b"\xff\x00"
+    assert b"source is required" in base64.b64decode(dead_letter.get("knativeerrordata") or "")
 
 
-def test_an_attempt_that_a_sender_made_up_is_no_number_to_trust(made: Lane, places: Inbox) -> None:
+def test_an_attempt_that_a_sender_made_up_is_no_number_to_trust(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1"), x_errands_attempt="many")
 
     made.start()
@@ -99,7 +101,7 @@ def test_an_attempt_that_a_sender_made_up_is_no_number_to_trust(made: Lane, plac
     until(lambda: done(places, "1"))
 
 
-def test_heartbeats_go_on_while_a_job_takes_long(made: Lane, places: Inbox) -> None:
+def test_heartbeats_go_on_while_a_job_takes_long(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1", {"do": "sleep", "s": 4}))
 
     made.start(amqp_heartbeat_s=1)  # the server closes what is silent for two of them
@@ -110,7 +112,7 @@ def test_heartbeats_go_on_while_a_job_takes_long(made: Lane, places: Inbox) -> N
     assert "again in" not in made.log
 
 
-def test_sigterm_finishes_the_job_in_hand_and_leaves_the_rest(made: Lane, places: Inbox, tmp_path: Path) -> None:
+def test_sigterm_finishes_the_job_in_hand_and_leaves_the_rest(made: WorkQueue, places: Inbox, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     made.send(job("1", {"do": "sleep", "s": 1.5, "once": str(begun)}), job("2"))
     worker = made.start()
@@ -127,7 +129,7 @@ def test_what_is_not_done_when_a_stop_must_end_goes_back_without_being_counted(
     rabbit: RabbitServer, places: Inbox, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
-    with lane(rabbit, places, tmp_path, lane_stop_s=0.2) as made:
+    with work_queue(rabbit, places, tmp_path, work_stop_s=0.2) as made:
         made.send(job("1", {"do": "sleep", "s": 30, "once": str(begun)}))
         worker = made.start()
         until(begun.exists)
@@ -144,7 +146,7 @@ def test_what_is_not_done_when_a_stop_must_end_goes_back_without_being_counted(
 def test_a_job_over_its_time_is_counted_and_its_worker_ends_to_be_started_anew(
     rabbit: RabbitServer, places: Inbox, tmp_path: Path
 ) -> None:
-    with lane(rabbit, places, tmp_path, lane_timeout_s=0.5) as made:
+    with work_queue(rabbit, places, tmp_path, work_timeout_s=0.5) as made:
         made.send(job("1", {"do": "sleep", "s": 60, "once": str(tmp_path / "begun")}))
 
         assert made.start().wait(20) == 1
@@ -154,20 +156,20 @@ def test_a_job_over_its_time_is_counted_and_its_worker_ends_to_be_started_anew(
         wait_empty(made)
 
 
-def test_a_job_that_kills_its_workers_ends_as_a_letter(made: Lane, places: Inbox) -> None:
+def test_a_job_that_kills_its_workers_ends_as_a_dead_letter(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1", {"do": "exit"}))
 
     for _ in range(3):
         assert made.start().wait(20) == -signal.SIGKILL
 
     made.start()
-    until(places.letters)
+    until(places.dead_letters)
     wait_empty(made)
-    assert b"ended 3 times" in base64.b64decode(places.letters()[0].get("knativeerrordata") or "")
+    assert b"ended 3 times" in base64.b64decode(places.dead_letters()[0].get("knativeerrordata") or "")
 
 
 def test_a_reply_that_the_broker_does_not_take_waits_in_rabbitmq_and_the_job_is_not_done_again(
-    made: Lane, places: Inbox
+    made: WorkQueue, places: Inbox
 ) -> None:
     refusals: list[str] = []
 
@@ -186,7 +188,7 @@ def test_a_reply_that_the_broker_does_not_take_waits_in_rabbitmq_and_the_job_is_
     assert made.log.count('"message":"dev.errands.echo.completed.v1"') == 1
 
 
-def test_a_letter_is_kept_for_as_long_as_its_sink_is_down(made: Lane, places: Inbox) -> None:
+def test_a_dead_letter_is_kept_for_as_long_as_its_sink_is_down(made: WorkQueue, places: Inbox) -> None:
     tries: list[str] = []
 
     def down(place: str, event: Event, _taken: bool) -> int | None:
@@ -198,26 +200,28 @@ def test_a_letter_is_kept_for_as_long_as_its_sink_is_down(made: Lane, places: In
 
     made.start()
 
-    until(places.letters)
+    until(places.dead_letters)
     wait_empty(made)
     assert set(tries) == {"sink"}
 
 
-def test_a_refused_reply_makes_a_letter_of_its_cause(made: Lane, places: Inbox) -> None:
+def test_a_refused_reply_makes_a_dead_letter_of_its_cause(made: WorkQueue, places: Inbox) -> None:
     places.hook = lambda place, _event, _taken: 400 if place == "broker" else None
     made.send(job("1"))
 
     made.start()
 
-    until(places.letters)
-    assert places.letters()[0].id == "1"
+    until(places.dead_letters)
+    assert places.dead_letters()[0].id == "1"
 
 
 # --- every point at which a worker can die; what it had is done by the next one, with the same one reply
 
 
 @pytest.mark.parametrize("point", ["in the handler", "before the reply is taken", "after the reply was taken"])
-def test_a_worker_that_dies_with_a_job_loses_nothing(made: Lane, places: Inbox, tmp_path: Path, point: str) -> None:
+def test_a_worker_that_dies_with_a_job_loses_nothing(
+    made: WorkQueue, places: Inbox, tmp_path: Path, point: str
+) -> None:
     killed: list[bool] = []
 
     def kill(_place: str, _event: Event, taken: bool) -> int | None:
@@ -237,7 +241,7 @@ def test_a_worker_that_dies_with_a_job_loses_nothing(made: Lane, places: Inbox, 
     until(lambda: done(places, "1"))
     wait_empty(made)
     assert len({each.id for each in places.replies()}) == 1
-    assert not places.letters()
+    assert not places.dead_letters()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_a_worker_that_dies_with_a_job_loses_nothing(made: Lane, places: Inbox, 
     ],
 )
 def test_a_worker_that_dies_while_it_puts_a_job_back_loses_nothing(
-    made: Lane, places: Inbox, tmp_path: Path, to_server: bool, frame: bytes
+    made: WorkQueue, places: Inbox, tmp_path: Path, to_server: bool, frame: bytes
 ) -> None:
     def cut(upwards: bool, data: bytes) -> bool:
         if upwards == to_server and frame in data and made.workers[0].poll() is None:
@@ -267,10 +271,12 @@ def test_a_worker_that_dies_while_it_puts_a_job_back_loses_nothing(
     wait_empty(made)
     wire.close()
     assert len({each.id for each in places.replies()}) == 1
-    assert not places.letters()
+    assert not places.dead_letters()
 
 
-def test_a_restart_of_rabbitmq_in_the_middle_of_a_job_costs_nothing(made: Lane, places: Inbox, tmp_path: Path) -> None:
+def test_a_restart_of_rabbitmq_in_the_middle_of_a_job_costs_nothing(
+    made: WorkQueue, places: Inbox, tmp_path: Path
+) -> None:
     begun = tmp_path / "begun"
     made.send(job("1", {"do": "sleep", "s": 1, "once": str(begun)}), job("2"))
     made.start()
@@ -285,7 +291,7 @@ def test_a_restart_of_rabbitmq_in_the_middle_of_a_job_costs_nothing(made: Lane, 
 
 
 def test_a_worker_with_nothing_to_do_ends_when_it_may(rabbit: RabbitServer, places: Inbox, tmp_path: Path) -> None:
-    with lane(rabbit, places, tmp_path, lane_idle_s=0.5) as made:
+    with work_queue(rabbit, places, tmp_path, work_idle_s=0.5) as made:
         made.send(job("1", {"do": "sleep", "s": 1}))
         started_s = time.monotonic()
 
@@ -298,15 +304,15 @@ def test_a_worker_with_nothing_to_do_ends_when_it_may(rabbit: RabbitServer, plac
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"lane_backoff_policy": "often"}, "LANE_BACKOFF_POLICY must be linear or exponential, got 'often'"),
-        ({"lane_retry": -1}, "LANE_RETRY must be at least 0"),
-        ({"lane_timeout_s": ""}, "LANE_TIMEOUT_S is required"),
+        ({"work_backoff_policy": "often"}, "WORK_BACKOFF_POLICY must be linear or exponential, got 'often'"),
+        ({"work_retry": -1}, "WORK_RETRY must be at least 0"),
+        ({"work_timeout_s": ""}, "WORK_TIMEOUT_S is required"),
         ({"amqp_url": "http://h"}, "an AMQP URL such as"),
-        ({"lane_concurrency": 4, "lane_prefetch": 2}, "LANE_PREFETCH must be 0 or at least LANE_CONCURRENCY"),
+        ({"work_concurrency": 4, "work_prefetch": 2}, "WORK_PREFETCH must be 0 or at least WORK_CONCURRENCY"),
         ({"function_source": "no/such.py"}, "FUNCTION_SOURCE must be a Python file"),
         ({"function_target": "nothing"}, "has no target 'nothing'"),
     ],
 )
-def test_a_worker_that_cannot_work_says_what_is_wrong(made: Lane, variables: dict[str, object], said: str) -> None:
+def test_a_worker_that_cannot_work_says_what_is_wrong(made: WorkQueue, variables: dict[str, object], said: str) -> None:
     assert made.start(**variables).wait(20) == 1
     assert said in made.log

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.support.queue_worker import inbox, job, lane
+from tests.support.queue_worker import inbox, job, work_queue
 from tests.support.rabbitmq_server import RabbitServer
 
 JOBS = 200
@@ -20,7 +20,7 @@ def test_two_hundred_long_jobs_with_workers_killed_at_random_and_none_lost(
     seed = time.time_ns() % 1_000_000
     print(f"seed {seed}")
     chance = random.Random(seed)  # noqa: S311  # no secret
-    with inbox() as places, lane(rabbit, places, tmp_path, lane_retry=100) as made:
+    with inbox() as places, work_queue(rabbit, places, tmp_path, work_retry=100) as made:
         jobs = [job(f"long-{number}", {"do": "sleep", "s": chance.uniform(0.1, 0.6)}) for number in range(JOBS)]
         made.send(*jobs)
         kills, end_s = 0, time.monotonic() + 180
@@ -37,6 +37,6 @@ def test_two_hundred_long_jobs_with_workers_killed_at_random_and_none_lost(
         print(f"{kills} workers killed, {len(replies)} replies to {JOBS} jobs")
         assert {each.get("correlationid") for each in replies} == {each.id for each in jobs}
         assert len({each.id for each in replies}) == JOBS  # a job that was done twice has the same reply twice
-        assert not places.letters()
+        assert not places.dead_letters()
         assert made.ready() == 0
         assert kills > 20

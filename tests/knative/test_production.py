@@ -133,7 +133,7 @@ def test_every_image_comes_from_the_registry_of_the_installation(documents: list
 def test_every_secret_that_is_referred_to_is_known_to_the_preflight(rendered: str) -> None:
     referred = set(re.findall(r"secret(?:Key)?Ref:\n(?:\s+(?:key|optional): .*\n)*\s+name: (\S+)", rendered))
 
-    assert referred - {"deadletters-desk"} == set(SECRETS)
+    assert referred - {"console"} == set(SECRETS)
     assert "kind: Secret\n" not in rendered
 
 
@@ -235,7 +235,7 @@ def cluster(**lacking: object) -> Callable[..., str | None]:
     """A cluster that has everything but what is given, as kubectl shows it."""
     node = {"spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     storage = {"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}
-    answers: dict[str, object] = {
+    responses: dict[str, object] = {
         "version": {"serverVersion": {"major": "1", "minor": "34+"}},
         "crds": "\n".join(f"customresourcedefinition.apiextensions.k8s.io/{each}" for each in NEEDED),
         "nodes": {"items": [node] * 3},
@@ -246,8 +246,8 @@ def cluster(**lacking: object) -> Callable[..., str | None]:
     } | lacking
 
     def ask(*arguments: str) -> str | None:
-        answer = next(answers[each] for each in reversed(arguments) if each in answers)
-        return answer if answer is None or isinstance(answer, str) else json.dumps(answer)
+        response = next(responses[each] for each in reversed(arguments) if each in responses)
+        return response if response is None or isinstance(response, str) else json.dumps(response)
 
     return ask
 

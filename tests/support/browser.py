@@ -1,4 +1,4 @@
-"""A real Chromium without a screen, and the desk of dead letters behind a real port for it to look at."""
+"""A real Chromium without a screen, and the console of dead letters behind a real port for it to look at."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
-DESK = ROOT / "functions/console/main.py"
+CONSOLE = ROOT / "functions/console/main.py"
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1440,900"),
@@ -122,14 +122,14 @@ def browser(chromium: Browser) -> Browser:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Starts the desk on a port, with an environment of its own; returns the page's URL."""
+    """Starts the console on a port, with an environment of its own; returns the page's URL."""
     servers = []
 
     def serve(**environment: str) -> str:
         given = {"DEADLETTERS_URL": database(tmp_path), "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        server = make_server("127.0.0.1", 0, create_app("handle", str(DESK)), threaded=True)  # type: ignore[no-untyped-call]
+        server = make_server("127.0.0.1", 0, create_app("handle", str(CONSOLE)), threaded=True)  # type: ignore[no-untyped-call]
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/dead/"
@@ -141,7 +141,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 
 
 def database(tmp_path: Path) -> str:
-    """Where the desk of a test has its letters."""
+    """Where the console of a test has its dead letters."""
     return f"sqlite:///{tmp_path / 'deadletters.db'}"
 
 

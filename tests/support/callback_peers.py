@@ -1,4 +1,6 @@
-"""What the notifier's tests run: notifiers as real processes (`python -m functions.runtime.serve`), and APIs that they call."""
+"""What the notifier's tests run: notifiers as real processes (`python -m functions.runtime.serve`), and APIs that
+they call.
+"""
 
 import base64
 import json
@@ -45,7 +47,7 @@ class Receiver:
 
     url: str
     calls: list[Call] = field(default_factory=list)
-    answer: Callable[[BaseHTTPRequestHandler], None] = lambda handler: say(handler, 204)
+    response: Callable[[BaseHTTPRequestHandler], None] = lambda handler: say(handler, 204)
 
 
 def say(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **more: str) -> None:
@@ -68,7 +70,7 @@ def receiving(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> 
             lowered = {name.lower(): value for name, value in self.headers.items()}
             running.calls.append(Call(self.command, self.path, lowered, body, self.client_address[1]))
             with suppress(ConnectionError):
-                running.answer(self)
+                running.response(self)
 
         do_OPTIONS = do_POST  # noqa: N815  # the name that http.server calls
 

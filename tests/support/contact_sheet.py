@@ -1,4 +1,6 @@
-"""All modes, crops and effects on one sheet, made by the function's own code: python -m tests.support.contact_sheet OUT."""
+"""All modes, crops and effects on one sheet, made by the function's own code: python -m tests.support.contact_sheet
+OUT.
+"""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, and the URL of each kind of database that the letters can be kept in."""
+"""A PostgreSQL of the tests' own, and the URL of each kind of database that the dead letters can be kept in."""
 
 import os
 import pwd
@@ -46,7 +46,7 @@ def new_database(server: str) -> str:
     """A schema of its own in the server's database: a whole database takes a thousand times as long."""
     import psycopg
 
-    name = f"letters_{os.urandom(6).hex()}"
+    name = f"dead_letters_{os.urandom(6).hex()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}".encode())
     return f"{server}/postgres?options=-csearch_path%3D{name}"

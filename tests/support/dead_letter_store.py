@@ -1,4 +1,4 @@
-"""The letters as a test looks at them: beside what runs, in its database."""
+"""The dead letters as a test looks at them: beside what runs, in its database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from events.http import Event
-from functions.deadletters.service.commands import Filter, Letter
+from functions.deadletters.service.commands import DeadLetter, Filter
 from functions.deadletters.store import dead_letters, notices, selection
 from functions.storage.database import Database, open_database
 
@@ -15,17 +15,17 @@ NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Kept:
-    """A letter with its event as it came; it has the letter's own attributes, too."""
+    """A dead letter with its event as it came; it has the letter's own attributes, too."""
 
-    letter: Letter
+    dead_letter: DeadLetter
     event: Event
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.letter, name)
+        return getattr(self.dead_letter, name)
 
 
-class LetterStore:
-    """A database of letters."""
+class DeadLetterStore:
+    """A database of dead letters."""
 
     def __init__(self, url: str) -> None:
         self.database: Database = open_database(url)
@@ -35,10 +35,10 @@ class LetterStore:
         with self.database.transaction(writes=False) as session:
             found = selection.page(self.database, session, matching, before=None, limit=100_000, now=NOW)
             stored = [dead_letters.stored(session, each.id) for each in found]
-        return [Kept(letter, each.original) for letter, each in zip(found, stored, strict=True) if each]
+        return [Kept(dead_letter, each.original) for dead_letter, each in zip(found, stored, strict=True) if each]
 
     def keep(self, event: Event, *, now: datetime = NOW) -> int:
-        """Store a letter and its notice, as the sink does; returns its number."""
+        """Store a dead letter and its notice, as the sink does; returns its number."""
         with self.database.transaction() as session:
             id_, _ = dead_letters.keep(session, event, now=now)
             notices.write(session, event, id_, now=now)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from events.http import Event, binary
 from events.problem import JobFailed
 from events.types import sibling_type
-from functions.runtime.adapter import Answer, http_function, reply_event, system_clock
+from functions.runtime.adapter import Response, http_function, reply_event, system_clock
 
 
 class Done(Struct):
@@ -27,7 +27,7 @@ class Done(Struct):
     n: int
 
 
-def respond(event: Event) -> Answer:
+def respond(event: Event) -> Response:
     """Do as told, then answer with a completed event."""
     order: dict[str, Any] = json.loads(event.data)
     if "once" in order and not _first(Path(order["once"])):
@@ -37,17 +37,17 @@ def respond(event: Event) -> Answer:
             print("the last words of this function", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         case "status":
-            return Answer(order["status"], {"content-type": "application/json"}, b'{"detail": "as asked"}')
+            return Response(order["status"], {"content-type": "application/json"}, b'{"detail": "as asked"}')
         case "sleep":
             time.sleep(order["s"])
         case "fail":
             problem = JobFailed("as-asked", "the job was asked to fail").problem
             failed = reply_event(event, sibling_type(event.type, "failed"), problem, now=system_clock())
-            return Answer(200, *binary(failed))
+            return Response(200, *binary(failed))
         case "bad reply":
-            return Answer(200, {"ce-specversion": "1.0", "ce-id": "1"}, b"{}")
+            return Response(200, {"ce-specversion": "1.0", "ce-id": "1"}, b"{}")
     done = Done(os.getpid(), order.get("n", 0))
-    return Answer(200, *binary(reply_event(event, sibling_type(event.type, "completed"), done, now=system_clock())))
+    return Response(200, *binary(reply_event(event, sibling_type(event.type, "completed"), done, now=system_clock())))
 
 
 def _first(file: Path) -> bool:

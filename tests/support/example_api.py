@@ -57,9 +57,9 @@ class PhpApi:
 
     def order(self, job: str, data: dict[str, Any]) -> str:
         """POST /jobs, as its own page does."""
-        answer = httpx.post(f"{self.url}/jobs", json={"job": job, "data": data}, timeout=20)
-        answer.raise_for_status()
-        return str(answer.json()["id"])
+        response = httpx.post(f"{self.url}/jobs", json={"job": job, "data": data}, timeout=20)
+        response.raise_for_status()
+        return str(response.json()["id"])
 
     def state(self, id_: str) -> dict[str, Any]:
         """GET /jobs/ID."""

@@ -185,8 +185,8 @@ class Up:
 
     def outcome(self, id_: str, *, wait_s: float = 20.0, source: str = "/tests") -> dict[str, Any] | None:
         """The job's last event, or None."""
-        answer = self.client.get("/jobs", params={"source": source, "id": id_, "wait_s": wait_s})
-        return json.loads(answer.content) if answer.status_code == 200 else None
+        response = self.client.get("/jobs", params={"source": source, "id": id_, "wait_s": wait_s})
+        return json.loads(response.content) if response.status_code == 200 else None
 
     def metric(self, name: str, **labels: str) -> float:
         """One figure of /metrics, 0 when it is not there."""

@@ -1,4 +1,4 @@
-"""What the tests of the queue lane need: a real worker, places that take its events, and a wire that can be cut."""
+"""What the tests of the work queue need: a real worker, places that take its events, and a wire that can be cut."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ class Inbox:
         """What the broker has taken."""
         return [event for place, event in self.events if place == "broker"]
 
-    def letters(self) -> list[Event]:
+    def dead_letters(self) -> list[Event]:
         """What the sink has taken."""
         return [event for place, event in self.events if place == "sink"]
 
@@ -76,7 +76,7 @@ def inbox() -> Iterator[Inbox]:
         server.close()
 
 
-class Lane:
+class WorkQueue:
     """One queue of its own on the server, and the workers of it."""
 
     def __init__(self, rabbit: RabbitServer, places: Inbox, folder: Path, queue: str, **variables: object) -> None:
@@ -89,13 +89,13 @@ class Lane:
             "K_SINK": f"{places.url}/broker",
             "FUNCTION_SOURCE": str(ECHO),
             "FUNCTION_TARGET": "handle",
-            "LANE_QUEUE": queue,
-            "LANE_DEAD_LETTER_SINK": f"{places.url}/sink",
-            "LANE_RETRY": "2",
-            "LANE_BACKOFF_POLICY": "linear",
-            "LANE_BACKOFF_DELAY_S": "0.1",
-            "LANE_TIMEOUT_S": "20",
-            "LANE_STOP_S": "20",
+            "WORK_QUEUE": queue,
+            "WORK_DEAD_LETTER_SINK": f"{places.url}/sink",
+            "WORK_RETRY": "2",
+            "WORK_BACKOFF_POLICY": "linear",
+            "WORK_BACKOFF_DELAY_S": "0.1",
+            "WORK_TIMEOUT_S": "20",
+            "WORK_STOP_S": "20",
             **{name.upper(): str(value) for name, value in variables.items()},
         }
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -177,9 +177,9 @@ class Lane:
 
 
 @contextmanager
-def lane(rabbit: RabbitServer, places: Inbox, folder: Path, **variables: object) -> Iterator[Lane]:
-    """A Lane for a test, named by the test's folder."""
-    made = Lane(rabbit, places, folder, f"lane.{folder.name}", **variables)
+def work_queue(rabbit: RabbitServer, places: Inbox, folder: Path, **variables: object) -> Iterator[WorkQueue]:
+    """A Work queue for a test, named by the test's folder."""
+    made = WorkQueue(rabbit, places, folder, f"work_queue.{folder.name}", **variables)
     try:
         yield made
     finally:
@@ -198,7 +198,7 @@ def done(places: Inbox, id_: str) -> bool:
     return any(each.get("correlationid") == id_ and each.type == COMPLETED for each in places.replies())
 
 
-def wait_empty(made: Lane, *, timeout_s: float = 30) -> None:
+def wait_empty(made: WorkQueue, *, timeout_s: float = 30) -> None:
     """Stop the workers once nothing waits; fails when one of them held something that came back."""
     until(lambda: made.ready() == 0, timeout_s=timeout_s, poll_s=0.1, what=f"{made.queue} to be empty")
     made.stop()

@@ -1,4 +1,6 @@
-"""Every built-in template with every kind of data as pictures: python -m tests.support.report_pages FOLDER [TEMPLATE]."""
+"""Every built-in template with every kind of data as pictures: python -m tests.support.report_pages FOLDER
+[TEMPLATE].
+"""
 
 import sys
 from datetime import UTC, datetime

@@ -111,7 +111,7 @@ def fill_file(argument: None) -> None:
     Path("big").write_bytes(bytes(1 << 20))
 
 
-def answer(size_bytes: int) -> bytes:
+def response(size_bytes: int) -> bytes:
     return bytes(size_bytes)
 
 

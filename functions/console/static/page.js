@@ -32,7 +32,7 @@ async function progress() {
   if (one("[data-live]")) setTimeout(progress, PROGRESS_EVERY_MS);
 }
 
-// How many letters came since the page was made.
+// How many dead letters came since the page was made.
 async function arrivals() {
   const line = one("[data-arrivals]");
   if (!document.hidden) {
@@ -50,12 +50,12 @@ function told(line, { count, cursor }) {
   const link = document.createElement("a");
   link.href = location.pathname + location.search;
   link.textContent = "Show them";
-  const noun = line.dataset.count === "1" ? "letter" : "letters";
+  const noun = line.dataset.count === "1" ? "dead letter" : "dead letters";
   line.replaceChildren(`${line.dataset.count} new ${noun} came. `, link);
 }
 
 function choosing() {
-  const boxes = all("input[name=letter][type=checkbox]");
+  const boxes = all("input[name=dead_letter][type=checkbox]");
   const every = one("[data-all]");
   const label = one("[data-chosen]");
   if (!boxes.length) return;

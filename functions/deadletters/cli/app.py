@@ -1,9 +1,10 @@
 """`errands dead`: what an operator does with dead letters, on the command line.
 
-The letters are those of this machine (`--data`), of a database (`--database`), or of a desk elsewhere (`--url`).
+The dead letters are those of this machine (`--data`), of a database (`--database`), or of a console elsewhere
+(`--url`).
 
-Exit codes: 0 done; 1 not all of it (letters passed over or refused, a replay that ended before its end); 64 a mistake
-in what was asked; 69 the letters cannot be reached; 77 not allowed.
+Exit codes: 0 done; 1 not all of it (dead letters passed over or refused, a replay that ended before its end); 64 a
+mistake in what was asked; 69 the dead letters cannot be reached; 77 not allowed.
 """
 
 import os
@@ -18,7 +19,7 @@ import msgspec
 import typer
 
 from functions.deadletters.cli import terminal
-from functions.deadletters.cli.options import SINK, Connection, at_desk, filtered, stop, word
+from functions.deadletters.cli.options import SINK, Connection, at_console, command, filtered, stop
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.replay.following import NOT_ALL, follow
 from functions.deadletters.service import commands
@@ -29,7 +30,7 @@ __all__ = ["app", "plain"]
 
 app = typer.Typer(
     help="Dead letters: find them, look at one, mend, replay or discard it. Exit codes: 0 done, 1 not all of it,"
-    " 64 a mistake, 69 the letters cannot be reached, 77 not allowed.",
+    " 64 a mistake, 69 the dead letters cannot be reached, 77 not allowed.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,40 +40,44 @@ EXPORTED: Final = 100
 IMPORTED_BYTES: Final = 4 * 1024 * 1024
 
 Numbers = Annotated[
-    list[int] | None, typer.Argument(metavar="LETTER...", min=1, max=LAST, help="Numbers, as `list` shows them.")
+    list[int] | None, typer.Argument(metavar="DEAD_LETTER...", min=1, max=LAST, help="Numbers, as `list` shows them.")
 ]
-Number = Annotated[int, typer.Argument(metavar="LETTER", min=1, max=LAST, help="Its number, as `list` shows it.")]
+Number = Annotated[int, typer.Argument(metavar="DEAD_LETTER", min=1, max=LAST, help="Its number, as `list` shows it.")]
 GroupNumber = Annotated[int, typer.Argument(metavar="GROUP", min=1, max=LAST, help="As `groups` shows it.")]
 ReplayNumber = Annotated[int, typer.Argument(metavar="REPLAY", min=1, max=LAST, help="As `replay` told it.")]
-All = Annotated[bool, typer.Option("--all", help="Every letter that is open.")]
+All = Annotated[bool, typer.Option("--all", help="Every dead letter that is open.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
 Limit = Annotated[int, typer.Option(min=1, max=1_000)]
 
 
 @app.command("list")
-@at_desk
+@at_console
 @filtered
-def list_letters(desk: Connection, matching: Filter, limit: Limit = 100, as_json: AsJson = False) -> None:
-    """List the letters, the newest first."""
-    page = desk.ask(commands.List(matching=matching, limit=limit), commands.Page)
-    for letter in page.letters:
-        terminal.show([terminal.json_line(letter)] if as_json else terminal.letter_lines(letter))
+def list_dead_letters(console: Connection, matching: Filter, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """List the dead letters, the newest first."""
+    page = console.ask(commands.List(matching=matching, limit=limit), commands.Page)
+    for dead_letter in page.dead_letters:
+        terminal.show([terminal.json_line(dead_letter)] if as_json else terminal.dead_letter_lines(dead_letter))
     if not as_json:
         terminal.show(
-            ["no letters" if not page.letters else f"{len(page.letters):,} of {page.total or 'many'} letters"]
+            [
+                "no dead letters"
+                if not page.dead_letters
+                else f"{len(page.dead_letters):,} of {page.total or 'many'} dead letters"
+            ]
         )
 
 
 @app.command("groups")
-@at_desk
+@at_console
 def list_groups(
-    desk: Connection,
+    console: Connection,
     state: Annotated[str, typer.Option(help="waiting, open, acknowledged, resolved or all.")] = "waiting",
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the letters by kind and cause, the most first."""
-    found = desk.ask(word(commands.ListGroups, state=state, limit=limit), commands.Groups).groups
+    """List the dead letters by kind and cause, the most first."""
+    found = console.ask(command(commands.ListGroups, state=state, limit=limit), commands.Groups).groups
     for group in found:
         terminal.show([terminal.json_line(group)] if as_json else terminal.group_lines(group))
     if not found and not as_json:
@@ -80,34 +85,36 @@ def list_groups(
 
 
 @app.command()
-@at_desk
-def group(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+@at_console
+def group(console: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
     """Show one group, and what was done to it."""
-    _show_group(desk.ask(commands.ShowGroup(group=number), commands.GroupDetail), as_json)
+    _show_group(console.ask(commands.ShowGroup(group=number), commands.GroupDetail), as_json)
 
 
 @app.command()
-@at_desk
+@at_console
 def show(
-    desk: Connection,
+    console: Connection,
     number: Number,
     unmask: Annotated[bool, typer.Option("--unmask", help="With nothing hidden; that is noted.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The data only, byte for byte.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one letter: the event, the error, what befell it, the job's other letters, and how to send it by hand."""
-    asked = commands.Unmask(letter=number) if unmask else commands.Show(letter=number)
-    detail = desk.ask(asked, commands.Detail)
+    """Show one dead letter: the event, the error, what befell it, the job's other dead letters, and how to send it by
+    hand.
+    """
+    asked = commands.Unmask(dead_letter=number) if unmask else commands.Show(dead_letter=number)
+    detail = console.ask(asked, commands.Detail)
     if raw:
         sys.stdout.buffer.write(detail.body.data_base64 or (detail.body.data or "").encode())
     else:
-        terminal.show([terminal.json_line(detail)] if as_json else terminal.letter_detail(detail))
+        terminal.show([terminal.json_line(detail)] if as_json else terminal.dead_letter_detail(detail))
 
 
 @app.command()
-@at_desk
+@at_console
 def edit(
-    desk: Connection,
+    console: Connection,
     number: Number,
     *,
     file: Annotated[Path | None, typer.Option("--file", help="The new data; - reads it from standard input.")] = None,
@@ -120,17 +127,19 @@ def edit(
     """Change what a replay sends, in $EDITOR when nothing is given. What came is kept, and the change shown."""
     data = _read(file) if file else None
     if not (file or attributes or revert):
-        data = _in_editor(desk.ask(commands.Show(letter=number), commands.Detail).body)
+        data = _in_editor(console.ask(commands.Show(dead_letter=number), commands.Detail).body)
     changes = dict(_pair(each) for each in attributes or ())
-    detail = desk.ask(commands.Edit(letter=number, data=data, attributes=changes, revert=revert), commands.Detail)
+    detail = console.ask(
+        commands.Edit(dead_letter=number, data=data, attributes=changes, revert=revert), commands.Detail
+    )
     terminal.show([terminal.json_line(detail)] if as_json else [plain(detail.diff or "as it came")])
 
 
 @app.command()
-@at_desk
+@at_console
 @filtered
 def replay(
-    desk: Connection,
+    console: Connection,
     matching: Filter,
     *,
     numbers: Numbers = None,
@@ -138,12 +147,12 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent.")] = False,
     as_new: Annotated[bool, typer.Option("--as-new", help="As new jobs, with ids of their own.")] = False,
     trigger_only: Annotated[bool, typer.Option("--trigger-only", help="Only to the function that failed.")] = False,
-    rate_per_s: Annotated[float, typer.Option("--rate", min=0.01, max=1_000, help="Letters a second.")] = 50.0,
+    rate_per_s: Annotated[float, typer.Option("--rate", min=0.01, max=1_000, help="Dead letters a second.")] = 50.0,
     stop_after: Annotated[int, typer.Option(min=1, help="End after so many failures.")] = 10,
     sink: SINK = "http://127.0.0.1:8080",
     as_json: AsJson = False,
 ) -> None:
-    """Send letters to the broker again, with their ids, so that what was done is not done twice. Ctrl-C cancels."""
+    """Send dead letters to the broker again, with their ids: what was done is not done twice. Ctrl-C cancels."""
     order = commands.Replay(
         selection=_selection(numbers, everything, matching),
         dry_run=dry_run,
@@ -152,7 +161,7 @@ def replay(
         rate_per_s=rate_per_s,
         stop_after=stop_after,
     )
-    run = desk.ask(order, Run)
+    run = console.ask(order, Run)
     if dry_run:
         shown = ", ".join(map(str, run.would_send[:20])) + (", ..." if run.total > 20 else "")
         terminal.show(
@@ -161,39 +170,39 @@ def replay(
             else [f"{run.total:,} would be sent, {run.passed:,} passed over: {shown}"]
         )
     else:
-        follow(desk, run, sink, as_json)
+        follow(console, run, sink, as_json)
 
 
 @app.command()
-@at_desk
+@at_console
 def resume(
-    desk: Connection, number: ReplayNumber, sink: SINK = "http://127.0.0.1:8080", as_json: AsJson = False
+    console: Connection, number: ReplayNumber, sink: SINK = "http://127.0.0.1:8080", as_json: AsJson = False
 ) -> None:
     """Go on with a replay that was cancelled, stopped or interrupted."""
-    follow(desk, desk.ask(commands.Resume(replay=number), Run), sink, as_json)
+    follow(console, console.ask(commands.Resume(replay=number), Run), sink, as_json)
 
 
 @app.command()
-@at_desk
-def cancel(desk: Connection, number: ReplayNumber, as_json: AsJson = False) -> None:
+@at_console
+def cancel(console: Connection, number: ReplayNumber, as_json: AsJson = False) -> None:
     """End a replay that runs."""
-    run = desk.ask(commands.Cancel(replay=number), Run)
+    run = console.ask(commands.Cancel(replay=number), Run)
     terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
 
 
 @app.command()
-@at_desk
-def replays(desk: Connection, limit: Limit = 20, as_json: AsJson = False) -> None:
+@at_console
+def replays(console: Connection, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List the latest replays, and how far they are."""
-    for run in desk.ask(commands.Replays(limit=limit), commands.Runs).runs:
+    for run in console.ask(commands.Replays(limit=limit), commands.Runs).runs:
         terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
 
 
 @app.command()
-@at_desk
+@at_console
 @filtered
 def discard(
-    desk: Connection,
+    console: Connection,
     matching: Filter,
     *,
     numbers: Numbers = None,
@@ -201,47 +210,47 @@ def discard(
     reason: Annotated[str, typer.Option(help="Why: it stands in the letter's history.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Close letters without a replay. They stay for a while, and for a day `undo` takes it back."""
+    """Close dead letters without a replay. They stay for a while, and for a day `undo` takes it back."""
     if not reason:
         stop("say why: --reason TEXT")
     order = commands.Discard(selection=_selection(numbers, everything, matching), reason=reason)
-    _finish(desk.ask(order, commands.Done), "discarded", as_json)
+    _finish(console.ask(order, commands.Done), "discarded", as_json)
 
 
 @app.command()
-@at_desk
+@at_console
 @filtered
 def undo(
-    desk: Connection, matching: Filter, numbers: Numbers = None, everything: All = False, as_json: AsJson = False
+    console: Connection, matching: Filter, numbers: Numbers = None, everything: All = False, as_json: AsJson = False
 ) -> None:
     """Take back what was discarded within the last 24 hours."""
     chosen = _selection(numbers, everything, matching, state="discarded")
-    _finish(desk.ask(commands.Undo(selection=chosen), commands.Done), "is open again", as_json)
+    _finish(console.ask(commands.Undo(selection=chosen), commands.Done), "is open again", as_json)
 
 
 @app.command("export")
-@at_desk
+@at_console
 @filtered
-def export_letters(
-    desk: Connection,
+def export_dead_letters(
+    console: Connection,
     matching: Filter,
     unmask: Annotated[bool, typer.Option("--unmask", help="With nothing hidden, so that it can be imported.")] = False,
 ) -> None:
-    """Write letters as JSON Lines, the oldest first; --state all for every one."""
+    """Write dead letters as JSON Lines, the oldest first; --state all for every one."""
     after: int | None = 0
     while after is not None:
         asked = commands.Export(matching=matching, unmasked=unmask, after=after, limit=EXPORTED)
-        page = desk.ask(asked, commands.Records)
+        page = console.ask(asked, commands.Records)
         terminal.show(terminal.json_line(each) for each in page.records)
         after = page.next_after
 
 
 @app.command("import")
-@at_desk
-def import_letters(
-    desk: Connection, file: Annotated[Path, typer.Argument(help="JSON Lines; - reads standard input.")]
+@at_console
+def import_dead_letters(
+    console: Connection, file: Annotated[Path, typer.Argument(help="JSON Lines; - reads standard input.")]
 ) -> None:
-    """Keep the letters of an export; those that are here already stay as they are."""
+    """Keep the dead letters of an export; those that are here already stay as they are."""
     batch: list[commands.Record] = []
     size_bytes, kept, passed = 0, 0, 0
     for number, line in enumerate([*_read(file).splitlines(), ""], 1):
@@ -249,26 +258,26 @@ def import_letters(
             batch.append(_record(line, number))
             size_bytes += len(line)
         if batch and (not line or size_bytes > IMPORTED_BYTES or len(batch) == EXPORTED):
-            done = desk.ask(commands.Import(records=tuple(batch)), commands.Done)
-            kept, passed = kept + len(done.letters), passed + len(done.passed)
+            done = console.ask(commands.Import(records=tuple(batch)), commands.Done)
+            kept, passed = kept + len(done.dead_letters), passed + len(done.passed)
             batch, size_bytes = [], 0
-    terminal.show([f"{kept:,} letters imported, {passed:,} passed over: masked, or here already"])
+    terminal.show([f"{kept:,} dead letters imported, {passed:,} passed over: masked, or here already"])
 
 
 @app.command()
-@at_desk
+@at_console
 def watch(
-    desk: Connection,
+    console: Connection,
     count: Annotated[int, typer.Option(min=0, help="End after so many; 0 goes on until Ctrl-C.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show letters as they arrive."""
-    cursor, shown = desk.ask(commands.Watch(), commands.Arrivals).cursor, 0
+    """Show dead letters as they arrive."""
+    cursor, shown = console.ask(commands.Watch(), commands.Arrivals).cursor, 0
     while True:
-        arrivals = desk.ask(commands.Watch(cursor=cursor, wait_s=20), commands.Arrivals)
+        arrivals = console.ask(commands.Watch(cursor=cursor, wait_s=20), commands.Arrivals)
         cursor = arrivals.cursor
-        for letter in arrivals.letters:
-            terminal.show([terminal.json_line(letter)] if as_json else terminal.letter_lines(letter))
+        for dead_letter in arrivals.dead_letters:
+            terminal.show([terminal.json_line(dead_letter)] if as_json else terminal.dead_letter_lines(dead_letter))
             shown += 1
             if shown == count:
                 return
@@ -276,53 +285,53 @@ def watch(
 
 
 @app.command()
-@at_desk
-def acknowledge(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+@at_console
+def acknowledge(console: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
     """Say that somebody looks after a group."""
-    _show_group(desk.ask(commands.Acknowledge(group=number), commands.GroupDetail), as_json)
+    _show_group(console.ask(commands.Acknowledge(group=number), commands.GroupDetail), as_json)
 
 
 @app.command()
-@at_desk
-def resolve(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+@at_console
+def resolve(console: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
     """Say that a group's cause is mended; when it comes back it says so."""
-    _show_group(desk.ask(commands.Resolve(group=number), commands.GroupDetail), as_json)
+    _show_group(console.ask(commands.Resolve(group=number), commands.GroupDetail), as_json)
 
 
 @app.command()
-@at_desk
-def reopen(desk: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
+@at_console
+def reopen(console: Connection, number: GroupNumber, as_json: AsJson = False) -> None:
     """Say that a group's cause is not mended."""
-    _show_group(desk.ask(commands.Reopen(group=number), commands.GroupDetail), as_json)
+    _show_group(console.ask(commands.Reopen(group=number), commands.GroupDetail), as_json)
 
 
 @app.command()
-@at_desk
-def note(desk: Connection, number: GroupNumber, text: str, as_json: AsJson = False) -> None:
+@at_console
+def note(console: Connection, number: GroupNumber, text: str, as_json: AsJson = False) -> None:
     """Write down what there is to know of a group."""
-    _show_group(desk.ask(word(commands.Note, group=number, text=text), commands.GroupDetail), as_json)
+    _show_group(console.ask(command(commands.Note, group=number, text=text), commands.GroupDetail), as_json)
 
 
 @app.command()
-@at_desk
-def owner(desk: Connection, number: GroupNumber, name: str, as_json: AsJson = False) -> None:
+@at_console
+def owner(console: Connection, number: GroupNumber, name: str, as_json: AsJson = False) -> None:
     """Say who looks after a group; an empty name is nobody."""
-    _show_group(desk.ask(word(commands.Owner, group=number, name=name), commands.GroupDetail), as_json)
+    _show_group(console.ask(command(commands.Owner, group=number, name=name), commands.GroupDetail), as_json)
 
 
 @app.command()
-@at_desk
-def audit(desk: Connection, limit: Limit = 100, as_json: AsJson = False) -> None:
+@at_console
+def audit(console: Connection, limit: Limit = 100, as_json: AsJson = False) -> None:
     """Show who did what, the newest first."""
-    for action in desk.ask(commands.Audit(limit=limit), commands.Trail).actions:
+    for action in console.ask(commands.Audit(limit=limit), commands.Trail).actions:
         terminal.show([terminal.json_line(action) if as_json else terminal.action_line(action)])
 
 
 @app.command()
-@at_desk
-def whoami(desk: Connection, as_json: AsJson = False) -> None:
+@at_console
+def whoami(console: Connection, as_json: AsJson = False) -> None:
     """Say who asks there, and what they may do."""
-    told = desk.ask(commands.WhoAmI(), commands.Permissions)
+    told = console.ask(commands.WhoAmI(), commands.Permissions)
     only = " (read-only)" if told.read_only else ""
     terminal.show([terminal.json_line(told)] if as_json else [plain(f"{told.name}: {', '.join(told.rights)}{only}")])
 
@@ -333,10 +342,10 @@ def _selection(
     """What is meant: numbers, or all that match; nothing given is a mistake, and not everything."""
     chosen = everything or matching != Filter()
     if bool(numbers) == chosen:
-        stop("say which: numbers of letters, or --all, or a filter")
+        stop("say which: numbers of dead letters, or --all, or a filter")
     if state is not None:
         matching = msgspec.structs.replace(matching, state=state)
-    return Selection(matching=matching) if chosen else Selection(letters=tuple(numbers or ()))
+    return Selection(matching=matching) if chosen else Selection(dead_letters=tuple(numbers or ()))
 
 
 def _finish(done: commands.Done, verb: str, as_json: bool) -> None:
@@ -366,7 +375,7 @@ def _record(line: str, number: int) -> commands.Record:
     try:
         return msgspec.json.decode(line, type=commands.Record)
     except msgspec.DecodeError as error:
-        stop(f"line {number} is no letter of an export: {error}")
+        stop(f"line {number} is no dead letter of an export: {error}")
 
 
 def _read(file: Path) -> str:

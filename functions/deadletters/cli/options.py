@@ -1,4 +1,4 @@
-"""The options that many of `errands dead` share: where the letters are, and which of them are meant.
+"""The options that many of `errands dead` share: where the dead letters are, and which of them are meant.
 
 A command that is decorated gets one argument (`desk`, `matching`) in place of all those options.
 """
@@ -20,9 +20,9 @@ import typer
 from events.problem import JobFailed
 from functions.deadletters.cli.remote import Remote
 from functions.deadletters.cli.terminal import plain
-from functions.deadletters.service.commands import Answer, Filter, Word
+from functions.deadletters.service.commands import Command, Filter, Response
 from functions.deadletters.service.masking import rules
-from functions.deadletters.service.operations import Desk, NotFound
+from functions.deadletters.service.operations import Console, NotFound
 from functions.deadletters.service.operators import Forbidden, everything
 from functions.storage.database import Database, Unavailable, open_database
 
@@ -31,8 +31,8 @@ UNAVAILABLE: Final = 69  # EX_UNAVAILABLE
 NOT_ALLOWED: Final = 77  # EX_NOPERM
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-A = TypeVar("A", bound=Answer)
-Command = Callable[..., None]
+A = TypeVar("A", bound=Response)
+CliFunction = Callable[..., None]
 
 SINK = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
 WHERE: Final[Mapping[str, tuple[Any, Any]]] = {
@@ -47,12 +47,12 @@ WHERE: Final[Mapping[str, tuple[Any, Any]]] = {
     "url": (
         Annotated[
             str | None,
-            typer.Option("--url", help="A desk: https://host/dead, with a token.", envvar="ERRANDS_DEAD_URL"),
+            typer.Option("--url", help="A console: https://host/dead, with a token.", envvar="ERRANDS_DEAD_URL"),
         ],
         None,
     ),
     "token_file": (
-        Annotated[Path | None, typer.Option("--token-file", help="A file with the desk's, or the broker's, token.")],
+        Annotated[Path | None, typer.Option("--token-file", help="A file with the console's, or the broker's, token.")],
         None,
     ),
 }
@@ -78,40 +78,40 @@ FILTERS: Final[Mapping[str, tuple[Any, Any]]] = {
 
 
 class Asked(Protocol):
-    """A desk here or elsewhere."""
+    """A console here or elsewhere."""
 
-    def ask(self, word: Word) -> Answer:
+    def ask(self, command: Command) -> Response:
         """Do what a word says."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """The desk that a command talks to. `database` and `token` are there where it is on this machine."""
+    """The console that a command talks to. `database` and `token` are there where it is on this machine."""
 
     asked: Asked
     database: Database | None
     token: str
 
-    def ask(self, word: Word, answer: type[A]) -> A:
+    def ask(self, command: Command, response: type[A]) -> A:
         """Do what a word says; a refusal ends the command with its reason and its exit code."""
         try:
-            found = self.asked.ask(word)
+            found = self.asked.ask(command)
         except (NotFound, JobFailed) as error:
             stop(_reason(error))
         except Forbidden as error:
             stop(str(error), code=NOT_ALLOWED)
         except Unavailable as error:
             stop(str(error), code=UNAVAILABLE)
-        assert isinstance(found, answer)  # noqa: S101  # a desk answers each word with its own struct
+        assert isinstance(found, response)  # noqa: S101  # a console answers each word with its own struct
         return found
 
 
-def at_desk(command: Command) -> Command:
-    """Replace the parameter `desk` by the options that say where the letters are."""
-    return _expanded(command, "desk", WHERE, _connection)
+def at_console(command: CliFunction) -> CliFunction:
+    """Replace the parameter `desk` by the options that say where the dead letters are."""
+    return _expanded(command, "console", WHERE, _connection)
 
 
-def filtered(command: Command) -> Command:
+def filtered(command: CliFunction) -> CliFunction:
     """Replace the parameter `matching` by the options of a filter."""
     return _expanded(command, "matching", FILTERS, _filter)
 
@@ -132,7 +132,9 @@ def stop(reason: str, *, code: int = MISTAKE) -> NoReturn:
     sys.exit(code)
 
 
-def _expanded(command: Command, name: str, options: Mapping[str, tuple[Any, Any]], made: Callable[..., Any]) -> Command:
+def _expanded(
+    command: CliFunction, name: str, options: Mapping[str, tuple[Any, Any]], made: Callable[..., Any]
+) -> CliFunction:
     @wraps(command)
     def call(**given: Any) -> None:
         taken = {each: given.pop(each) for each in options}
@@ -154,12 +156,12 @@ def _connection(data: Path, database: str | None, url: str | None, token_file: P
     if url is not None:
         return Connection(Remote(url, token), None, token)
     try:
-        letters = open_database(database or _file(data))
+        dead_letters = open_database(database or _file(data))
     except ValueError as error:
         stop(f"--database {str(error).removeprefix('DEADLETTERS_URL ')}")
     sink_url = os.environ.get("K_SINK", "http://127.0.0.1:8080")
-    desk = Desk(database=letters, rules=rules(os.environ.get("DEADLETTERS_MASKED", "")), sink_url=sink_url)
-    return Connection(desk.seat(everything(_user())), letters, token)
+    console = Console(database=dead_letters, rules=rules(os.environ.get("DEADLETTERS_MASKED", "")), sink_url=sink_url)
+    return Connection(console.operator_session(everything(_user())), dead_letters, token)
 
 
 def _file(data: Path) -> str:
@@ -190,13 +192,13 @@ def _filter(**given: Any) -> Filter:
         "type": given.pop("type_"),
         "group": given.pop("of_group"),
     }
-    return word(Filter, **given, **fields)
+    return command(Filter, **given, **fields)
 
 
-W = TypeVar("W", bound=Word)
+W = TypeVar("W", bound=Command)
 
 
-def word(struct: type[W], **fields: Any) -> W:
+def command(struct: type[W], **fields: Any) -> W:
     """A word of what was given; a mistake in it ends the command."""
     try:
         return msgspec.convert({name: value for name, value in fields.items() if value is not None}, struct)

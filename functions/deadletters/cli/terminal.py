@@ -1,4 +1,4 @@
-"""Letters, groups and replays as a terminal shows them: nothing in them can command it."""
+"""Dead letters, groups and replays as a terminal shows them: nothing in them can command it."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ import typer
 
 from functions.deadletters.service.commands import (
     Action,
-    Answer,
     Body,
+    DeadLetter,
     Detail,
     Done,
     Group,
     GroupDetail,
-    Letter,
     Record,
+    Response,
     Run,
 )
 from functions.deadletters.service.contract import pretty
@@ -34,12 +34,12 @@ def moment(text: str) -> str:
     return text[:19]
 
 
-def letter_lines(letter: Letter) -> Iterator[str]:
-    """One letter in a list."""
-    where = letter.trigger or letter.destination
-    seen, state = moment(letter.last_seen), "" if letter.state == "open" else f"  {letter.state}"
-    yield plain(f"{letter.id:>6}  {seen}  {letter.code:>4}  {where:<20} {letter.event_id}{state}")
-    yield plain(f"        {' '.join(letter.error[:ERROR_CHARACTERS].split())}")
+def dead_letter_lines(dead_letter: DeadLetter) -> Iterator[str]:
+    """One dead letter in a list."""
+    where = dead_letter.trigger or dead_letter.destination
+    seen, state = moment(dead_letter.last_seen), "" if dead_letter.state == "open" else f"  {dead_letter.state}"
+    yield plain(f"{dead_letter.id:>6}  {seen}  {dead_letter.code:>4}  {where:<20} {dead_letter.event_id}{state}")
+    yield plain(f"        {' '.join(dead_letter.error[:ERROR_CHARACTERS].split())}")
 
 
 def group_lines(group: Group) -> Iterator[str]:
@@ -60,11 +60,11 @@ def group_detail(detail: GroupDetail) -> Iterator[str]:
     yield from (action_line(each) for each in detail.history)
 
 
-def letter_detail(detail: Detail) -> Iterator[str]:
-    """One letter whole, every line of it plain."""
-    letter = detail.letter
-    for name in letter.__struct_fields__:
-        value = getattr(letter, name)
+def dead_letter_detail(detail: Detail) -> Iterator[str]:
+    """One dead letter whole, every line of it plain."""
+    dead_letter = detail.dead_letter
+    for name in dead_letter.__struct_fields__:
+        value = getattr(dead_letter, name)
         if value not in (None, ""):
             yield plain(f"{name + ':':<14}{value}")
     yield f"{'means:':<14}{detail.explanation}"
@@ -73,19 +73,19 @@ def letter_detail(detail: Detail) -> Iterator[str]:
     if detail.diff:
         yield "\nchanged before its next replay:"
         yield plain(detail.diff)
-    if detail.evidence:
-        yield f"\nthe function said ({moment(detail.evidence.at)}):"
-        yield plain(pretty(detail.evidence.answer))
-        yield from (plain(f"  {line}") for line in detail.evidence.log)
+    if detail.failure_report:
+        yield f"\nthe function said ({moment(detail.failure_report.at)}):"
+        yield plain(pretty(detail.failure_report.response))
+        yield from (plain(f"  {line}") for line in detail.failure_report.log)
     yield "\nhistory:"
     yield from (action_line(each) for each in detail.history)
     if detail.related:
-        yield "\nother letters of the job:"
-        yield from (line for each in detail.related for line in letter_lines(each))
+        yield "\nother dead letters of the job:"
+        yield from (line for each in detail.related for line in dead_letter_lines(each))
     if detail.curl:
         yield "\nby hand:"
         yield plain(detail.curl)
-    yield f"\nerrands dead replay {letter.id}"
+    yield f"\nerrands dead replay {dead_letter.id}"
 
 
 def body_lines(body: Body) -> Iterator[str]:
@@ -103,7 +103,7 @@ def body_lines(body: Body) -> Iterator[str]:
 
 def action_line(action: Action) -> str:
     """One line of the history."""
-    about = [f"{name} {getattr(action, name)}" for name in ("letter", "group", "replay") if getattr(action, name)]
+    about = [f"{name} {getattr(action, name)}" for name in ("dead_letter", "group", "replay") if getattr(action, name)]
     said = "; ".join(f"{name}: {_brief(value)}" for name, value in action.detail.items() if value not in (None, ""))
     return plain(f"  {moment(action.at)}  {action.actor}: {action.verb} ({', '.join(about)})  {said}".rstrip())
 
@@ -120,10 +120,10 @@ def run_line(run: Run) -> str:
 
 def done_lines(done: Done, verb: str) -> Iterator[str]:
     """What was done, and what was not."""
-    for each in done.letters:
-        yield f"letter {each} {verb}"
+    for each in done.dead_letters:
+        yield f"dead letter {each} {verb}"
     for which, why in done.passed.items():
-        yield plain(f"letter {which} is passed over: {why}")
+        yield plain(f"dead letter {which} is passed over: {why}")
 
 
 def _brief(value: Any) -> str:
@@ -131,9 +131,9 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def json_line(answer: Answer | Record) -> str:
+def json_line(response: Response | Record) -> str:
     """As JSON in ASCII, so that no terminal takes a part of it as a command."""
-    return json.dumps(msgspec.to_builtins(answer)).replace("\x7f", "\\u007f")
+    return json.dumps(msgspec.to_builtins(response)).replace("\x7f", "\\u007f")
 
 
 def show(lines: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
-"""Sends a replay's letters at its rate, until all are sent, it is cancelled, or too many fail.
+"""Sends a replay's dead letters at its rate, until all are sent, it is cancelled, or too many fail.
 
 It works in short rounds. A round begins with a commit that keeps the lease, learns of a cancel and marks what is sent
 next; it ends with one that notes what came of it. So a cancel has effect within a round, and of an interruption only
-one round's letters are in doubt.
+one round's dead letters are in doubt.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Final
 from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
 from events.problem import NotAnEvent
 from functions.deadletters.replay.sending import Broker, NotTaken
-from functions.deadletters.service.commands import Letter, Run
+from functions.deadletters.service.commands import DeadLetter, Run
 from functions.deadletters.store import dead_letters, replays
 from functions.deadletters.store.dead_letter import REPLAY_OF, is_request
 from functions.deadletters.store.replays import Order, Result
@@ -48,11 +48,11 @@ class Engine:
         pace = Pace()
         with ThreadPoolExecutor(SENDERS, thread_name_prefix="replay") as pool:
             while not self._stopping:
-                order, parcels = self._begin(replay, pace)
+                order, pending_replies = self._begin(replay, pace)
                 if order is None:
                     break
-                self._finish(order, self._send_all(parcels, pool))
-                pace.sent(len(parcels))
+                self._finish(order, self._send_all(pending_replies, pool))
+                pace.sent(len(pending_replies))
                 if pace.second_passed():
                     self._look(order, told)
                 self._stop.wait(pace.wait_s(order.rate_per_s))
@@ -62,7 +62,7 @@ class Engine:
         if run is not None:
             told(run)
 
-    def _begin(self, replay: int, pace: "Pace") -> "tuple[Order | None, list[Parcel]]":
+    def _begin(self, replay: int, pace: "Pace") -> "tuple[Order | None, list[PendingReply]]":
         """Mark what this round sends. No order: the replay has ended, or is another's."""
         now = self._clock()
         with self._database.transaction() as session:
@@ -76,43 +76,49 @@ class Engine:
             if limit and not taken and not replays.waiting(session, replay):
                 replays.end(session, replay, "done", "")
                 return None, []
-            return order, self._parcels(session, order, taken)
+            return order, self._pending_replies(session, order, taken)
 
-    def _parcels(self, session: Session, order: Order, taken: list[int]) -> "list[Parcel]":
+    def _pending_replies(self, session: Session, order: Order, taken: list[int]) -> "list[PendingReply]":
         if not taken:
             return []
         end_s = time.monotonic() + SENDING_S
-        sent = [(letter, outgoing(event, order, letter.id)) for letter, event in dead_letters.to_send(session, taken)]
-        dead_letters.expect(session, {letter.id: event for letter, event in sent})
-        return [Parcel(letter, event, order.trigger_only, end_s) for letter, event in sent]
+        sent = [
+            (dead_letter, outgoing(event, order, dead_letter.id))
+            for dead_letter, event in dead_letters.to_send(session, taken)
+        ]
+        dead_letters.expect(session, {dead_letter.id: event for dead_letter, event in sent})
+        return [PendingReply(dead_letter, event, order.trigger_only, end_s) for dead_letter, event in sent]
 
     @property
     def _stopping(self) -> bool:
         """The main thread is gone when the interpreter waits for this one, to end the process."""
         return self._stop.is_set() or not threading.main_thread().is_alive()
 
-    def _send_all(self, parcels: "list[Parcel]", pool: ThreadPoolExecutor) -> list[Result]:
+    def _send_all(self, pending_replies: "list[PendingReply]", pool: ThreadPoolExecutor) -> list[Result]:
         futures, results = [], []
-        for each in parcels:
+        for each in pending_replies:
             try:
                 futures.append(pool.submit(self._send, each))
             except RuntimeError:  # the interpreter has begun to end
-                results.append(Result(letter=each.letter.id, tried=False))
+                results.append(Result(dead_letter=each.dead_letter.id, tried=False))
         return results + [future.result() for future in futures]
 
-    def _send(self, parcel: "Parcel") -> Result:
-        if time.monotonic() > parcel.end_s:
-            return Result(letter=parcel.letter.id, tried=False)
+    def _send(self, pending_reply: "PendingReply") -> Result:
+        if time.monotonic() > pending_reply.end_s:
+            return Result(dead_letter=pending_reply.dead_letter.id, tried=False)
         try:
-            check(parcel.event)
-            if parcel.trigger_only:
-                where = {"trigger": parcel.letter.trigger, "destination": parcel.letter.destination}
-                self._broker.send_to(parcel.event, **where)
+            check(pending_reply.event)
+            if pending_reply.trigger_only:
+                where = {
+                    "trigger": pending_reply.dead_letter.trigger,
+                    "destination": pending_reply.dead_letter.destination,
+                }
+                self._broker.send_to(pending_reply.event, **where)
             else:
-                self._broker.send(parcel.event)
+                self._broker.send(pending_reply.event)
         except (NotTaken, NotAnEvent) as error:
-            return Result(letter=parcel.letter.id, refusal=str(error))
-        return Result(letter=parcel.letter.id)
+            return Result(dead_letter=pending_reply.dead_letter.id, refusal=str(error))
+        return Result(dead_letter=pending_reply.dead_letter.id)
 
     def _finish(self, order: Order, results: list[Result]) -> None:
         if not results:
@@ -132,22 +138,22 @@ class Engine:
     def _stop_when_too_many_fail(self, session: Session, order: Order) -> None:
         failed = replays.failures(session, order.id)
         if failed >= order.stop_after:
-            reason = f"{failed} letters were refused or came back; it stops after {order.stop_after}"
+            reason = f"{failed} dead letters were refused or came back; it stops after {order.stop_after}"
             replays.end(session, order.id, "stopped", reason)
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """One letter on its way; after `end_s` (of the monotonic clock) it is not begun any more."""
+class PendingReply:
+    """One dead letter on its way; after `end_s` (of the monotonic clock) it is not begun any more."""
 
-    letter: Letter
+    dead_letter: DeadLetter
     event: Event
     trigger_only: bool
     end_s: float
 
 
 class Pace:
-    """How many letters may go by now, for their rate to be kept over the whole replay."""
+    """How many dead letters may go by now, for their rate to be kept over the whole replay."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -170,7 +176,7 @@ class Pace:
         self.count += count
 
     def wait_s(self, rate_per_s: float) -> float:
-        """Until the next round: not before a letter may go, and not so long that a cancel waits."""
+        """Until the next round: not before a dead letter may go, and not so long that a cancel waits."""
         due_s = (self._start_s or 0.0) + self.count / rate_per_s - time.monotonic()
         return min(max(due_s, ROUND_S), 5 * ROUND_S)
 
@@ -182,11 +188,11 @@ class Pace:
         return True
 
 
-def outgoing(event: Event, order: Order, letter: int) -> Event:
+def outgoing(event: Event, order: Order, dead_letter: int) -> Event:
     """The event as a replay sends it; that it is one, its outcome tells, if there is room for an attribute."""
     if order.as_new:
-        made = str(uuid.uuid5(NAMESPACE, f"replay\n{order.id}\n{letter}"))
-        event = event.with_attributes(id=made, **{REPLAY_OF: str(letter)})
+        made = str(uuid.uuid5(NAMESPACE, f"replay\n{order.id}\n{dead_letter}"))
+        event = event.with_attributes(id=made, **{REPLAY_OF: str(dead_letter)})
     if len(event.attributes) < ATTRIBUTE_LIMIT_COUNT and is_request(event):
         event = event.with_attributes(**{REPLAYED: "true"})
     return event

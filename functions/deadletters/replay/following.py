@@ -1,4 +1,4 @@
-"""Sees a replay through for the command line: sends it from here, or watches it where the letters are."""
+"""Sees a replay through for the command line: sends it from here, or watches it where the dead letters are."""
 
 import signal
 import sys
@@ -20,55 +20,55 @@ NOT_ALL: Final = 1  # the exit code of what was done in part
 POLL_S: Final = 0.5
 
 
-def follow(desk: Connection, run: Run, sink: str, as_json: bool) -> None:
-    """See a replay through: sent from here, where the letters are here; Ctrl-C cancels it."""
+def follow(console: Connection, run: Run, sink: str, as_json: bool) -> None:
+    """See a replay through: sent from here, where the dead letters are here; Ctrl-C cancels it."""
 
     def told(run: Run) -> None:
         terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
         sys.stdout.flush()
 
-    with _cancelling(desk, run):
-        if desk.database is not None:
-            _send(desk, run, sink, told)
+    with _cancelling(console, run):
+        if console.database is not None:
+            _send(console, run, sink, told)
         else:
-            _poll(desk, run, told)
-    ended = desk.ask(commands.Progress(replay=run.id), Run)
-    for letter, reason in ended.refusals.items():
-        typer.echo(plain(f"letter {letter}: {reason}"), err=True)
+            _poll(console, run, told)
+    ended = console.ask(commands.Progress(replay=run.id), Run)
+    for dead_letter, reason in ended.refusals.items():
+        typer.echo(plain(f"dead letter {dead_letter}: {reason}"), err=True)
     if ended.state != "done" or ended.refused or ended.passed:
         sys.exit(NOT_ALL)
 
 
-def _send(desk: Connection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
+def _send(console: Connection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
     from functions.deadletters.replay.engine import (
         Engine,  # with what it sends by, which no other command need wait for
     )
     from functions.deadletters.replay.sending import Broker
 
-    assert desk.database is not None  # noqa: S101  # the caller's condition
-    broker = Broker(sink, desk.token)
+    assert console.database is not None  # noqa: S101  # the caller's condition
+    broker = Broker(sink, console.token)
     try:
-        Engine(desk.database, broker, stop=threading.Event()).run(run.id, told)
+        Engine(console.database, broker, stop=threading.Event()).run(run.id, told)
     except Unavailable as error:
         stop(f"replay {run.id} is interrupted: {error}; go on with: errands dead resume {run.id}", code=UNAVAILABLE)
     finally:
         broker.close()
 
 
-def _poll(desk: Connection, run: Run, told: Callable[[Run], None]) -> None:
+def _poll(console: Connection, run: Run, told: Callable[[Run], None]) -> None:
     waiting = threading.Event()
     while run.state == "running":
         waiting.wait(POLL_S)
-        run = desk.ask(commands.Progress(replay=run.id), Run)
+        run = console.ask(commands.Progress(replay=run.id), Run)
         told(run)
 
 
 @contextmanager
-def _cancelling(desk: Connection, run: Run) -> Iterator[None]:
+def _cancelling(console: Connection, run: Run) -> Iterator[None]:
     """Ctrl-C and SIGTERM cancel the replay, which ends with its round; a thread does it, since this one is in it."""
 
     def cancel(*_: object) -> None:
-        threading.Thread(target=desk.ask, args=(commands.Cancel(replay=run.id), Run)).start()
+        threading.Thread(target=console.ask, args=(commands.Cancel(replay=run.id), Run)).start()
 
     before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

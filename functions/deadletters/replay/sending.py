@@ -46,12 +46,12 @@ class Broker:
             url = f"{self.url.rstrip('/')}/triggers/{quote(trigger, safe='')}"
             return self._expect(self._post(url, event, TIMEOUT_S), 202)
         if not _of_cluster(destination):
-            raise NotTaken(f"the letter tells no Trigger, and {destination!r} is no Service of this cluster")
-        answer = self._post(destination, event, FUNCTION_TIMEOUT_S, token="")
-        if not 200 <= answer.status_code < 300:
-            self._expect(answer, 200)
-        if "ce-specversion" in answer.headers or answer.headers.get("content-type", "").startswith(STRUCTURED):
-            self._hand_on(answer)
+            raise NotTaken(f"the dead letter tells no Trigger, and {destination!r} is no Service of this cluster")
+        response = self._post(destination, event, FUNCTION_TIMEOUT_S, token="")
+        if not 200 <= response.status_code < 300:
+            self._expect(response, 200)
+        if "ce-specversion" in response.headers or response.headers.get("content-type", "").startswith(STRUCTURED):
+            self._hand_on(response)
         return None
 
     def close(self) -> None:
@@ -59,11 +59,11 @@ class Broker:
         if self._client is not None:
             self._client.close()
 
-    def _hand_on(self, answer: "httpx.Response") -> None:
+    def _hand_on(self, response: "httpx.Response") -> None:
         try:
-            self.send(read(dict(answer.headers), answer.content))
+            self.send(read(dict(response.headers), response.content))
         except NotAnEvent as error:
-            raise NotTaken(f"the reply of {answer.url} is not an event: {error}") from error
+            raise NotTaken(f"the reply of {response.url} is not an event: {error}") from error
 
     def _post(self, url: str, event: Event, timeout_s: float, *, token: str | None = None) -> "httpx.Response":
         import httpx  # 79 ms that who sends nothing need not wait for
@@ -79,10 +79,10 @@ class Broker:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise NotTaken(f"{url} cannot be reached: {error or type(error).__name__}") from error
 
-    def _expect(self, answer: Any, status: int) -> None:
-        if answer.status_code != status:
-            said = sentence(answer.content)[:REASON_CHARACTERS]
-            raise NotTaken(f"{answer.url} answered {answer.status_code}: {said}")
+    def _expect(self, response: Any, status: int) -> None:
+        if response.status_code != status:
+            said = sentence(response.content)[:REASON_CHARACTERS]
+            raise NotTaken(f"{response.url} answered {response.status_code}: {said}")
 
 
 def _of_cluster(destination: str) -> bool:

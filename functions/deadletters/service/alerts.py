@@ -1,6 +1,8 @@
-"""Tells people when a group of letters starts, and each time that it has grown tenfold: by webhook, by e-mail, or both.
+"""Tells people when a group of dead letters starts, and each time that it has grown tenfold: by webhook, by e-mail,
+or both.
 
-An alert that cannot be delivered may become a letter itself; that its group is told of at 1, 10, 100 ends the circle.
+An alert that cannot be delivered may become a dead letter itself; that its group is told of at 1, 10, 100 ends the
+circle.
 """
 
 import logging
@@ -50,7 +52,7 @@ def send(database: Database, to: Recipients, *, now: datetime) -> int:
         for each in news:
             session.execute("UPDATE dead_group SET alerted = ? WHERE id = ?", each.open, each.id)
         if to.email:
-            notices.post(session, _message(news, to, now), letter=None, now=now)
+            notices.post(session, _message(news, to, now), dead_letter=None, now=now)
     return len(news)
 
 
@@ -66,14 +68,14 @@ def text(news: list[Group], page_url: str) -> str:
 
 
 def _news(session: Session) -> list[Group]:
-    """Groups with letters waiting, of which nobody was told yet, or ten times fewer."""
+    """Groups with dead letters waiting, of which nobody was told yet, or ten times fewer."""
     told = {row["id"]: row["alerted"] for row in session.execute("SELECT id, alerted FROM dead_group")}
     waiting = groups.listed(session, "waiting", 1_000)
     return [each for each in waiting if not told.get(each.id) or each.open >= GROWN * told[each.id]]
 
 
 def _forget_ended(session: Session) -> None:
-    """A group without open letters starts anew with the next one."""
+    """A group without open dead letters starts anew with the next one."""
     waiting = "SELECT 1 FROM dead_letter WHERE group_id = dead_group.id AND state IN ('open', 'quarantined')"
     session.execute(f"UPDATE dead_group SET alerted = 0 WHERE alerted > 0 AND NOT EXISTS ({waiting})")  # noqa: S608  # a constant
 
@@ -92,7 +94,7 @@ def _post(url: str, said: str) -> bool:
 def _message(news: list[Group], to: Recipients, now: datetime) -> Event:
     """The job of an e-mail, which the function `message` sends."""
     total = sum(each.open for each in news)
-    letter = MessageRequested(to=(to.email,), subject=f"{total:,} dead letters", text=text(news, to.page_url))
+    dead_letter = MessageRequested(to=(to.email,), subject=f"{total:,} dead letters", text=text(news, to.page_url))
     said = "\n".join(f"{each.id} {each.open}" for each in news)
     attributes = {
         "specversion": "1.0",
@@ -102,4 +104,4 @@ def _message(news: list[Group], to: Recipients, now: datetime) -> Event:
         "time": timestamp(now),
         "datacontenttype": "application/json",
     }
-    return Event(MappingProxyType(attributes), msgspec.json.encode(letter))
+    return Event(MappingProxyType(attributes), msgspec.json.encode(dead_letter))

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from functions.runtime.failure_reports import Evidence
+from functions.runtime.failure_reports import FailureReport
 
-LetterId = Annotated[int, Meta(ge=1, le=2**62)]
+DeadLetterId = Annotated[int, Meta(ge=1, le=2**62)]
 GroupId = Annotated[int, Meta(ge=1, le=2**62)]
 Line = Annotated[str, Meta(max_length=200)]
 Paragraph = Annotated[str, Meta(max_length=10_000)]
@@ -17,21 +17,21 @@ Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$(
 State = Literal["open", "quarantined", "replayed", "completed", "failed", "discarded"]
 UNRESOLVED: tuple[State, ...] = ("open", "quarantined")
 STATES: tuple[State, ...] = ("open", "quarantined", "replayed", "completed", "failed", "discarded")
-BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024  # of a word as JSON: an import of one letter of 10 MiB, in base64
+BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024  # of a word as JSON: an import of one dead letter of 10 MiB, in base64
 
 
-class Word(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of what is asked."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Response(Struct, frozen=True, kw_only=True):
     """Base of what is answered."""
 
 
 # --- what is answered
 
 
-class Letter(Answer, frozen=True, kw_only=True):
+class DeadLetter(Response, frozen=True, kw_only=True):
     """One undelivered event in a line. `code` is the last HTTP status, -1 without an answer, 0 when none was told.
 
     `replays` counts how often it was replayed, `setbacks` how often it came back after that.
@@ -59,20 +59,20 @@ class Letter(Answer, frozen=True, kw_only=True):
     edited: bool
 
 
-class Action(Answer, frozen=True, kw_only=True):
+class Action(Response, frozen=True, kw_only=True):
     """One line of the audit trail; the broker's own (`arrived`) among them."""
 
     id: int
     at: str
     actor: str
     verb: str
-    letter: int | None = None
+    dead_letter: int | None = None
     group: int | None = None
     replay: int | None = None
     detail: dict[str, Any] = {}
 
 
-class Body(Answer, frozen=True, kw_only=True):
+class Body(Response, frozen=True, kw_only=True):
     """An event as it may be shown to the one who asks; `data` is text, `data_base64` what is none.
 
     `masked` names what was hidden, as JSON Pointers into the data and names of attributes.
@@ -84,33 +84,37 @@ class Body(Answer, frozen=True, kw_only=True):
     masked: tuple[str, ...] = ()
 
 
-class Detail(Answer, frozen=True, kw_only=True):
-    """All of one letter. `body` is what a replay sends; without the right `data` it holds no data.
+class Detail(Response, frozen=True, kw_only=True):
+    """All of one dead letter. `body` is what a replay sends; without the right `data` it holds no data.
 
     `diff` (unified) is from what came to what a replay sends; `curl` sends it by hand, and is absent where something
-    was masked. `related` are the other letters of the job.
+    was masked. `related` are the other dead letters of the job.
     """
 
-    letter: Letter
+    dead_letter: DeadLetter
     explanation: str
     body: Body
-    evidence: Evidence | None
+    failure_report: FailureReport | None
     diff: str
     curl: str | None
     history: tuple[Action, ...]
-    related: tuple[Letter, ...]
+    related: tuple[DeadLetter, ...]
 
 
-class Page(Answer, frozen=True, kw_only=True):
-    """Some letters, the newest first; `next_before` asks for those after; `total` is None where it would cost much."""
+class Page(Response, frozen=True, kw_only=True):
+    """Some dead letters, the newest first; `next_before` asks for those after; `total` is None where it would cost
+    much.
+    """
 
-    letters: tuple[Letter, ...]
+    dead_letters: tuple[DeadLetter, ...]
     next_before: int | None = None
     total: int | None = None
 
 
-class Group(Answer, frozen=True, kw_only=True):
-    """Letters of one kind with one cause: `open` of them wait. `came_back_at`: it was resolved, and is here again."""
+class Group(Response, frozen=True, kw_only=True):
+    """Dead letters of one kind with one cause: `open` of them wait. `came_back_at`: it was resolved, and is here
+    again.
+    """
 
     id: int
     state: Literal["open", "acknowledged", "resolved"]
@@ -130,27 +134,27 @@ class Group(Answer, frozen=True, kw_only=True):
     came_back_at: str | None
 
 
-class Groups(Answer, frozen=True, kw_only=True):
-    """The groups, the one with the most open letters first."""
+class Groups(Response, frozen=True, kw_only=True):
+    """The groups, the one with the most open dead letters first."""
 
     groups: tuple[Group, ...]
 
 
-class GroupDetail(Answer, frozen=True, kw_only=True):
+class GroupDetail(Response, frozen=True, kw_only=True):
     """A group and what was done to it."""
 
     group: Group
     history: tuple[Action, ...]
 
 
-class Done(Answer, frozen=True, kw_only=True):
-    """The letters that it was done to, and why it was not done to others."""
+class Done(Response, frozen=True, kw_only=True):
+    """The dead letters that it was done to, and why it was not done to others."""
 
-    letters: tuple[int, ...] = ()
+    dead_letters: tuple[int, ...] = ()
     passed: dict[str, str] = {}
 
 
-class Run(Answer, frozen=True, kw_only=True):
+class Run(Response, frozen=True, kw_only=True):
     """A replay: how far it is. `id` 0 is a dry run, which sent nothing and lists `would_send` (its first 1,000).
 
     `sending` are those of which it is not known whether the broker took them: it was interrupted just then. They are
@@ -176,14 +180,14 @@ class Run(Answer, frozen=True, kw_only=True):
     refusals: dict[str, str] = {}
 
 
-class Runs(Answer, frozen=True, kw_only=True):
+class Runs(Response, frozen=True, kw_only=True):
     """The replays, the newest first."""
 
     runs: tuple[Run, ...]
 
 
 class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A letter as a line of an export: all that it takes to have the same letter elsewhere."""
+    """A dead letter as a line of an export: all that it takes to have the same dead letter elsewhere."""
 
     attributes: dict[str, str]
     data_base64: bytes
@@ -199,28 +203,28 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     masked: tuple[str, ...] = ()
 
 
-class Records(Answer, frozen=True, kw_only=True):
-    """Some letters whole, the oldest first; `next_after` asks for more."""
+class Records(Response, frozen=True, kw_only=True):
+    """Some dead letters whole, the oldest first; `next_after` asks for more."""
 
     records: tuple[Record, ...]
     next_after: int | None = None
 
 
-class Arrivals(Answer, frozen=True, kw_only=True):
-    """Letters that came, the oldest first; `cursor` asks for what comes next."""
+class Arrivals(Response, frozen=True, kw_only=True):
+    """Dead letters that came, the oldest first; `cursor` asks for what comes next."""
 
-    letters: tuple[Letter, ...]
+    dead_letters: tuple[DeadLetter, ...]
     cursor: int
 
 
-class Trail(Answer, frozen=True, kw_only=True):
+class Trail(Response, frozen=True, kw_only=True):
     """The audit trail, the newest first."""
 
     actions: tuple[Action, ...]
     next_before: int | None = None
 
 
-class Permissions(Answer, frozen=True, kw_only=True):
+class Permissions(Response, frozen=True, kw_only=True):
     """Who is asking, and what they may do."""
 
     name: str
@@ -231,10 +235,10 @@ class Permissions(Answer, frozen=True, kw_only=True):
 # --- what is asked
 
 
-class Filter(Word, frozen=True, kw_only=True):
-    """Which letters: those that fit everything given. `state` may be `all` or `unresolved` (open or quarantined).
+class Filter(Command, frozen=True, kw_only=True):
+    """Which dead letters: those that fit everything given. `state` may be `all` or `unresolved` (open or quarantined).
 
-    `text` is looked for in the data, whatever the case of A to Z; ages are of when a letter first came.
+    `text` is looked for in the data, whatever the case of A to Z; ages are of when a dead letter first came.
     """
 
     job: Line | None = None
@@ -249,66 +253,66 @@ class Filter(Word, frozen=True, kw_only=True):
     group: GroupId | None = None
 
 
-class Selection(Word, frozen=True, kw_only=True):
-    """Letters by number, or all that match."""
+class Selection(Command, frozen=True, kw_only=True):
+    """Dead letters by number, or all that match."""
 
-    letters: Annotated[tuple[LetterId, ...], Meta(max_length=100_000)] = ()
+    dead_letters: Annotated[tuple[DeadLetterId, ...], Meta(max_length=100_000)] = ()
     matching: Filter | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.letters) == (self.matching is not None):
-            raise ValueError("exactly one of letters and matching is expected")
+        if bool(self.dead_letters) == (self.matching is not None):
+            raise ValueError("exactly one of dead letters and matching is expected")
 
 
-class List(Word, frozen=True, kw_only=True):
-    """The letters, the newest first."""
+class List(Command, frozen=True, kw_only=True):
+    """The dead letters, the newest first."""
 
     matching: Filter = Filter()
-    before: LetterId | None = None
+    before: DeadLetterId | None = None
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
 
-class ListGroups(Word, frozen=True, kw_only=True):
-    """The groups that have letters waiting, or of a state, or all."""
+class ListGroups(Command, frozen=True, kw_only=True):
+    """The groups that have dead letters waiting, or of a state, or all."""
 
     state: Literal["waiting", "open", "acknowledged", "resolved", "all"] = "waiting"
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
 
-class ShowGroup(Word, frozen=True, kw_only=True):
+class ShowGroup(Command, frozen=True, kw_only=True):
     """One group."""
 
     group: GroupId
 
 
-class Show(Word, frozen=True, kw_only=True):
-    """One letter."""
+class Show(Command, frozen=True, kw_only=True):
+    """One dead letter."""
 
-    letter: LetterId
-
-
-class Unmask(Word, frozen=True, kw_only=True):
-    """One letter with nothing hidden, which is a right of its own and is noted."""
-
-    letter: LetterId
+    dead_letter: DeadLetterId
 
 
-class Edit(Word, frozen=True, kw_only=True):
+class Unmask(Command, frozen=True, kw_only=True):
+    """One dead letter with nothing hidden, which is a right of its own and is noted."""
+
+    dead_letter: DeadLetterId
+
+
+class Edit(Command, frozen=True, kw_only=True):
     """Change what a replay sends; an attribute set to null goes. `revert` first takes back what was changed before.
 
     `data` is JSON text, `data_base64` other content.
     """
 
-    letter: LetterId
+    dead_letter: DeadLetterId
     data: str | None = None
     data_base64: bytes | None = None
     attributes: dict[str, str | None] = {}
     revert: bool = False
 
 
-class Replay(Word, frozen=True, kw_only=True):
-    """Send letters again: with their ids (consumers then know them again), or `as_new` jobs; to all Triggers or, with
-    `trigger_only`, to the one function that failed. It stops after `stop_after` failures.
+class Replay(Command, frozen=True, kw_only=True):
+    """Send dead letters again: with their ids (consumers then know them again), or `as_new` jobs; to all Triggers or,
+    with `trigger_only`, to the one function that failed. It stops after `stop_after` failures.
     """
 
     selection: Selection
@@ -319,45 +323,45 @@ class Replay(Word, frozen=True, kw_only=True):
     stop_after: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
 
 
-class Progress(Word, frozen=True, kw_only=True):
+class Progress(Command, frozen=True, kw_only=True):
     """How far one replay is."""
 
-    replay: LetterId
+    replay: DeadLetterId
 
 
-class Replays(Word, frozen=True, kw_only=True):
+class Replays(Command, frozen=True, kw_only=True):
     """The latest replays."""
 
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 20
 
 
-class Cancel(Word, frozen=True, kw_only=True):
+class Cancel(Command, frozen=True, kw_only=True):
     """End a replay that runs."""
 
-    replay: LetterId
+    replay: DeadLetterId
 
 
-class Resume(Word, frozen=True, kw_only=True):
+class Resume(Command, frozen=True, kw_only=True):
     """Go on with a replay that was cancelled, stopped or interrupted."""
 
-    replay: LetterId
+    replay: DeadLetterId
 
 
-class Discard(Word, frozen=True, kw_only=True):
-    """Close letters without a replay; undone for a day."""
+class Discard(Command, frozen=True, kw_only=True):
+    """Close dead letters without a replay; undone for a day."""
 
     selection: Selection
     reason: Annotated[str, Meta(min_length=1, max_length=10_000)]
 
 
-class Undo(Word, frozen=True, kw_only=True):
+class Undo(Command, frozen=True, kw_only=True):
     """Take a discard back."""
 
     selection: Selection
 
 
-class Export(Word, frozen=True, kw_only=True):
-    """Letters whole. Without `unmasked`, a right of its own, what is secret is masked, and no import takes it."""
+class Export(Command, frozen=True, kw_only=True):
+    """Dead letters whole. Without `unmasked`, a right of its own, what is secret is masked, and no import takes it."""
 
     matching: Filter = Filter(state="all")
     unmasked: bool = False
@@ -365,57 +369,57 @@ class Export(Word, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
 
-class Import(Word, frozen=True, kw_only=True):
-    """Keep letters of an export; one that is here already stays as it is."""
+class Import(Command, frozen=True, kw_only=True):
+    """Keep dead letters of an export; one that is here already stays as it is."""
 
     records: Annotated[tuple[Record, ...], Meta(max_length=1_000)]
 
 
-class Watch(Word, frozen=True, kw_only=True):
-    """Wait up to `wait_s` for letters to come; without a cursor, what comes from now on."""
+class Watch(Command, frozen=True, kw_only=True):
+    """Wait up to `wait_s` for dead letters to come; without a cursor, what comes from now on."""
 
     cursor: int | None = None
     wait_s: Annotated[float, Meta(ge=0, le=30)] = 0.0
 
 
-class Acknowledge(Word, frozen=True, kw_only=True):
+class Acknowledge(Command, frozen=True, kw_only=True):
     """Somebody looks after the group."""
 
     group: GroupId
 
 
-class Resolve(Word, frozen=True, kw_only=True):
+class Resolve(Command, frozen=True, kw_only=True):
     """The group's cause is mended; it says so when it comes back."""
 
     group: GroupId
 
 
-class Reopen(Word, frozen=True, kw_only=True):
+class Reopen(Command, frozen=True, kw_only=True):
     """The group is open again."""
 
     group: GroupId
 
 
-class Note(Word, frozen=True, kw_only=True):
+class Note(Command, frozen=True, kw_only=True):
     """What there is to know of a group; empty takes it away."""
 
     group: GroupId
     text: Paragraph
 
 
-class Owner(Word, frozen=True, kw_only=True):
+class Owner(Command, frozen=True, kw_only=True):
     """Who looks after a group; empty is nobody."""
 
     group: GroupId
     name: Line
 
 
-class Audit(Word, frozen=True, kw_only=True):
+class Audit(Command, frozen=True, kw_only=True):
     """What people did, the newest first."""
 
     before: int | None = None
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
 
-class WhoAmI(Word, frozen=True, kw_only=True):
+class WhoAmI(Command, frozen=True, kw_only=True):
     """Who is asking."""

@@ -1,4 +1,4 @@
-"""What an edited letter must keep: CloudEvents' rules, and its type's, where the type is of the contract."""
+"""What an edited dead letter must keep: CloudEvents' rules, and its type's, where the type is of the contract."""
 
 import difflib
 import json
@@ -52,7 +52,7 @@ def pretty(data: str) -> str:
         return data
 
 
-def curl(event: Event, url: str, letter: int) -> str:
+def curl(event: Event, url: str, dead_letter: int) -> str:
     """The command that sends the event by hand; long data comes from `errands dead show --raw`."""
     headers, body = binary(event)
     words = ["curl", "-i", url, *(word for name, value in headers.items() for word in ("-H", f"{name}: {value}"))]
@@ -61,7 +61,7 @@ def curl(event: Event, url: str, letter: int) -> str:
     except UnicodeDecodeError:
         text = "\0"  # no command can hold it either
     if len(body) > CURL_BYTES or "\0" in text:
-        return f"errands dead show {letter} --raw --unmask | {shlex.join([*words, '--data-binary', '@-'])}"
+        return f"errands dead show {dead_letter} --raw --unmask | {shlex.join([*words, '--data-binary', '@-'])}"
     return shlex.join([*words, "--data-raw", text])
 
 

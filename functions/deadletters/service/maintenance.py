@@ -1,4 +1,6 @@
-"""What is done each minute: interrupted replays go on, unanswered letters go again, people are told, old letters go."""
+"""What is done each minute: interrupted replays go on, unanswered dead letters go again, people are told, old dead
+letters go.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +15,13 @@ from functions.deadletters.store.retention import Limits
 from functions.storage.database import Database
 
 AUTOMATIC: Final = "automatic"  # the actor
-UNANSWERED: Final = -1  # the dispatcher was shut down, mostly: such a letter needs nothing but a replay
+UNANSWERED: Final = -1  # the dispatcher was shut down, mostly: such a dead letter needs nothing but a replay
 AUTOMATIC_RATE_PER_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """How it is kept. `unanswered_limit` letters with code -1 are replayed each minute by themselves; 0 is none."""
+    """How it is done. `unanswered_limit` dead letters with code -1 are replayed by themselves each minute; 0: none."""
 
     limits: Limits = field(default_factory=Limits)
     recipients: Recipients = field(default_factory=Recipients)
@@ -40,7 +42,7 @@ def keep(database: Database, workers: Workers, house: House, *, now: datetime) -
 
 
 def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int | None:
-    """Order the replay of open letters without an answer; None for none, or while the one before is running."""
+    """Order the replay of open dead letters without an answer; None for none, or while the one before is running."""
     with database.transaction() as session:
         if replays.running(session, AUTOMATIC):
             return None
@@ -48,8 +50,8 @@ def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int |
         found = selection.numbers(database, session, matching, after=0, limit=limit, now=now)
         if not found:
             return None
-        word = Replay(selection=Selection(letters=tuple(found)), rate_per_s=AUTOMATIC_RATE_PER_S)
-        replay = replays.create(session, database, word, AUTOMATIC, now=now)
+        command = Replay(selection=Selection(dead_letters=tuple(found)), rate_per_s=AUTOMATIC_RATE_PER_S)
+        replay = replays.create(session, database, command, AUTOMATIC, now=now)
         detail = {"total": len(found)}
         history.record(session, "replay ordered", AUTOMATIC, now=now, replay=replay, detail=detail)
         return replay

@@ -2,7 +2,8 @@
 
 A rule is the name of a field, wherever it stands (`password`: in any case, with or without `-` and `_`), a JSON Pointer
 from the data's root in which `*` is any one part (`/customer/*/phone`), or `@` and the name of an attribute. Fields
-that `events/types/__init__.py` marks as personal are hidden without a rule. The query of an address goes too: it may sign.
+that `events/types/__init__.py` marks as personal are hidden without a rule. The query of an address goes too: it may
+sign.
 """
 
 import re

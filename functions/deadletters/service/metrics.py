@@ -1,4 +1,4 @@
-"""What Prometheus is told: how many letters there are by Trigger and state, and how old the oldest open one is."""
+"""What Prometheus is told: how many dead letters there are by Trigger and state, and how old the oldest open one is."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -42,20 +42,22 @@ class _Collector:
         """The families, as the client library asks for them."""
         from prometheus_client.core import GaugeMetricFamily
 
-        letters = GaugeMetricFamily("errands_dead_letters", "Dead letters.", labels=("trigger", "job", "state"))
+        dead_letters = GaugeMetricFamily("errands_dead_letters", "Dead letters.", labels=("trigger", "job", "state"))
         for labels, count in self._counts().items():
-            letters.add_metric(labels, count)
-        yield letters
+            dead_letters.add_metric(labels, count)
+        yield dead_letters
         oldest = GaugeMetricFamily(
             "errands_dead_letter_oldest_age_seconds",
-            "Since when the oldest letter that is not dealt with is there.",
+            "Since when the oldest dead letter that is not dealt with is there.",
             labels=("trigger",),
         )
         for trigger, age_s in self._ages_s().items():
             oldest.add_metric((trigger,), age_s)
         yield oldest
         yield GaugeMetricFamily(
-            "errands_dead_letter_notices_unsent", "Events about letters that the broker has not taken.", self._unsent
+            "errands_dead_letter_notices_unsent",
+            "Events about dead letters that the broker has not taken.",
+            self._unsent,
         )
 
     def _counts(self) -> dict[tuple[str, str, str], int]:

@@ -17,14 +17,14 @@ from events.http import Event, check
 from events.problem import NotAnEvent
 from functions.deadletters.service import commands, contract, masking
 from functions.deadletters.service.codes import explain
-from functions.deadletters.service.commands import Answer, Body, Done, Filter, Letter, Run, Selection, Word
+from functions.deadletters.service.commands import Body, Command, DeadLetter, Done, Filter, Response, Run, Selection
 from functions.deadletters.service.masking import Rules
 from functions.deadletters.service.operators import READING, RIGHTS, Operator
 from functions.deadletters.store import dead_letters, groups, history, replays, selection
 from functions.deadletters.store.dead_letter import storable, timestamp
 from functions.deadletters.store.dead_letters import Stored
 from functions.runtime.adapter import system_clock
-from functions.runtime.failure_reports import Evidence
+from functions.runtime.failure_reports import FailureReport
 from functions.storage.database import Database, Session
 
 WATCH_EVERY_S: Final = 0.25
@@ -32,12 +32,12 @@ BATCH: Final = 500
 
 
 class NotFound(LookupError):
-    """There is no such letter, group or replay; the message names it."""
+    """There is no such dead letter, group or replay; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """The letters, and what holds for everybody who deals with them. `launch` has a replay sent by somebody."""
+class Console:
+    """The dead letters, and what holds for everybody who deals with them. `launch` has a replay sent by somebody."""
 
     database: Database
     rules: Rules
@@ -46,218 +46,220 @@ class Desk:
     clock: Callable[[], datetime] = system_clock
     read_only: bool = False
 
-    def seat(self, operator: Operator) -> "Seat":
-        """The desk for one operator."""
+    def operator_session(self, operator: Operator) -> "OperatorSession":
+        """The console for one operator."""
         rights = operator.rights & READING if self.read_only else operator.rights
-        return Seat(self, Operator(name=operator.name, rights=rights))
+        return OperatorSession(self, Operator(name=operator.name, rights=rights))
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One operator at the desk: a method for each word. They raise Forbidden, NotFound, JobFailed and Unavailable."""
+class OperatorSession:
+    """An operator at the console: a method for each command. They raise Forbidden, NotFound, JobFailed, Unavailable."""
 
-    desk: Desk
+    console: Console
     operator: Operator
 
-    def ask(self, word: Word) -> Answer:
+    def ask(self, command: Command) -> Response:
         """Do what a word says."""
-        name = NAMES[type(word)]
-        answer: Answer = getattr(self, METHODS.get(name, name))(word)
-        return answer
+        name = NAMES[type(command)]
+        response: Response = getattr(self, METHODS.get(name, name))(command)
+        return response
 
     # --- to see
 
-    def whoami(self, _word: commands.WhoAmI) -> commands.Permissions:
+    def whoami(self, _command: commands.WhoAmI) -> commands.Permissions:
         held = tuple(right for right in RIGHTS if right in self.operator.rights)
-        return commands.Permissions(name=self.operator.name, rights=held, read_only=self.desk.read_only)
+        return commands.Permissions(name=self.operator.name, rights=held, read_only=self.console.read_only)
 
-    def list(self, word: commands.List) -> commands.Page:
-        self._may_find(word.matching)
+    def list(self, command: commands.List) -> commands.Page:
+        self._may_find(command.matching)
         with self._reading() as session:
-            where = (self.desk.database, session, word.matching)
-            found = selection.page(*where, before=word.before, limit=word.limit + 1, now=self.desk.clock())
+            where = (self.console.database, session, command.matching)
+            found = selection.page(*where, before=command.before, limit=command.limit + 1, now=self.console.clock())
             # a text is looked for in every body: as far as the page needs, and no further
-            total = None if word.matching.text else selection.count(*where, now=self.desk.clock())
-        more = found[word.limit - 1].id if len(found) > word.limit else None
-        return commands.Page(letters=found[: word.limit], next_before=more, total=total)
+            total = None if command.matching.text else selection.count(*where, now=self.console.clock())
+        more = found[command.limit - 1].id if len(found) > command.limit else None
+        return commands.Page(dead_letters=found[: command.limit], next_before=more, total=total)
 
-    def groups(self, word: commands.ListGroups) -> commands.Groups:
+    def groups(self, command: commands.ListGroups) -> commands.Groups:
         self.operator.require("see")
         with self._reading() as session:
-            return commands.Groups(groups=groups.listed(session, word.state, word.limit))
+            return commands.Groups(groups=groups.listed(session, command.state, command.limit))
 
-    def group(self, word: commands.ShowGroup) -> commands.GroupDetail:
+    def group(self, command: commands.ShowGroup) -> commands.GroupDetail:
         self.operator.require("see")
         with self._reading() as session:
-            return self._group(session, word.group)
+            return self._group(session, command.group)
 
-    def show(self, word: commands.Show) -> commands.Detail:
+    def show(self, command: commands.Show) -> commands.Detail:
         self.operator.require("see")
         with self._reading() as session:
-            return self._detail(session, word.letter, self._shown)
+            return self._detail(session, command.dead_letter, self._shown)
 
-    def unmask(self, word: commands.Unmask) -> commands.Detail:
+    def unmask(self, command: commands.Unmask) -> commands.Detail:
         self.operator.require("unmask")
         with self._writing() as session:
-            self._note(session, "unmasked", letter=self._letter(session, word.letter).id)
-            return self._detail(session, word.letter, masking.whole)
+            self._note(session, "unmasked", dead_letter=self._dead_letter(session, command.dead_letter).id)
+            return self._detail(session, command.dead_letter, masking.whole)
 
-    def watch(self, word: commands.Watch) -> commands.Arrivals:
+    def watch(self, command: commands.Watch) -> commands.Arrivals:
         self.operator.require("see")
-        end_s = time.monotonic() + word.wait_s
-        cursor, waiting = word.cursor, threading.Event()
+        end_s = time.monotonic() + command.wait_s
+        cursor, waiting = command.cursor, threading.Event()
         while True:
             with self._reading() as session:
                 arrivals = selection.arrivals(session, cursor)
-                if arrivals.letters or time.monotonic() >= end_s:
+                if arrivals.dead_letters or time.monotonic() >= end_s:
                     return arrivals
             cursor = arrivals.cursor
             waiting.wait(min(WATCH_EVERY_S, max(0.0, end_s - time.monotonic())))
 
-    def audit(self, word: commands.Audit) -> commands.Trail:
+    def audit(self, command: commands.Audit) -> commands.Trail:
         self.operator.require("see")
         with self._reading() as session:
-            actions = history.everything(session, before=word.before, limit=word.limit)
-        more = actions[-1].id if len(actions) == word.limit else None
+            actions = history.everything(session, before=command.before, limit=command.limit)
+        more = actions[-1].id if len(actions) == command.limit else None
         return commands.Trail(actions=actions, next_before=more)
 
     # --- to mend
 
-    def edit(self, word: commands.Edit) -> commands.Detail:
+    def edit(self, command: commands.Edit) -> commands.Detail:
         self.operator.require("edit")
         self.operator.require("data")
         with self._writing() as session:
-            self._letter(session, word.letter)
-            stored = self._stored(session, word.letter)
-            before = stored.original if word.revert else stored.event
-            changed = _edited(before, word)
+            self._dead_letter(session, command.dead_letter)
+            stored = self._stored(session, command.dead_letter)
+            before = stored.original if command.revert else stored.event
+            changed = _edited(before, command)
             contract.require(changed)
             same = changed == stored.original
-            dead_letters.edit(session, word.letter, None if same else changed)
+            dead_letters.edit(session, command.dead_letter, None if same else changed)
             difference = contract.diff(self._shown(stored.event), self._shown(changed))
-            self._note(session, "edited", letter=word.letter, detail={"diff": difference[:4_000]})
-            return self._detail(session, word.letter, self._shown)
+            self._note(session, "edited", dead_letter=command.dead_letter, detail={"diff": difference[:4_000]})
+            return self._detail(session, command.dead_letter, self._shown)
 
-    def discard(self, word: commands.Discard) -> Done:
+    def discard(self, command: commands.Discard) -> Done:
         self.operator.require("discard")
         return self._each(
-            word.selection,
+            command.selection,
             "discarded",
-            lambda session, letter: dead_letters.discard(session, letter, now=self.desk.clock()),
+            lambda session, dead_letter: dead_letters.discard(session, dead_letter, now=self.console.clock()),
             otherwise="it is not open",
-            detail={"reason": word.reason},
+            detail={"reason": command.reason},
         )
 
-    def undo(self, word: commands.Undo) -> Done:
+    def undo(self, command: commands.Undo) -> Done:
         self.operator.require("discard")
-        after = timestamp(self.desk.clock() - history.UNDO_WINDOW)
+        after = timestamp(self.console.clock() - history.UNDO_WINDOW)
         return self._each(
-            word.selection,
+            command.selection,
             "taken back",
-            lambda session, letter: dead_letters.reopen(session, letter, among=("discarded",), closed_after=after),
+            lambda session, dead_letter: dead_letters.reopen(
+                session, dead_letter, among=("discarded",), closed_after=after
+            ),
             otherwise="it was not discarded within the last 24 hours",
         )
 
-    def acknowledge(self, word: commands.Acknowledge) -> commands.GroupDetail:
-        return self._change(word.group, "state", "acknowledged", verb="acknowledged")
+    def acknowledge(self, command: commands.Acknowledge) -> commands.GroupDetail:
+        return self._change(command.group, "state", "acknowledged", verb="acknowledged")
 
-    def resolve(self, word: commands.Resolve) -> commands.GroupDetail:
-        return self._change(word.group, "state", "resolved", verb="resolved")
+    def resolve(self, command: commands.Resolve) -> commands.GroupDetail:
+        return self._change(command.group, "state", "resolved", verb="resolved")
 
-    def reopen(self, word: commands.Reopen) -> commands.GroupDetail:
-        return self._change(word.group, "state", "open", verb="reopened")
+    def reopen(self, command: commands.Reopen) -> commands.GroupDetail:
+        return self._change(command.group, "state", "open", verb="reopened")
 
-    def note(self, word: commands.Note) -> commands.GroupDetail:
-        return self._change(word.group, "note", storable(word.text), verb="noted")
+    def note(self, command: commands.Note) -> commands.GroupDetail:
+        return self._change(command.group, "note", storable(command.text), verb="noted")
 
-    def owner(self, word: commands.Owner) -> commands.GroupDetail:
-        return self._change(word.group, "owner", storable(word.name), verb="owned")
+    def owner(self, command: commands.Owner) -> commands.GroupDetail:
+        return self._change(command.group, "owner", storable(command.name), verb="owned")
 
     # --- to send again
 
-    def replay(self, word: commands.Replay) -> Run:
+    def replay(self, command: commands.Replay) -> Run:
         self.operator.require("replay")
-        if word.selection.matching:
-            self._may_find(word.selection.matching)
-        now = self.desk.clock()
+        if command.selection.matching:
+            self._may_find(command.selection.matching)
+        now = self.console.clock()
         with self._reading() as session:
-            for each in word.selection.letters:
-                self._letter(session, each)
-            if word.dry_run:
-                return replays.rehearse(session, self.desk.database, word, self.operator.name, now=now)
+            for each in command.selection.dead_letters:
+                self._dead_letter(session, each)
+            if command.dry_run:
+                return replays.rehearse(session, self.console.database, command, self.operator.name, now=now)
         with self._writing() as session:
-            replay = replays.create(session, self.desk.database, word, self.operator.name, now=now)
+            replay = replays.create(session, self.console.database, command, self.operator.name, now=now)
             run = self._run(session, replay)
             self._note(session, "replay ordered", replay=replay, detail={"total": run.total})
-        self.desk.launch(replay)
+        self.console.launch(replay)
         return run
 
-    def progress(self, word: commands.Progress) -> Run:
+    def progress(self, command: commands.Progress) -> Run:
         self.operator.require("see")
         with self._reading() as session:
-            return self._run(session, word.replay)
+            return self._run(session, command.replay)
 
-    def replays(self, word: commands.Replays) -> commands.Runs:
+    def replays(self, command: commands.Replays) -> commands.Runs:
         self.operator.require("see")
         with self._reading() as session:
-            return commands.Runs(runs=replays.latest(session, word.limit))
+            return commands.Runs(runs=replays.latest(session, command.limit))
 
-    def cancel(self, word: commands.Cancel) -> Run:
+    def cancel(self, command: commands.Cancel) -> Run:
         self.operator.require("replay")
         with self._writing() as session:
-            if replays.end(session, word.replay, "cancelled", f"by {self.operator.name}"):
-                self._note(session, "replay cancelled", replay=word.replay)
-            return self._run(session, word.replay)
+            if replays.end(session, command.replay, "cancelled", f"by {self.operator.name}"):
+                self._note(session, "replay cancelled", replay=command.replay)
+            return self._run(session, command.replay)
 
-    def resume(self, word: commands.Resume) -> Run:
+    def resume(self, command: commands.Resume) -> Run:
         self.operator.require("replay")
         with self._writing() as session:
-            if replays.resume(session, word.replay):
-                self._note(session, "replay resumed", replay=word.replay)
-            run = self._run(session, word.replay)
+            if replays.resume(session, command.replay):
+                self._note(session, "replay resumed", replay=command.replay)
+            run = self._run(session, command.replay)
         if run.state == "running":
-            self.desk.launch(word.replay)
+            self.console.launch(command.replay)
         return run
 
     # --- to carry elsewhere
 
-    def export(self, word: commands.Export) -> commands.Records:
-        self.operator.require("unmask" if word.unmasked else "data")
-        self._may_find(word.matching)
-        now = self.desk.clock()
+    def export(self, command: commands.Export) -> commands.Records:
+        self.operator.require("unmask" if command.unmasked else "data")
+        self._may_find(command.matching)
+        now = self.console.clock()
         with self._writing() as session:
-            where = (self.desk.database, session, word.matching)
-            found = selection.numbers(*where, after=word.after, limit=word.limit, now=now)
-            shown = masking.whole if word.unmasked else self._shown
+            where = (self.console.database, session, command.matching)
+            found = selection.numbers(*where, after=command.after, limit=command.limit, now=now)
+            shown = masking.whole if command.unmasked else self._shown
             records = tuple(dead_letters.record(session, each, shown) for each in found)
-            if word.unmasked and found:
-                self._note(session, "exported unmasked", detail={"letters": found})
-        return commands.Records(records=records, next_after=found[-1] if len(found) == word.limit else None)
+            if command.unmasked and found:
+                self._note(session, "exported unmasked", detail={"dead_letters": found})
+        return commands.Records(records=records, next_after=found[-1] if len(found) == command.limit else None)
 
-    def take_in(self, word: commands.Import) -> Done:
+    def take_in(self, command: commands.Import) -> Done:
         self.operator.require("edit")
         kept, passed = [], {}
         with self._writing() as session:
-            for number, each in enumerate(word.records):
+            for number, each in enumerate(command.records):
                 refusal = _refusal(each)
-                letter = None if refusal else dead_letters.take_in(session, each, now=self.desk.clock())
-                if letter is None:
-                    passed[str(number)] = refusal or "the same letter is here"
+                dead_letter = None if refusal else dead_letters.take_in(session, each, now=self.console.clock())
+                if dead_letter is None:
+                    passed[str(number)] = refusal or "the same dead letter is here"
                     continue
-                kept.append(letter)
-                self._note(session, "imported", letter=letter)
-        return Done(letters=tuple(kept), passed=passed)
+                kept.append(dead_letter)
+                self._note(session, "imported", dead_letter=dead_letter)
+        return Done(dead_letters=tuple(kept), passed=passed)
 
     # --- what the words share
 
     def _reading(self) -> Any:
-        return self.desk.database.transaction(writes=False)
+        return self.console.database.transaction(writes=False)
 
     def _writing(self) -> Any:
-        return self.desk.database.transaction()
+        return self.console.database.transaction()
 
     def _note(self, session: Session, verb: str, **about: Any) -> None:
-        history.record(session, verb, self.operator.name, now=self.desk.clock(), **about)
+        history.record(session, verb, self.operator.name, now=self.console.clock(), **about)
 
     def _may_find(self, matching: Filter) -> None:
         """Who may not see data may not guess at it either."""
@@ -268,32 +270,32 @@ class Seat:
     def _shown(self, event: Event) -> Body:
         if "data" not in self.operator.rights:
             return masking.without_data(event)
-        return self.desk.rules.body(event)
+        return self.console.rules.body(event)
 
-    def _letter(self, session: Session, id_: int) -> Letter:
-        letter = dead_letters.find(session, id_)
-        if letter is None:
-            raise NotFound(f"there is no letter {id_}")
-        return letter
+    def _dead_letter(self, session: Session, id_: int) -> DeadLetter:
+        dead_letter = dead_letters.find(session, id_)
+        if dead_letter is None:
+            raise NotFound(f"there is no dead letter {id_}")
+        return dead_letter
 
     def _stored(self, session: Session, id_: int) -> Stored:
         stored = dead_letters.stored(session, id_)
         if stored is None:
-            raise NotFound(f"there is no letter {id_}")
+            raise NotFound(f"there is no dead letter {id_}")
         return stored
 
     def _detail(self, session: Session, id_: int, shown: Callable[[Event], Body]) -> commands.Detail:
-        letter, stored = self._letter(session, id_), self._stored(session, id_)
+        dead_letter, stored = self._dead_letter(session, id_), self._stored(session, id_)
         body = shown(stored.event)
-        evidence = stored.evidence if "data" in self.operator.rights else None
+        failure_report = stored.failure_report if "data" in self.operator.rights else None
         return commands.Detail(
-            letter=letter,
-            explanation=explain(letter.code),
+            dead_letter=dead_letter,
+            explanation=explain(dead_letter.code),
             body=body,
-            evidence=msgspec.json.decode(evidence, type=Evidence) if evidence else None,
-            diff=contract.diff(shown(stored.original), body) if letter.edited else "",
-            curl=None if body.masked else contract.curl(stored.event, self.desk.sink_url, id_),
-            history=history.of_letter(session, id_),
+            failure_report=msgspec.json.decode(failure_report, type=FailureReport) if failure_report else None,
+            diff=contract.diff(shown(stored.original), body) if dead_letter.edited else "",
+            curl=None if body.masked else contract.curl(stored.event, self.console.sink_url, id_),
+            history=history.of_dead_letter(session, id_),
             related=dead_letters.related(session, id_),
         )
 
@@ -327,29 +329,29 @@ class Seat:
         otherwise: str,
         detail: dict[str, object] | None = None,
     ) -> Done:
-        """Do it to each letter, in transactions of a bounded size, so that the sink need not wait for long."""
+        """Do it to each dead letter, in transactions of a bounded size, so that the sink need not wait for long."""
         done, passed = [], {}
         for batch in self._batches(chosen):
             with self._writing() as session:
-                for letter in batch:
-                    if act(session, letter):
-                        self._note(session, verb, letter=letter, detail=detail)
-                        done.append(letter)
+                for dead_letter in batch:
+                    if act(session, dead_letter):
+                        self._note(session, verb, dead_letter=dead_letter, detail=detail)
+                        done.append(dead_letter)
                     else:
-                        known = dead_letters.find(session, letter) is not None
-                        passed[str(letter)] = otherwise if known else f"there is no letter {letter}"
-        return Done(letters=tuple(done), passed=passed)
+                        known = dead_letters.find(session, dead_letter) is not None
+                        passed[str(dead_letter)] = otherwise if known else f"there is no dead letter {dead_letter}"
+        return Done(dead_letters=tuple(done), passed=passed)
 
     def _batches(self, chosen: Selection) -> Iterator[Sequence[int]]:
         if chosen.matching is None:
-            numbers = sorted(set(chosen.letters))
+            numbers = sorted(set(chosen.dead_letters))
             yield from (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
             return
         self._may_find(chosen.matching)
-        now, after = self.desk.clock(), 0
+        now, after = self.console.clock(), 0
         while True:
             with self._reading() as session:
-                where = (self.desk.database, session, chosen.matching)
+                where = (self.console.database, session, chosen.matching)
                 batch = selection.numbers(*where, after=after, limit=BATCH, now=now)
             if not batch:
                 return
@@ -358,7 +360,7 @@ class Seat:
 
 
 def _refusal(came: commands.Record) -> str:
-    """Why a line of an export cannot be a letter here; empty when it can."""
+    """Why a line of an export cannot be a dead letter here; empty when it can."""
     if came.masked:
         return "it was exported masked"
     try:
@@ -368,15 +370,15 @@ def _refusal(came: commands.Record) -> str:
     return ""
 
 
-def _edited(before: Event, word: commands.Edit) -> Event:
+def _edited(before: Event, command: commands.Edit) -> Event:
     """The event with the changes; what was masked when it was edited is as it was."""
     data = before.data
-    if word.data is not None:
-        data = masking.restore(word.data.encode(), before.data)
-    elif word.data_base64 is not None:
-        data = word.data_base64
+    if command.data is not None:
+        data = masking.restore(command.data.encode(), before.data)
+    elif command.data_base64 is not None:
+        data = command.data_base64
     attributes = dict(before.attributes)
-    for name, value in word.attributes.items():
+    for name, value in command.attributes.items():
         if value is None:
             attributes.pop(name, None)
         else:
@@ -385,7 +387,7 @@ def _edited(before: Event, word: commands.Edit) -> Event:
 
 
 # By the name that is said; those that change nothing may come by GET.
-WORDS: Final[Mapping[str, type[Word]]] = {
+COMMANDS: Final[Mapping[str, type[Command]]] = {
     "whoami": commands.WhoAmI,
     "list": commands.List,
     "groups": commands.ListGroups,
@@ -410,6 +412,6 @@ WORDS: Final[Mapping[str, type[Word]]] = {
     "export": commands.Export,
     "import": commands.Import,
 }
-READ_WORDS: Final = frozenset({"whoami", "list", "groups", "group", "show", "watch", "audit", "progress", "replays"})
+READ_COMMANDS: Final = frozenset({"whoami", "list", "groups", "group", "show", "watch", "audit", "progress", "replays"})
 METHODS: Final = {"import": "take_in"}  # those that Python does not let be called as the word is
-NAMES: Final = {struct: name for name, struct in WORDS.items()}
+NAMES: Final = {struct: name for name, struct in COMMANDS.items()}

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-# to see that there are letters; their data; what is masked in it; to send again; to change data, groups and imports;
-# to close without a replay
+# to see that there are dead letters; their data; what is masked in it; to send again; to change data, groups and
+# imports; to close without a replay
 RIGHTS: Final = ("see", "data", "unmask", "replay", "edit", "discard")
 READING: Final = frozenset({"see", "data", "unmask"})
 TOKEN_CHARACTERS: Final = 16
@@ -24,7 +24,7 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """A person or a program that deals with letters."""
+    """A person or a program that deals with dead letters."""
 
     name: str
     rights: frozenset[str]

@@ -1,4 +1,4 @@
-"""Sends the events by which the API hears of its letters; what the broker does not take stays for the next time."""
+"""Sends the events by which the API hears of its dead letters; what the broker does not take stays for next time."""
 
 import logging
 import threading
@@ -35,19 +35,19 @@ def send(database: Database, sink_url: str, lock: threading.Lock, *, token: str)
 
 
 def _send(database: Database, events: Iterable[Event], sink_url: str, token: str) -> None:
-    import httpx  # 79 ms, and 4 MB, that a sink without letters, which is pinged each minute, has no need of
+    import httpx  # 79 ms, and 4 MB, that a sink without dead letters, which is pinged each minute, has no need of
 
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
         with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers) as client:
             for event in events:
                 attributes, data = binary(event)  # sending.py says why
-                answer = client.post(sink_url, headers=attributes, content=data)
-                if answer.status_code != REFUSED:
-                    answer.raise_for_status()
-                _note(database, event, answer.text[:500] if answer.status_code == REFUSED else None)
+                response = client.post(sink_url, headers=attributes, content=data)
+                if response.status_code != REFUSED:
+                    response.raise_for_status()
+                _note(database, event, response.text[:500] if response.status_code == REFUSED else None)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        log.warning("the broker at %s does not take the notice of a letter: %s; it is kept", sink_url, error)
+        log.warning("the broker at %s does not take the notice of a dead letter: %s; it is kept", sink_url, error)
 
 
 def _note(database: Database, event: Event, refusal: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What a letter is: an event, and what the broker says of why it could not be delivered."""
+"""What a dead letter is: an event, and what the broker says of why it could not be delivered."""
 
 import base64
 import hashlib
@@ -16,11 +16,11 @@ from functions.runtime.failure_reports import service_of
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
 REPLAY_OF: Final = "replayof"  # the letter's number, on a job that was made anew of it
 NO_CODE: Final = 0
-DESK: Final = "deadletters-desk"  # its name in knative/base/console.yaml
+CONSOLE: Final = "console"  # its name in knative/base/console.yaml
 PATTERN_CHARACTERS: Final = 300
 ERROR_CHARACTERS: Final = 10_000
 
-# What differs from letter to letter with one cause: quoted values, addresses' queries, ids, figures.
+# What differs from dead letter to dead letter with one cause: quoted values, addresses' queries, ids, figures.
 _VARYING: Final = (
     (re.compile(r"'[^']{0,500}'|\"[^\"]{0,500}\""), "'…'"),
     (re.compile(r"\?[^\s?]+=[^\s]*"), "?…"),
@@ -31,7 +31,7 @@ _VARYING: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why an event became a letter, as far as the broker tells it.
+    """Why an event became a dead letter, as far as the broker tells it.
 
     `code` is the last HTTP status, -1 when no answer came, 0 when none was told; `attempts` None when none were told.
     """
@@ -44,7 +44,7 @@ class Failure:
 
     @property
     def pattern(self) -> str:
-        """The error without what varies: letters with the same one have the same cause, most likely."""
+        """The error without what varies: dead letters with the same one have the same cause, most likely."""
         text = " ".join(self.error[: 4 * PATTERN_CHARACTERS].split())
         for varying, mark in _VARYING:
             text = varying.sub(mark, text)
@@ -71,7 +71,9 @@ def original(event: Event) -> Event:
 
 
 def key(event: Event, failure: Failure) -> str:
-    """The same event from the same Trigger (or, where the broker does not tell it, to the same place) is one letter."""
+    """The same event from the same Trigger (or, where the broker does not tell it, to the same place) is one dead
+    letter.
+    """
     return digest(event.source, event.id, event.type, failure.trigger or failure.destination)
 
 
@@ -81,7 +83,7 @@ def job_key(event: Event) -> str:
 
 
 def fingerprint(event: Event, failure: Failure) -> str:
-    """The same for letters of one kind with one cause: they are one group."""
+    """The same for dead letters of one kind with one cause: they are one group."""
     return digest(event.type, str(failure.code), failure.trigger, failure.destination, failure.pattern)
 
 
@@ -97,12 +99,12 @@ def is_request(event: Event) -> bool:
 
 
 def is_replay_outcome(event: Event) -> bool:
-    """Whether the event tells how a replayed job ended, rather than being a letter itself.
+    """Whether the event tells how a replayed job ended, rather than being a dead letter itself.
 
-    One that could not be delivered to the desk comes to the sink as a letter, and still tells it.
+    One that could not be delivered to the console comes to the sink as a dead letter, and still tells it.
     """
     undelivered = event.get("knativeerrordest")
-    for_us = undelivered is None or service_of(undelivered) == DESK
+    for_us = undelivered is None or service_of(undelivered) == CONSOLE
     return bool(event.get(REPLAYED)) and event.get("outcome") in ("completed", "failed") and for_us
 
 

@@ -1,4 +1,4 @@
-"""The letters in the database: kept, found, changed. Every function works within a transaction of its caller's."""
+"""The dead letters in the database: kept, found, changed. Every function works within a transaction of its caller's."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event
-from functions.deadletters.service.commands import UNRESOLVED, Body, Letter, Record, State
+from functions.deadletters.service.commands import UNRESOLVED, Body, DeadLetter, Record, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
     REPLAY_OF,
@@ -38,11 +38,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     original: Event
     event: Event
-    evidence: bytes | None
+    failure_report: bytes | None
 
 
 def keep(session: Session, event: Event, *, now: datetime) -> tuple[int, bool]:
-    """Store a letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
+    """Store a dead letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
     why, sent = failure(event), original(event)
     group = groups.place(session, sent, why, now=now)
     id_ = _insert(session, sent, why, group, now)
@@ -53,17 +53,17 @@ def keep(session: Session, event: Event, *, now: datetime) -> tuple[int, bool]:
         _write_body(session, id_, sent)
         _supersede(session, sent, id_, now)
     detail = {"code": why.code, "attempts": why.attempts, "error": why.error[:500]}
-    history.record(session, "arrived", history.BROKER, now=now, letter=id_, detail=detail)
+    history.record(session, "arrived", history.BROKER, now=now, dead_letter=id_, detail=detail)
     return id_, new
 
 
-def add_evidence(session: Session, id_: int, evidence: bytes) -> None:
+def add_failure_report(session: Session, id_: int, failure_report: bytes) -> None:
     """What the function said of its latest failure."""
-    session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", evidence, id_)
+    session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", failure_report, id_)
 
 
 def _insert(session: Session, event: Event, why: Failure, group: int, now: datetime) -> int | None:
-    """A new letter, or None when the same one is there."""
+    """A new dead letter, or None when the same one is there."""
     setbacks, seen = _inherited_setbacks(session, event), timestamp(now)
     rows = session.execute(
         "INSERT INTO dead_letter (key, job_key, group_id, state, event_id, event_source, subject, error, attempts,"
@@ -88,7 +88,7 @@ def _insert(session: Session, event: Event, why: Failure, group: int, now: datet
 
 
 def _count(session: Session, key_: str, why: Failure, group: int, now: datetime) -> int:
-    """One more delivery of a letter: it is open again, and has had a setback when it had been replayed."""
+    """One more delivery of a dead letter: it is open again, and has had a setback when it had been replayed."""
     rows = session.execute(
         "UPDATE dead_letter SET times = times + 1, last_seen = ?, error = ?, attempts = ?, group_id = ?,"
         " closed_at = NULL, setbacks = setbacks + CASE WHEN state = 'replayed' THEN 1 ELSE 0 END,"
@@ -105,32 +105,32 @@ def _count(session: Session, key_: str, why: Failure, group: int, now: datetime)
 
 
 def _inherited_setbacks(session: Session, event: Event) -> int:
-    """A job that was made anew of a letter, and failed, is one more setback of that letter's."""
+    """A job that was made anew of a dead letter, and failed, is one more setback of that letter's."""
     rows = session.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
     return int(rows[0]["setbacks"]) + 1 if rows else 0
 
 
 def _supersede(session: Session, event: Event, id_: int, now: datetime) -> None:
-    """The letter that this one's job was made anew of waits for no outcome any more."""
+    """The dead letter that this one's job was made anew of waits for no outcome any more."""
     query = "UPDATE dead_letter SET state = 'failed', closed_at = ? WHERE id = ? AND state = 'replayed' RETURNING id"
     for row in session.execute(query, timestamp(now), _made_of(event)):
-        history.record(session, "failed", history.BROKER, now=now, letter=row["id"], detail={"letter": id_})
+        history.record(session, "failed", history.BROKER, now=now, dead_letter=row["id"], detail={"dead_letter": id_})
 
 
 def _made_of(event: Event) -> int:
-    """The number of the letter that a job was made anew of, 0 for none."""
+    """The number of the dead letter that a job was made anew of, 0 for none."""
     number = event.get(REPLAY_OF) or ""
     return int(number) if number.isascii() and number.isdigit() and len(number) < 18 else 0
 
 
 def expect(session: Session, outgoing: Mapping[int, Event]) -> None:
-    """The letters go out as these events: the outcomes of those are the letters'."""
+    """The dead letters go out as these events: the outcomes of those are the letters'."""
     query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
     session.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
 
 
 def settle(session: Session, outcome: Event, *, now: datetime) -> int:
-    """Mark the letters of a job that has ended; returns how many had been replayed and waited for that."""
+    """Mark the dead letters of a job that has ended; returns how many had been replayed and waited for that."""
     state = outcome.get("outcome") or ""
     if state not in ("completed", "failed"):
         return 0
@@ -142,14 +142,14 @@ def settle(session: Session, outcome: Event, *, now: datetime) -> int:
         job_key(outcome),
     )
     for row in rows:
-        history.record(session, state, history.BROKER, now=now, letter=row["id"], detail={"event": outcome.id})
+        history.record(session, state, history.BROKER, now=now, dead_letter=row["id"], detail={"event": outcome.id})
     return len(rows)
 
 
-def find(session: Session, id_: int) -> Letter | None:
-    """One letter, or None."""
+def find(session: Session, id_: int) -> DeadLetter | None:
+    """One dead letter, or None."""
     rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id = ?", id_)  # constants
-    return letter(rows[0]) if rows else None
+    return dead_letter(rows[0]) if rows else None
 
 
 def stored(session: Session, id_: int) -> Stored | None:
@@ -158,22 +158,22 @@ def stored(session: Session, id_: int) -> Stored | None:
     return _stored(rows[0]) if rows else None
 
 
-def to_send(session: Session, ids: Sequence[int]) -> list[tuple[Letter, Event]]:
-    """Letters with the events that a replay sends."""
+def to_send(session: Session, ids: Sequence[int]) -> list[tuple[DeadLetter, Event]]:
+    """Dead letters with the events that a replay sends."""
     marks = ", ".join("?" for _ in ids)
     bodies = session.execute(f"SELECT * FROM dead_body WHERE letter_id IN ({marks})", *ids)  # noqa: S608  # marks
     events = {row["letter_id"]: _stored(row).event for row in bodies}
     rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id", *ids)  # marks
-    return [(letter(row), events[row["id"]]) for row in rows]
+    return [(dead_letter(row), events[row["id"]]) for row in rows]
 
 
-def related(session: Session, id_: int) -> tuple[Letter, ...]:
-    """The other letters of a letter's job."""
+def related(session: Session, id_: int) -> tuple[DeadLetter, ...]:
+    """The other dead letters of a letter's job."""
     query = (
         f"SELECT {COLUMNS} {FROM} WHERE l.job_key = (SELECT job_key FROM dead_letter WHERE id = ?) AND l.id <> ?"  # noqa: S608  # constants
         " ORDER BY l.id DESC LIMIT ?"
     )
-    return tuple(letter(row) for row in session.execute(query, id_, id_, RELATED_LIMIT))
+    return tuple(dead_letter(row) for row in session.execute(query, id_, id_, RELATED_LIMIT))
 
 
 def edit(session: Session, id_: int, event: Event | None) -> None:
@@ -184,7 +184,7 @@ def edit(session: Session, id_: int, event: Event | None) -> None:
 
 
 def discard(session: Session, id_: int, *, now: datetime) -> bool:
-    """Close a letter without a replay; returns whether it was open."""
+    """Close a dead letter without a replay; returns whether it was open."""
     query = (
         "UPDATE dead_letter SET state = 'discarded', closed_at = ?"
         " WHERE id = ? AND state IN ('open', 'quarantined') RETURNING id"
@@ -193,7 +193,7 @@ def discard(session: Session, id_: int, *, now: datetime) -> bool:
 
 
 def reopen(session: Session, id_: int, *, among: Sequence[State], closed_after: str = "") -> bool:
-    """Open a letter that is in one of these states, or quarantine it again; returns whether it was."""
+    """Open a dead letter that is in one of these states, or quarantine it again; returns whether it was."""
     marks = ", ".join("?" for _ in among)
     query = (
         "UPDATE dead_letter SET state = CASE WHEN setbacks >= ? THEN 'quarantined' ELSE 'open' END, closed_at = NULL"  # noqa: S608  # marks
@@ -203,10 +203,10 @@ def reopen(session: Session, id_: int, *, among: Sequence[State], closed_after: 
 
 
 def record(session: Session, id_: int, shown: Callable[[Event], Body]) -> Record:
-    """A letter as a line of an export, with its event as it came."""
+    """A dead letter as a line of an export, with its event as it came."""
     row, event = find(session, id_), stored(session, id_)
     if row is None or event is None:
-        raise LookupError(f"letter {id_} has gone")
+        raise LookupError(f"dead letter {id_} has gone")
     body = shown(event.original)
     data = body.data_base64 if body.data_base64 is not None else (body.data or "").encode()
     same = ("code", "destination", "trigger", "error", "attempts", "first_seen", "last_seen", "times", "state")
@@ -215,7 +215,7 @@ def record(session: Session, id_: int, shown: Callable[[Event], Body]) -> Record
 
 
 def take_in(session: Session, came: Record, *, now: datetime) -> int | None:
-    """Keep a letter of an export with its times and state; None when the same letter is here."""
+    """Keep a dead letter of an export with its times and state; None when the same dead letter is here."""
     event = Event(MappingProxyType(dict(came.attributes)), came.data_base64)
     why = Failure(
         code=came.code,
@@ -244,19 +244,19 @@ def encode_attributes(event: Event) -> bytes:
     return msgspec.json.encode(dict(event.attributes))
 
 
-def letter(row: Row) -> Letter:
+def dead_letter(row: Row) -> DeadLetter:
     """A row of `COLUMNS` as it is shown."""
     renamed: Mapping[str, str] = {"trigger_name": "trigger", "group_id": "group"}
     values = {renamed.get(name, name): value for name, value in row.items()}
-    return Letter(**values | {"edited": bool(row["edited"])})
+    return DeadLetter(**values | {"edited": bool(row["edited"])})
 
 
 def _stored(row: Row) -> Stored:
     came = _event(row["attributes"], row["data"])
     attributes = row["attributes"] if row["edited_attributes"] is None else row["edited_attributes"]
     sent = _event(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
-    evidence = None if row["evidence"] is None else bytes(row["evidence"])
-    return Stored(original=came, event=sent, evidence=evidence)
+    failure_report = None if row["evidence"] is None else bytes(row["evidence"])
+    return Stored(original=came, event=sent, failure_report=failure_report)
 
 
 def _event(attributes: bytes, data: bytes) -> Event:

@@ -1,4 +1,4 @@
-"""Groups: letters of one kind with one cause, and what people say of them."""
+"""Groups: dead letters of one kind with one cause, and what people say of them."""
 
 from datetime import datetime
 from typing import Final
@@ -21,7 +21,7 @@ GROUPS: Final = (
 
 
 def place(session: Session, event: Event, why: Failure, *, now: datetime) -> int:
-    """The number of the group that a letter belongs to; a new one, or one that was resolved and is back."""
+    """The number of the group that a dead letter belongs to; a new one, or one that was resolved and is back."""
     key = fingerprint(event, why)
     found = session.execute("SELECT id, state FROM dead_group WHERE fingerprint = ?", key)
     if not found:
@@ -59,7 +59,7 @@ def find(session: Session, id_: int) -> Group | None:
 
 
 def listed(session: Session, state: str, limit: int) -> tuple[Group, ...]:
-    """The groups of a state, of all, or those with letters waiting."""
+    """The groups of a state, of all, or those with dead letters waiting."""
     wanted = {"waiting": "c.open > 0", "all": "1 = 1"}.get(state, "g.state = ?")
     values = () if state in ("waiting", "all") else (state,)
     query = f"{GROUPS.format(where='')} WHERE {wanted} ORDER BY c.open DESC, g.id DESC LIMIT ?"

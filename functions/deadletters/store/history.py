@@ -1,4 +1,4 @@
-"""Who did what, to which letter or group, and when: the audit trail, which only retention shortens."""
+"""Who did what, to which dead letter or group, and when: the audit trail, which only retention shortens."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -23,35 +23,35 @@ def record(
     actor: str,
     *,
     now: datetime,
-    letter: int | None = None,
+    dead_letter: int | None = None,
     group: int | None = None,
     replay: int | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """Note one action; `detail` holds what a person wants to know of it, and nothing secret."""
     told = msgspec.json.encode(detail or {}).decode()
-    session.execute(RECORD, timestamp(now), actor, verb, letter, group, replay, told)
+    session.execute(RECORD, timestamp(now), actor, verb, dead_letter, group, replay, told)
 
 
 def record_each(
     session: Session,
     verb: str,
     actor: str,
-    letters: Sequence[int],
+    dead_letters: Sequence[int],
     *,
     now: datetime,
     replay: int,
     detail: Mapping[str, object],
 ) -> None:
-    """Note the same of several letters of a replay."""
+    """Note the same of several dead letters of a replay."""
     at, told = timestamp(now), msgspec.json.encode(detail).decode()
-    session.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in letters])
+    session.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in dead_letters])
 
 
-def of_letter(session: Session, letter: int, limit: int = 200) -> tuple[Action, ...]:
-    """The latest of what befell a letter, the oldest first."""
+def of_dead_letter(session: Session, dead_letter: int, limit: int = 200) -> tuple[Action, ...]:
+    """The latest of what befell a dead letter, the oldest first."""
     query = "SELECT * FROM dead_action WHERE letter_id = ? ORDER BY id DESC LIMIT ?"
-    return tuple(_action(row) for row in reversed(session.execute(query, letter, limit)))
+    return tuple(_action(row) for row in reversed(session.execute(query, dead_letter, limit)))
 
 
 def of_group(session: Session, group: int, limit: int = 200) -> tuple[Action, ...]:
@@ -67,6 +67,6 @@ def everything(session: Session, *, before: int | None, limit: int) -> tuple[Act
 
 
 def _action(row: Row) -> Action:
-    named = {"letter": row["letter_id"], "group": row["group_id"], "replay": row["replay_id"]}
+    named = {"dead_letter": row["letter_id"], "group": row["group_id"], "replay": row["replay_id"]}
     detail = msgspec.json.decode(row["detail"], type=dict[str, object])
     return Action(id=row["id"], at=row["at"], actor=row["actor"], verb=row["verb"], detail=detail, **named)

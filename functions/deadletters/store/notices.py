@@ -1,4 +1,6 @@
-"""The outbox: events that tell the API of its letters, kept with the letter until the broker has taken them."""
+"""The outbox: events that tell the API of its dead letters, kept with the dead letter until the broker has taken
+them.
+"""
 
 import logging
 from datetime import datetime, timedelta
@@ -20,20 +22,20 @@ REFUSED_FIRST_S: Final = 60
 REFUSED_LAST_S: Final = 3_600
 
 
-def write(session: Session, letter: Event, id_: int, *, now: datetime) -> None:
-    """Put the event that tells of a letter into the outbox, if it is one to be told of."""
-    notice = _notice(original(letter), id_, failure(letter), now)
+def write(session: Session, dead_letter: Event, id_: int, *, now: datetime) -> None:
+    """Put the event that tells of a dead letter into the outbox, if it is one to be told of."""
+    notice = _notice(original(dead_letter), id_, failure(dead_letter), now)
     if notice is not None:
-        post(session, notice, letter=id_, now=now)
+        post(session, notice, dead_letter=id_, now=now)
 
 
-def post(session: Session, event: Event, *, letter: int | None, now: datetime) -> None:
+def post(session: Session, event: Event, *, dead_letter: int | None, now: datetime) -> None:
     """Put an event into the outbox, where it is not there already."""
     session.execute(
         "INSERT INTO dead_notice (event_id, letter_id, event, due_at) VALUES (?, ?, ?, ?) ON CONFLICT (event_id)"
         " DO NOTHING",
         event.id,
-        letter,
+        dead_letter,
         structured(event),
         timestamp(now),
     )
@@ -59,7 +61,7 @@ def refused(session: Session, event: Event, reason: str, *, now: datetime) -> No
             log.error("the broker refuses the notice %s for good: %s", event.id, reason)
             sent(session, event)
             detail = {"event": event.id, "reason": reason}
-            history.record(session, "not told", history.BROKER, now=now, letter=row["letter_id"], detail=detail)
+            history.record(session, "not told", history.BROKER, now=now, dead_letter=row["letter_id"], detail=detail)
             return
         delay_s = min(REFUSED_FIRST_S * 2 ** (row["tries"] - 1), REFUSED_LAST_S)
         later = timestamp(now + timedelta(seconds=delay_s))
@@ -67,11 +69,11 @@ def refused(session: Session, event: Event, reason: str, *, now: datetime) -> No
 
 
 def _notice(event: Event, id_: int, why: Failure, now: datetime) -> Event | None:
-    """The event that tells the API; only of a job, never of an event about a job: no letter can breed another."""
+    """The event that tells the API; only of a job, never of an event about a job: no dead letter can breed another."""
     if not is_request(event):
         return None
     payload = DeadLetter(
-        letter=str(id_),
+        dead_letter=str(id_),
         code=why.code,
         destination=why.destination,
         error=why.error or None,
@@ -80,5 +82,5 @@ def _notice(event: Event, id_: int, why: Failure, now: datetime) -> Event | None
     try:
         return check(reply_event(event, sibling_type(event.type, "deadlettered"), payload, now=now))
     except NotAnEvent as error:  # of a type that only just is one; in the outbox it would stop all that come after
-        log.error("the API cannot be told of letter %d: %s", id_, error)
+        log.error("the API cannot be told of dead letter %d: %s", id_, error)
         return None

@@ -1,7 +1,7 @@
-"""Replays in the database: which letters, how far, and who is at it. What sends them is in `engine.py`.
+"""Replays in the database: which dead letters, how far, and who is at it. What sends them is in `engine.py`.
 
 An item is `sending` from before its event goes out until after the answer is noted. One that an interruption left so
-may have been sent: it is never sent again by itself, and its letter is open, so that a person decides.
+may have been sent: it is never sent again by itself, and its dead letter is open, so that a person decides.
 """
 
 from collections.abc import Sequence
@@ -48,29 +48,29 @@ class Order:
 class Result:
     """What came of one item; `refusal` says why the broker did not take it; not `tried`: it waits as before."""
 
-    letter: int
+    dead_letter: int
     refusal: str = ""
     tried: bool = True
 
 
-def create(session: Session, database: Database, word: Replay, actor: str, *, now: datetime) -> int:
-    """Note a replay and its letters; returns its number. Those who are to send it call `claim`."""
+def create(session: Session, database: Database, command: Replay, actor: str, *, now: datetime) -> int:
+    """Note a replay and its dead letters; returns its number. Those who are to send it call `claim`."""
     rows = session.execute(
         "INSERT INTO dead_replay (actor, at, as_new, trigger_only, rate_per_s, stop_after, total)"
         " VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
         actor,
         timestamp(now),
-        int(word.as_new),
-        int(word.trigger_only),
-        word.rate_per_s,
-        word.stop_after,
+        int(command.as_new),
+        int(command.trigger_only),
+        command.rate_per_s,
+        command.stop_after,
     )
     replay = int(rows[0]["id"])
-    if word.selection.matching is None:
-        items = [(replay, letter) for letter in dict.fromkeys(word.selection.letters)]
+    if command.selection.matching is None:
+        items = [(replay, dead_letter) for dead_letter in dict.fromkeys(command.selection.dead_letters)]
         session.execute_many("INSERT INTO dead_replay_item (replay_id, letter_id) VALUES (?, ?)", items)
     else:
-        where, values = selection.condition(database, meant(word.selection.matching), now)
+        where, values = selection.condition(database, meant(command.selection.matching), now)
         query = f"SELECT ?, l.id {FROM} WHERE {where}"  # values apart
         session.execute(f"INSERT INTO dead_replay_item (replay_id, letter_id) {query}", replay, *values)
     total = "UPDATE dead_replay SET total = (SELECT count(*) FROM dead_replay_item WHERE replay_id = id) WHERE id = ?"
@@ -79,21 +79,23 @@ def create(session: Session, database: Database, word: Replay, actor: str, *, no
 
 
 def meant(matching: Filter) -> Filter:
-    """Of all that match only the open letters, unless another state is asked for: quarantined ones are passed over."""
+    """Of all that match only the open dead letters, unless another state is asked for: quarantined ones are passed
+    over.
+    """
     return structs.replace(matching, state="open") if matching.state in ("unresolved", "all") else matching
 
 
-def rehearse(session: Session, database: Database, word: Replay, actor: str, *, now: datetime) -> Run:
+def rehearse(session: Session, database: Database, command: Replay, actor: str, *, now: datetime) -> Run:
     """What a replay would send, without sending or noting anything."""
-    if word.selection.matching is None:
+    if command.selection.matching is None:
         query = f"SELECT 1 AS one FROM dead_letter WHERE id = ? AND state IN ({_marks(SENDABLE)})"  # noqa: S608  # marks
-        asked = tuple(dict.fromkeys(word.selection.letters))
+        asked = tuple(dict.fromkeys(command.selection.dead_letters))
         found = [each for each in asked if session.execute(query, each, *SENDABLE)]
         total, passed = len(found), len(asked) - len(found)
     else:
-        matching = meant(word.selection.matching)
+        matching = meant(command.selection.matching)
         total = selection.count(database, session, matching, now=now)
-        passed = selection.count(database, session, word.selection.matching, now=now) - total
+        passed = selection.count(database, session, command.selection.matching, now=now) - total
         found = selection.numbers(database, session, matching, after=0, limit=REHEARSED, now=now)
     return Run(
         id=0,
@@ -101,9 +103,9 @@ def rehearse(session: Session, database: Database, word: Replay, actor: str, *, 
         actor=actor,
         at=timestamp(now),
         reason="dry run",
-        as_new=word.as_new,
-        trigger_only=word.trigger_only,
-        rate_per_s=word.rate_per_s,
+        as_new=command.as_new,
+        trigger_only=command.trigger_only,
+        rate_per_s=command.rate_per_s,
         total=total,
         waiting=total,
         passed=passed,
@@ -126,7 +128,7 @@ def claim(session: Session, replay: int, worker: str, *, now: datetime) -> Order
 
 
 def take(session: Session, order: Order, limit: int) -> list[int]:
-    """The next letters to send, marked as being sent; those that cannot be are passed over."""
+    """The next dead letters to send, marked as being sent; those that cannot be are passed over."""
     query = (
         "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' ORDER BY letter_id LIMIT ?"
     )
@@ -146,14 +148,14 @@ def take(session: Session, order: Order, limit: int) -> list[int]:
 
 
 def waiting(session: Session, replay: int) -> bool:
-    """Whether there are letters to send."""
+    """Whether there are dead letters to send."""
     query = "SELECT 1 AS one FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' LIMIT 1"
     return bool(session.execute(query, replay))
 
 
 def note(session: Session, order: Order, results: Sequence[Result], *, now: datetime) -> None:
-    """Note what came of letters that were taken."""
-    sent = [each.letter for each in results if each.tried and not each.refusal]
+    """Note what came of dead letters that were taken."""
+    sent = [each.dead_letter for each in results if each.tried and not each.refusal]
     session.execute_many(MARK, [("sent", "", timestamp(now), order.id, each) for each in sent])
     closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
     session.execute_many(closed, [(timestamp(now), each) for each in sent])
@@ -165,14 +167,16 @@ def note(session: Session, order: Order, results: Sequence[Result], *, now: date
 
 
 def _give_back(session: Session, order: Order, result: Result, now: datetime) -> None:
-    """The letter did not go out: it is as if it had not been taken."""
+    """The dead letter did not go out: it is as if it had not been taken."""
     state = "refused" if result.tried else "waiting"
-    session.execute(MARK, state, result.refusal, None, order.id, result.letter)
-    session.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.letter)
-    reopen(session, result.letter, among=("replayed",))
+    session.execute(MARK, state, result.refusal, None, order.id, result.dead_letter)
+    session.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.dead_letter)
+    reopen(session, result.dead_letter, among=("replayed",))
     if result.tried:
         told = {"reason": result.refusal}
-        history.record_each(session, "not taken", order.actor, [result.letter], now=now, replay=order.id, detail=told)
+        history.record_each(
+            session, "not taken", order.actor, [result.dead_letter], now=now, replay=order.id, detail=told
+        )
 
 
 def end(session: Session, replay: int, state: str, reason: str) -> bool:
@@ -189,7 +193,7 @@ def release(session: Session, replay: int, worker: str) -> None:
 
 
 def resume(session: Session, replay: int) -> bool:
-    """A replay that ended before its end runs again; returns whether there is one with letters waiting."""
+    """A replay that ended before its end runs again; returns whether there is one with dead letters waiting."""
     query = (
         "UPDATE dead_replay SET state = 'running', reason = '' WHERE id = ? AND EXISTS (SELECT 1 FROM dead_replay_item"
         " WHERE replay_id = ? AND state IN ('waiting', 'sending')) RETURNING id"
@@ -198,7 +202,7 @@ def resume(session: Session, replay: int) -> bool:
 
 
 def give_up_unknown(session: Session, order: Order, *, now: datetime) -> None:
-    """What an interrupted worker left as being sent: its letters are open, for a person to decide."""
+    """What an interrupted worker left as being sent: its dead letters are open, for a person to decide."""
     query = "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'sending'"
     doubtful = [row["letter_id"] for row in session.execute(query, order.id)]
     for each in doubtful:
@@ -221,13 +225,13 @@ def running(session: Session, actor: str) -> bool:
 
 
 def failures(session: Session, replay: int) -> int:
-    """How many letters the broker refused, or are back already."""
+    """How many dead letters the broker refused, or are back already."""
     refused = "SELECT count(*) AS n FROM dead_replay_item WHERE replay_id = ? AND state = 'refused' AND detail <> ?"
     return int(session.execute(refused, replay, UNKNOWN)[0]["n"]) + returned(session, replay)
 
 
 def returned(session: Session, replay: int) -> int:
-    """How many of the letters that were sent are back already."""
+    """How many of the dead letters that were sent are back already."""
     query = (
         "SELECT count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
         " WHERE i.replay_id = ? AND i.state = 'sent' AND l.state IN ('open', 'quarantined')"

@@ -1,4 +1,4 @@
-"""How long letters stay: by age and by count, and never one that is unresolved unless that is told so."""
+"""How long dead letters stay: by age and by count, and never one that is unresolved unless that is told so."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,14 +9,16 @@ from functions.deadletters.store.history import UNDO_WINDOW
 from functions.storage.database import Database, Session
 
 BATCH: Final = 1_000  # in one transaction, so that the sink need not wait for long
-# A letter that is no request was dealt with when it was sent again: no outcome follows.
+# A dead letter that is no request was dealt with when it was sent again: no outcome follows.
 RESOLVED: Final = "(state IN ('completed', 'failed', 'discarded') OR (state = 'replayed' AND is_request = 0))"
 EVERY: Final = "1 = 1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """`days` after it was closed (unresolved: after it last came) a letter goes; of more than `count` the oldest go."""
+    """`days` after it was closed (unresolved: after it last came) a dead letter goes; of more than `count` the oldest
+    go.
+    """
 
     days: float = 90.0
     count: int = 1_000_000
@@ -24,7 +26,7 @@ class Limits:
 
 
 def prune(database: Database, limits: Limits, *, now: datetime) -> int:
-    """Forget what is past its limits, a bounded number in each transaction; returns how many letters went."""
+    """Forget what is past its limits, a bounded number in each transaction; returns how many dead letters went."""
     gone = 0
     while True:
         with database.transaction() as session:
@@ -40,7 +42,9 @@ def prune(database: Database, limits: Limits, *, now: datetime) -> int:
 
 
 def _past(session: Session, limits: Limits, now: datetime) -> list[int]:
-    """Letters that may go, the oldest first; what was discarded can be taken back for a while, and stays so long."""
+    """Dead letters that may go, the oldest first; what was discarded can be taken back for a while, and stays so
+    long.
+    """
     may_go = EVERY if limits.unresolved_too else RESOLVED
     undone, old = timestamp(now - UNDO_WINDOW), timestamp(now - timedelta(days=limits.days))
     aged = (
@@ -57,14 +61,14 @@ def _past(session: Session, limits: Limits, now: datetime) -> list[int]:
     return [row["id"] for row in session.execute(oldest, undone, min(excess, BATCH))]
 
 
-def _forget(session: Session, letter: int) -> None:
-    session.execute("DELETE FROM dead_body WHERE letter_id = ?", letter)
-    session.execute("DELETE FROM dead_action WHERE letter_id = ?", letter)
-    session.execute("DELETE FROM dead_letter WHERE id = ?", letter)
+def _forget(session: Session, dead_letter: int) -> None:
+    session.execute("DELETE FROM dead_body WHERE letter_id = ?", dead_letter)
+    session.execute("DELETE FROM dead_action WHERE letter_id = ?", dead_letter)
+    session.execute("DELETE FROM dead_letter WHERE id = ?", dead_letter)
 
 
 def _forget_the_rest(session: Session, before: str) -> None:
-    """Old replays, and what old actions say of no letter that is there; groups that were resolved and are empty."""
+    """Old replays, and what old actions say of dead letters that are gone; resolved groups that are empty."""
     old = "SELECT id FROM dead_replay WHERE state <> 'running' AND at < ?"
     session.execute(f"DELETE FROM dead_replay_item WHERE replay_id IN ({old})", before)  # noqa: S608  # a constant
     session.execute("DELETE FROM dead_replay WHERE state <> 'running' AND at < ?", before)

@@ -1,8 +1,8 @@
 """The tables, for SQLite and PostgreSQL alike, as the migrations that lead to them; a released one never changes.
 
-What a letter shares with others of its kind (type, code, Trigger, destination, the pattern of its error) stands once,
-in its group; its body stands apart, so that a list reads narrow rows. Every indexed text is short or a hash: an event
-may hold attributes longer than PostgreSQL takes into an index.
+What a dead letter shares with others of its kind (type, code, Trigger, destination, the pattern of its error) stands
+once, in its group; its body stands apart, so that a list reads narrow rows. Every indexed text is short or a hash: an
+event may hold attributes longer than PostgreSQL takes into an index.
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ DIALECTS: Final = {
     },
 }
 
-LETTERS: Final = """
+DEAD_LETTERS: Final = """
 CREATE TABLE dead_group (
     id {id},
     fingerprint TEXT NOT NULL UNIQUE,
@@ -116,4 +116,4 @@ CREATE TABLE dead_replay_item (
 CREATE INDEX dead_replay_item_state ON dead_replay_item (replay_id, state, letter_id)
 """
 
-MIGRATIONS: Final = (LETTERS,)
+MIGRATIONS: Final = (DEAD_LETTERS,)

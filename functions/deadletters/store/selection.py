@@ -1,4 +1,4 @@
-"""A filter as SQL, and the letters that it finds: by the group where it can be, since there are few of those."""
+"""A filter as SQL, and the dead letters that it finds: by the group where it can be, since there are few of those."""
 
 import json
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from functions.deadletters.service.commands import UNRESOLVED, Arrivals, Filter, Letter
+from functions.deadletters.service.commands import UNRESOLVED, Arrivals, DeadLetter, Filter
 from functions.deadletters.store.dead_letter import timestamp
-from functions.deadletters.store.dead_letters import COLUMNS, FROM, find, letter
+from functions.deadletters.store.dead_letters import COLUMNS, FROM, dead_letter, find
 from functions.storage.database import Database, Session
 
 
 def page(
     database: Database, session: Session, matching: Filter, *, before: int | None, limit: int, now: datetime
-) -> tuple[Letter, ...]:
-    """The newest letters that match, from below the number `before`."""
+) -> tuple[DeadLetter, ...]:
+    """The newest dead letters that match, from below the number `before`."""
     found = _numbers(
         database, session, matching, now=now, beyond=f"l.id < {int(before or 2**62)}", order="DESC", limit=limit
     )
@@ -23,13 +23,13 @@ def page(
         return ()
     marks = ", ".join("?" for _ in found)
     query = f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id DESC"  # marks
-    return tuple(letter(row) for row in session.execute(query, *found))
+    return tuple(dead_letter(row) for row in session.execute(query, *found))
 
 
 def numbers(
     database: Database, session: Session, matching: Filter, *, after: int, limit: int, now: datetime
 ) -> list[int]:
-    """The numbers of the oldest letters that match, from above the number `after`."""
+    """The numbers of the oldest dead letters that match, from above the number `after`."""
     return _numbers(database, session, matching, now=now, beyond=f"l.id > {int(after)}", order="ASC", limit=limit)
 
 
@@ -50,21 +50,21 @@ def _numbers(
 
 
 def count(database: Database, session: Session, matching: Filter, *, now: datetime) -> int:
-    """How many letters match."""
+    """How many dead letters match."""
     where, values = condition(database, matching, now)
     rows = session.execute(f"SELECT count(*) AS total FROM dead_letter l WHERE {where}", *values)  # noqa: S608  # values apart
     return int(rows[0]["total"])
 
 
 def arrivals(session: Session, cursor: int | None, limit: int = 500) -> Arrivals:
-    """The letters that came after the cursor; without one none, and the cursor of now."""
+    """The dead letters that came after the cursor; without one none, and the cursor of now."""
     if cursor is None:
         last = session.execute("SELECT max(id) AS last FROM dead_action")[0]["last"]
-        return Arrivals(letters=(), cursor=last or 0)
+        return Arrivals(dead_letters=(), cursor=last or 0)
     query = "SELECT id, letter_id FROM dead_action WHERE verb = 'arrived' AND id > ? ORDER BY id LIMIT ?"
     rows = session.execute(query, cursor, limit)
     found = (find(session, each) for each in dict.fromkeys(row["letter_id"] for row in rows))
-    return Arrivals(letters=tuple(each for each in found if each), cursor=rows[-1]["id"] if rows else cursor)
+    return Arrivals(dead_letters=tuple(each for each in found if each), cursor=rows[-1]["id"] if rows else cursor)
 
 
 def condition(database: Database, matching: Filter, now: datetime) -> tuple[str, list[object]]:

@@ -2,8 +2,8 @@
 
 WeasyPrint measures each text anew for every box that holds it: a third of the layout of a long table, whose cells
 repeat names, days and amounts. The functions below are pure, so their answers are kept while one document is laid out.
-They are WeasyPrint's inner ones: tests/functions/report/test_report_speed.py fails where a version has them no longer, or no longer
-calls them.
+They are WeasyPrint's inner ones: tests/functions/report/test_report_speed.py fails where a version has them no
+longer, or no longer calls them.
 """
 
 from collections.abc import Callable, Iterator

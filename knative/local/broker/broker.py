@@ -58,7 +58,7 @@ class Broker(Protocol):
     async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
         """Deliver again after `delay_s`, with the attempt counted; the wait survives a restart."""
 
-    async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
+    async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
         """Move the delivery to the queue of its Trigger's dead letters, as `letter`."""
 
     async def outcome(self, source: str, id_: str) -> Event | None:

@@ -1,8 +1,8 @@
 """Delivers each queue's events to its function and settles them by the answer, as the manifests declare.
 
 Where eventing-rabbitmq loses an event this does not, and warns: it dead-letters a 4xx at once instead of taking it as
-success (Knative data-plane specification), moves a letter into its queue before the cause is forgotten, and keeps a
-letter whose sink is down.
+success (Knative data-plane specification), moves a dead letter into its queue before the cause is forgotten, and
+keeps a dead letter whose sink is down.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from functions.net.exchange import Broken, Late, NotConnected, TooLong
 from functions.net.url import parsed
 from functions.runtime import failure_reports
 from functions.runtime.adapter import ATTEMPT_HEADER
-from functions.runtime.outcome import NO_ANSWER, RETRIED_4XX, Result, judge, letter
+from functions.runtime.outcome import NO_RESPONSE, RETRIED_4XX, Result, dead_letter, judge
 from knative.local.broker.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.broker.outcomes import Outcomes
 from knative.local.metrics import Metrics
@@ -44,7 +44,7 @@ class Tools:
     http: "Http"
     metrics: Metrics
     outcomes: Outcomes
-    evidence: Callable[[Event, str, bytes], None] = lambda event, service, content: None
+    failure_report: Callable[[Event, str, bytes], None] = lambda event, service, content: None
 
 
 class Dispatcher:
@@ -111,7 +111,7 @@ class Dispatcher:
                 self._metrics.delivered(self.queue, result.code, time.monotonic() - started_s)
         except StartFailed as error:
             reason = f"{self._pool.service.name} does not start: {error}"
-            result = Result(NO_ANSWER, error=reason.encode(), retriable=True)
+            result = Result(NO_RESPONSE, error=reason.encode(), retriable=True)
             self._metrics.delivered(self.queue, result.code, 0.0)
         return result
 
@@ -126,8 +126,8 @@ class Dispatcher:
         else:
             _warn("dead letter", delivery, result)
             self._metrics.dead_lettered(self.queue)
-            await asyncio.to_thread(self._leave_evidence, delivery.event, result)
-            made = letter(
+            await asyncio.to_thread(self._leave_failure_report, delivery.event, result)
+            made = dead_letter(
                 delivery.event,
                 result,
                 destination=f"http://{self._pool.service.name}.svc.cluster.local",
@@ -144,13 +144,13 @@ class Dispatcher:
         if reply:
             self._tools.outcomes.announce(reply)
 
-    def _leave_evidence(self, event: Event, result: Result) -> None:
+    def _leave_failure_report(self, event: Event, result: Result) -> None:
         """The whole answer, and what the process logged of the event; all that it did where it did not answer."""
-        said = [line for line in tuple(result.log) if result.code == NO_ANSWER or event.id in line]
+        said = [line for line in tuple(result.log) if result.code == NO_RESPONSE or event.id in line]
         content = failure_reports.encode(
-            status=max(result.code, 0), answer=result.error or b"", lines=said, now=datetime.now(UTC)
+            status=max(result.code, 0), response=result.error or b"", lines=said, now=datetime.now(UTC)
         )
-        self._tools.evidence(event, self._pool.service.name, content)
+        self._tools.failure_report(event, self._pool.service.name, content)
 
 
 class SinkDispatcher(Dispatcher):
@@ -181,14 +181,14 @@ class Http:
         headers[ATTEMPT_HEADER] = str(delivery.attempt)
         headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
         try:
-            answer = await self._connections.request("POST", parsed(url), headers, body, timeout_s=timeout_s)
+            response = await self._connections.request("POST", parsed(url), headers, body, timeout_s=timeout_s)
         except (Late, NotConnected):
-            return Result(NO_ANSWER, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
+            return Result(NO_RESPONSE, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
         except Broken as error:
-            return Result(NO_ANSWER, error=f"the function's process did not answer: {error}".encode(), retriable=True)
+            return Result(NO_RESPONSE, error=f"the function's process did not answer: {error}".encode(), retriable=True)
         except TooLong as error:
             return Result(error.status, error=f"the answer is over {BODY_LIMIT_BYTES} bytes".encode())
-        return judge(answer.status, answer.headers, answer.body)
+        return judge(response.status, response.headers, response.body)
 
 
 def _warn(what: str, delivery: Delivery, result: Result) -> None:

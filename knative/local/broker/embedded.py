@@ -8,8 +8,9 @@ Decided 2026-11-27: what nobody waits for, that a function is done with an event
 with the next event that is accepted. A commit takes as long for one of them as for twenty: without the pause, a sixth
 of the runner's processor time under load. A crash within it has the function asked once more, as one just before it.
 
-Decided 2026-11-27: what one commit keeps and forgets is a few statements of many rows (`knative.local.broker.event_log`). With
-each statement the thread gives the interpreter away, and waits until the loop gives it back.
+Decided 2026-11-27: what one commit keeps and forgets is a few statements of many rows
+(`knative.local.broker.event_log`). With each statement the thread gives the interpreter away, and waits until the
+loop gives it back.
 
 The answers of the thread reach the loop in the order of their commits; the windows rely on it. A call here must not be
 cancelled once it waits: its work may be done all the same.
@@ -36,7 +37,7 @@ from typing import Any, Final, TypeVar
 
 from events.http import Event
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.event_log import Change, New, Row, Work, commit, due, open_journal, outcome
+from knative.local.broker.event_log import Change, New, Row, Work, commit, due, open_event_log, outcome
 
 T = TypeVar("T")
 
@@ -87,14 +88,14 @@ class EmbeddedBroker:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         try:
-            connection = open_journal(self._file)
+            connection = open_event_log(self._file)
             for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
                 self._queues.setdefault(queue, _Queue()).depth = count
             (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
             self._seqs = itertools.count(last_seq + 1)
         except sqlite3.Error as error:
-            raise BrokerUnusable(f"{self._file} is not a journal that can be used: {error}") from error
-        self._thread = threading.Thread(target=self._write, args=(connection,), name="journal", daemon=True)
+            raise BrokerUnusable(f"{self._file} is not an event log that can be used: {error}") from error
+        self._thread = threading.Thread(target=self._write, args=(connection,), name="event_log", daemon=True)
         self._thread.start()
         for queue in self._queues:
             await self._read(queue)
@@ -146,10 +147,10 @@ class EmbeddedBroker:
         self._settle(delivery, left=1 - kept)
         self._wake_at(delivery.queue, due_at)
 
-    async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
+    async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
         """Move the delivery into the queue of dead letters, in one commit."""
         now, row = self._clock(), self._queues[delivery.queue].held[delivery.tag]
-        await self._change(Change(now, new=New(letter, (delivery.queue + DLQ,), next(self._seqs)), done=row))
+        await self._change(Change(now, new=New(dead_letter, (delivery.queue + DLQ,), next(self._seqs)), done=row))
         self._settle(delivery)
 
     async def outcome(self, source: str, id_: str) -> Event | None:
@@ -289,16 +290,16 @@ class EmbeddedBroker:
                 batch.append(self._requests.get())
             requests = [request for each in batch for request in each or ()]
             results = commit(connection, [work for work, _ in requests])
-            answers = list(zip([future for _, future in requests], results, strict=True))
-            if answers and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, answers)
+            responses = list(zip([future for _, future in requests], results, strict=True))
+            if responses and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_tell, responses)
             if None in batch:
                 connection.close()
                 return
 
 
-def _tell(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in answers:
+def _tell(responses: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in responses:
         if future.cancelled():
             continue
         if isinstance(result, Exception):

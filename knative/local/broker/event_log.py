@@ -102,7 +102,7 @@ REMOVE_DELIVERY: Final = Statement("DELETE FROM delivery WHERE {}", "queue = ? A
 REMOVE_EVENT: Final = Statement("DELETE FROM event WHERE seq IN ({})", "?")
 
 
-def open_journal(file: Path) -> sqlite3.Connection:
+def open_event_log(file: Path) -> sqlite3.Connection:
     """The file, made where there is none; raises sqlite3.Error."""
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -122,7 +122,7 @@ def commit(connection: sqlite3.Connection, works: Sequence[Work | Change]) -> li
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return [BrokerUnavailable(f"the journal cannot be written: {error}") for _ in works]
+        return [BrokerUnavailable(f"the event log cannot be written: {error}") for _ in works]
 
 
 def due(

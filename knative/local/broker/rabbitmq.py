@@ -33,7 +33,7 @@ from functions.amqp.connection import (
     stay_connected,
     to_message,
 )
-from functions.runtime.outcome import NO_ANSWER, Result, letter
+from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
 from knative.local.broker.topology import Names, declare, declare_wait, wait_ms
 from knative.manifests.manifests import Manifests, Trigger
@@ -78,7 +78,7 @@ class RabbitBroker:
         self._waits: dict[int, int] = {}  # how many are in each wait, by its milliseconds
         self._outcomes: OrderedDict[tuple[str, str], Event] = OrderedDict()
         self._backlog = 0
-        self._asides: set[asyncio.Task[None]] = set()
+        self._side_routes: set[asyncio.Task[None]] = set()
 
     async def start(self, wake: Callable[[str], None]) -> None:
         """Declare everything and consume; what goes wrong later is tried again."""
@@ -143,10 +143,10 @@ class RabbitBroker:
         await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + 1)
         self._settle(delivery)
 
-    async def dead_letter(self, delivery: Delivery, letter: Event) -> None:
+    async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
         """Publish to the Trigger's dead letters, then acknowledge."""
         if self._holds(delivery):
-            await self._publish(letter, exchange=self._names.dead_letter_exchange(delivery.queue))
+            await self._publish(dead_letter, exchange=self._names.dead_letter_exchange(delivery.queue))
             self._settle(delivery)
 
     async def outcome(self, source: str, id_: str) -> Event | None:
@@ -248,8 +248,8 @@ class RabbitBroker:
         try:
             event = message.event()
         except NotAnEvent as error:
-            reason = Result(NO_ANSWER, error=f"the message is not an event: {error}".encode())
-            event = letter(
+            reason = Result(NO_RESPONSE, error=f"the message is not an event: {error}".encode())
+            event = dead_letter(
                 message.unreadable(name),
                 reason,
                 destination=f"amqp:{name}",
@@ -258,14 +258,14 @@ class RabbitBroker:
             )
         delivery = Delivery(tag, name, attempt if isinstance(attempt, int) else 1, event)
         if event.type == UNREADABLE and not name.endswith(DLQ):
-            task = asyncio.get_running_loop().create_task(self._put_aside(delivery))
-            self._asides.add(task)
-            task.add_done_callback(self._asides.discard)
+            task = asyncio.get_running_loop().create_task(self._put_side_route(delivery))
+            self._side_routes.add(task)
+            task.add_done_callback(self._side_routes.discard)
             return
         queue.waiting.append(delivery)
         self._wake(name)
 
-    async def _put_aside(self, delivery: Delivery) -> None:
+    async def _put_side_route(self, delivery: Delivery) -> None:
         """A message that is no event goes to the dead letters: no function could do anything with it."""
         log.warning("a message in %s is no event: dead letter", delivery.queue)
         with suppress(BrokerUnavailable):  # the message stays unacknowledged, and comes again with the next connection

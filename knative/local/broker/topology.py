@@ -123,8 +123,8 @@ def queues_of(names: Names, manifests: Manifests) -> tuple[str, ...]:
 
 def exchanges_of(names: Names, manifests: Manifests) -> tuple[str, ...]:
     """Every exchange that a runner of these manifests may have made."""
-    letters = (names.dead_letter_exchange(trigger.name) for trigger in manifests.triggers)
-    return (names.exchange, *letters, *(names.wait(each) for each in _waits_ms(manifests)))
+    dead_letters = (names.dead_letter_exchange(trigger.name) for trigger in manifests.triggers)
+    return (names.exchange, *dead_letters, *(names.wait(each) for each in _waits_ms(manifests)))
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ async def survey(server: Server, queues: Iterable[str]) -> dict[str, Found]:
         channel = await connection.channel()
         for name in queues:
             try:
-                answer = await channel.call("queue_declare", queue=name, passive=True)
-                found[name] = Found(answer.message_count, answer.consumer_count)
+                response = await channel.call("queue_declare", queue=name, passive=True)
+                found[name] = Found(response.message_count, response.consumer_count)
             except Refused:  # not found; it closed the channel
                 channel = await connection.channel()
     return found

@@ -11,9 +11,9 @@ from functions.runtime.asgi import Send, send_whole
 from knative.local.http.server import Application, Reply, Request
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
-log = logging.getLogger("errands.desk")
+log = logging.getLogger("errands.console")
 
-SERVICE: Final = "deadletters-desk"
+SERVICE: Final = "console"
 TIMEOUT_S: Final = 120.0
 BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024
 # of one connection, and not of the request or the answer (RFC 9110 section 7.6.1)
@@ -35,7 +35,7 @@ class Passed:
         await send_whole(send, self.status, self.headers, self.body)
 
 
-class Desk:
+class Console:
     """Hands requests on to the Service, which decides itself who may ask."""
 
     def __init__(self, pools: Mapping[str, Pool]) -> None:
@@ -51,8 +51,8 @@ class Desk:
         except NotAnEvent as error:  # a body that is too long, or did not come whole
             return Reply(413, f"{error}\n".encode())
         except (StartFailed, PoolStopping, httpx.HTTPError, httpx.InvalidURL) as error:
-            log.error("the desk of dead letters does not answer: %s", error or type(error).__name__)
-            return Reply(503, b"the desk of dead letters does not answer\n")
+            log.error("the console of dead letters does not answer: %s", error or type(error).__name__)
+            return Reply(503, b"the console of dead letters does not answer\n")
 
 
 async def _forward(request: Request, url: str) -> Passed:
@@ -63,11 +63,11 @@ async def _forward(request: Request, url: str) -> Passed:
     headers = _end_to_end(request.raw_headers)
     async with (
         httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client,
-        client.stream(request.method, target, headers=headers, content=body) as answer,
+        client.stream(request.method, target, headers=headers, content=body) as response,
     ):
-        content = b"".join([chunk async for chunk in answer.aiter_raw()])
+        content = b"".join([chunk async for chunk in response.aiter_raw()])
         length = (b"content-length", b"%d" % len(content))
-        return Passed(answer.status_code, [*_end_to_end(answer.headers.raw), length], content)
+        return Passed(response.status_code, [*_end_to_end(response.headers.raw), length], content)
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -54,7 +54,7 @@ class Ingress:
         outcomes: Outcomes,
         artifacts: Path | None,
         token: str | None,
-        desk: Handler | None = None,
+        console: Handler | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class Ingress:
         self._outcomes = outcomes
         self._artifacts = artifacts
         self._token = token
-        self._desk = desk
+        self._console = console
         self._sinks = sinks
         self._to_sink = to_sink
         self._places: dict[str, tuple[str, Handler]] = {
@@ -76,7 +76,7 @@ class Ingress:
         }
         self._folders: dict[str, tuple[str, Handler]] = {
             "/triggers/": ("POST", self._accept_for_one),
-            "/services/": ("POST", self._letter),
+            "/services/": ("POST", self._dead_letter),
             "/artifacts/": ("GET", self._artifact),
         }
         self.ready = False
@@ -89,7 +89,7 @@ class Ingress:
 
     def _refused(self, request: Request) -> Reply | None:
         """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
-        the operators of dead letters, whom their desk itself asks.
+        the operators of dead letters, whom their console itself asks.
 
         Without a token only this machine's own names are answered: a web page whose name was made to lead here (DNS
         rebinding) could otherwise send events by its reader's browser.
@@ -100,7 +100,7 @@ class Ingress:
                 None if known else _refusal(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
             )
         open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
-        if open_to_all or _is_of_the_desk(request.path):
+        if open_to_all or _is_of_the_console(request.path):
             return None
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
@@ -109,8 +109,8 @@ class Ingress:
 
     def _handler(self, request: Request) -> Handler:
         """What answers at this path."""
-        if self._desk and _is_of_the_desk(request.path):
-            return self._desk
+        if self._console and _is_of_the_console(request.path):
+            return self._console
         folder = request.path[: request.path.find("/", 1) + 1]
         method, handler = self._places.get(request.path) or self._folders.get(folder) or ("", _not_found)
         if method and request.method != method and (request.method, method) != ("HEAD", "GET"):
@@ -152,8 +152,10 @@ class Ingress:
             raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
         return wanting
 
-    async def _letter(self, request: Request) -> Reply:
-        """A letter of a lane's worker for its dead-letter sink, which on a cluster has an address of its own."""
+    async def _dead_letter(self, request: Request) -> Reply:
+        """A dead letter of a work queue's worker for its dead-letter sink, which on a cluster has an address of its
+        own.
+        """
         name = request.path.removeprefix("/services/")
         if name not in self._sinks or self._to_sink is None:
             return _refusal(404, "not-found", "there is no such dead-letter sink here")
@@ -161,7 +163,7 @@ class Ingress:
             taken = await self._to_sink(name, await _event(request))
         except NotAnEvent as error:
             return _refusal(400, "not-an-event", str(error))
-        return ACCEPTED if taken else _refusal(503, "unavailable", f"{name} does not take the letter")
+        return ACCEPTED if taken else _refusal(503, "unavailable", f"{name} does not take the dead letter")
 
     async def _healthz(self, _request: Request) -> Reply:
         return Reply(200, b"ok\n", PLAIN)
@@ -225,7 +227,7 @@ def _host(header: str) -> str | None:
         return None
 
 
-def _is_of_the_desk(path: str) -> bool:
+def _is_of_the_console(path: str) -> bool:
     return path == "/dead" or path.startswith("/dead/")
 
 

@@ -83,7 +83,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
 
-class Site:
+class HttpServer:
     """Serves an application on a socket, in the running loop."""
 
     def __init__(self, application: Application, listening: socket.socket) -> None:

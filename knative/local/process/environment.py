@@ -29,7 +29,7 @@ class Machine:
     public_url: str  # where the API reaches the ingress, for the artefacts' URLs
     token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
-    lane: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
+    work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
 
     @property
     def store(self) -> Path:
@@ -61,8 +61,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     built = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for name in service.config_maps:
         built |= _config_map(name, manifests, machine, service)
-    lane = machine.lane if service.environment.keys() & {"LANE_EXCHANGE", "LANE_QUEUE"} else {}
-    given = {**lane, **machine.settings.get(service.name, {})}
+    work_queue = machine.work_queue if service.environment.keys() & {"WORK_EXCHANGE", "WORK_QUEUE"} else {}
+    given = {**work_queue, **machine.settings.get(service.name, {})}
     for name, value in service.environment.items():
         if name in given:
             continue

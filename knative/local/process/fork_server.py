@@ -1,17 +1,17 @@
-"""The nursery: a process with the libraries of functions loaded, of which the runner has them forked.
+"""The fork server: a process with the libraries of functions loaded, of which the runner has them forked.
 
 A function still has a process of its own, as on a cluster: a session, the environment of its manifest and nothing
 else, its working directory, its output in the runner's log. It is the runner's own child (PR_SET_CHILD_SUBREAPER), so
 its end, its signals and its death with the runner are those of one that was started afresh, and it outlives the
-nursery. A function has our files as they are at its own start (forks.py says how), while a library that was upgraded is
-seen by the next `errands up`.
+fork server. A function has our files as they are at its own start (forks.py says how), while a library that was
+upgraded is seen by the next `errands up`.
 
 2026-11-27: from zero to the first callback of an ics job, for which two functions start, it takes 0.16 s, not 0.63.
-The nursery is forked off the runner before that has a thread or has opened anything, so that the pages of what both
+The fork server is forked off the runner before that has a thread or has opened anything, so that the pages of what both
 have loaded are there once, and functions share them: the whole tree at rest took 94 MB (PSS) where it had taken 134.
 Of a web framework nothing is loaded here any more, nor in what runs at rest, nor in the runner an HTTP library beside
 uvicorn or the object store: 55 MB.
-Where the nursery is gone, or a function's environment speaks to the interpreter itself, it is started afresh.
+Where the fork server is gone, or a function's environment speaks to the interpreter itself, it is started afresh.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from knative.local.process.forked import ORDER_LIMIT_BYTES, PID_BYTES, fork_nursery
+from knative.local.process.forked import ORDER_LIMIT_BYTES, PID_BYTES, fork_fork_server
 
-log = logging.getLogger("errands.nursery")
+log = logging.getLogger("errands.fork_server")
 
 # Variables that the loader, the interpreter or the C library reads once, before the first line of Python.
 AT_START: Final = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LANG", "LC_")
-ANSWER_S: Final = 10.0  # until a nursery that does not answer is given up
+RESPONSE_S: Final = 10.0  # until a fork server that does not answer is given up
 STRAYS_INTERVAL_S: Final = 60.0
 
 
-class NurseryGone(Exception):
+class ForkServerGone(Exception):
     """It cannot start this function; the message says why."""
 
 
@@ -61,32 +61,32 @@ class Forked:
         self._ended.set()
 
 
-class Nursery:
+class ForkServer:
     """The runner's side of it; made before the event loop, and anything else that has a thread."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self.pid, self._control = fork_nursery(data)
+        self.pid, self._control = fork_fork_server(data)
         self._control.setblocking(False)
         self._turn = asyncio.Lock()
 
     async def start(self, name: str, environment: Mapping[str, str], root: Path, output_fd: int) -> Forked:
         """Have functions.runtime.serve run in a new process that writes to `output_fd`; raise NurseryGone."""
         if any(key.startswith(AT_START) and os.environ.get(key) != value for key, value in environment.items()):
-            raise NurseryGone("the environment speaks to the interpreter")
+            raise ForkServerGone("the environment speaks to the interpreter")
         order = {"name": name, "data": str(self._data), "environment": dict(environment), "root": str(root)}
         message = json.dumps(order).encode()
         if len(message) > ORDER_LIMIT_BYTES:
-            raise NurseryGone(f"an order must have at most {ORDER_LIMIT_BYTES} bytes, got {len(message)}")
+            raise ForkServerGone(f"an order must have at most {ORDER_LIMIT_BYTES} bytes, got {len(message)}")
         try:
             socket.send_fds(self._control, [message], [output_fd])
         except OSError as error:
-            raise NurseryGone(str(error)) from error
-        answer = asyncio.get_running_loop().create_task(self._answer())
+            raise ForkServerGone(str(error)) from error
+        response = asyncio.get_running_loop().create_task(self._response())
         try:
-            return await asyncio.shield(answer)  # it must not be left to the next who asks
+            return await asyncio.shield(response)  # it must not be left to the next who asks
         except asyncio.CancelledError:
-            answer.add_done_callback(_end)
+            response.add_done_callback(_end)
             raise
 
     @asynccontextmanager
@@ -103,29 +103,29 @@ class Nursery:
 
     async def _notice(self, child: Forked) -> None:
         code = await child.wait()
-        log.warning("the nursery ended with %s: functions start afresh from now on, which takes longer", code)
+        log.warning("the fork server ended with %s: functions start afresh from now on, which takes longer", code)
 
-    async def _answer(self) -> Forked:
+    async def _response(self) -> Forked:
         async with self._turn:  # in the order in which they were sent
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    answer = await asyncio.get_running_loop().sock_recv(self._control, PID_BYTES)
+                async with asyncio.timeout(RESPONSE_S):
+                    response = await asyncio.get_running_loop().sock_recv(self._control, PID_BYTES)
             except (TimeoutError, OSError) as error:
                 self._control.close()
-                raise NurseryGone(str(error) or f"no answer within {ANSWER_S:g} s") from error
-        if not answer:
-            raise NurseryGone("it has ended, or could not fork")
-        return Forked(int(answer))
+                raise ForkServerGone(str(error) or f"no answer within {RESPONSE_S:g} s") from error
+        if not response:
+            raise ForkServerGone("it has ended, or could not fork")
+        return Forked(int(response))
 
 
-def _end(answer: "asyncio.Task[Forked]") -> None:
+def _end(response: "asyncio.Task[Forked]") -> None:
     """Of a function that nobody wants any more."""
-    if not answer.cancelled() and not answer.exception():
-        os.kill(answer.result().pid, signal.SIGKILL)
+    if not response.cancelled() and not response.exception():
+        os.kill(response.result().pid, signal.SIGKILL)
 
 
 async def reap_strays() -> None:
-    """Reap, until cancelled, what functions left behind: the nursery makes this process the parent of orphans."""
+    """Reap, until cancelled, what functions left behind: the fork server makes this process the parent of orphans."""
     dead: set[int] = set()
     while True:
         await asyncio.sleep(STRAYS_INTERVAL_S)

@@ -26,10 +26,11 @@ from typing import Any, Final, NoReturn
 
 from functions.runtime.serve import leave_out_command_line
 
-# What the runner needs as well, loaded before the nursery is forked off it: the pages are there once.
+# What the runner needs as well, loaded before the fork server is forked off it: the pages are there once.
 SHARED: Final = ("msgspec", "sqlite3", "uvloop")
-# Of our own files: what the runner and every function need. functions.storage.store is not among them: what runs at rest, the
-# runner and the dead letters, needs it when something fails, and obstore is 5 MB and 3 ms of a function's start.
+# Of our own files: what the runner and every function need. functions.storage.store is not among them: what runs at
+# rest, the runner and the dead letters, needs it when something fails, and obstore is 5 MB and 3 ms of a function's
+# start.
 BASE: Final = (
     "functions.runtime.asgi",
     "functions.runtime.loader",
@@ -38,10 +39,11 @@ BASE: Final = (
     "functions.runtime.settings",
 )
 # What functions alone need, loaded after the fork, beside the runner's own start; of our own what runs at rest, the
-# dead letters' sink and desk.
+# dead letters' sink and console.
 SERVER: Final = (
     *("encodings.idna", "uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo"),
-    *(f"functions.deadletters.{each}" for each in ("housekeeping", "operators", "outbox", "workers")),
+    *(f"functions.deadletters.service.{each}" for each in ("maintenance", "operators", "outbox")),
+    "functions.deadletters.replay.workers",
 )
 FUNCTIONS: Final = ("events", "functions")
 RUNNER: Final = ("keda", "knative")
@@ -52,7 +54,7 @@ GO: Final = b"go"
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 
-def fork_nursery(data: Path) -> tuple[int, socket.socket]:
+def fork_fork_server(data: Path) -> tuple[int, socket.socket]:
     """Its process id and the socket for orders; this process must have one thread, and adopts what is forked there."""
     leave_out_command_line()
     load(SHARED + BASE)
@@ -83,7 +85,7 @@ def load(modules: tuple[str, ...]) -> None:
 def _serve(control: socket.socket, data: Path, began_ns: int, runners: list[str]) -> NoReturn:
     """Take orders until the runner is gone."""
     os.setsid()  # Ctrl-C is for the runner
-    _show(f"errands nursery, data in {data}")
+    _show(f"errands fork server, data in {data}")
     _forget(runners)
     load(SERVER)
     files = versions()

@@ -1,8 +1,8 @@
 """Function processes: started by the first event, more under load, stopped when idle, as Knative Serving does.
 
 A pool stands for one Service. `lease` gives a process with room for one more event (containerConcurrency), starting
-one where all are busy, off the nursery where there is one; at max-scale it waits. A process that ends by itself or does
-not start is reported with its last lines of output, and the next start waits for a backoff.
+one where all are busy, off the fork server where there is one; at max-scale it waits. A process that ends by itself
+or does not start is reported with its last lines of output, and the next start waits for a backoff.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from knative.local.process.fork_server import Nursery, NurseryGone
+from knative.local.process.fork_server import ForkServer, ForkServerGone
 from knative.local.process.output import relay
 from knative.manifests.manifests import Service
 
@@ -100,14 +100,14 @@ class Pool:
         root: Path,
         max_scale: int,
         report: Report,
-        nursery: Nursery | None = None,
+        fork_server: ForkServer | None = None,
     ) -> None:
         self.service = service
         self.max_scale = max_scale
         self._environment = environment
         self._root = root
         self._report = report
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._processes: list[Process] = []
         self._waiting: deque[asyncio.Future[Process]] = deque()
         self._starting = 0
@@ -287,9 +287,9 @@ class Pool:
 
     async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
         """functions.runtime.serve in a process of its own: forked where that can be had, or else started afresh."""
-        if self._nursery:
-            with contextlib.suppress(NurseryGone):
-                return await self._nursery.start(self.service.name, environment, self._root, output_fd)
+        if self._fork_server:
+            with contextlib.suppress(ForkServerGone):
+                return await self._fork_server.start(self.service.name, environment, self._root, output_fd)
         # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
         return await asyncio.create_subprocess_exec(
             sys.executable,
@@ -316,7 +316,7 @@ class Pool:
         raise StartFailed(f"its process ended with {_ending(process.child.returncode)}")
 
     async def _relay(self, process: Process, read_fd: int) -> None:
-        """Pass the function's output on, and keep the last lines as evidence."""
+        """Pass the function's output on, and keep the last lines as failure report."""
         await relay(
             read_fd, keep=process.tail.extend, show=lambda text: self._report("output", self.service.name, text)
         )

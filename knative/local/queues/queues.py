@@ -1,8 +1,8 @@
-"""The queue lanes of a runner: on the embedded broker in its own queues, on RabbitMQ as on a cluster.
+"""The work queues of a runner: on the embedded broker in its own queues, on RabbitMQ as on a cluster.
 
-Embedded, the queue of the Trigger that leads to `enqueue` is the lane's: its events go straight to the lane's
-function, by the lane's policy, in processes whose number follows the queue's length. On RabbitMQ all is as on a
-cluster: `enqueue` publishes, and workers consume.
+Embedded, the queue of the Trigger that leads to `enqueue` is the work queue's: its events go straight to the work
+queue's function, by the work queue's policy, in processes whose number follows the queue's length. On RabbitMQ all is
+as on a cluster: `enqueue` publishes, and workers consume.
 """
 
 from collections.abc import Mapping
@@ -16,51 +16,57 @@ from knative.local.process.environment import Machine, environment
 from knative.local.process.processes import Pool, Report
 from knative.local.queues.scaling import Scaler
 from knative.manifests.manifests import Manifests, Trigger
-from knative.manifests.queues import Lane, lane_of
+from knative.manifests.queues import WorkQueue, work_of
 
 if TYPE_CHECKING:  # pika takes 40 ms that the embedded broker need not wait for
     from functions.amqp.connection import Server
     from knative.local.queues.workers import Workers
 
 
-class Lanes:
-    """All lanes; `server` is None on the embedded broker."""
+class WorkQueues:
+    """All work queues; `server` is None on the embedded broker."""
 
-    def __init__(self, lanes: tuple[Lane, ...], manifests: Manifests, server: "Server | None", processes: int) -> None:
+    def __init__(
+        self, work_queues: tuple[WorkQueue, ...], manifests: Manifests, server: "Server | None", processes: int
+    ) -> None:
         self._manifests = manifests
         self._server = server
         self._processes = processes
         self._workers: dict[str, Workers] = {}
-        by_trigger = {trigger.name: lane_of(trigger, manifests, lanes) for trigger in manifests.triggers}
-        self._by_trigger = {name: lane for name, lane in by_trigger.items() if lane}
+        by_trigger = {trigger.name: work_of(trigger, manifests, work_queues) for trigger in manifests.triggers}
+        self._by_trigger = {name: work_queue for name, work_queue in by_trigger.items() if work_queue}
         # without a server nothing comes but by a Trigger
-        self._lanes = lanes if server else tuple(dict.fromkeys(self._by_trigger.values()))
+        self._work_queues = work_queues if server else tuple(dict.fromkeys(self._by_trigger.values()))
 
     @property
     def sinks(self) -> frozenset[str]:
-        """The Services that workers bring their letters to."""
-        return frozenset(lane.delivery.dead_letter_sink for lane in self._lanes) if self._server else frozenset()
+        """The Services that workers bring their dead letters to."""
+        return (
+            frozenset(work_queue.delivery.dead_letter_sink for work_queue in self._work_queues)
+            if self._server
+            else frozenset()
+        )
 
     @property
-    def embedded(self) -> tuple[Lane, ...]:
+    def embedded(self) -> tuple[WorkQueue, ...]:
         """Those that are run in the runner's own queues."""
-        return () if self._server else self._lanes
+        return () if self._server else self._work_queues
 
-    def limit(self, lane: Lane) -> int:
+    def limit(self, work_queue: WorkQueue) -> int:
         """How many workers there may be on this machine, as for a Service."""
-        highest = lane.scaling.maximum
-        return min(highest, self._processes) if lane.concurrency == 1 else highest
+        highest = work_queue.scaling.maximum
+        return min(highest, self._processes) if work_queue.concurrency == 1 else highest
 
     def served(self, trigger: Trigger) -> Trigger:
-        """The Trigger as it is served here: that of a lane by the lane's policy and function."""
-        lane = None if self._server else self._by_trigger.get(trigger.name)
-        if lane is None:
+        """The Trigger as it is served here: that of a work queue by the work queue's policy and function."""
+        work_queue = None if self._server else self._by_trigger.get(trigger.name)
+        if work_queue is None:
             return trigger
-        parallelism = lane.scaling.maximum * lane.concurrency
-        return replace(trigger, subscriber=lane.name, delivery=lane.delivery, parallelism=parallelism)
+        parallelism = work_queue.scaling.maximum * work_queue.concurrency
+        return replace(trigger, subscriber=work_queue.name, delivery=work_queue.delivery, parallelism=parallelism)
 
     def counts(self) -> Mapping[str, int]:
-        """How many workers each lane has on RabbitMQ."""
+        """How many workers each work queue has on RabbitMQ."""
         return {name: workers.count for name, workers in self._workers.items()}
 
     async def declare(self) -> None:
@@ -68,15 +74,17 @@ class Lanes:
         if self._server:
             from knative.local.queues.workers import declare
 
-            await declare(self._server, self._lanes)
+            await declare(self._server, self._work_queues)
 
     def scalers(self, pools: Mapping[str, Pool], broker: Broker) -> list[Scaler]:
         """Those of the embedded broker."""
         scalers = []
-        for lane in self.embedded:
-            pool = pools[lane.name]
-            pool.scale(lane.scaling.minimum)
-            scalers.append(Scaler(lane, pool, partial(self._waiting, lane, pool, broker), limit=self.limit(lane)))
+        for work_queue in self.embedded:
+            pool = pools[work_queue.name]
+            pool.scale(work_queue.scaling.minimum)
+            scalers.append(
+                Scaler(work_queue, pool, partial(self._waiting, work_queue, pool, broker), limit=self.limit(work_queue))
+            )
         return scalers
 
     async def work(self, stack: AsyncExitStack, machine: Machine, report: Report) -> list[Scaler]:
@@ -86,28 +94,30 @@ class Lanes:
         from knative.local.queues.workers import Workers, ready
 
         scalers = []
-        for lane in self._lanes:
-            variables = worker_environment(lane, self._manifests, machine)
-            workers = Workers(lane, environment=variables, root=self._manifests.root, report=report)
-            self._workers[lane.name] = workers
+        for work_queue in self._work_queues:
+            variables = worker_environment(work_queue, self._manifests, machine)
+            workers = Workers(work_queue, environment=variables, root=self._manifests.root, report=report)
+            self._workers[work_queue.name] = workers
             stack.push_async_callback(workers.close)
-            scalers.append(Scaler(lane, workers, partial(ready, self._server, lane), limit=self.limit(lane)))
+            scalers.append(
+                Scaler(work_queue, workers, partial(ready, self._server, work_queue), limit=self.limit(work_queue))
+            )
         return scalers
 
-    async def _waiting(self, lane: Lane, pool: Pool, broker: Broker) -> int:
+    async def _waiting(self, work_queue: WorkQueue, pool: Pool, broker: Broker) -> int:
         depths = broker.depths()
-        queued = sum(depths[name] for name, each in self._by_trigger.items() if each is lane)
+        queued = sum(depths[name] for name, each in self._by_trigger.items() if each is work_queue)
         return max(0, queued - pool.busy)
 
 
-def worker_environment(lane: Lane, manifests: Manifests, machine: Machine) -> dict[str, str]:
+def worker_environment(work_queue: WorkQueue, manifests: Manifests, machine: Machine) -> dict[str, str]:
     """What `keda/worker/worker.py` needs on this machine."""
     here = {
         "K_SINK": machine.ingress_url,
-        "LANE_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{lane.delivery.dead_letter_sink}",
+        "WORK_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{work_queue.delivery.dead_letter_sink}",
     }
     token = {"ERRANDS_TOKEN": machine.token} if machine.token else {}
-    return environment(lane.service, manifests, machine) | here | token
+    return environment(work_queue.service, manifests, machine) | here | token
 
 
 def amqp_variables(server: "Server | None") -> dict[str, str]:

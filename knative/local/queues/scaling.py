@@ -1,4 +1,4 @@
-"""Scales a lane's workers by its queue's length, as KEDA does.
+"""Scales a work queue's workers by its queue's length, as KEDA does.
 
 A Deployment gets `desired` workers at once when it wants more, and loses some only after it has wanted fewer for the
 whole cooldown. Jobs are started for what waits and end by themselves: a job that runs is never ended here. Those that
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from knative.manifests.queues import Lane
+from knative.manifests.queues import WorkQueue
 
 
 class Scaled(Protocol):
@@ -28,18 +28,18 @@ class Scaled(Protocol):
 
 
 class Scaler:
-    """One lane's scaler; `ready` tells how many messages no worker has."""
+    """One work queue's scaler; `ready` tells how many messages no worker has."""
 
     def __init__(
         self,
-        lane: Lane,
+        work_queue: WorkQueue,
         workers: Scaled,
         ready: Callable[[], Awaitable[int]],
         *,
         limit: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._scaling = lane.scaling
+        self._scaling = work_queue.scaling
         self._workers = workers
         self._ready = ready
         self._limit = limit

@@ -1,4 +1,6 @@
-"""The queue lanes on a RabbitMQ server: their topology, as the operator makes it, and `keda/worker/worker.py` in processes."""
+"""The work queues on a RabbitMQ server: their topology, as the operator makes it, and `keda/worker/worker.py` in
+processes.
+"""
 
 import asyncio
 import logging
@@ -15,46 +17,50 @@ from functions.amqp.connection import Refused, Server, Unavailable, connected
 from knative.local.broker.broker import BrokerUnusable
 from knative.local.process.output import relay
 from knative.local.process.processes import Report
-from knative.manifests.queues import Lane
+from knative.manifests.queues import WorkQueue
 
-log = logging.getLogger("errands.lane")
+log = logging.getLogger("errands.work_queue")
 
 START_S: Final = 2.0  # until a worker is taken to be at work
 FAILED_AGAIN_S: Final = 5.0  # until another is started after one that failed: Kubernetes waits longer and longer
 QUORUM: Final = {"x-queue-type": "quorum"}
 
 
-async def declare(server: Server, lanes: Iterable[Lane]) -> None:
-    """The exchanges, queues and bindings of the lanes; raises BrokerUnusable."""
+async def declare(server: Server, work_queues: Iterable[WorkQueue]) -> None:
+    """The exchanges, queues and bindings of the work queues; raises BrokerUnusable."""
     try:
-        async with connected(server, name="errands up, lanes") as connection:
+        async with connected(server, name="errands up, work queues") as connection:
             channel = await connection.channel()
-            for lane in lanes:
-                await channel.call("exchange_declare", exchange=lane.exchange, exchange_type="direct", durable=True)
-                await channel.call("queue_declare", queue=lane.queue, durable=True, arguments=QUORUM)
-                for type_ in lane.types:
-                    await channel.call("queue_bind", queue=lane.queue, exchange=lane.exchange, routing_key=type_)
+            for work_queue in work_queues:
+                await channel.call(
+                    "exchange_declare", exchange=work_queue.exchange, exchange_type="direct", durable=True
+                )
+                await channel.call("queue_declare", queue=work_queue.queue, durable=True, arguments=QUORUM)
+                for type_ in work_queue.types:
+                    await channel.call(
+                        "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=type_
+                    )
     except (Unavailable, Refused) as error:
-        raise BrokerUnusable(f"the queue lanes cannot be set up: {error}") from error
+        raise BrokerUnusable(f"the work queues cannot be set up: {error}") from error
 
 
-async def ready(server: Server, lane: Lane) -> int:
-    """How many messages of the lane no worker has; 0 while nobody can tell."""
+async def ready(server: Server, work_queue: WorkQueue) -> int:
+    """How many messages of the work queue no worker has; 0 while nobody can tell."""
     try:
         async with connected(server, name="errands up, scaler") as connection:
             channel = await connection.channel()
-            answer = await channel.call("queue_declare", queue=lane.queue, passive=True)
-            return int(answer.message_count)
+            response = await channel.call("queue_declare", queue=work_queue.queue, passive=True)
+            return int(response.message_count)
     except (Unavailable, Refused) as error:
-        log.warning("the length of %s is not to be had: %s", lane.queue, error)
+        log.warning("the length of %s is not to be had: %s", work_queue.queue, error)
         return 0
 
 
 class Workers:
-    """The worker processes of one lane."""
+    """The worker processes of one work queue."""
 
-    def __init__(self, lane: Lane, *, environment: Mapping[str, str], root: Path, report: Report) -> None:
-        self._lane = lane
+    def __init__(self, work_queue: WorkQueue, *, environment: Mapping[str, str], root: Path, report: Report) -> None:
+        self._work_queue = work_queue
         self._environment = environment
         self._root = root
         self._report = report
@@ -77,7 +83,7 @@ class Workers:
 
     def scale(self, target: int) -> None:
         """Start what is missing; a Deployment's surplus is stopped, the youngest first."""
-        if self._lane.scaling.kind == "deployment":
+        if self._work_queue.scaling.kind == "deployment":
             for child in list(self._children)[target:]:
                 del self._children[child]
                 _signal(child, signal.SIGTERM)
@@ -112,14 +118,16 @@ class Workers:
         os.close(write_fd)
         self._launching -= 1
         self._children[child] = time.monotonic()
-        self._report("info", self._lane.name, f"worker {child.pid} started")
+        self._report("info", self._work_queue.name, f"worker {child.pid} started")
         if self._closed:
             _signal(child, signal.SIGTERM)
-        await relay(read_fd, show=lambda text: self._report("output", self._lane.name, text))
+        await relay(read_fd, show=lambda text: self._report("output", self._work_queue.name, text))
         code = await child.wait()
         if self._children.pop(child, None) is not None and code and not self._closed:
             self._not_before_s = time.monotonic() + FAILED_AGAIN_S
-            self._report("error", self._lane.name, f"worker {child.pid} ended with {code}; its job is in the queue")
+            self._report(
+                "error", self._work_queue.name, f"worker {child.pid} ended with {code}; its job is in the queue"
+            )
 
 
 def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:

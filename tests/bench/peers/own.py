@@ -92,10 +92,10 @@ def answered_s(port: int, request: bytes) -> float:
     while time.monotonic() < end_s:
         with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port))) as connection:
             connection.sendall(request)
-            answer = connection.recv(4096)
-            if answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+            response = connection.recv(4096)
+            if response.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
                 return time.monotonic()
-            raise RuntimeError(f"200 was expected, got {answer[:200]!r}")
+            raise RuntimeError(f"200 was expected, got {response[:200]!r}")
         time.sleep(POLL_S)
     raise TimeoutError("no answer within 60 s")
 

@@ -11,7 +11,7 @@ from typing import Final, cast
 import uvloop
 from standardwebhooks import Webhook
 
-ANSWER: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
+RESPONSE: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 JOB: Final = re.compile(rb'"correlationid": ?"([^"]+)"')
 UNDONE: Final = re.compile(rb'"outcome": ?"(failed|deadlettered)"')
@@ -97,7 +97,7 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) < total:
                 return
             body, self._buffer = self._buffer[end + 4 : total], self._buffer[total:]
-            self._transport.write(ANSWER)
+            self._transport.write(RESPONSE)
             self._receiver.take(head, body)
 
 

@@ -259,11 +259,11 @@ def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is
         channel = await consuming(connection, "joined", count=5)
         tell = channel._channel.basic_ack
 
-        def witness(tag: int = 0, multiple: bool = False) -> None:
+        def failure_listener(tag: int = 0, multiple: bool = False) -> None:
             told.append((tag, multiple))
             tell(tag, multiple)
 
-        monkeypatch.setattr(channel._channel, "basic_ack", witness)
+        monkeypatch.setattr(channel._channel, "basic_ack", failure_listener)
         for tag in (4, 2, 1, 2):
             channel.acknowledge(tag)
         await eventually(lambda: told)

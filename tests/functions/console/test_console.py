@@ -23,7 +23,7 @@ from tests.support.local_runner import ROOT, free_port, until
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
 
-DESK = ROOT / "functions/console/main.py"
+CONSOLE = ROOT / "functions/console/main.py"
 OPERATORS = """
 # name rights secret
 anna all anna-has-a-long-token
@@ -35,13 +35,13 @@ START = Callable[..., FlaskClient]
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, database_url: str) -> START:
-    """Starts the desk with an environment of its own."""
+    """Starts the console with an environment of its own."""
 
     def start(**environment: str) -> FlaskClient:
         given = {"DEADLETTERS_URL": database_url, "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        client: FlaskClient = create_app("handle", str(DESK)).test_client()  # type: ignore[no-untyped-call]
+        client: FlaskClient = create_app("handle", str(CONSOLE)).test_client()  # type: ignore[no-untyped-call]
         return client
 
     return start
@@ -51,28 +51,28 @@ def bearer(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {name}-has-a-long-token"}
 
 
-def test_the_letters_are_listed_and_shown_as_json(start: START, database_url: str) -> None:
-    desk = start(DEADLETTERS_OPERATORS=OPERATORS)
+def test_the_dead_letters_are_listed_and_shown_as_json(start: START, database_url: str) -> None:
+    console = start(DEADLETTERS_OPERATORS=OPERATORS)
     number = keep(open_database(database_url), dead())
 
-    page = desk.get("/dead/api/list?job=ics&code=503&limit=10", headers=bearer("anna")).get_json()
-    shown = desk.post("/dead/api/show", json={"letter": number}, headers=bearer("anna")).get_json()
+    page = console.get("/dead/api/list?job=ics&code=503&limit=10", headers=bearer("anna")).get_json()
+    shown = console.post("/dead/api/show", json={"dead_letter": number}, headers=bearer("anna")).get_json()
 
-    assert [each["id"] for each in page["letters"]] == [number]
+    assert [each["id"] for each in page["dead_letters"]] == [number]
     assert (page["total"], page["next_before"]) == (1, None)
     assert shown["body"]["attributes"]["id"] == "order-1042-invite"
-    assert shown["letter"]["code"] == 503
+    assert shown["dead_letter"]["code"] == 503
 
 
 def test_who_lacks_a_right_is_told_which(start: START, database_url: str) -> None:
-    desk = start(DEADLETTERS_OPERATORS=OPERATORS)
+    console = start(DEADLETTERS_OPERATORS=OPERATORS)
     number = keep(open_database(database_url), dead())
 
-    unknown = desk.get("/dead/api/list")
-    refused = desk.post(
-        "/dead/api/discard", json={"selection": {"letters": [number]}, "reason": "x"}, headers=bearer("ben")
+    unknown = console.get("/dead/api/list")
+    refused = console.post(
+        "/dead/api/discard", json={"selection": {"dead_letters": [number]}, "reason": "x"}, headers=bearer("ben")
     )
-    shown = desk.get(f"/dead/api/show?letter={number}", headers=bearer("ben")).get_json()
+    shown = console.get(f"/dead/api/show?letter={number}", headers=bearer("ben")).get_json()
 
     assert (unknown.status_code, refused.status_code) == (401, 403)
     assert "the right 'discard' is needed" in refused.get_json()["detail"]
@@ -81,18 +81,18 @@ def test_who_lacks_a_right_is_told_which(start: START, database_url: str) -> Non
 
 
 def test_a_mistake_names_the_field(start: START) -> None:
-    desk = start()
-    answers = [
-        desk.post("/dead/api/list", json={"limit": 0}),
-        desk.get("/dead/api/list?limit=many"),
-        desk.get("/dead/api/nothing"),
-        desk.get("/dead/api/discard"),
-        desk.post("/dead/api/list", data="{}", content_type="text/plain"),
-        desk.get("/dead/api/show?letter=7"),
-        desk.get("/dead/api/list", headers={"Host": "evil.example"}),
+    console = start()
+    responses = [
+        console.post("/dead/api/list", json={"limit": 0}),
+        console.get("/dead/api/list?limit=many"),
+        console.get("/dead/api/nothing"),
+        console.get("/dead/api/discard"),
+        console.post("/dead/api/list", data="{}", content_type="text/plain"),
+        console.get("/dead/api/show?letter=7"),
+        console.get("/dead/api/list", headers={"Host": "evil.example"}),
     ]
-    assert [each.status_code for each in answers] == [422, 422, 404, 405, 422, 404, 421], [
-        each.data for each in answers
+    assert [each.status_code for each in responses] == [422, 422, 404, 405, 422, 404, 421], [
+        each.data for each in responses
     ]
 
 
@@ -105,9 +105,9 @@ def test_it_does_not_start_for_everybody_on_a_network(start: START, setting: str
 def test_the_ping_keeps_the_house(start: START) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/p", "ce-type": "dev.knative.sources.ping"}
 
-    answer = start().post("/", data=b"{}", headers=headers)
+    response = start().post("/", data=b"{}", headers=headers)
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     assert json.loads(start().get("/dead/api/whoami").data)["name"] == "local"
 
 
@@ -128,21 +128,23 @@ def test_an_operator_signs_in_over_http_and_is_told_what_was_done(served: "Serve
     token = re.findall(r'name="form_token" value="([^"]+)"', form.text)[0]
     given = {"form_token": token, "token": "anna-has-a-long-token", "after": "/dead/letters?state=open"}
 
-    answer = served.client.post("/dead/sign-in", data=given)
-    page = served.client.get(answer.headers["location"])
+    response = served.client.post("/dead/sign-in", data=given)
+    page = served.client.get(response.headers["location"])
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/dead/letters?state=open")
-    assert "errands_dead=" in answer.headers["set-cookie"]
+    assert (response.status_code, response.headers["location"]) == (303, "/dead/letters?state=open")
+    assert "errands_dead=" in response.headers["set-cookie"]
     assert page.status_code == 200
     assert "anna" in page.text
 
 
 def test_a_header_that_only_looks_like_the_proxys_names_nobody(served: "Served") -> None:
-    answers = [served.client.get("/dead/api/whoami", headers={name: "carol"}) for name in ("X-Operator", "X_Operator")]
+    responses = [
+        served.client.get("/dead/api/whoami", headers={name: "carol"}) for name in ("X-Operator", "X_Operator")
+    ]
     metrics = [served.client.get("/dead/metrics", headers={name: "carol"}) for name in ("x-operator", "x_operator")]
 
-    assert [answer.status_code for answer in answers] == [200, 401]
-    assert [answer.status_code for answer in metrics] == [200, 401]
+    assert [response.status_code for response in responses] == [200, 401]
+    assert [response.status_code for response in metrics] == [200, 401]
 
 
 def test_a_body_over_the_limit_is_refused(served: "Served") -> None:
@@ -154,7 +156,7 @@ def test_a_body_over_the_limit_is_refused(served: "Served") -> None:
 
 @dataclass(frozen=True)
 class Served:
-    """The desk as it runs in its container."""
+    """The console as it runs in its container."""
 
     client: httpx.Client
     pid: int
@@ -170,7 +172,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
-        "FUNCTION_SOURCE": str(DESK),
+        "FUNCTION_SOURCE": str(CONSOLE),
         "FUNCTION_TARGET": "handle",
         "HOST": "127.0.0.1",
         "PORT": str(port),
@@ -184,12 +186,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
         subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
     ):
-        until(lambda: answers(client), what="the desk")
+        until(lambda: responses(client), what="the console")
         yield Served(client, process.pid)
         process.terminate()
 
 
-def answers(client: httpx.Client) -> bool:
+def responses(client: httpx.Client) -> bool:
     with suppress(httpx.TransportError):
         return client.get("/healthz").is_success
     return False

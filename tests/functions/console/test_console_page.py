@@ -1,4 +1,6 @@
-"""The operators' page in a real Chromium, and without JavaScript as plain HTTP; hostile letters, and other sites."""
+"""The operators' page in a real Chromium, and without JavaScript as plain HTTP; hostile dead letters, and other
+sites.
+"""
 
 import base64
 import html
@@ -21,13 +23,13 @@ from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Selection
 from functions.deadletters.service.contract import pretty
 from functions.deadletters.service.masking import rules
-from functions.deadletters.service.operations import Desk, Seat
+from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import everything
 from functions.storage.database import Database
 from tests.functions.deadletters.test_dead_letters import dead
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.support.browser import Browser, browser, chromium, colours, database, serve
-from tests.support.dead_letter_store import LetterStore
+from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import until
 
 __all__ = ["browser", "chromium", "ingress", "serve"]  # fixtures
@@ -43,19 +45,19 @@ HOSTILE = (
     """<img src=x onerror="window.hacked = 2">'"><svg onload=hacked=3>"""
 )
 PAGES = (
-    *("", "letters?state=all", "letters/1", "letters/1/edit", "groups/1", "replay?letter=1", "discard?letter=1"),
-    *("replays", "audit", "letters?code=many", "nothing"),
+    *("", "dead letters?state=all", "letters/1", "letters/1/edit", "groups/1", "replay?letter=1", "discard?letter=1"),
+    *("replays", "audit", "dead letters?code=many", "nothing"),
 )
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LetterStore:
-    return LetterStore(database(tmp_path))
+def store(tmp_path: Path) -> DeadLetterStore:
+    return DeadLetterStore(database(tmp_path))
 
 
 @pytest.fixture
 def client(serve: SERVE) -> Iterator["Client"]:
-    """A browser without JavaScript, at a desk that is open to its own machine."""
+    """A browser without JavaScript, at a console that is open to its own machine."""
     with Client(serve()) as client:
         yield client
 
@@ -80,7 +82,7 @@ class Client(httpx.Client):
 
 
 def failed(text: str, **changes: str) -> Event:
-    """A letter whose function said a text."""
+    """A dead letter whose function said a text."""
     error = base64.b64encode(json.dumps({"detail": text}).encode()).decode()
     return dead("ics", **{"knativeerrordata": error, "knativeerrorcode": "500", **changes})
 
@@ -94,8 +96,8 @@ def changed(event: Event, **changes: object) -> Event:
 # --- in Chromium
 
 
-def test_a_letter_is_found_among_groups_and_filters_and_read(
-    browser: Browser, serve: SERVE, store: LetterStore
+def test_a_dead_letter_is_found_among_groups_and_filters_and_read(
+    browser: Browser, serve: SERVE, store: DeadLetterStore
 ) -> None:
     for number in range(60):
         store.keep(failed("the zone is not known", id=f"order-{number}"))
@@ -104,7 +106,7 @@ def test_a_letter_is_found_among_groups_and_filters_and_read(
 
     browser.says("60")
     browser.says("the zone is not known")
-    browser.press("Letters", ".bar")
+    browser.press("DeadLetters", ".bar")
     browser.says("61 match")
     assert len(browser.all("tbody tr")) == 50
     browser.press("Older")
@@ -114,14 +116,14 @@ def test_a_letter_is_found_among_groups_and_filters_and_read(
     browser.says("1 matches")
     browser.press(str(wanted))
 
-    browser.says("Letter 1" if wanted == 1 else f"Letter {wanted}", "h1")
+    browser.says("Dead letter 1" if wanted == 1 else f"Dead letter {wanted}", "h1")
     browser.says("something that it needs was down", "main")
     assert "the-picture" in browser.text(".side")
     assert "curl -i" in browser.text("#curl")
 
 
 def test_an_edit_that_breaks_the_contract_comes_back_with_the_error_beside_its_line(
-    browser: Browser, serve: SERVE, store: LetterStore
+    browser: Browser, serve: SERVE, store: DeadLetterStore
 ) -> None:
     number = store.keep(dead())
     browser.open(f"{serve()}letters/{number}/edit")
@@ -145,21 +147,21 @@ def test_an_edit_that_breaks_the_contract_comes_back_with_the_error_beside_its_l
     assert (kept.edited, json.loads(kept.event.data)["events"][0]["start"]) == (True, begin)
 
 
-def test_chosen_letters_are_rehearsed_and_replayed_with_progress_that_follows_by_itself(
-    browser: Browser, serve: SERVE, store: LetterStore, ingress: Ingress
+def test_chosen_dead_letters_are_rehearsed_and_replayed_with_progress_that_follows_by_itself(
+    browser: Browser, serve: SERVE, store: DeadLetterStore, ingress: Ingress
 ) -> None:
     for number in range(5):
         store.keep(dead(id=f"order-{number}"))
-    browser.open(f"{serve(K_SINK=ingress.url)}letters")
+    browser.open(f"{serve(K_SINK=ingress.url)}dead_letters")
 
-    for box in browser.all("input[name=letter]")[:3]:
+    for box in browser.all("input[name=dead_letter]")[:3]:
         box.click()
     assert browser.text("[data-chosen]") == "3 chosen:"
     browser.press("Replay…")
     browser.press("Dry run")
     browser.says("3 would be sent")
     assert ingress.ids == []
-    browser.press("Replay 3 letters")
+    browser.press("Replay 3 dead letters")
 
     browser.says("done", "h1")
     browser.says("3 of 3")
@@ -167,14 +169,14 @@ def test_chosen_letters_are_rehearsed_and_replayed_with_progress_that_follows_by
 
 
 def test_a_replay_is_cancelled_and_resumed(
-    browser: Browser, serve: SERVE, store: LetterStore, ingress: Ingress
+    browser: Browser, serve: SERVE, store: DeadLetterStore, ingress: Ingress
 ) -> None:
     for number in range(4):
         store.keep(dead(id=f"order-{number}"))
     browser.open(f"{serve(K_SINK=ingress.url)}replay?all=yes&job=ics")
 
     browser.fill("[name=rate_per_s]", "0.5")
-    browser.press("Replay 4 letters")
+    browser.press("Replay 4 dead letters")
     browser.press("Cancel")
     browser.says("cancelled", "h1")
     assert len(ingress.ids) < 4
@@ -183,23 +185,23 @@ def test_a_replay_is_cancelled_and_resumed(
     browser.says("running", "h1")
 
 
-def test_a_discard_asks_for_its_reason_and_is_undone(browser: Browser, serve: SERVE, store: LetterStore) -> None:
+def test_a_discard_asks_for_its_reason_and_is_undone(browser: Browser, serve: SERVE, store: DeadLetterStore) -> None:
     number = store.keep(dead())
     browser.open(f"{serve()}letters/{number}")
 
     browser.press("Discard…")
     browser.fill("[name=reason]", "the shop took the order back")
-    browser.press("Discard 1 letter")
-    browser.says("1 letter discarded.")
+    browser.press("Discard 1 dead letter")
+    browser.says("1 dead letter discarded.")
     browser.says("the shop took the order back", ".history")
     assert store.list()[0].state == "discarded"
     browser.press("Undo")
 
-    browser.says("1 letter taken back.")
+    browser.says("1 dead letter taken back.")
     assert store.list()[0].state == "open"
 
 
-def test_a_group_has_a_state_a_note_and_an_owner(browser: Browser, serve: SERVE, store: LetterStore) -> None:
+def test_a_group_has_a_state_a_note_and_an_owner(browser: Browser, serve: SERVE, store: DeadLetterStore) -> None:
     store.keep(dead())
     url = serve()
     browser.open(f"{url}groups/1")
@@ -218,7 +220,9 @@ def test_a_group_has_a_state_a_note_and_an_owner(browser: Browser, serve: SERVE,
     browser.says("anna", ".owner")
 
 
-def test_who_signs_in_goes_on_to_the_page_that_they_wanted(browser: Browser, serve: SERVE, store: LetterStore) -> None:
+def test_who_signs_in_goes_on_to_the_page_that_they_wanted(
+    browser: Browser, serve: SERVE, store: DeadLetterStore
+) -> None:
     number = store.keep(dead())
     url = serve(DEADLETTERS_OPERATORS=OPERATORS)
     browser.open(f"{url}letters/{number}")
@@ -228,7 +232,7 @@ def test_who_signs_in_goes_on_to_the_page_that_they_wanted(browser: Browser, ser
     browser.says("No operator has this token.")
     browser.fill("[name=token]", "anna-has-a-long-token")
     browser.press("Sign in")
-    browser.says(f"Letter {number}", "h1")
+    browser.says(f"Dead letter {number}", "h1")
     assert browser.text(".operator") == "anna"
     [cookie] = [each for each in browser.driver.get_cookies() if each["name"] == "errands_dead"]
     browser.press("Sign out", ".bar")
@@ -240,7 +244,7 @@ def test_who_signs_in_goes_on_to_the_page_that_they_wanted(browser: Browser, ser
 
 
 def test_a_link_of_another_site_finds_the_operator_still_signed_in(
-    browser: Browser, serve: SERVE, store: LetterStore
+    browser: Browser, serve: SERVE, store: DeadLetterStore
 ) -> None:
     number = store.keep(dead())
     url = serve(DEADLETTERS_OPERATORS=OPERATORS)
@@ -248,10 +252,10 @@ def test_a_link_of_another_site_finds_the_operator_still_signed_in(
     browser.fill("[name=token]", "anna-has-a-long-token")
     browser.press("Sign in")
 
-    with Elsewhere(f'<a href="{url}letters/{number}">the letter</a>') as chat:
+    with Elsewhere(f'<a href="{url}letters/{number}">the dead letter</a>') as chat:
         browser.open(chat)
-        browser.press("the letter", "body")
-        browser.says(f"Letter {number}", "h1")
+        browser.press("the dead letter", "body")
+        browser.says(f"Dead letter {number}", "h1")
         with Elsewhere(
             f'<form method=post action="{url}discard"><input name=letter value={number}>'
             "<input name=reason value=x><button>win</button></form>"
@@ -263,10 +267,10 @@ def test_a_link_of_another_site_finds_the_operator_still_signed_in(
     assert store.list()[0].state == "open"
 
 
-def test_the_keyboard_goes_through_letters(browser: Browser, serve: SERVE, store: LetterStore) -> None:
+def test_the_keyboard_goes_through_dead_letters(browser: Browser, serve: SERVE, store: DeadLetterStore) -> None:
     for number in range(3):
         store.keep(dead(id=f"order-{number}"))
-    browser.open(f"{serve()}letters")
+    browser.open(f"{serve()}dead_letters")
 
     browser.keys("j")
     browser.keys("j")
@@ -282,32 +286,32 @@ def test_the_keyboard_goes_through_letters(browser: Browser, serve: SERVE, store
     browser.script("document.activeElement.blur()")
     browser.keys("r")
 
-    browser.says("Replay 1 letter", "h1")
+    browser.says("Replay 1 dead letter", "h1")
     browser.keys("u")
-    browser.says("Letter 2", "h1")
+    browser.says("Dead letter 2", "h1")
     browser.keys("u")
-    browser.says("Letters", "h1")
+    browser.says("DeadLetters", "h1")
     browser.keys("j")
     browser.keys("\ue007")
-    browser.says("Letter 3", "h1")
+    browser.says("Dead letter 3", "h1")
     browser.keys("ga")
     browser.says("Audit", "h1")
 
 
-def test_letters_that_come_are_told_of(browser: Browser, serve: SERVE, store: LetterStore) -> None:
+def test_dead_letters_that_come_are_told_of(browser: Browser, serve: SERVE, store: DeadLetterStore) -> None:
     store.keep(dead())
     browser.open(serve())
     browser.one("[data-arrivals]")
 
     store.keep(dead(id="another"))
 
-    browser.says("1 new letter came.")
+    browser.says("1 new dead letter came.")
     browser.press("Show them")
-    browser.says("2 letters in 1 group")
+    browser.says("2 dead letters in 1 group")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_barrier(browser: Browser, serve: SERVE, store: LetterStore, scheme: str) -> None:
+def test_axe_finds_no_barrier(browser: Browser, serve: SERVE, store: DeadLetterStore, scheme: str) -> None:
     store.keep(dead())
     store.keep(failed("the zone is not known", id="another"))
     source = (files("axe_core_python") / "axe.min.js").read_text()
@@ -322,15 +326,20 @@ def test_axe_finds_no_barrier(browser: Browser, serve: SERVE, store: LetterStore
     assert found == {each: [] for each in PAGES}
 
 
-def test_hostile_letters_are_text_on_every_page(browser: Browser, serve: SERVE, store: LetterStore) -> None:
+def test_hostile_dead_letters_are_text_on_every_page(browser: Browser, serve: SERVE, store: DeadLetterStore) -> None:
     event = failed(HOSTILE, id=HOSTILE[:200], subject=HOSTILE, extra=HOSTILE, knativeerrortrigger=HOSTILE)
     number = store.keep(changed(event, summary=HOSTILE, description="\x1b[2J\u202e"))
     url = serve()
-    seat(store).note(commands.Note(group=1, text=HOSTILE))
-    seat(store).discard(commands.Discard(selection=Selection(letters=(number,)), reason=HOSTILE))
+    operator_session(store).note(commands.Note(group=1, text=HOSTILE))
+    operator_session(store).discard(commands.Discard(selection=Selection(dead_letters=(number,)), reason=HOSTILE))
     browser.driver.get_log("browser")  # type: ignore[no-untyped-call]
 
-    for each in (*PAGES, f"letters?job={HOSTILE}&state=all", f"letters?text={HOSTILE}&state=all", "?state=all"):
+    for each in (
+        *PAGES,
+        f"dead letters?job={HOSTILE}&state=all",
+        f"dead letters?text={HOSTILE}&state=all",
+        "?state=all",
+    ):
         browser.open(url + each)
         assert browser.script("return window.hacked") is None
         assert browser.script("return document.querySelectorAll('main script, main img, main svg').length") == 0
@@ -355,7 +364,7 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, serve: SERVE) -
 # --- without JavaScript
 
 
-def test_without_javascript_everything_works_by_forms(client: Client, store: LetterStore) -> None:
+def test_without_javascript_everything_works_by_forms(client: Client, store: DeadLetterStore) -> None:
     number = store.keep(dead())
     edit = client.get(f"letters/{number}/edit").text
     mark = re.search(r'name="fingerprint" value="(\w+)"', edit)
@@ -363,26 +372,26 @@ def test_without_javascript_everything_works_by_forms(client: Client, store: Let
     names = {"fingerprint": mark[1], "name": ["subject"], "value": ["another"]}
 
     edited = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **names)
-    discarded = client.submit(f"discard?letter={number}", "discard", letter=number, reason="no need")
-    listed = client.get("letters?state=discarded")
+    discarded = client.submit(f"discard?letter={number}", "discard", dead_letter=number, reason="no need")
+    listed = client.get("dead letters?state=discarded")
     undone = client.submit("undo?all=yes&state=discarded", "undo", all="yes", state="discarded")
 
     assert "Changed." in edited.text
     assert "another" in edited.text
-    assert "1 letter discarded." in discarded.text
+    assert "1 dead letter discarded." in discarded.text
     assert "no need" in discarded.text
     assert f"/dead/letters/{number}" in listed.text
-    assert "1 letter taken back." in undone.text
-    assert "1 letter taken back." not in client.get("letters").text
+    assert "1 dead letter taken back." in undone.text
+    assert "1 dead letter taken back." not in client.get("dead_letters").text
     assert store.list()[0].state == "open"
 
 
 def test_a_replay_by_forms_goes_on_to_its_page_which_loads_itself_again(
-    serve: SERVE, store: LetterStore, ingress: Ingress
+    serve: SERVE, store: DeadLetterStore, ingress: Ingress
 ) -> None:
     number = store.keep(dead())
     with Client(serve(K_SINK=ingress.url)) as client:
-        running = client.submit(f"letters/{number}", "replay", letter=number)
+        running = client.submit(f"letters/{number}", "replay", dead_letter=number)
         again = client.get(f"{running.url}")
         done = until(lambda: re.search("state done", client.get(f"{running.url}").text), what="the replay")
 
@@ -398,16 +407,16 @@ def test_a_replay_by_forms_goes_on_to_its_page_which_loads_itself_again(
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("discard", {"letter": "1", "reason": "x"}),
-        ("replay", {"letter": "1"}),
+        ("discard", {"dead_letter": "1", "reason": "x"}),
+        ("replay", {"dead_letter": "1"}),
         ("letters/1/edit", {"revert": "true"}),
         ("letters/1/unmask", {}),
-        ("groups/1", {"word": "resolve"}),
+        ("groups/1", {"command": "resolve"}),
         ("sign-out", {}),
     ],
 )
 def test_a_form_that_is_not_the_sessions_own_does_nothing(
-    client: Client, store: LetterStore, path: str, fields: dict[str, str], forged: str
+    client: Client, store: DeadLetterStore, path: str, fields: dict[str, str], forged: str
 ) -> None:
     store.keep(dead())
     client.get("")
@@ -421,29 +430,29 @@ def test_a_form_that_is_not_the_sessions_own_does_nothing(
 
     assert (refused.status_code, without_session.status_code) == (403, 403)
     assert store.list()[0].state == "open"
-    assert [each.verb for each in seat(store).audit(commands.Audit()).actions] == []
+    assert [each.verb for each in operator_session(store).audit(commands.Audit()).actions] == []
 
 
 @pytest.mark.parametrize("path", [*PAGES, "static/page.js", "letters/1/data", "arrivals"])
-def test_every_answer_tells_the_browser_what_it_may_not_do(client: Client, store: LetterStore, path: str) -> None:
+def test_every_response_tells_the_browser_what_it_may_not_do(client: Client, store: DeadLetterStore, path: str) -> None:
     store.keep(dead())
 
-    answer = client.get(path)
+    response = client.get(path)
 
-    policy = answer.headers["content-security-policy"]
+    policy = response.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self';")
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
-    assert answer.headers["x-frame-options"] == "DENY"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert ("no-store" in answer.headers["cache-control"]) == (not path.startswith("static"))
+    assert response.headers["x-frame-options"] == "DENY"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert ("no-store" in response.headers["cache-control"]) == (not path.startswith("static"))
     assert not re.search(
-        r"<script(?! src=\"/dead/static/)|<style|\sstyle=|\son[a-z]+=|https?://[^<\s]*\.(js|css)", answer.text
+        r"<script(?! src=\"/dead/static/)|<style|\sstyle=|\son[a-z]+=|https?://[^<\s]*\.(js|css)", response.text
     )
 
 
-def test_five_megabytes_of_nesting_are_shown_cut_and_downloaded_whole(client: Client, store: LetterStore) -> None:
+def test_five_megabytes_of_nesting_are_shown_cut_and_downloaded_whole(client: Client, store: DeadLetterStore) -> None:
     deep = b'{"a":' * 800_000 + b"1" + b"}" * 800_000
     wide = json.dumps({"events": [{"summary": f"number {number}", "tags": [[["x"]]]} for number in range(100_000)]})
     bomb = "[" * 300 + "1," * 100_000 + "1" + "]" * 300  # a line for each, indented by its depth
@@ -467,7 +476,7 @@ def test_five_megabytes_of_nesting_are_shown_cut_and_downloaded_whole(client: Cl
     assert taken_s < 30, "they keep a thread for too long"
 
 
-def test_what_is_masked_is_unmasked_by_a_form_and_noted(client: Client, store: LetterStore) -> None:
+def test_what_is_masked_is_unmasked_by_a_form_and_noted(client: Client, store: DeadLetterStore) -> None:
     number = store.keep(changed(dead(), password="hunter2"))
 
     shown = client.get(f"letters/{number}").text
@@ -482,10 +491,10 @@ def test_what_is_masked_is_unmasked_by_a_form_and_noted(client: Client, store: L
     assert "hunter2" in whole
     assert "hunter2" in content
     assert client.get(f"letters/{number}/unmask").status_code == 405
-    assert [each.verb for each in seat(store).audit(commands.Audit()).actions] == ["unmasked", "unmasked"]
+    assert [each.verb for each in operator_session(store).audit(commands.Audit()).actions] == ["unmasked", "unmasked"]
 
 
-def test_a_masked_letter_is_edited_without_losing_what_is_hidden(client: Client, store: LetterStore) -> None:
+def test_a_masked_dead_letter_is_edited_without_losing_what_is_hidden(client: Client, store: DeadLetterStore) -> None:
     event = dead()
     number = store.keep(
         Event({**event.attributes, "type": "com.example.other"}, b'{"password": "hunter2", "total": 1.10}')
@@ -495,46 +504,48 @@ def test_a_masked_letter_is_edited_without_losing_what_is_hidden(client: Client,
     assert mark
 
     data = '{\r\n  "password": "[masked]",\r\n  "total": 2.10\r\n}'
-    answer = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", fingerprint=mark[1], data=data)
+    response = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", fingerprint=mark[1], data=data)
 
-    assert answer.status_code == 200, answer.text
-    body = seat(store).unmask(commands.Unmask(letter=number)).body
+    assert response.status_code == 200, response.text
+    body = operator_session(store).unmask(commands.Unmask(dead_letter=number)).body
     assert json.loads(body.data or "") == {"password": "hunter2", "total": 2.10}
 
 
 def test_an_attribute_that_is_refused_has_the_error_beside_it_and_nothing_typed_is_lost(
-    client: Client, store: LetterStore
+    client: Client, store: DeadLetterStore
 ) -> None:
     number = store.keep(dead())
     mark = re.search(r'name="fingerprint" value="(\w+)"', client.get(f"letters/{number}/edit").text)
     assert mark
 
     fields = {"fingerprint": mark[1], "name": ["source", "time", "mine"], "value": ["/new", "yesterday", "kept"]}
-    answer = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **fields)
+    response = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **fields)
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
     field = r'value="yesterday"[^>]*aria-invalid="true" aria-describedby="(w-\d)">'
-    assert re.search(field + r'\s*<p class="wrong" id="\1">a time must be RFC 3339', answer.text), answer.text
-    assert 'value="/new"' in answer.text
-    assert 'value="kept"' in answer.text
+    assert re.search(field + r'\s*<p class="wrong" id="\1">a time must be RFC 3339', response.text), response.text
+    assert 'value="/new"' in response.text
+    assert 'value="kept"' in response.text
     assert not store.list()[0].edited
 
 
-def test_a_letter_that_somebody_else_changed_meanwhile_is_not_overwritten(client: Client, store: LetterStore) -> None:
+def test_a_dead_letter_that_somebody_else_changed_meanwhile_is_not_overwritten(
+    client: Client, store: DeadLetterStore
+) -> None:
     number = store.keep(dead())
     mark = re.search(r'name="fingerprint" value="(\w+)"', client.get(f"letters/{number}/edit").text)
     assert mark
-    seat(store).edit(commands.Edit(letter=number, attributes={"subject": "theirs"}))
+    operator_session(store).edit(commands.Edit(dead_letter=number, attributes={"subject": "theirs"}))
 
     fields = {"fingerprint": mark[1], "name": ["subject"], "value": ["mine"]}
-    answer = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **fields)
+    response = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **fields)
 
-    assert answer.status_code == 422
-    assert "Somebody changed this letter meanwhile" in answer.text
-    assert 'value="theirs"' in answer.text
+    assert response.status_code == 422
+    assert "Somebody changed this dead letter meanwhile" in response.text
+    assert 'value="theirs"' in response.text
 
 
-def test_saving_without_a_change_changes_nothing(client: Client, store: LetterStore) -> None:
+def test_saving_without_a_change_changes_nothing(client: Client, store: DeadLetterStore) -> None:
     number = store.keep(dead())
     page = client.get(f"letters/{number}/edit").text
     text = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)
@@ -548,61 +559,61 @@ def test_saving_without_a_change_changes_nothing(client: Client, store: LetterSt
         ),
     }
 
-    answer = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **fields)
+    response = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **fields)
 
-    assert "Nothing was changed." in answer.text
+    assert "Nothing was changed." in response.text
     assert not store.list()[0].edited
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("replay", "no letter was chosen"),
-        ("discard?job=ics", "no letter was chosen"),
+        ("replay", "no dead letter was chosen"),
+        ("discard?job=ics", "no dead letter was chosen"),
         ("replay?letter=many", "a whole number"),
         ("replay?letter=0", "&gt;= 1"),
         ("letters?code=many&state=none&before=-1", "code"),
         ("letters/0", ""),
         ("letters/99999999999999999999999", ""),
-        ("letters/77", "there is no letter 77"),
+        ("letters/77", "there is no dead letter 77"),
         ("groups/77", "there is no group 77"),
         ("replays/77", "there is no replay 77"),
     ],
 )
 def test_a_wrong_address_is_answered_with_a_page_that_says_so(client: Client, path: str, said: str) -> None:
-    answer = client.get(path)
+    response = client.get(path)
 
-    assert answer.status_code in (404, 422)
-    assert said in answer.text
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.status_code in (404, 422)
+    assert said in response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
 
 
 @pytest.mark.parametrize(("rate", "reason"), [("0", "rate_per_s"), ("many", "rate_per_s"), ("5000", "rate_per_s")])
 def test_a_wrong_field_is_named_where_it_is_and_nothing_is_sent(
-    client: Client, store: LetterStore, rate: str, reason: str
+    client: Client, store: DeadLetterStore, rate: str, reason: str
 ) -> None:
     number = store.keep(dead())
 
-    answer = client.submit(f"replay?letter={number}", "replay", letter=number, rate_per_s=rate)
+    response = client.submit(f"replay?letter={number}", "replay", dead_letter=number, rate_per_s=rate)
 
-    assert answer.status_code == 422
-    assert f'id="w-{reason}"' in answer.text
-    assert f'value="{rate}"' in answer.text
-    assert seat(store).replays(commands.Replays()).runs == ()
+    assert response.status_code == 422
+    assert f'id="w-{reason}"' in response.text
+    assert f'value="{rate}"' in response.text
+    assert operator_session(store).replays(commands.Replays()).runs == ()
 
 
-def test_who_may_not_is_offered_nothing_and_refused(serve: SERVE, store: LetterStore) -> None:
+def test_who_may_not_is_offered_nothing_and_refused(serve: SERVE, store: DeadLetterStore) -> None:
     number = store.keep(dead())
     url = serve(DEADLETTERS_OPERATORS=OPERATORS)
     with Client(url, "eve-has-a-long-token") as eve, Client(url, "ben-has-a-long-token") as ben:
-        shown, listed = eve.get(f"letters/{number}").text, eve.get("letters").text
+        shown, listed = eve.get(f"letters/{number}").text, eve.get("dead_letters").text
         refused = [
-            eve.submit("letters", f"letters/{number}/unmask"),
-            eve.submit("letters", "discard", letter=number, reason="x"),
+            eve.submit("dead_letters", f"letters/{number}/unmask"),
+            eve.submit("dead_letters", "discard", dead_letter=number, reason="x"),
             eve.get(f"letters/{number}/edit"),
             eve.get(f"letters/{number}/data"),
-            eve.get("letters?text=invite"),
-            ben.submit("letters", "groups/1", word="resolve"),
+            eve.get("dead letters?text=invite"),
+            ben.submit("dead_letters", "groups/1", command="resolve"),
         ]
         assert "Replay now" in ben.get(f"letters/{number}").text
 
@@ -613,18 +624,18 @@ def test_who_may_not_is_offered_nothing_and_refused(serve: SERVE, store: LetterS
     assert store.list()[0].state == "open"
 
 
-def test_read_only_is_said_and_held(serve: SERVE, store: LetterStore) -> None:
+def test_read_only_is_said_and_held(serve: SERVE, store: DeadLetterStore) -> None:
     number = store.keep(dead())
     with Client(serve(DEADLETTERS_READ_ONLY="true")) as client:
         shown = client.get(f"letters/{number}").text
-        refused = client.submit(f"letters/{number}", "discard", letter=number, reason="x")
+        refused = client.submit(f"letters/{number}", "discard", dead_letter=number, reason="x")
 
     assert "read only" in shown
     assert "Discard" not in shown
     assert refused.status_code == 403
 
 
-def test_a_proxy_says_who_is_asking_and_nobody_else_gets_in(serve: SERVE, store: LetterStore) -> None:
+def test_a_proxy_says_who_is_asking_and_nobody_else_gets_in(serve: SERVE, store: DeadLetterStore) -> None:
     store.keep(dead())
     url = serve(DEADLETTERS_PROXY_HEADER="x-forwarded-user", DEADLETTERS_OPERATORS="* see,data proxy")
 
@@ -660,25 +671,25 @@ def test_by_a_name_that_is_not_this_machines_nobody_gets_in(client: Client) -> N
 )
 def test_after_the_sign_in_nobody_is_led_to_another_site(serve: SERVE, after: str) -> None:
     with Client(serve(DEADLETTERS_OPERATORS=OPERATORS)) as client:
-        answer = client.submit("sign-in", "sign-in", token="anna-has-a-long-token", after=after)
+        response = client.submit("sign-in", "sign-in", token="anna-has-a-long-token", after=after)
 
-    assert answer.history[0].headers["location"] == "/dead/"
-    assert answer.status_code == 200
+    assert response.history[0].headers["location"] == "/dead/"
+    assert response.status_code == 200
 
 
-def test_a_form_that_is_too_large_is_refused(client: Client, store: LetterStore) -> None:
+def test_a_form_that_is_too_large_is_refused(client: Client, store: DeadLetterStore) -> None:
     number = store.keep(dead())
 
-    answer = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", data="x" * 5_000_000)
+    response = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", data="x" * 5_000_000)
 
-    assert answer.status_code == 413
-
-
-# --- among 100,000 letters
+    assert response.status_code == 413
 
 
-def test_among_100_000_letters_each_page_comes_at_once(
-    client: Client, store: LetterStore, record_property: Callable[[str, object], None]
+# --- among 100,000 dead letters
+
+
+def test_among_100_000_dead_letters_each_page_comes_at_once(
+    client: Client, store: DeadLetterStore, record_property: Callable[[str, object], None]
 ) -> None:
     for job, code in (("image", "500"), ("ics", "503"), ("report", "504")):
         store.keep(dead(job, id=job, knativeerrorcode=code, knativeerrortrigger=job))
@@ -687,9 +698,9 @@ def test_among_100_000_letters_each_page_comes_at_once(
     took_ms = {}
     for path in (
         "",
-        "letters",
-        "letters?job=image&code=500&newer_than_s=86400",
-        "letters?before=40000",
+        "dead_letters",
+        "dead letters?job=image&code=500&newer_than_s=86400",
+        "dead letters?before=40000",
         "letters/50000",
     ):
         times_s = []
@@ -699,15 +710,15 @@ def test_among_100_000_letters_each_page_comes_at_once(
             times_s.append(time.monotonic() - began_s)
         took_ms[path] = round(sorted(times_s)[1] * 1000)
     record_property("took_ms", took_ms)
-    print("among 100,000 letters, ms:", took_ms)
+    print("among 100,000 dead letters, ms:", took_ms)
 
-    assert "100,000" in client.get("letters").text
+    assert "100,000" in client.get("dead_letters").text
     assert max(took_ms.values()) < 3_000, took_ms
 
 
 def multiply(database: Database, total: int) -> None:
-    """Letters like those that are there, in one statement for each table."""
-    letter = (
+    """Dead letters like those that are there, in one statement for each table."""
+    dead_letter = (
         "INSERT INTO dead_letter (key, job_key, group_id, state, event_id, event_source, error, attempts, size_bytes,"
         " first_seen, last_seen, is_request) SELECT key || n, job_key || n, group_id, state, event_id || '-' || n,"
         " event_source, error, attempts, size_bytes, first_seen, last_seen, is_request"
@@ -715,7 +726,8 @@ def multiply(database: Database, total: int) -> None:
     body = "INSERT INTO dead_body (letter_id, attributes, data) SELECT l.id, b.attributes, b.data"
     numbers = "WITH RECURSIVE numbers (n) AS (SELECT 4 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)"
     with database.transaction() as session:
-        session.execute(f"{letter} FROM ({numbers} SELECT n FROM numbers) JOIN dead_letter ON id = n % 3 + 1", total)  # noqa: S608  # ours
+        numbered = f"{dead_letter} FROM ({numbers} SELECT n FROM numbers) JOIN dead_letter ON id = n % 3 + 1"  # noqa: S608  # ours
+        session.execute(numbered, total)
         session.execute(f"{body} FROM dead_letter l JOIN dead_body b ON b.letter_id = l.id % 3 + 1 WHERE l.id > 3")
 
 
@@ -729,9 +741,11 @@ def test_the_line_of_a_value_in_json() -> None:
     assert lines('}{"a" 1 : [,,]') is not None
 
 
-def seat(store: LetterStore) -> Seat:
-    """Somebody else at the same letters."""
-    return Desk(database=store.database, rules=rules(""), sink_url="http://sink.example").seat(everything("carla"))
+def operator_session(store: DeadLetterStore) -> OperatorSession:
+    """Somebody else at the same dead letters."""
+    return Console(database=store.database, rules=rules(""), sink_url="http://sink.example").operator_session(
+        everything("carla")
+    )
 
 
 class Elsewhere:

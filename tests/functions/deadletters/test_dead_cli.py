@@ -1,4 +1,6 @@
-"""`errands dead`: the same words on this machine's letters and over a desk's URL, for scripts and in an editor."""
+"""`errands dead`: the same words on this machine's dead letters and over a console's URL, for scripts and in an
+editor.
+"""
 
 import json
 import os
@@ -13,11 +15,11 @@ import httpx
 import pytest
 
 from functions.deadletters.service import commands
-from tests.functions.deadletters.test_dead_letters import at_desk, dead
-from tests.functions.deadletters.test_deadletters import answers_at, process
+from tests.functions.deadletters.test_dead_letters import at_console, dead
+from tests.functions.deadletters.test_deadletters import process, responses_at
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.knative.cli.test_cli import Errands, clean, command, errands
-from tests.support.dead_letter_store import LetterStore
+from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import ROOT, free_port, until
 
 __all__ = ["ingress"]  # fixtures
@@ -26,12 +28,12 @@ TOKEN = "anna-has-a-long-token"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LetterStore:
-    return LetterStore(f"sqlite:///{tmp_path / 'deadletters.db'}")
+def store(tmp_path: Path) -> DeadLetterStore:
+    return DeadLetterStore(f"sqlite:///{tmp_path / 'deadletters.db'}")
 
 
 @pytest.fixture
-def desk(tmp_path: Path, ingress: Ingress) -> Iterator[str]:
+def console(tmp_path: Path, ingress: Ingress) -> Iterator[str]:
     """The operators' Service in a process of its own; its URL."""
     port = free_port()
     environment = {
@@ -47,21 +49,21 @@ def desk(tmp_path: Path, ingress: Ingress) -> Iterator[str]:
         "DEADLETTERS_OPERATORS": f"anna all {TOKEN}\nben see ben-has-a-long-token",
     }
     with process(environment), httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-        until(lambda: answers_at(client), what="the desk")
+        until(lambda: responses_at(client), what="the console")
         yield f"http://127.0.0.1:{port}/dead"
 
 
 def at(where: tuple[str, ...], *arguments: str, token: str = TOKEN) -> Errands:
-    """The command, on the letters that `where` says."""
+    """The command, on the dead letters that `where` says."""
     return errands("dead", *arguments, *where, ERRANDS_TOKEN=token)
 
 
 @pytest.fixture(params=["here", "over the URL"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, ...]:
-    """The options by which the letters are reached."""
+    """The options by which the dead letters are reached."""
     if request.param == "here":
         return ("--data", str(tmp_path))
-    return ("--url", request.getfixturevalue("desk"))
+    return ("--url", request.getfixturevalue("console"))
 
 
 def shown(done: Errands) -> list[dict[str, Any]]:
@@ -70,8 +72,8 @@ def shown(done: Errands) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_letters_whole_way_is_the_same_here_and_over_the_url(
-    store: LetterStore, ingress: Ingress, where: tuple[str, ...], tmp_path: Path
+def test_a_dead_letters_whole_way_is_the_same_here_and_over_the_url(
+    store: DeadLetterStore, ingress: Ingress, where: tuple[str, ...], tmp_path: Path
 ) -> None:
     for number in range(3):
         store.keep(dead(id=f"order-{number}"))
@@ -93,15 +95,15 @@ def test_a_letters_whole_way_is_the_same_here_and_over_the_url(
     assert (rehearsed["total"], rehearsed["would_send"]) == (3, [1, 2, 3])
     assert (sent["state"], sent["sent"]) == ("done", 1)
     assert ingress.posted[0][1].attributes["subject"] == "order-7"
-    assert discarded.stdout.splitlines() == ["letter 2 discarded", "letter 3 discarded"]
-    assert back.stdout == "letter 2 is open again\n"
+    assert discarded.stdout.splitlines() == ["dead letter 2 discarded", "dead letter 3 discarded"]
+    assert back.stdout == "dead letter 2 is open again\n"
     assert states == {1: "replayed", 2: "open", 3: "discarded"}
 
 
-def test_groups_are_looked_after(store: LetterStore, where: tuple[str, ...]) -> None:
+def test_groups_are_looked_after(store: DeadLetterStore, where: tuple[str, ...]) -> None:
     store.keep(dead())
-    for words_ in (("acknowledge", "1"), ("note", "1", "the disk"), ("owner", "1", "Anna"), ("resolve", "1")):
-        assert at(where, *words_).returncode == 0
+    for commands_ in (("acknowledge", "1"), ("note", "1", "the disk"), ("owner", "1", "Anna"), ("resolve", "1")):
+        assert at(where, *commands_).returncode == 0
 
     told = at(where, "group", "1").stdout
 
@@ -115,25 +117,27 @@ def test_groups_are_looked_after(store: LetterStore, where: tuple[str, ...]) -> 
     ]
 
 
-def test_an_export_is_imported_elsewhere(store: LetterStore, where: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_export_is_imported_elsewhere(store: DeadLetterStore, where: tuple[str, ...], tmp_path: Path) -> None:
     store.keep(dead())
-    exported, other = tmp_path / "letters.jsonl", tmp_path / "other"
+    exported, other = tmp_path / "dead_letters.jsonl", tmp_path / "other"
     other.mkdir()
     exported.write_text(at(where, "export", "--unmask").stdout)
 
     first, again = (errands("dead", "import", exported, "--data", other).stdout for _ in range(2))
 
-    assert first == "1 letters imported, 0 passed over: masked, or here already\n"
-    assert again == "0 letters imported, 1 passed over: masked, or here already\n"
-    assert LetterStore(f"sqlite:///{other / 'deadletters.db'}").list()[0].event == store.list()[0].event
+    assert first == "1 dead letters imported, 0 passed over: masked, or here already\n"
+    assert again == "0 dead letters imported, 1 passed over: masked, or here already\n"
+    assert DeadLetterStore(f"sqlite:///{other / 'deadletters.db'}").list()[0].event == store.list()[0].event
 
 
-def test_who_watches_sees_what_comes(store: LetterStore, where: tuple[str, ...]) -> None:
+def test_who_watches_sees_what_comes(store: DeadLetterStore, where: tuple[str, ...]) -> None:
     store.keep(dead(id="before"))
     arguments = command("dead", "watch", "--count", "1", "--json", *where)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=clean({"ERRANDS_TOKEN": TOKEN}), cwd=ROOT) as watching:
         numbers = iter(range(1_000))
-        until(lambda: store.keep(dead(id=f"{next(numbers)}")) and watching.poll() is not None, what="a letter seen")
+        until(
+            lambda: store.keep(dead(id=f"{next(numbers)}")) and watching.poll() is not None, what="a dead letter seen"
+        )
         assert watching.stdout is not None
         line = watching.stdout.read()
 
@@ -142,7 +146,7 @@ def test_who_watches_sees_what_comes(store: LetterStore, where: tuple[str, ...])
 
 
 def test_ctrl_c_cancels_a_replay_and_resume_goes_on(
-    store: LetterStore, ingress: Ingress, where: tuple[str, ...]
+    store: DeadLetterStore, ingress: Ingress, where: tuple[str, ...]
 ) -> None:
     for number in range(60):
         store.keep(dead(id=str(number)))
@@ -150,7 +154,7 @@ def test_ctrl_c_cancels_a_replay_and_resume_goes_on(
     with subprocess.Popen(
         arguments, env=clean({"ERRANDS_TOKEN": TOKEN}), cwd=ROOT, stderr=subprocess.DEVNULL
     ) as sending:
-        until(lambda: len(ingress.ids) >= 10, what="ten letters")
+        until(lambda: len(ingress.ids) >= 10, what="ten dead letters")
         sending.send_signal(signal.SIGINT)
         sending.wait()
     before = len(ingress.ids)
@@ -163,9 +167,9 @@ def test_ctrl_c_cancels_a_replay_and_resume_goes_on(
     assert sorted(ingress.ids, key=int) == [str(number) for number in range(60)]
 
 
-def test_each_exit_code_means_what_the_help_says(store: LetterStore, desk: str, tmp_path: Path) -> None:
+def test_each_exit_code_means_what_the_help_says(store: DeadLetterStore, console: str, tmp_path: Path) -> None:
     store.keep(dead())
-    here, there = ("--data", str(tmp_path)), ("--url", desk)
+    here, there = ("--data", str(tmp_path)), ("--url", console)
 
     codes = {
         "done": at(there, "list").returncode,
@@ -173,7 +177,7 @@ def test_each_exit_code_means_what_the_help_says(store: LetterStore, desk: str, 
         "mistake": at(there, "show", "99").returncode,
         "age": at(here, "list", "--older-than", "soon").returncode,
         "unavailable": at(("--url", "http://127.0.0.1:1/dead"), "list").returncode,
-        "no desk": at(("--url", desk.replace("/dead", "/other")), "list").returncode,
+        "no console": at(("--url", console.replace("/dead", "/other")), "list").returncode,
         "not allowed": at(there, "discard", "1", "--reason", "x", token="ben-has-a-long-token").returncode,
         "unknown": at(there, "list", token="nobody-has-this-token").returncode,
     }
@@ -184,13 +188,13 @@ def test_each_exit_code_means_what_the_help_says(store: LetterStore, desk: str, 
         "mistake": 64,
         "age": 64,
         "unavailable": 69,
-        "no desk": 64,
+        "no console": 64,
         "not allowed": 77,
         "unknown": 77,
     }
 
 
-def test_the_data_is_edited_in_an_editor(store: LetterStore, tmp_path: Path) -> None:
+def test_the_data_is_edited_in_an_editor(store: DeadLetterStore, tmp_path: Path) -> None:
     number = store.keep(dead())
     editor = f"{sys.executable} -c \"import sys; p = sys.argv[1]; t = open(p).read().replace('Warsaw', 'Berlin')\n" + (
         "open(p, 'w').write(t)\""
@@ -199,11 +203,11 @@ def test_the_data_is_edited_in_an_editor(store: LetterStore, tmp_path: Path) -> 
     done = errands("dead", "edit", str(number), "--data", tmp_path, EDITOR=editor)
 
     assert done.returncode == 0, done.stderr
-    body = at_desk(store).unmask(commands.Unmask(letter=number)).body
+    body = at_console(store).unmask(commands.Unmask(dead_letter=number)).body
     assert json.loads(body.data or "")["events"][0]["timezone"] == "Europe/Berlin"
 
 
-def test_raw_data_is_byte_for_byte(store: LetterStore, tmp_path: Path) -> None:
+def test_raw_data_is_byte_for_byte(store: DeadLetterStore, tmp_path: Path) -> None:
     from events.http import Event
 
     store.keep(Event(dead().attributes, b"\x00\xff\x1b[2J"))

@@ -15,14 +15,14 @@ from events.problem import JobFailed
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.masking import MASK, rules
-from functions.deadletters.service.operations import Desk, NotFound, Seat
+from functions.deadletters.service.operations import Console, NotFound, OperatorSession
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
 from functions.deadletters.store.retention import Limits
 from functions.storage.database import Database, Unavailable, open_database
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.dead_letter_store import NOW, LetterStore
+from tests.support.dead_letter_store import NOW, DeadLetterStore
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
 
@@ -35,26 +35,28 @@ ADDED = {
 
 
 @pytest.fixture
-def store(database_url: str) -> LetterStore:
-    return LetterStore(database_url)
+def store(database_url: str) -> DeadLetterStore:
+    return DeadLetterStore(database_url)
 
 
 @pytest.fixture
-def seat(store: LetterStore) -> Seat:
-    """The desk for somebody with every right, at a time that stands still."""
-    return at_desk(store)
+def operator_session(store: DeadLetterStore) -> OperatorSession:
+    """The console for somebody with every right, at a time that stands still."""
+    return at_console(store)
 
 
-def at_desk(store: LetterStore, *rights: str, masked: str = "", now: datetime = NOW, read_only: bool = False) -> Seat:
-    """The desk for an operator with these rights; without any, with all."""
-    desk = Desk(
+def at_console(
+    store: DeadLetterStore, *rights: str, masked: str = "", now: datetime = NOW, read_only: bool = False
+) -> OperatorSession:
+    """The console for an operator with these rights; without any, with all."""
+    console = Console(
         database=store.database,
         rules=rules(masked),
         sink_url="http://sink.example/",
         clock=lambda: now,
         read_only=read_only,
     )
-    return desk.seat(Operator(name="ben", rights=frozenset(rights)) if rights else everything("anna"))
+    return console.operator_session(Operator(name="ben", rights=frozenset(rights)) if rights else everything("anna"))
 
 
 def dead(job: str = "ics", **changes: str) -> Event:
@@ -64,7 +66,7 @@ def dead(job: str = "ics", **changes: str) -> Event:
 
 
 def keep(database: Database, event: Event, *, now: datetime = NOW) -> int:
-    """Store a letter as the sink does."""
+    """Store a dead letter as the sink does."""
     with database.transaction() as session:
         id_, _ = dead_letters.keep(session, event, now=now)
         notices.write(session, event, id_, now=now)
@@ -72,7 +74,7 @@ def keep(database: Database, event: Event, *, now: datetime = NOW) -> int:
 
 
 def chosen(*numbers: int) -> Selection:
-    return Selection(letters=numbers)
+    return Selection(dead_letters=numbers)
 
 
 # --- to find
@@ -95,35 +97,41 @@ def chosen(*numbers: int) -> Selection:
     ],
     ids=lambda each: msgspec.json.encode(each).decode(),
 )
-def test_letters_are_found_by_each_filter_and_by_several(store: LetterStore, seat: Seat, matching: Filter) -> None:
+def test_dead_letters_are_found_by_each_filter_and_by_several(
+    store: DeadLetterStore, operator_session: OperatorSession, matching: Filter
+) -> None:
     found = store.keep(dead(), now=NOW - timedelta(hours=1))
     store.keep(dead("image", knativeerrorcode="500", knativeerrortrigger="image", knativeerrordest="http://image.svc"))
 
-    page = seat.list(commands.List(matching=matching))
+    page = operator_session.list(commands.List(matching=matching))
 
-    assert [each.id for each in page.letters] == [found]
+    assert [each.id for each in page.dead_letters] == [found]
     assert page.total in (1, None)
 
 
 @pytest.mark.parametrize("text", ["100%", "a_b", "50!", "back\\slash", 'q"uote', "Łódź", "\u202e"])
-def test_a_text_is_found_as_it_is_and_nothing_like_it(store: LetterStore, seat: Seat, text: str) -> None:
+def test_a_text_is_found_as_it_is_and_nothing_like_it(
+    store: DeadLetterStore, operator_session: OperatorSession, text: str
+) -> None:
     for number, data in enumerate((text, "1000 axb 50? back/slash quote Lodz")):
         for ascii_only in (True, False):
             content = json.dumps({"text": data}, ensure_ascii=ascii_only).encode()
             store.keep(Event(dead(id=f"{number}{ascii_only}").attributes, content))
 
-    found = seat.list(commands.List(matching=Filter(text=text))).letters
+    found = operator_session.list(commands.List(matching=Filter(text=text))).dead_letters
 
     assert {each.event_id for each in found} == {"0True", "0False"}
 
 
-def test_letters_are_paged_from_the_newest_and_none_is_missed(store: LetterStore, seat: Seat) -> None:
+def test_dead_letters_are_paged_from_the_newest_and_none_is_missed(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     kept = [store.keep(dead(id=str(number))) for number in range(25)]
 
     found, before, pages = list[int](), None, 0
     while True:
-        page = seat.list(commands.List(before=before, limit=10))
-        found += [each.id for each in page.letters]
+        page = operator_session.list(commands.List(before=before, limit=10))
+        found += [each.id for each in page.dead_letters]
         before, pages = page.next_before, pages + 1
         if before is None:
             break
@@ -131,13 +139,15 @@ def test_letters_are_paged_from_the_newest_and_none_is_missed(store: LetterStore
     assert (found, pages, page.total) == (kept[::-1], 3, 25)
 
 
-def test_letters_with_one_cause_are_one_group_whatever_differs_in_their_errors(store: LetterStore, seat: Seat) -> None:
+def test_dead_letters_with_one_cause_are_one_group_whatever_differs_in_their_errors(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     for number in range(3):
         error = f'{{"detail": "cannot reach 10.0.0.{number}:5432 for \'order-{number}\' after {number}.5 s"}}'
         store.keep(dead(id=str(number), knativeerrordata=encoded(error)), now=NOW + timedelta(minutes=number))
     store.keep(dead(id="4", knativeerrordata=encoded('{"detail": "no such calendar"}')))
 
-    first, second = seat.groups(commands.ListGroups()).groups
+    first, second = operator_session.groups(commands.ListGroups()).groups
 
     assert (first.open, first.total, first.job, first.code) == (3, 3, "ics", 503)
     assert (first.first_seen, first.last_seen) == ("2026-11-22T09:30:00.000Z", "2026-11-22T09:32:00.000Z")
@@ -145,26 +155,32 @@ def test_letters_with_one_cause_are_one_group_whatever_differs_in_their_errors(s
     assert (second.open, second.error) == (1, "no such calendar")
 
 
-def test_a_letter_is_shown_with_all_that_is_known_of_it(store: LetterStore, seat: Seat) -> None:
+def test_a_dead_letter_is_shown_with_all_that_is_known_of_it(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     number = store.keep(dead())
     other = store.keep(dead(knativeerrortrigger="audit"))
     store.keep(dead(knativeerrorcode="500"), now=NOW + timedelta(minutes=1))
 
-    detail = seat.show(commands.Show(letter=number))
+    detail = operator_session.show(commands.Show(dead_letter=number))
 
-    assert (detail.letter.code, detail.letter.times, detail.letter.first_seen) == (500, 2, "2026-11-22T09:30:00.000Z")
+    assert (detail.dead_letter.code, detail.dead_letter.times, detail.dead_letter.first_seen) == (
+        500,
+        2,
+        "2026-11-22T09:30:00.000Z",
+    )
     assert "bug" in detail.explanation
     assert [(each.verb, each.detail["code"]) for each in detail.history] == [("arrived", 503), ("arrived", 500)]
     assert [each.id for each in detail.related] == [other]
     assert detail.body.attributes == dict(read_sample().attributes)
-    with pytest.raises(NotFound, match="there is no letter 99"):
-        seat.show(commands.Show(letter=99))
+    with pytest.raises(NotFound, match="there is no dead letter 99"):
+        operator_session.show(commands.Show(dead_letter=99))
 
 
-def test_the_command_to_send_it_by_hand_is_exact(store: LetterStore) -> None:
+def test_the_command_to_send_it_by_hand_is_exact(store: DeadLetterStore) -> None:
     data = json.dumps({"it's": 'a "test" $HOME `id` %41 \\ \n'}).encode()
     event = Event({**dead(subject="100 % it's", type="com.example.any").attributes}, data)
-    detail = at_desk(store).show(commands.Show(letter=store.keep(event)))
+    detail = at_console(store).show(commands.Show(dead_letter=store.keep(event)))
 
     assert detail.curl is not None
     shown = detail.curl.replace("curl -i http://sink.example/", "printf '%s\\n'")
@@ -173,12 +189,14 @@ def test_the_command_to_send_it_by_hand_is_exact(store: LetterStore) -> None:
     assert said.endswith(f"--data-raw\n{data.decode()}\n")
 
 
-def test_a_letter_that_the_desk_shows_survives_every_hostile_payload(store: LetterStore, seat: Seat) -> None:
+def test_a_dead_letter_that_the_console_shows_survives_every_hostile_payload(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     hostile = [b"<script>alert(1)</script>", b"\x1b[2J\x00\xff", b"[" * 5_000_000, b'{"a":' * 400 + b"1" + b"}" * 400]
     numbers = [store.keep(Event(dead(id=str(each[:1]), subject="\u202e").attributes, each)) for each in hostile]
 
-    shown = [seat.unmask(commands.Unmask(letter=each)).body for each in numbers]
-    masked = [seat.show(commands.Show(letter=each)).body for each in numbers]
+    shown = [operator_session.unmask(commands.Unmask(dead_letter=each)).body for each in numbers]
+    masked = [operator_session.show(commands.Show(dead_letter=each)).body for each in numbers]
 
     assert [body.data.encode() if body.data is not None else body.data_base64 for body in shown] == hostile
     assert [body.data for body in masked[:3]] == [None] * 3
@@ -189,14 +207,14 @@ def test_a_letter_that_the_desk_shows_survives_every_hostile_payload(store: Lett
 
 
 @pytest.mark.parametrize(
-    ("word", "right"),
+    ("command", "right"),
     [
         (commands.List(), "see"),
         (commands.List(matching=Filter(text="x")), "data"),
         (commands.ListGroups(), "see"),
-        (commands.Show(letter=1), "see"),
-        (commands.Unmask(letter=1), "unmask"),
-        (commands.Edit(letter=1, data="{}"), "edit"),
+        (commands.Show(dead_letter=1), "see"),
+        (commands.Unmask(dead_letter=1), "unmask"),
+        (commands.Edit(dead_letter=1, data="{}"), "edit"),
         (commands.Discard(selection=chosen(1), reason="x"), "discard"),
         (commands.Undo(selection=chosen(1)), "discard"),
         (commands.Replay(selection=chosen(1)), "replay"),
@@ -211,33 +229,33 @@ def test_a_letter_that_the_desk_shows_survives_every_hostile_payload(store: Lett
         (commands.Watch(), "see"),
     ],
 )
-def test_each_word_needs_its_right(store: LetterStore, word: commands.Word, right: str) -> None:
+def test_each_command_needs_its_right(store: DeadLetterStore, command: commands.Command, right: str) -> None:
     store.keep(dead())
     others = [each for each in RIGHTS if each != right]
 
     with pytest.raises(Forbidden, match=f"the right '{right}' is needed; ben has"):
-        at_desk(store, *others).ask(word)
+        at_console(store, *others).ask(command)
 
     assert [each.state for each in store.list()] == ["open"]
 
 
-def test_read_only_takes_away_what_changes_anything(store: LetterStore) -> None:
+def test_read_only_takes_away_what_changes_anything(store: DeadLetterStore) -> None:
     number = store.keep(dead())
-    seat = at_desk(store, *RIGHTS, read_only=True)
+    operator_session = at_console(store, *RIGHTS, read_only=True)
 
-    told = seat.whoami(commands.WhoAmI())
+    told = operator_session.whoami(commands.WhoAmI())
     with pytest.raises(Forbidden):
-        seat.discard(commands.Discard(selection=chosen(number), reason="x"))
+        operator_session.discard(commands.Discard(selection=chosen(number), reason="x"))
 
     assert (told.rights, told.read_only) == (("see", "data", "unmask"), True)
 
 
-def test_without_the_right_to_data_none_is_shown(store: LetterStore) -> None:
+def test_without_the_right_to_data_none_is_shown(store: DeadLetterStore) -> None:
     number = store.keep(dead(callbackurl="https://shop.example/?token=1"))
 
-    detail = at_desk(store, "see").show(commands.Show(letter=number))
+    detail = at_console(store, "see").show(commands.Show(dead_letter=number))
 
-    assert (detail.body.data, detail.curl, detail.evidence) == (None, None, None)
+    assert (detail.body.data, detail.curl, detail.failure_report) == (None, None, None)
     assert set(detail.body.masked) == {"#", "callbackurl", "subject"}
     assert "callbackurl" not in detail.body.attributes
 
@@ -245,7 +263,7 @@ def test_without_the_right_to_data_none_is_shown(store: LetterStore) -> None:
 # --- masking
 
 
-def test_what_is_secret_is_masked_by_rule_and_by_the_contract(store: LetterStore) -> None:
+def test_what_is_secret_is_masked_by_rule_and_by_the_contract(store: DeadLetterStore) -> None:
     data = {
         "user": {"Pass-Word": "x", "name": "Bo", "phones": ["1", "2"]},
         "u": "https://bo:pw@s3.example/x?Signature=1",
@@ -253,11 +271,11 @@ def test_what_is_secret_is_masked_by_rule_and_by_the_contract(store: LetterStore
     event = Event(
         dead(type="com.example.any", callbackurl="https://a.example/c?k=1").attributes, json.dumps(data).encode()
     )
-    seat = at_desk(store, "see", "data", masked="/user/phones/*, @subject")
+    operator_session = at_console(store, "see", "data", masked="/user/phones/*, @subject")
     own, contract = store.keep(event), store.keep(dead("message", id="m"))
 
-    body = seat.show(commands.Show(letter=own)).body
-    message = seat.show(commands.Show(letter=contract)).body
+    body = operator_session.show(commands.Show(dead_letter=own)).body
+    message = operator_session.show(commands.Show(dead_letter=contract)).body
 
     assert json.loads(body.data or "") == {
         "user": {"Pass-Word": MASK, "name": "Bo", "phones": [MASK, MASK]},
@@ -269,100 +287,109 @@ def test_what_is_secret_is_masked_by_rule_and_by_the_contract(store: LetterStore
     assert {"/to/0", "/text", "/subject"} <= set(message.masked)
 
 
-def test_to_unmask_is_noted(store: LetterStore, seat: Seat) -> None:
+def test_to_unmask_is_noted(store: DeadLetterStore, operator_session: OperatorSession) -> None:
     number = store.keep(dead("message"))
 
-    whole = seat.unmask(commands.Unmask(letter=number))
-    trail = seat.audit(commands.Audit()).actions
+    whole = operator_session.unmask(commands.Unmask(dead_letter=number))
+    trail = operator_session.audit(commands.Audit()).actions
 
     assert MASK not in (whole.body.data or "")
     assert whole.body.masked == ()
-    assert [(each.actor, each.verb, each.letter) for each in trail] == [("anna", "unmasked", number)]
+    assert [(each.actor, each.verb, each.dead_letter) for each in trail] == [("anna", "unmasked", number)]
 
 
 # --- to mend
 
 
-def test_an_edit_is_checked_and_shown_as_a_diff_and_the_original_is_kept(store: LetterStore, seat: Seat) -> None:
+def test_an_edit_is_checked_and_shown_as_a_diff_and_the_original_is_kept(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     number = store.keep(dead())
     data: dict[str, Any] = json.loads(read_sample().data)
     data["events"][0]["timezone"] = "Europe/Berlin"
 
-    detail = seat.edit(
-        commands.Edit(letter=number, data=json.dumps(data), attributes={"subject": "order-7", "time": None})
+    detail = operator_session.edit(
+        commands.Edit(dead_letter=number, data=json.dumps(data), attributes={"subject": "order-7", "time": None})
     )
 
     assert '-      "timezone": "Europe/Warsaw"' in detail.diff
     assert '+      "timezone": "Europe/Berlin"' in detail.diff
     assert '-subject: "order-1042"' in detail.diff
-    assert detail.letter.edited
+    assert detail.dead_letter.edited
     assert store.list()[0].event == read_sample()
     assert [each.verb for each in detail.history] == ["arrived", "edited"]
-    reverted = seat.edit(commands.Edit(letter=number, revert=True))
-    assert (reverted.diff, reverted.letter.edited) == ("", False)
+    reverted = operator_session.edit(commands.Edit(dead_letter=number, revert=True))
+    assert (reverted.diff, reverted.dead_letter.edited) == ("", False)
 
 
-def test_an_edit_that_breaks_the_contract_names_each_bad_field(store: LetterStore, seat: Seat) -> None:
+def test_an_edit_that_breaks_the_contract_names_each_bad_field(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     number = store.keep(dead("image"))
     bad = '{"source": {"url": "x"}, "outputs": [{"name": "a b", "width_px": 0}], "colour": 1}'
 
     with pytest.raises(JobFailed) as failed:
-        seat.edit(commands.Edit(letter=number, data=bad))
+        operator_session.edit(commands.Edit(dead_letter=number, data=bad))
     with pytest.raises(JobFailed, match="attribute id is required"):
-        seat.edit(commands.Edit(letter=number, attributes={"id": None}))
+        operator_session.edit(commands.Edit(dead_letter=number, attributes={"id": None}))
 
     assert {each.pointer for each in failed.value.errors} >= {"#/outputs/0/name", "#/outputs/0/width_px", "#/colour"}
     assert not store.list()[0].edited
 
 
-def test_what_was_masked_while_it_was_edited_comes_back(store: LetterStore) -> None:
-    seat = at_desk(store, "see", "data", "edit")
+def test_what_was_masked_while_it_was_edited_comes_back(store: DeadLetterStore) -> None:
+    operator_session = at_console(store, "see", "data", "edit")
     number = store.keep(dead("message"))
-    shown = json.loads(seat.show(commands.Show(letter=number)).body.data or "")
+    shown = json.loads(operator_session.show(commands.Show(dead_letter=number)).body.data or "")
     shown["sender"] = "new@shop.example"
 
-    seat.edit(commands.Edit(letter=number, data=json.dumps(shown)))
+    operator_session.edit(commands.Edit(dead_letter=number, data=json.dumps(shown)))
 
-    whole = json.loads(at_desk(store).unmask(commands.Unmask(letter=number)).body.data or "")
+    whole = json.loads(at_console(store).unmask(commands.Unmask(dead_letter=number)).body.data or "")
     assert whole == json.loads(store.list()[0].event.data) | {"sender": "new@shop.example"}
 
 
-def test_what_is_discarded_can_be_taken_back_for_a_day(store: LetterStore, seat: Seat) -> None:
+def test_what_is_discarded_can_be_taken_back_for_a_day(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     one, two = store.keep(dead(id="1")), store.keep(dead(id="2"))
 
-    done = seat.discard(commands.Discard(selection=chosen(one, two, 99), reason="a duplicate"))
-    in_time = at_desk(store, now=NOW + timedelta(hours=23)).undo(commands.Undo(selection=chosen(one)))
-    too_late = at_desk(store, now=NOW + timedelta(hours=25)).undo(commands.Undo(selection=chosen(two)))
+    done = operator_session.discard(commands.Discard(selection=chosen(one, two, 99), reason="a duplicate"))
+    in_time = at_console(store, now=NOW + timedelta(hours=23)).undo(commands.Undo(selection=chosen(one)))
+    too_late = at_console(store, now=NOW + timedelta(hours=25)).undo(commands.Undo(selection=chosen(two)))
 
-    assert (done.letters, done.passed) == ((one, two), {"99": "there is no letter 99"})
-    assert (in_time.letters, too_late.passed) == ((one,), {str(two): "it was not discarded within the last 24 hours"})
-    history = seat.show(commands.Show(letter=one)).history
+    assert (done.dead_letters, done.passed) == ((one, two), {"99": "there is no dead letter 99"})
+    assert (in_time.dead_letters, too_late.passed) == (
+        (one,),
+        {str(two): "it was not discarded within the last 24 hours"},
+    )
+    history = operator_session.show(commands.Show(dead_letter=one)).history
     assert [(each.verb, each.detail.get("reason")) for each in history[1:]] == [
         ("discarded", "a duplicate"),
         ("taken back", None),
     ]
 
 
-def test_all_that_match_are_discarded_and_no_other(store: LetterStore, seat: Seat) -> None:
+def test_all_that_match_are_discarded_and_no_other(store: DeadLetterStore, operator_session: OperatorSession) -> None:
     for number in range(1_203):
         store.keep(dead(id=str(number)))
     store.keep(dead("image"))
 
-    done = seat.discard(commands.Discard(selection=Selection(matching=Filter(job="ics")), reason="x"))
+    done = operator_session.discard(commands.Discard(selection=Selection(matching=Filter(job="ics")), reason="x"))
 
-    assert len(done.letters) == 1_203
-    assert [each.job for each in seat.list(commands.List()).letters] == ["image"]
+    assert len(done.dead_letters) == 1_203
+    assert [each.job for each in operator_session.list(commands.List()).dead_letters] == ["image"]
 
 
-def test_a_resolved_group_that_comes_back_says_so(store: LetterStore, seat: Seat) -> None:
+def test_a_resolved_group_that_comes_back_says_so(store: DeadLetterStore, operator_session: OperatorSession) -> None:
     store.keep(dead(id="1"))
-    seat.note(commands.Note(group=1, text="the disk of db-2"))
-    seat.owner(commands.Owner(group=1, name="Anna"))
-    seat.acknowledge(commands.Acknowledge(group=1))
-    seat.resolve(commands.Resolve(group=1))
+    operator_session.note(commands.Note(group=1, text="the disk of db-2"))
+    operator_session.owner(commands.Owner(group=1, name="Anna"))
+    operator_session.acknowledge(commands.Acknowledge(group=1))
+    operator_session.resolve(commands.Resolve(group=1))
     store.keep(dead(id="2"), now=NOW + timedelta(hours=1))
 
-    detail = seat.group(commands.ShowGroup(group=1))
+    detail = operator_session.group(commands.ShowGroup(group=1))
 
     group = detail.group
     assert (group.state, group.note, group.owner) == ("open", "the disk of db-2", "Anna")
@@ -373,60 +400,64 @@ def test_a_resolved_group_that_comes_back_says_so(store: LetterStore, seat: Seat
 # --- to carry elsewhere
 
 
-def test_an_export_can_be_imported_and_gives_the_same_letters(store: LetterStore, seat: Seat, tmp_path: Path) -> None:
+def test_an_export_can_be_imported_and_gives_the_same_dead_letters(
+    store: DeadLetterStore, operator_session: OperatorSession, tmp_path: Path
+) -> None:
     binary = Event(dead(id="binary", datacontenttype="image/png").attributes, b"\x89PNG\x00\xff")
     for each in (dead(), dead("message", id="m", knativeerrordata=encoded("down")), binary):
         store.keep(each)
-    seat.discard(commands.Discard(selection=chosen(2), reason="x"))
-    elsewhere = LetterStore(f"sqlite:///{tmp_path / 'other.db'}")
-    records = seat.export(commands.Export(unmasked=True)).records
+    operator_session.discard(commands.Discard(selection=chosen(2), reason="x"))
+    elsewhere = DeadLetterStore(f"sqlite:///{tmp_path / 'other.db'}")
+    records = operator_session.export(commands.Export(unmasked=True)).records
 
-    done = [at_desk(elsewhere).take_in(commands.Import(records=records)) for _ in range(2)]
+    done = [at_console(elsewhere).take_in(commands.Import(records=records)) for _ in range(2)]
 
-    assert (done[0].letters, len(done[1].passed)) == ((1, 2, 3), 3)
+    assert (done[0].dead_letters, len(done[1].passed)) == ((1, 2, 3), 3)
     assert [each.event for each in elsewhere.list()] == [each.event for each in store.list()]
     same = ("state", "code", "error", "first_seen", "times", "trigger", "job")
     ours, theirs = ([[getattr(each, name) for name in same] for each in box.list()] for box in (store, elsewhere))
     assert ours == theirs
 
 
-def test_a_masked_export_is_passed_over_by_an_import(store: LetterStore) -> None:
+def test_a_masked_export_is_passed_over_by_an_import(store: DeadLetterStore) -> None:
     store.keep(dead("message"))
-    masked = at_desk(store, "see", "data").export(commands.Export()).records
+    masked = at_console(store, "see", "data").export(commands.Export()).records
 
-    done = at_desk(store).take_in(commands.Import(records=masked))
+    done = at_console(store).take_in(commands.Import(records=masked))
 
     assert MASK in masked[0].data_base64.decode()
     assert done.passed == {"0": "it was exported masked"}
 
 
-def test_a_line_that_is_no_event_is_passed_over_by_an_import(seat: Seat) -> None:
+def test_a_line_that_is_no_event_is_passed_over_by_an_import(operator_session: OperatorSession) -> None:
     whole = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
     bad: tuple[dict[str, str], ...] = (whole | {"id": "\x00"}, {"id": "1"}, {})
     lines = tuple(commands.Record(attributes=each, data_base64=b"", code=500) for each in (whole, *bad))
 
-    done = seat.take_in(commands.Import(records=lines))
+    done = operator_session.take_in(commands.Import(records=lines))
 
-    assert (done.letters, set(done.passed)) == ((1,), {"1", "2", "3"})
+    assert (done.dead_letters, set(done.passed)) == ((1,), {"1", "2", "3"})
 
 
-def test_who_watches_sees_letters_as_they_come(store: LetterStore, seat: Seat) -> None:
+def test_who_watches_sees_dead_letters_as_they_come(store: DeadLetterStore, operator_session: OperatorSession) -> None:
     store.keep(dead(id="before"))
-    start = seat.watch(commands.Watch())
+    start = operator_session.watch(commands.Watch())
     arriving = threading.Timer(0.1, lambda: store.keep(dead(id="after")))
     arriving.start()
 
-    seen = seat.watch(commands.Watch(cursor=start.cursor, wait_s=10))
-    none = seat.watch(commands.Watch(cursor=seen.cursor))
+    seen = operator_session.watch(commands.Watch(cursor=start.cursor, wait_s=10))
+    none = operator_session.watch(commands.Watch(cursor=seen.cursor))
 
     arriving.join()
-    assert (start.letters, [each.event_id for each in seen.letters], none.letters) == ((), ["after"], ())
+    assert (start.dead_letters, [each.event_id for each in seen.dead_letters], none.dead_letters) == ((), ["after"], ())
 
 
 # --- to keep
 
 
-def test_retention_takes_what_was_dealt_with_and_nothing_else(store: LetterStore, seat: Seat) -> None:
+def test_retention_takes_what_was_dealt_with_and_nothing_else(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
     old, now = NOW - timedelta(days=100), NOW
     for name in ("open", "discarded", "just discarded", "told"):
         store.keep(dead(id=name), now=old)
@@ -444,9 +475,9 @@ def test_retention_takes_what_was_dealt_with_and_nothing_else(store: LetterStore
     assert store.list() == []
 
 
-def test_sixty_four_writers_at_once_keep_each_letter_once(store: LetterStore, database_url: str) -> None:
+def test_sixty_four_writers_at_once_keep_each_dead_letter_once(store: DeadLetterStore, database_url: str) -> None:
     """Half of them through connections of their own, as other processes have them."""
-    boxes = [store] + [LetterStore(database_url) for _ in range(32)]
+    boxes = [store] + [DeadLetterStore(database_url) for _ in range(32)]
 
     start = threading.Barrier(64)
 
@@ -465,17 +496,19 @@ def test_sixty_four_writers_at_once_keep_each_letter_once(store: LetterStore, da
 
 def test_several_that_open_a_new_database_at_once_make_one_schema(database_url: str) -> None:
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda _: at_desk(LetterStore(database_url)).list(commands.List()).total, range(16)))
+        found = list(
+            pool.map(lambda _: at_console(DeadLetterStore(database_url)).list(commands.List()).total, range(16))
+        )
 
     assert found == [0] * 16
 
 
-def test_a_database_of_a_newer_version_is_refused(store: LetterStore, database_url: str) -> None:
+def test_a_database_of_a_newer_version_is_refused(store: DeadLetterStore, database_url: str) -> None:
     with store.database.transaction() as session:
         session.execute("INSERT INTO dead_version VALUES (?)", 1_000)
 
     with pytest.raises(Unavailable, match="was written by a newer Errands: schema 1000"):
-        LetterStore(database_url).list()
+        DeadLetterStore(database_url).list()
 
 
 def test_a_url_of_another_kind_is_refused_without_its_password() -> None:
@@ -485,7 +518,7 @@ def test_a_url_of_another_kind_is_refused_without_its_password() -> None:
 
 def test_a_server_that_is_down_is_said_so_without_the_password(database_url: str) -> None:
     with pytest.raises(Unavailable) as error:
-        LetterStore("postgresql://errands:secret@127.0.0.1:1/letters").list()
+        DeadLetterStore("postgresql://errands:secret@127.0.0.1:1/letters").list()
 
     assert "postgresql://127.0.0.1/letters cannot be used" in str(error.value)
     assert "secret" not in str(error.value)

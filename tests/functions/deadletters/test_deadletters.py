@@ -27,7 +27,7 @@ from functions.deadletters.store import dead_letters
 from functions.runtime.adapter import system_clock
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.dead_letter_store import Kept, LetterStore
+from tests.support.dead_letter_store import DeadLetterStore, Kept
 from tests.support.local_runner import ROOT, free_port, until
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
@@ -71,7 +71,7 @@ class Sink:
     """The function under test, with its store and its broker."""
 
     client: FlaskClient
-    letters: LetterStore
+    dead_letters: DeadLetterStore
     broker: Broker
 
     def post(self, event: Event) -> TestResponse:
@@ -80,10 +80,10 @@ class Sink:
         return self.client.post("/", data=body, headers=headers)
 
     def keep(self, event: Event) -> Kept:
-        """Deliver an event and find its letter, the newest."""
-        answer = self.post(event)
-        assert answer.status_code == 202, answer.text
-        return self.letters.list()[0]
+        """Deliver an event and find its dead letter, the newest."""
+        response = self.post(event)
+        assert response.status_code == 202, response.text
+        return self.dead_letters.list()[0]
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def start(monkeypatch: pytest.MonkeyPatch, database_url: str, broker: Broker) ->
         for name, value in {"DEADLETTERS_URL": database_url, "K_SINK": broker.url, **environment}.items():
             monkeypatch.setenv(name, value)
         app = create_app("handle", str(MAIN))  # type: ignore[no-untyped-call]
-        return Sink(app.test_client(), LetterStore(database_url), broker)
+        return Sink(app.test_client(), DeadLetterStore(database_url), broker)
 
     return start
 
@@ -120,43 +120,52 @@ def encoded(text: bytes) -> str:
     return base64.b64encode(text).decode()
 
 
-def test_a_letter_holds_the_event_whole_and_what_the_broker_said(sink: Sink) -> None:
+def test_a_dead_letter_holds_the_event_whole_and_what_the_broker_said(sink: Sink) -> None:
     sent = dead(knativeerrordata=encoded(b"the function is down"), colour="blue")
 
-    letter = sink.keep(sent)
+    dead_letter = sink.keep(sent)
 
     kept = {name: value for name, value in sent.attributes.items() if not name.startswith("knativeerror")}
-    assert (dict(letter.event.attributes), letter.event.data) == (kept, sent.data)
-    assert (letter.code, letter.destination, letter.trigger) == (503, "http://ics.svc.cluster.local", "ics")
-    assert (letter.attempts, letter.error, letter.times, letter.state) == (6, "the function is down", 1, "open")
+    assert (dict(dead_letter.event.attributes), dead_letter.event.data) == (kept, sent.data)
+    assert (dead_letter.code, dead_letter.destination, dead_letter.trigger) == (
+        503,
+        "http://ics.svc.cluster.local",
+        "ics",
+    )
+    assert (dead_letter.attempts, dead_letter.error, dead_letter.times, dead_letter.state) == (
+        6,
+        "the function is down",
+        1,
+        "open",
+    )
 
 
-def test_the_answer_is_never_an_event(sink: Sink) -> None:
-    answers = [sink.post(dead()), sink.post(PING), sink.client.post("/", data=b"no event")]
+def test_the_response_is_never_an_event(sink: Sink) -> None:
+    responses = [sink.post(dead()), sink.post(PING), sink.client.post("/", data=b"no event")]
 
-    assert [(answer.status_code, answer.data) for answer in answers] == [(202, b"")] * 3
-    assert not [name for answer in answers for name, _ in answer.headers if name.lower().startswith("ce-")]
+    assert [(response.status_code, response.data) for response in responses] == [(202, b"")] * 3
+    assert not [name for response in responses for name, _ in response.headers if name.lower().startswith("ce-")]
 
 
-def test_the_same_letter_twice_is_one_letter_with_the_latest_reason(sink: Sink) -> None:
+def test_the_same_dead_letter_twice_is_one_dead_letter_with_the_latest_reason(sink: Sink) -> None:
     first = sink.keep(dead(knativeerrordata=encoded(b"first")))
     second = sink.keep(dead(knativeerrordata=encoded(b"second"), knativeerrorcode="500"))
 
-    assert len(sink.letters.list()) == 1
+    assert len(sink.dead_letters.list()) == 1
     assert (second.id, second.times, second.error, second.code) == (first.id, 2, "second", 500)
     assert (second.first_seen, second.last_seen >= first.last_seen) == (first.first_seen, True)
 
 
-def test_the_same_event_of_two_triggers_is_two_letters(sink: Sink) -> None:
+def test_the_same_event_of_two_triggers_is_two_dead_letters(sink: Sink) -> None:
     sink.post(dead())
     sink.post(dead(knativeerrortrigger="audit"))
 
-    assert [letter.trigger for letter in sink.letters.list()] == ["audit", "ics"]
+    assert [dead_letter.trigger for dead_letter in sink.dead_letters.list()] == ["audit", "ics"]
 
 
-def test_a_letter_that_comes_again_after_it_was_closed_is_open_again(sink: Sink) -> None:
+def test_a_dead_letter_that_comes_again_after_it_was_closed_is_open_again(sink: Sink) -> None:
     number = sink.keep(dead()).id
-    with sink.letters.database.transaction() as session:
+    with sink.dead_letters.database.transaction() as session:
         dead_letters.discard(session, number, now=system_clock())
 
     again = sink.keep(dead())
@@ -179,31 +188,31 @@ def test_a_letter_that_comes_again_after_it_was_closed_is_open_again(sink: Sink)
 )
 def test_what_is_no_event_is_kept_with_the_reason(sink: Sink, body: bytes, headers: dict[str, str]) -> None:
     told = {"ce-knativeerrorcode": "500", "ce-knativeerrortrigger": "ics"}
-    answers = [sink.client.post("/", data=body, headers={**headers, **told}).status_code for _ in range(2)]
+    responses = [sink.client.post("/", data=body, headers={**headers, **told}).status_code for _ in range(2)]
 
-    letter = sink.letters.list()[0]
-    assert answers == [202, 202]
-    assert (letter.event.type, letter.event.data, letter.times) == ("dev.errands.unreadable", body, 2)
-    assert (letter.code, letter.trigger) == (500, "ics")
-    assert "expected" in letter.error or "must be" in letter.error or "required" in letter.error
+    dead_letter = sink.dead_letters.list()[0]
+    assert responses == [202, 202]
+    assert (dead_letter.event.type, dead_letter.event.data, dead_letter.times) == ("dev.errands.unreadable", body, 2)
+    assert (dead_letter.code, dead_letter.trigger) == (500, "ics")
+    assert "expected" in dead_letter.error or "must be" in dead_letter.error or "required" in dead_letter.error
     assert sink.broker.events == []
 
 
 def test_an_event_of_10_mib_is_kept_whole(sink: Sink) -> None:
     large = Event(dead().attributes, json.dumps({"text": "x" * (BODY_LIMIT_BYTES - 20)}).encode())
 
-    letter = sink.keep(large)
+    dead_letter = sink.keep(large)
 
-    assert letter.event.data == large.data
+    assert dead_letter.event.data == large.data
 
 
-def test_an_event_with_as_many_attributes_as_are_taken_keeps_them_as_a_letter(sink: Sink) -> None:
+def test_an_event_with_as_many_attributes_as_are_taken_keeps_them_as_a_dead_letter(sink: Sink) -> None:
     event = read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode())
     full = event.with_attributes(**{f"extra{number}": "1" for number in range(50 - len(event.attributes))})
 
-    letter = sink.keep(full.with_attributes(**ADDED))
+    dead_letter = sink.keep(full.with_attributes(**ADDED))
 
-    assert (letter.event, letter.code) == (full, 503)
+    assert (dead_letter.event, dead_letter.code) == (full, 503)
     assert [event.attributes["correlationid"] for event in sink.broker.events] == [full.id]
 
 
@@ -213,7 +222,7 @@ def test_an_event_with_as_many_attributes_as_are_taken_keeps_them_as_a_letter(si
         (encoded(b'{"title": "Bug", "detail": "the disk is full"}'), "the disk is full"),
         (encoded(b'{"error": "no detail here"}'), '{"error": "no detail here"}'),
         (encoded(b"plain text"), "plain text"),
-        (encoded(b'{"detail": "cut in a letter \xc5"}'), '{"detail": "cut in a letter �"}'),
+        (encoded(b'{"detail": "cut in a dead letter \xc5"}'), '{"detail": "cut in a dead letter �"}'),
         (encoded(b'{"detail": ' + b"[" * 2_900), '{"detail": ' + "[" * 2_900),
         ("not base64", "not base64"),
         ("bm8=cGFkZGluZw", "bm8=cGFkZGluZw"),
@@ -223,9 +232,9 @@ def test_an_event_with_as_many_attributes_as_are_taken_keeps_them_as_a_letter(si
     ids=["problem", "other JSON", "text", "cut", "deep", "no base64", "broken base64", "not ASCII", "control"],
 )
 def test_the_reason_is_read_as_far_as_it_can_be(sink: Sink, data: str, error: str) -> None:
-    letter = sink.keep(dead(knativeerrordata=data))
+    dead_letter = sink.keep(dead(knativeerrordata=data))
 
-    assert letter.error == error
+    assert dead_letter.error == error
     assert [json.loads(event.data)["error"] for event in sink.broker.events] == [error]
 
 
@@ -237,37 +246,43 @@ def test_the_reason_is_read_as_far_as_it_can_be(sink: Sink, data: str, error: st
         ({"knativeerrorcode": "9" * 30, "knativeerrorattempts": "٣"}, 0, 0),
     ],
 )
-def test_figures_that_are_none_do_not_lose_the_letter(
+def test_figures_that_are_none_do_not_lose_the_dead_letter(
     sink: Sink, told: dict[str, str], code: int, attempts: int
 ) -> None:
-    letter = sink.keep(dead().with_attributes(**told))
+    dead_letter = sink.keep(dead().with_attributes(**told))
 
-    assert (letter.code, letter.attempts) == (code, attempts)
+    assert (dead_letter.code, dead_letter.attempts) == (code, attempts)
 
 
-def test_what_a_database_would_not_take_in_the_brokers_own_words_does_not_lose_the_letter(sink: Sink) -> None:
+def test_what_a_database_would_not_take_in_the_brokers_own_commands_does_not_lose_the_dead_letter(sink: Sink) -> None:
     headers, body = binary(dead())
     headers |= {"ce-knativeerrortrigger": "a%00b", "ce-knativeerrordest": "http://[%00" + "x" * 5_000}
 
-    answer = sink.client.post("/", data=body, headers=headers)
+    response = sink.client.post("/", data=body, headers=headers)
 
-    assert answer.status_code == 202
-    assert sink.letters.list()[0].trigger == "a�b"
+    assert response.status_code == 202
+    assert sink.dead_letters.list()[0].trigger == "a�b"
 
 
-def test_a_letter_of_a_broker_that_tells_nothing_is_kept(sink: Sink) -> None:
+def test_a_dead_letter_of_a_broker_that_tells_nothing_is_kept(sink: Sink) -> None:
     """eventing-rabbitmq adds the destination and the code; another broker may add nothing at all."""
     event = read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode())
 
-    letter = sink.keep(event)
+    dead_letter = sink.keep(event)
 
-    assert (letter.code, letter.destination, letter.trigger, letter.attempts, letter.error) == (0, "", "", None, "")
+    assert (
+        dead_letter.code,
+        dead_letter.destination,
+        dead_letter.trigger,
+        dead_letter.attempts,
+        dead_letter.error,
+    ) == (0, "", "", None, "")
     assert "attempts" not in json.loads(sink.broker.events[0].data)
 
 
 def test_the_api_hears_of_a_job_that_is_kept(sink: Sink) -> None:
     url, reason = "https://shop.example/callbacks", encoded(b'{"detail": "down"}')
-    letter = sink.keep(dead(callbackurl=url, traceparent=TRACEPARENT, knativeerrordata=reason))
+    dead_letter = sink.keep(dead(callbackurl=url, traceparent=TRACEPARENT, knativeerrordata=reason))
 
     event, expected = sink.broker.events[0], sample("ics", "deadlettered")
     told = dict(event.attributes)
@@ -281,7 +296,7 @@ def test_the_api_hears_of_a_job_that_is_kept(sink: Sink) -> None:
     assert (told["subject"], told["callbackurl"], told["traceparent"]) == ("order-1042", url, TRACEPARENT)
     assert not [name for name in told if name.startswith("knativeerror")]
     destination = "http://ics.svc.cluster.local"
-    data = {"letter": str(letter.id), "code": 503, "destination": destination, "error": "down", "attempts": 6}
+    data = {"letter": str(dead_letter.id), "code": 503, "destination": destination, "error": "down", "attempts": 6}
     assert json.loads(event.data) == data
     assert set(data) == set(expected["data"])
 
@@ -296,37 +311,39 @@ def test_the_event_for_the_api_has_the_same_id_each_time(sink: Sink) -> None:
 
 
 @pytest.mark.parametrize("phase", ["completed", "failed", "deadlettered"])
-def test_a_letter_that_is_no_request_breeds_no_event(sink: Sink, phase: str) -> None:
+def test_a_dead_letter_that_is_no_request_breeds_no_event(sink: Sink, phase: str) -> None:
     event = read({"content-type": STRUCTURED}, json.dumps(sample("ics", phase)).encode())
 
-    letter = sink.keep(event.with_attributes(**ADDED | {"knativeerrortrigger": "notifier"}))
+    dead_letter = sink.keep(event.with_attributes(**ADDED | {"knativeerrortrigger": "notifier"}))
 
-    assert letter.trigger == "notifier"
-    assert (sink.broker.events, sink.letters.unsent()) == ([], [])
+    assert dead_letter.trigger == "notifier"
+    assert (sink.broker.events, sink.dead_letters.unsent()) == ([], [])
 
 
-@pytest.mark.parametrize("next_event", [PING, dead(id="another")], ids=["ping", "letter"])
-def test_while_the_broker_is_down_the_event_waits_for_the_next_ping_or_letter(sink: Sink, next_event: Event) -> None:
+@pytest.mark.parametrize("next_event", [PING, dead(id="another")], ids=["ping", "dead letter"])
+def test_while_the_broker_is_down_the_event_waits_for_the_next_ping_or_dead_letter(
+    sink: Sink, next_event: Event
+) -> None:
     sink.broker.status = 503
-    answer = sink.post(dead())
-    waiting = sink.letters.unsent()
+    response = sink.post(dead())
+    waiting = sink.dead_letters.unsent()
     sink.broker.status = 202
     sink.post(next_event)
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     assert [event.attributes["correlationid"] for event in waiting] == ["order-1042-invite"]
     assert sink.broker.events[0] == waiting[0]
-    assert sink.letters.unsent() == []
+    assert sink.dead_letters.unsent() == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "no-url", "http://[::1", "ftp://127.0.0.1/"])
-def test_a_letter_is_kept_and_taken_when_nobody_is_at_k_sink(start: Callable[..., Sink], url: str) -> None:
+def test_a_dead_letter_is_kept_and_taken_when_nobody_is_at_k_sink(start: Callable[..., Sink], url: str) -> None:
     sink = start(K_SINK=url)
 
-    answers = [sink.post(dead(id=str(number))).status_code for number in range(3)]
+    responses = [sink.post(dead(id=str(number))).status_code for number in range(3)]
 
-    assert answers == [202, 202, 202]
-    assert len(sink.letters.unsent()) == 3
+    assert responses == [202, 202, 202]
+    assert len(sink.dead_letters.unsent()) == 3
 
 
 def test_an_event_that_the_broker_refuses_does_not_hold_back_those_behind_it(sink: Sink) -> None:
@@ -335,17 +352,17 @@ def test_an_event_that_the_broker_refuses_does_not_hold_back_those_behind_it(sin
         sink.post(dead(id=id_))
 
     assert [event.attributes["correlationid"] for event in sink.broker.events] == ["second", "third"]
-    assert [event.attributes["correlationid"] for event in sink.letters.unsent()] == ["refused"]
+    assert [event.attributes["correlationid"] for event in sink.dead_letters.unsent()] == ["refused"]
 
 
 def test_a_hundred_refused_events_leave_room_for_others(sink: Sink) -> None:
     sink.broker.refuses = lambda event: event.attributes["correlationid"] != "good"
     for number in range(100):
-        sink.letters.keep(dead(id=f"refused-{number}"))
+        sink.dead_letters.keep(dead(id=f"refused-{number}"))
     sink.post(dead(id="good"))
 
     assert [event.attributes["correlationid"] for event in sink.broker.events] == ["good"]
-    assert len(sink.letters.unsent()) == 100
+    assert len(sink.dead_letters.unsent()) == 100
 
 
 @pytest.mark.parametrize("type_", ["dev.errands.a job.requested.v1", f"dev.{'x' * 4_070}.requested.v1", ".requested."])
@@ -366,7 +383,7 @@ def test_a_broker_that_asks_for_a_token_gets_it(start: Callable[..., Sink]) -> N
     assert sink.broker.told[0][0] == "Bearer a-token-of-enough-characters"
 
 
-def test_a_store_that_cannot_be_written_answers_503_until_it_can(
+def test_a_store_that_cannot_be_written_responses_503_until_it_can(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broker: Broker
 ) -> None:
     store = tmp_path / "deadletters.db"
@@ -382,31 +399,31 @@ def test_a_store_that_cannot_be_written_answers_503_until_it_can(
 
     assert (refused.status_code, taken.status_code) == (503, 202)
     assert refused.headers["Retry-After"]
-    assert LetterStore(f"sqlite:///{store}").list()[0].times == 1
+    assert DeadLetterStore(f"sqlite:///{store}").list()[0].times == 1
 
 
 def test_a_full_disk_is_answered_503_and_what_was_taken_before_is_there(tmp_path: Path, broker: Broker) -> None:
     """The kernel refuses writes beyond the limit, as it does on a full disk, until there is room again."""
     port, store = free_port(), tmp_path / "letters.db"
-    room_bytes, answers = 400_000, dict[str, int]()
+    room_bytes, responses = 400_000, dict[str, int]()
     environment = process_environment(f"sqlite:///{store}", broker.url, port)
-    LetterStore(f"sqlite:///{store}").list()
+    DeadLetterStore(f"sqlite:///{store}").list()
     large = json.dumps({"text": "x" * 20_000}).encode()
     with (
         process(environment) as sink,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
     ):
-        until(lambda: answers_at(client), what="the sink")
+        until(lambda: responses_at(client), what="the sink")
         limit_files(sink.pid, room_bytes)
         for number in range(40):
             headers, _ = binary(dead(id=str(number)))
-            answers[str(number)] = client.post("/", content=large, headers=headers).status_code
-        full = LetterStore(f"sqlite:///{store}").list()
+            responses[str(number)] = client.post("/", content=large, headers=headers).status_code
+        full = DeadLetterStore(f"sqlite:///{store}").list()
         limit_files(sink.pid, -1)
         after = client.post("/", content=large, headers=binary(dead(id="after"))[0]).status_code
 
-    taken = {number for number, status in answers.items() if status == 202}
-    assert set(answers.values()) == {202, 503}
+    taken = {number for number, status in responses.items() if status == 202}
+    assert set(responses.values()) == {202, 503}
     assert {each.event.id for each in full} == taken
     assert after == 202
 
@@ -416,7 +433,7 @@ def test_the_probe_and_a_browser_are_answered_and_nothing_is_kept(sink: Sink) ->
 
     assert (probe.status_code, probe.text) == (200, "ok\n")
     assert page.status_code == 200
-    assert sink.letters.list() == []
+    assert sink.dead_letters.list() == []
 
 
 @pytest.mark.parametrize("missing", ["DEADLETTERS_URL", "K_SINK"])
@@ -437,44 +454,48 @@ def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path:
     assert ended.stderr.splitlines() == [f"this function cannot start: {missing} is required and is not set"]
 
 
-def test_sixty_four_threads_at_once_keep_every_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
+def test_sixty_four_threads_at_once_keep_every_dead_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
     def deliver(number: int) -> int:
         headers, body = binary(dead(id=str(number % 160)))
         return sink.client.application.test_client().post("/", data=body, headers=headers).status_code
 
     with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(deliver, range(320)))
+        responses = list(pool.map(deliver, range(320)))
     sink.post(PING)
 
-    kept = sink.letters.list()
-    assert set(answers) == {202}
-    assert {letter.event.id: letter.times for letter in kept} == {str(number): 2 for number in range(160)}
+    kept = sink.dead_letters.list()
+    assert set(responses) == {202}
+    assert {dead_letter.event.id: dead_letter.times for dead_letter in kept} == {
+        str(number): 2 for number in range(160)
+    }
     assert {event.attributes["correlationid"] for event in sink.broker.events} == set(map(str, range(160)))
-    assert sink.letters.unsent() == []
+    assert sink.dead_letters.unsent() == []
 
 
-def test_kill_9_loses_no_letter_that_was_answered_and_keeps_none_twice(database_url: str, broker: Broker) -> None:
-    """Eight threads send 1,000 letters and repeat what was not answered 202, while the sink is killed three times."""
+def test_kill_9_loses_no_dead_letter_that_was_answered_and_keeps_none_twice(database_url: str, broker: Broker) -> None:
+    """Eight threads send 1,000 dead letters and repeat what was not answered 202, while the sink is killed three
+    times.
+    """
     port = free_port()
     environment = process_environment(database_url, broker.url, port)
-    box, answered = LetterStore(database_url), set[str]()
+    box, answered = DeadLetterStore(database_url), set[str]()
     with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         sending = [pool.submit(deliver_until_taken, client, str(number), answered) for number in range(1_000)]
         for count in (200, 500, 800):
             with process(environment) as sink:
-                until(lambda count=count: len(answered) >= count, what=f"{count} letters")  # type: ignore[misc]
+                until(lambda count=count: len(answered) >= count, what=f"{count} dead letters")  # type: ignore[misc]
                 os.killpg(sink.pid, signal.SIGKILL)
                 sink.wait()
             promised = set(answered)
-            assert promised <= {letter.event.id for letter in box.list()}
+            assert promised <= {dead_letter.event.id for dead_letter in box.list()}
         with process(environment) as sink:
             for each in sending:
                 each.result(60)
             deliver_until_taken(client, "0", answered)  # its answer got lost, say
 
-    kept = [letter.event.id for letter in box.list()]
+    kept = [dead_letter.event.id for dead_letter in box.list()]
     assert sorted(kept) == sorted(map(str, range(1_000)))
-    assert all(letter.times >= 1 for letter in box.list())
+    assert all(dead_letter.times >= 1 for dead_letter in box.list())
     assert {event.attributes["correlationid"] for event in broker.events} == set(kept)
 
 
@@ -494,7 +515,7 @@ CHUNKED = "transfer-encoding: chunked"
     ids=["a broken chunk", "no last chunk", "a body cut short", "a long header", "many headers"],
 )
 def test_whatever_is_wrong_with_a_request_its_body_is_kept_as_far_as_it_came(
-    served: tuple[int, LetterStore], headers: list[str], body: bytes
+    served: tuple[int, DeadLetterStore], headers: list[str], body: bytes
 ) -> None:
     port, box = served
     head = "\r\n".join(["POST / HTTP/1.1", "host: sink", *headers, "\r\n"]).encode()
@@ -502,13 +523,13 @@ def test_whatever_is_wrong_with_a_request_its_body_is_kept_as_far_as_it_came(
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head + body)
         connection.shutdown(socket.SHUT_WR)
-        answer = connection.recv(65_536)
+        response = connection.recv(65_536)
 
-    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert response.startswith(b"HTTP/1.1 202 ")
     assert box.list()[0].event.data == b"hello"
 
 
-def test_a_letter_whose_sender_hangs_up_is_kept(served: tuple[int, LetterStore]) -> None:
+def test_a_dead_letter_whose_sender_hangs_up_is_kept(served: tuple[int, DeadLetterStore]) -> None:
     port, box = served
     headers, body = binary(dead(id="hangs up"))
     lines = [f"{name}: {value}" for name, value in headers.items()]
@@ -517,21 +538,21 @@ def test_a_letter_whose_sender_hangs_up_is_kept(served: tuple[int, LetterStore])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head + body)
 
-    until(lambda: any(letter.event.id == "hangs up" for letter in box.list()), what="the letter")
+    until(lambda: any(dead_letter.event.id == "hangs up" for dead_letter in box.list()), what="the dead letter")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, LetterStore]]:
-    """The sink's port, and its letters."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, DeadLetterStore]]:
+    """The sink's port, and its dead letters."""
     url, port = f"sqlite:///{tmp_path_factory.mktemp('served')}/letters.db", free_port()
     with process(process_environment(url, "http://127.0.0.1:1/", port)):
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            until(lambda: answers_at(client), what="the sink")
-        yield port, LetterStore(url)
+            until(lambda: responses_at(client), what="the sink")
+        yield port, DeadLetterStore(url)
 
 
 def deliver_until_taken(client: httpx.Client, id_: str, answered: set[str]) -> None:
-    """A dispatcher that repeats a letter until its sink has taken it."""
+    """A dispatcher that repeats a dead letter until its sink has taken it."""
     headers, body = binary(dead(id=id_))
 
     def taken() -> bool:
@@ -539,7 +560,7 @@ def deliver_until_taken(client: httpx.Client, id_: str, answered: set[str]) -> N
             return client.post("/", content=body, headers=headers).status_code == 202
         return False
 
-    until(taken, timeout_s=60, what=f"the answer to letter {id_}")
+    until(taken, timeout_s=60, what=f"the answer to dead letter {id_}")
     answered.add(id_)
 
 
@@ -560,7 +581,7 @@ def process(environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
                 os.killpg(sink.pid, signal.SIGKILL)
 
 
-def answers_at(client: httpx.Client) -> bool:
+def responses_at(client: httpx.Client) -> bool:
     with suppress(httpx.TransportError):
         return client.get("/healthz").status_code == 200
     return False

@@ -1,4 +1,4 @@
-"""What the desk does each minute, and what a monitor is told; on both databases."""
+"""What the console does each minute, and what a monitor is told; on both databases."""
 
 import json
 from datetime import timedelta
@@ -16,10 +16,10 @@ from functions.deadletters.service.alerts import Recipients
 from functions.deadletters.service.maintenance import House
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letters import SETBACK_LIMIT
-from tests.functions.deadletters.test_dead_letters import at_desk, dead, encoded
+from tests.functions.deadletters.test_dead_letters import at_console, dead, encoded
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.dead_letter_store import NOW, LetterStore
+from tests.support.dead_letter_store import NOW, DeadLetterStore
 from tests.support.local_runner import ROOT, until
 
 __all__ = ["database_url", "ingress", "postgresql_server"]  # fixtures
@@ -28,14 +28,14 @@ RULES = ROOT / "functions/deadletters/examples/prometheus-rules.yaml"
 
 
 @pytest.fixture
-def store(database_url: str) -> LetterStore:
-    return LetterStore(database_url)
+def store(database_url: str) -> DeadLetterStore:
+    return DeadLetterStore(database_url)
 
 
 # --- metrics
 
 
-def test_a_monitor_sees_each_trigger_and_the_age_of_its_oldest_letter(store: LetterStore) -> None:
+def test_a_monitor_sees_each_trigger_and_the_age_of_its_oldest_dead_letter(store: DeadLetterStore) -> None:
     store.keep(dead(id="1"), now=NOW - timedelta(hours=2))
     store.keep(dead(id="2"))
     store.keep(dead("image", knativeerrortrigger='a"b\n'))
@@ -51,20 +51,22 @@ def test_a_monitor_sees_each_trigger_and_the_age_of_its_oldest_letter(store: Let
     assert samples["errands_dead_letter_notices_unsent",] == 3
 
 
-def test_the_example_rules_ask_for_metrics_that_there_are(store: LetterStore) -> None:
+def test_the_example_rules_ask_for_metrics_that_there_are(store: DeadLetterStore) -> None:
     store.keep(dead())
     there = metrics.render(store.database, now=NOW).decode()
     groups = yaml.safe_load(RULES.read_text())["groups"]
 
     for each in groups[0]["rules"]:
-        name = next(word for word in each["expr"].replace("(", " ").replace("{", " ").split() if "errands_" in word)
+        name = next(
+            command for command in each["expr"].replace("(", " ").replace("{", " ").split() if "errands_" in command
+        )
         assert f"# TYPE {name} gauge" in there, each["alert"]
 
 
 # --- alerts
 
 
-def test_people_are_told_when_a_group_starts_and_when_it_has_grown_tenfold(store: LetterStore) -> None:
+def test_people_are_told_when_a_group_starts_and_when_it_has_grown_tenfold(store: DeadLetterStore) -> None:
     to, told = Recipients(email="ops@shop.example", page_url="https://errands.example/dead"), list[int]()
     for number in range(12):
         store.keep(dead(id=str(number), knativeerrordata=encoded('{"detail": "the disk is full"}')))
@@ -79,19 +81,21 @@ def test_people_are_told_when_a_group_starts_and_when_it_has_grown_tenfold(store
     )
 
 
-def test_a_group_that_ended_is_told_of_again_when_it_starts_again(store: LetterStore) -> None:
+def test_a_group_that_ended_is_told_of_again_when_it_starts_again(store: DeadLetterStore) -> None:
     to = Recipients(email="ops@shop.example")
     told = []
     for number in range(2):
         store.keep(dead(id=str(number)))
         told.append(alerts.send(store.database, to, now=NOW))
-        at_desk(store).discard(commands.Discard(selection=commands.Selection(matching=commands.Filter()), reason="x"))
+        at_console(store).discard(
+            commands.Discard(selection=commands.Selection(matching=commands.Filter()), reason="x")
+        )
         told.append(alerts.send(store.database, to, now=NOW))
 
     assert told == [1, 0, 1, 0]
 
 
-def test_a_webhook_that_fails_is_told_the_next_time(store: LetterStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_webhook_that_fails_is_told_the_next_time(store: DeadLetterStore, caplog: pytest.LogCaptureFixture) -> None:
     from tests.support.example_webhook import listening
 
     store.keep(dead())
@@ -109,12 +113,12 @@ def test_a_webhook_that_fails_is_told_the_next_time(store: LetterStore, caplog: 
 # --- replays
 
 
-def workers(store: LetterStore, ingress: Ingress) -> Workers:
+def workers(store: DeadLetterStore, ingress: Ingress) -> Workers:
     return Workers(store.database, Broker(ingress.url))
 
 
-def test_letters_without_an_answer_are_replayed_by_themselves_where_that_is_asked_for(
-    store: LetterStore, ingress: Ingress
+def test_dead_letters_without_an_response_are_replayed_by_themselves_where_that_is_asked_for(
+    store: DeadLetterStore, ingress: Ingress
 ) -> None:
     for number in range(5):
         store.keep(dead(id=str(number), knativeerrorcode="-1"))
@@ -127,27 +131,28 @@ def test_letters_without_an_answer_are_replayed_by_themselves_where_that_is_aske
 
     assert nothing == []
     assert ingress.ids == ["0", "1", "2"]
-    until(lambda: at_desk(store).replays(commands.Replays()).runs[0].state == "done", what="the end")
-    assert at_desk(store).replays(commands.Replays()).runs[0].actor == "automatic"
+    until(lambda: at_console(store).replays(commands.Replays()).runs[0].state == "done", what="the end")
+    assert at_console(store).replays(commands.Replays()).runs[0].actor == "automatic"
 
 
-def test_what_comes_back_without_an_answer_is_not_replayed_for_ever(store: LetterStore, ingress: Ingress) -> None:
+def test_what_comes_back_without_an_response_is_not_replayed_for_ever(store: DeadLetterStore, ingress: Ingress) -> None:
     for _ in range(SETBACK_LIMIT + 2):
         store.keep(dead(knativeerrorcode="-1"))
         maintenance.keep(store.database, workers(store, ingress), House(unanswered_limit=10), now=NOW)
         until(
-            lambda: all(run.state == "done" for run in at_desk(store).replays(commands.Replays()).runs), what="its end"
+            lambda: all(run.state == "done" for run in at_console(store).replays(commands.Replays()).runs),
+            what="its end",
         )
 
     assert len(ingress.ids) == SETBACK_LIMIT
     assert [each.state for each in store.list()] == ["quarantined"]
 
 
-def test_an_interrupted_replay_goes_on(store: LetterStore, ingress: Ingress) -> None:
+def test_an_interrupted_replay_goes_on(store: DeadLetterStore, ingress: Ingress) -> None:
     store.keep(dead())
-    ordered = at_desk(store).replay(commands.Replay(selection=commands.Selection(letters=(1,))))
+    ordered = at_console(store).replay(commands.Replay(selection=commands.Selection(dead_letters=(1,))))
 
     maintenance.keep(store.database, workers(store, ingress), House(), now=NOW)
 
-    until(lambda: at_desk(store).progress(commands.Progress(replay=ordered.id)).state == "done", what="its end")
+    until(lambda: at_console(store).progress(commands.Progress(replay=ordered.id)).state == "done", what="its end")
     assert len(ingress.ids) == 1

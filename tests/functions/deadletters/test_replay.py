@@ -20,12 +20,12 @@ from functions.deadletters.replay.engine import Engine
 from functions.deadletters.replay.sending import Broker
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter, Run, Selection
-from functions.deadletters.service.operations import Desk, Seat
+from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.store import dead_letters
 from functions.runtime.adapter import reply_event, system_clock
-from tests.functions.deadletters.test_dead_letters import ADDED, at_desk, dead
+from tests.functions.deadletters.test_dead_letters import ADDED, at_console, dead
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.dead_letter_store import LetterStore
+from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import ROOT, until
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
@@ -40,7 +40,7 @@ class Ingress:
     url: str = ""
     posted: list[tuple[str, Event]] = field(default_factory=list)  # path, event
     at_s: list[float] = field(default_factory=list)
-    answers: Callable[[Event], int] = lambda event: 202
+    responses: Callable[[Event], int] = lambda event: 202
     reply: Event | None = None
 
     @property
@@ -65,7 +65,7 @@ def listening() -> Iterator[Ingress]:
 
         def do_POST(self) -> None:
             event = read(dict(self.headers), self.rfile.read(int(self.headers["content-length"])))
-            status = ingress.answers(event)
+            status = ingress.responses(event)
             if status == 202:
                 ingress.posted.append((self.path, event))
                 ingress.at_s.append(time.monotonic())
@@ -91,52 +91,52 @@ def listening() -> Iterator[Ingress]:
 
 
 @pytest.fixture
-def store(database_url: str) -> LetterStore:
-    return LetterStore(database_url)
+def store(database_url: str) -> DeadLetterStore:
+    return DeadLetterStore(database_url)
 
 
 @pytest.fixture
-def seat(store: LetterStore, ingress: Ingress) -> Seat:
-    """A desk whose replays are sent at once, before it answers."""
-    desk = at_desk(store).desk
+def operator_session(store: DeadLetterStore, ingress: Ingress) -> OperatorSession:
+    """A console whose replays are sent at once, before it answers."""
+    console = at_console(store).console
 
     def launch(replay: int) -> None:
         run(store, ingress, replay)
 
-    launching = Desk(database=desk.database, rules=desk.rules, sink_url=desk.sink_url, launch=launch)
-    return launching.seat(at_desk(store).operator)
+    launching = Console(database=console.database, rules=console.rules, sink_url=console.sink_url, launch=launch)
+    return launching.operator_session(at_console(store).operator)
 
 
-def run(store: LetterStore, ingress: Ingress, replay: int, *, stop: threading.Event | None = None) -> None:
+def run(store: DeadLetterStore, ingress: Ingress, replay: int, *, stop: threading.Event | None = None) -> None:
     """Send a replay in this thread, as the command line does."""
     broker = Broker(ingress.url)
     Engine(store.database, broker, stop=stop or threading.Event()).run(replay)
     broker.close()
 
 
-def fill(store: LetterStore, count: int) -> None:
-    """Letters `0`, `1`, ... in few transactions."""
+def fill(store: DeadLetterStore, count: int) -> None:
+    """Dead letters `0`, `1`, ... in few transactions."""
     with store.database.transaction() as session:
         for number in range(count):
             dead_letters.keep(session, dead(id=str(number)), now=system_clock())
 
 
-def order(seat: Seat, **changes: Any) -> Run:
-    """Replay all open letters, or as is said; and how that ended."""
+def order(operator_session: OperatorSession, **changes: Any) -> Run:
+    """Replay all open dead letters, or as is said; and how that ended."""
     given: dict[str, Any] = {"selection": Selection(matching=Filter()), "rate_per_s": 1_000.0, **changes}
-    ordered = seat.replay(commands.Replay(**given))
-    return seat.progress(commands.Progress(replay=ordered.id))
+    ordered = operator_session.replay(commands.Replay(**given))
+    return operator_session.progress(commands.Progress(replay=ordered.id))
 
 
 # --- what is sent
 
 
 def test_a_replay_sends_the_event_as_it_was_with_its_id_and_says_that_it_is_one(
-    store: LetterStore, seat: Seat, ingress: Ingress
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
     store.keep(dead(subject="100 %25 of it"))
 
-    ended = order(seat)
+    ended = order(operator_session)
 
     ((path, sent),) = ingress.posted
     assert (ended.state, ended.sent, ended.total) == ("done", 1, 1)
@@ -146,21 +146,23 @@ def test_a_replay_sends_the_event_as_it_was_with_its_id_and_says_that_it_is_one(
     assert [(each.state, each.replays) for each in store.list()] == [("replayed", 1)]
 
 
-def test_an_edited_letter_is_sent_as_it_was_edited(store: LetterStore, seat: Seat, ingress: Ingress) -> None:
+def test_an_edited_dead_letter_is_sent_as_it_was_edited(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
     number = store.keep(dead())
-    seat.edit(commands.Edit(letter=number, attributes={"subject": "order-7"}))
+    operator_session.edit(commands.Edit(dead_letter=number, attributes={"subject": "order-7"}))
 
-    order(seat, selection=Selection(letters=(number,)))
+    order(operator_session, selection=Selection(dead_letters=(number,)))
 
     assert ingress.posted[0][1].attributes["subject"] == "order-7"
 
 
-def test_a_new_job_has_an_id_of_its_own_and_the_letter_waits_for_its_outcome(
-    store: LetterStore, seat: Seat, ingress: Ingress
+def test_a_new_job_has_an_id_of_its_own_and_the_dead_letter_waits_for_its_outcome(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
     number = store.keep(dead())
 
-    order(seat, as_new=True)
+    order(operator_session, as_new=True)
     sent = ingress.posted[0][1]
     outcome = reply_event(sent, "dev.errands.ics.completed.v1", commands.Filter(), now=system_clock())
     with store.database.transaction() as session:
@@ -171,9 +173,11 @@ def test_a_new_job_has_an_id_of_its_own_and_the_letter_waits_for_its_outcome(
     assert (settled, [each.state for each in store.list()]) == (1, ["completed"])
 
 
-def test_a_new_job_that_fails_again_takes_its_letters_place(store: LetterStore, seat: Seat, ingress: Ingress) -> None:
+def test_a_new_job_that_fails_again_takes_its_dead_letters_place(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
     store.keep(dead())
-    order(seat, as_new=True)
+    order(operator_session, as_new=True)
 
     store.keep(ingress.posted[0][1].with_attributes(**ADDED))
 
@@ -181,28 +185,28 @@ def test_a_new_job_that_fails_again_takes_its_letters_place(store: LetterStore, 
 
 
 def test_one_triggers_function_only_gets_it_where_the_broker_can_do_that(
-    store: LetterStore, seat: Seat, ingress: Ingress
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
     store.keep(dead())
 
-    order(seat, trigger_only=True)
+    order(operator_session, trigger_only=True)
 
     assert [path for path, _ in ingress.posted] == ["/triggers/ics"]
 
 
 def test_a_function_of_a_cluster_is_called_itself_and_its_reply_handed_on(
-    store: LetterStore, seat: Seat, ingress: Ingress, monkeypatch: pytest.MonkeyPatch
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name leads to this machine here: `localhost.svc` has no other use."""
     monkeypatch.setattr("functions.deadletters.replay.sending.CLUSTER", ("127.0.0.1",))
     with listening() as function:
         cause = dead(knativeerrordest=function.url)
         function.reply = reply_event(cause, "dev.errands.ics.completed.v1", commands.Filter(), now=system_clock())
-        function.answers = lambda event: 200
+        function.responses = lambda event: 200
         attributes = {name: value for name, value in cause.attributes.items() if name != "knativeerrortrigger"}
         store.keep(Event(attributes, cause.data))
 
-        ended = order(seat, trigger_only=True)
+        ended = order(operator_session, trigger_only=True)
 
     assert ended.sent == 1
     assert [event.type for _, event in ingress.posted] == ["dev.errands.ics.completed.v1"]
@@ -211,63 +215,67 @@ def test_a_function_of_a_cluster_is_called_itself_and_its_reply_handed_on(
 @pytest.mark.parametrize(
     "address", ["http://169.254.169.254/", "http://evil.example/x.svc.cluster.local", "file:///x", "http://[::1", ""]
 )
-def test_no_letter_makes_the_desk_call_an_address_outside_of_the_cluster(
-    store: LetterStore, seat: Seat, ingress: Ingress, address: str
+def test_no_dead_letter_makes_the_console_call_an_address_outside_of_the_cluster(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, address: str
 ) -> None:
     attributes = dict(dead().attributes) | {"knativeerrordest": address}
     del attributes["knativeerrortrigger"]
     store.keep(Event(attributes, dead().data))
 
-    ended = order(seat, trigger_only=True)
+    ended = order(operator_session, trigger_only=True)
 
     assert (ended.refused, ingress.posted) == (1, [])
     assert "is no Service of this cluster" in ended.refusals["1"]
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed"])
-def test_the_outcome_of_a_replayed_job_marks_its_letter(
-    store: LetterStore, seat: Seat, ingress: Ingress, outcome: str
+def test_the_outcome_of_a_replayed_job_marks_its_dead_letter(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, outcome: str
 ) -> None:
     number = store.keep(dead())
-    order(seat)
+    order(operator_session)
 
     reply = reply_event(ingress.posted[0][1], f"dev.errands.ics.{outcome}.v1", commands.Filter(), now=system_clock())
     with store.database.transaction() as session:
         dead_letters.settle(session, reply, now=system_clock())
 
     assert reply.attributes["replayed"] == "true"
-    detail = seat.show(commands.Show(letter=number))
-    assert (detail.letter.state, detail.history[-1].verb) == (outcome, outcome)
+    detail = operator_session.show(commands.Show(dead_letter=number))
+    assert (detail.dead_letter.state, detail.history[-1].verb) == (outcome, outcome)
 
 
 # --- how it ends
 
 
-def test_a_letter_that_is_refused_is_open_as_before_and_the_others_go_out(
-    store: LetterStore, seat: Seat, ingress: Ingress
+def test_a_dead_letter_that_is_refused_is_open_as_before_and_the_others_go_out(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
     fill(store, 5)
-    ingress.answers = lambda event: 400 if event.id == "2" else 202
+    ingress.responses = lambda event: 400 if event.id == "2" else 202
 
-    ended = order(seat)
+    ended = order(operator_session)
 
     assert (ended.state, ended.sent, ended.refused) == ("done", 4, 1)
     assert ended.refusals == {"3": f"{ingress.url} answered 400: as asked"}
     assert {each.event.id: (each.state, each.replays) for each in store.list()}["2"] == ("open", 0)
 
 
-def test_it_stops_when_too_many_are_refused(store: LetterStore, seat: Seat, ingress: Ingress) -> None:
+def test_it_stops_when_too_many_are_refused(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
     fill(store, 500)
-    ingress.answers = lambda event: 503
+    ingress.responses = lambda event: 503
 
-    ended = order(seat, stop_after=5, rate_per_s=50.0)
+    ended = order(operator_session, stop_after=5, rate_per_s=50.0)
 
     assert (ended.state, ended.sent) == ("stopped", 0)
     assert 5 <= ended.refused <= 30
-    assert ended.reason.endswith("letters were refused or came back; it stops after 5")
+    assert ended.reason.endswith("dead letters were refused or came back; it stops after 5")
 
 
-def test_it_stops_when_too_many_come_back(store: LetterStore, seat: Seat, ingress: Ingress) -> None:
+def test_it_stops_when_too_many_come_back(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
     """What was sent fails again while the rest is being sent."""
     fill(store, 400)
 
@@ -275,49 +283,53 @@ def test_it_stops_when_too_many_come_back(store: LetterStore, seat: Seat, ingres
         threading.Timer(0.2, store.keep, (event.with_attributes(**ADDED),)).start()
         return 202
 
-    ingress.answers = fails_again
+    ingress.responses = fails_again
 
-    ended = order(seat, stop_after=20, rate_per_s=100.0)
+    ended = order(operator_session, stop_after=20, rate_per_s=100.0)
 
     assert ended.state == "stopped"
     assert 20 <= ended.returned + ended.refused <= ended.sent < 400
 
 
-def test_a_letter_that_fails_again_and_again_is_quarantined_and_bulk_replays_pass_over_it(
-    store: LetterStore, seat: Seat, ingress: Ingress
+def test_a_dead_letter_that_fails_again_and_again_is_quarantined_and_bulk_replays_pass_over_it(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
     number = store.keep(dead())
     for _ in range(dead_letters.SETBACK_LIMIT):
-        order(seat)
+        order(operator_session)
         store.keep(dead())
-    bulk = order(seat)
-    rehearsed = seat.replay(commands.Replay(selection=Selection(matching=Filter()), dry_run=True))
+    bulk = order(operator_session)
+    rehearsed = operator_session.replay(commands.Replay(selection=Selection(matching=Filter()), dry_run=True))
 
     assert [(each.state, each.setbacks) for each in store.list()] == [("quarantined", 3)]
     assert (bulk.total, rehearsed.total, rehearsed.passed) == (0, 0, 1)
-    assert order(seat, selection=Selection(letters=(number,))).sent == 1  # by its number it can be sent all the same
+    assert (
+        order(operator_session, selection=Selection(dead_letters=(number,))).sent == 1
+    )  # by its number it can be sent all the same
 
 
-def test_a_dry_run_sends_and_notes_nothing(store: LetterStore, seat: Seat, ingress: Ingress) -> None:
+def test_a_dry_run_sends_and_notes_nothing(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
     fill(store, 3)
 
-    rehearsed = seat.replay(commands.Replay(selection=Selection(matching=Filter()), dry_run=True))
+    rehearsed = operator_session.replay(commands.Replay(selection=Selection(matching=Filter()), dry_run=True))
 
     assert (rehearsed.id, rehearsed.total, rehearsed.would_send) == (0, 3, (1, 2, 3))
-    assert (ingress.posted, seat.replays(commands.Replays()).runs) == ([], ())
+    assert (ingress.posted, operator_session.replays(commands.Replays()).runs) == ([], ())
 
 
 # --- how fast, and interrupted
 
 
 def test_a_replay_keeps_its_rate_within_five_in_a_hundred(
-    store: LetterStore, seat: Seat, ingress: Ingress, database_url: str
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, database_url: str
 ) -> None:
-    """10,000 letters on SQLite; fewer on PostgreSQL, where the same code counts the time."""
+    """10,000 dead letters on SQLite; fewer on PostgreSQL, where the same code counts the time."""
     count = 10_000 if database_url.startswith("sqlite") else 2_000
     fill(store, count)
 
-    ended = order(seat, rate_per_s=float(RATE_PER_S))
+    ended = order(operator_session, rate_per_s=float(RATE_PER_S))
 
     took_s = ingress.at_s[-1] - ingress.at_s[0]
     assert (ended.state, ended.sent) == ("done", count)
@@ -325,52 +337,54 @@ def test_a_replay_keeps_its_rate_within_five_in_a_hundred(
     assert count / took_s == pytest.approx(RATE_PER_S, rel=0.05)
 
 
-def test_a_cancel_has_effect_within_a_second(store: LetterStore, ingress: Ingress) -> None:
+def test_a_cancel_has_effect_within_a_second(store: DeadLetterStore, ingress: Ingress) -> None:
     fill(store, 2_000)
-    seat = at_desk(store)
-    ordered = seat.replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=float(RATE_PER_S)))
+    operator_session = at_console(store)
+    ordered = operator_session.replay(
+        commands.Replay(selection=Selection(matching=Filter()), rate_per_s=float(RATE_PER_S))
+    )
     sending = threading.Thread(target=run, args=(store, ingress, ordered.id))
     sending.start()
-    until(lambda: len(ingress.posted) >= 200, what="200 letters")
+    until(lambda: len(ingress.posted) >= 200, what="200 dead letters")
 
     cancelled_s = time.monotonic()
-    seat.cancel(commands.Cancel(replay=ordered.id))
+    operator_session.cancel(commands.Cancel(replay=ordered.id))
     sending.join()
 
-    ended = seat.progress(commands.Progress(replay=ordered.id))
+    ended = operator_session.progress(commands.Progress(replay=ordered.id))
     assert max(ingress.at_s) - cancelled_s < 1
     assert (ended.state, ended.sent, ended.sending) == ("cancelled", len(ingress.posted), 0)
-    resumed = seat.resume(commands.Resume(replay=ordered.id))
+    resumed = operator_session.resume(commands.Resume(replay=ordered.id))
     assert resumed.waiting == 2_000 - len(ingress.posted)
 
 
-def test_a_slow_ingress_does_not_keep_a_cancel_waiting(store: LetterStore, ingress: Ingress) -> None:
+def test_a_slow_ingress_does_not_keep_a_cancel_waiting(store: DeadLetterStore, ingress: Ingress) -> None:
     fill(store, 500)
-    ingress.answers = slowly
-    seat = at_desk(store)
-    ordered = seat.replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=1_000.0))
+    ingress.responses = slowly
+    operator_session = at_console(store)
+    ordered = operator_session.replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=1_000.0))
     sending = threading.Thread(target=run, args=(store, ingress, ordered.id))
     sending.start()
-    until(lambda: len(ingress.posted) >= 20, what="20 letters")
+    until(lambda: len(ingress.posted) >= 20, what="20 dead letters")
 
     cancelled_s = time.monotonic()
-    seat.cancel(commands.Cancel(replay=ordered.id))
+    operator_session.cancel(commands.Cancel(replay=ordered.id))
     sending.join()
 
     assert max(ingress.at_s) - cancelled_s < 1
     assert sum(each.state == "replayed" for each in store.list()) == len(ingress.posted)
 
 
-def test_a_replay_that_is_stopped_and_taken_up_again_sends_each_letter_once(
-    store: LetterStore, ingress: Ingress
+def test_a_replay_that_is_stopped_and_taken_up_again_sends_each_dead_letter_once(
+    store: DeadLetterStore, ingress: Ingress
 ) -> None:
     fill(store, 1_000)
-    ordered = at_desk(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=500.0))
+    ordered = at_console(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=500.0))
     for count in (200, 500):
         stop = threading.Event()
         sending = threading.Thread(target=run, args=(store, ingress, ordered.id), kwargs={"stop": stop})
         sending.start()
-        until(lambda count=count: len(ingress.posted) >= count, what=f"{count} letters")  # type: ignore[misc]
+        until(lambda count=count: len(ingress.posted) >= count, what=f"{count} dead letters")  # type: ignore[misc]
         stop.set()
         sending.join()
     run(store, ingress, ordered.id)
@@ -378,9 +392,9 @@ def test_a_replay_that_is_stopped_and_taken_up_again_sends_each_letter_once(
     assert Counter(ingress.ids) == Counter(map(str, range(1_000)))
 
 
-def test_two_workers_at_one_replay_send_no_letter_twice(store: LetterStore, ingress: Ingress) -> None:
+def test_two_workers_at_one_replay_send_no_dead_letter_twice(store: DeadLetterStore, ingress: Ingress) -> None:
     fill(store, 200)
-    ordered = at_desk(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=200.0))
+    ordered = at_console(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=200.0))
     workers = [threading.Thread(target=run, args=(store, ingress, ordered.id)) for _ in range(4)]
     for each in workers:
         each.start()
@@ -400,26 +414,26 @@ Engine(open_database(sys.argv[1]), Broker(sys.argv[2]), stop=threading.Event()).
 """
 
 
-def test_kill_9_of_a_replay_makes_no_double_and_tells_which_letters_are_in_doubt(
-    store: LetterStore, ingress: Ingress, database_url: str, monkeypatch: pytest.MonkeyPatch
+def test_kill_9_of_a_replay_makes_no_double_and_tells_which_dead_letters_are_in_doubt(
+    store: DeadLetterStore, ingress: Ingress, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store, 1_000)
-    seat = at_desk(store)
-    ordered = seat.replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=400.0))
+    operator_session = at_console(store)
+    ordered = operator_session.replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=400.0))
     worker = (sys.executable, "-c", WORKER, database_url, ingress.url, str(ordered.id))
     for count in (150, 400):
         with subprocess.Popen(worker, cwd=ROOT) as process:
-            until(lambda count=count: len(ingress.posted) >= count, what=f"{count} letters")  # type: ignore[misc]
+            until(lambda count=count: len(ingress.posted) >= count, what=f"{count} dead letters")  # type: ignore[misc]
             os.kill(process.pid, signal.SIGKILL)
         free_lease(store, ordered.id)
     run(store, ingress, ordered.id)
 
-    ended = seat.progress(commands.Progress(replay=ordered.id))
+    ended = operator_session.progress(commands.Progress(replay=ordered.id))
     sent = Counter(ingress.ids)
     doubtful = {each.event.id for each in store.list() if each.state == "open"}
     assert (ended.state, max(sent.values())) == ("done", 1)
     assert set(map(str, range(1_000))) - set(sent) <= doubtful  # what did not go out is open
-    assert len(doubtful) == ended.refused <= 2 * 400 * 0.5  # a round's letters, each time
+    assert len(doubtful) == ended.refused <= 2 * 400 * 0.5  # a round's dead letters, each time
     assert all("interrupted" in each for each in ended.refusals.values())
 
 
@@ -428,7 +442,7 @@ def slowly(_event: Event) -> int:
     return 202
 
 
-def free_lease(store: LetterStore, replay: int) -> None:
+def free_lease(store: DeadLetterStore, replay: int) -> None:
     """As if the dead worker's lease had run out."""
     with store.database.transaction() as session:
         session.execute("UPDATE dead_replay SET alive_until = '' WHERE id = ?", replay)

@@ -1,4 +1,6 @@
-"""The function that hands events over to the lane: answered only once a queue of a real RabbitMQ server has them."""
+"""The function that hands events over to the work queue: answered only once a queue of a real RabbitMQ server has
+them.
+"""
 
 import asyncio
 import os
@@ -29,7 +31,7 @@ def enqueue(url: str, exchange: str) -> Iterator[httpx.Client]:
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "AMQP_URL": url,
-        "LANE_EXCHANGE": exchange,
+        "WORK_EXCHANGE": exchange,
     }
     process = subprocess.Popen([sys.executable, "-m", "functions.runtime.serve"], cwd=ROOT, env=environment)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=30) as client:
@@ -84,7 +86,7 @@ def test_an_event_is_in_the_queue_of_its_type_when_it_is_answered(rabbit: Rabbit
     assert asyncio.run(next_event(rabbit.url, tmp_path.name)) == sent
 
 
-def test_a_lane_that_nobody_declared_is_tried_again_and_named(rabbit: RabbitServer, tmp_path: Path) -> None:
+def test_a_work_that_nobody_declared_is_tried_again_and_named(rabbit: RabbitServer, tmp_path: Path) -> None:
     with enqueue(rabbit.url, tmp_path.name) as client:
         missing = post(client, job("1"))
         asyncio.run(declare(rabbit.url, tmp_path.name, bound=False))
@@ -138,4 +140,4 @@ def test_a_start_without_what_it_needs_names_it(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1
-    assert "this function cannot start: LANE_EXCHANGE is required" in done.stderr
+    assert "this function cannot start: WORK_EXCHANGE is required" in done.stderr

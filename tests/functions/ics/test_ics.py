@@ -1,6 +1,7 @@
 """Calendar files: from the event to the bytes.
 
-The witness is a strict reader of our own, of bytes (`calendar_bytes.py`); the other readers are in test_ics_panel.py.
+The failure listener is a strict reader of our own, of bytes (`calendar_bytes.py`); the other readers are in
+test_ics_panel.py.
 """
 
 import json

@@ -15,7 +15,7 @@ from tests.support.calendar_bytes import Line, defects
 from tests.support.calendar_jobs import ANNA, LEE, busy, content, entry, inner, invitation, lines_of, made, refused
 from tests.support.calendar_jobs import todo as a_todo
 
-ANSWER, DONE = {**LEE, "status": "accepted"}, {**LEE, "status": "completed"}
+RESPONSE, DONE = {**LEE, "status": "accepted"}, {**LEE, "status": "completed"}
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
 BREAK = re.compile(r"[\t\n\r\u2028\u2029]")
 TWICE = {"email": "LEE@client.example"}
@@ -29,7 +29,7 @@ TWICE = {"email": "LEE@client.example"}
     [
         ({"method": "reply", "events": [invitation(uid=None, attendees=[LEE])]}, ["uid", "attendees/0/status"]),
         ({"method": "reply", "events": [invitation(organizer=None)]}, ["organizer", "attendees"]),
-        ({"method": "reply", "events": [invitation(attendees=[ANSWER, ANNA])]}, ["attendees"]),
+        ({"method": "reply", "events": [invitation(attendees=[RESPONSE, ANNA])]}, ["attendees"]),
         ({"method": "counter", "events": [invitation(uid=None, organizer=None)]}, ["organizer", "uid"]),
         ({"method": "counter", "events": [invitation(attendees=None)]}, ["attendees"]),
         ({"method": "request", "events": [invitation(status="cancelled")]}, ["status"]),
@@ -64,7 +64,7 @@ def test_a_message_holds_items_of_one_kind_and_a_file_that_is_none_any() -> None
 
 
 def test_a_reply_asks_for_nothing_and_rings_nothing() -> None:
-    file = content(invitation(attendees=[ANSWER]), method="reply")
+    file = content(invitation(attendees=[RESPONSE]), method="reply")
 
     attendee = lines_of(file)["ATTENDEE"]
     assert (attendee.parameters["PARTSTAT"], attendee.parameters.get("RSVP")) == ("ACCEPTED", None)
@@ -98,10 +98,12 @@ def test_delegation_membership_and_deputies_are_addresses_in_quotes() -> None:
         "member_of": ["all@client.example"],
         "sent_by": "office@client.example",
     }
-    file = content(invitation(organizer={**ANNA, "sent_by": "desk@shop.example"}, attendees=[person]), method="request")
+    file = content(
+        invitation(organizer={**ANNA, "sent_by": "console@shop.example"}, attendees=[person]), method="request"
+    )
 
     event = lines_of(file)
-    assert event["ORGANIZER"].parameters == {"CN": "Anna Nowak", "SENT-BY": "mailto:desk@shop.example"}
+    assert event["ORGANIZER"].parameters == {"CN": "Anna Nowak", "SENT-BY": "mailto:console@shop.example"}
     assert event["ATTENDEE"].parameters == {
         "CN": "Lee, Kim",
         "SENT-BY": "mailto:office@client.example",

@@ -16,7 +16,7 @@ from tests.support.calendar_bytes import defects
 from tests.support.calendar_jobs import ANNA, LEE, busy, content, entry, invitation, lines_of, todo, weekly
 from tests.support.calendar_panel import instances, restrictions, seen_by_all
 
-ANSWER, DONE = {**LEE, "status": "accepted"}, {**LEE, "status": "completed"}
+RESPONSE, DONE = {**LEE, "status": "accepted"}, {**LEE, "status": "completed"}
 EVERYTHING = weekly(
     exdates=["2026-12-08T14:00:00"],
     rdates=["2026-12-09T14:00:00"],
@@ -76,7 +76,7 @@ FILES: dict[str, dict[str, Any]] = {
         "method": "cancel",
         "events": [invitation(recurrence_id="2026-12-01T14:00:00")],
     },
-    "a reply": {"method": "reply", "events": [invitation(attendees=[ANSWER])]},
+    "a reply": {"method": "reply", "events": [invitation(attendees=[RESPONSE])]},
     "a counter-proposal": {"method": "counter", "events": [invitation(start="2026-12-01T15:00:00", comment="Later?")]},
     "a to-do": {"todos": [todo(percent_complete=20, status="in-process", alarms=[{"related": "end"}])]},
     "a to-do asked for": {"method": "request", "todos": [todo(organizer=ANNA, attendees=[LEE])]},
@@ -86,7 +86,7 @@ FILES: dict[str, dict[str, Any]] = {
     "a to-do every month": {"todos": [todo(recurrence={"frequency": "monthly"}, categories=["home"])]},
     "busy times": {"free_busy": [busy()]},
     "a question for busy times": {"method": "request", "free_busy": [busy(periods=None, attendees=[LEE])]},
-    "busy times for an answer": {"method": "reply", "free_busy": [busy(uid="q", attendees=[ANSWER])]},
+    "busy times for an answer": {"method": "reply", "free_busy": [busy(uid="q", attendees=[RESPONSE])]},
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Recurrence: the instances of a rule, what is refused, and what is written.
 
-The witnesses are dateutil, and libical, which expands the file itself by its own VTIMEZONE.
+The failure listeners are dateutil, and libical, which expands the file itself by its own VTIMEZONE.
 """
 
 from contextlib import suppress

@@ -1,6 +1,6 @@
 """The zones that a file describes: right at every instant that it may be read for, compact, and without an end.
 
-The witnesses are zoneinfo for the offsets and dateutil for the rules.
+The failure listeners are zoneinfo for the offsets and dateutil for the rules.
 """
 
 import re

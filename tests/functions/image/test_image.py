@@ -503,7 +503,7 @@ def request(source: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]
     return {**SAMPLE, "data": {**SAMPLE["data"], **({"source": source} if source else {}), **data}}
 
 
-def answer(function: FlaskClient, event: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+def response(function: FlaskClient, event: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """The headers and the data of the function's 200."""
     response = function.post("/", data=json.dumps(event), content_type=STRUCTURED)
     assert response.status_code == 200, response.text
@@ -512,13 +512,13 @@ def answer(function: FlaskClient, event: dict[str, Any]) -> tuple[dict[str, str]
 
 def failure(function: FlaskClient, event: dict[str, Any]) -> tuple[str, str]:
     """The kind and the detail of the failed event that the function answers."""
-    headers, data = answer(function, event)
+    headers, data = response(function, event)
     assert (headers["ce-type"], headers["ce-outcome"]) == ("dev.errands.image.failed.v1", "failed")
     return data["type"].removeprefix("https://errands.dev/problems/"), data["detail"]
 
 
 def test_the_sample_is_answered_with_a_completed_event_and_stored_files(client: Client, tmp_path: Path) -> None:
-    headers, data = answer(client(STORE_PUBLIC_URL="https://files.example/a"), SAMPLE)
+    headers, data = response(client(STORE_PUBLIC_URL="https://files.example/a"), SAMPLE)
 
     completed = msgspec.convert(data, ImageCompleted)
     assert (headers["ce-type"], headers["ce-outcome"]) == ("dev.errands.image.completed.v1", "completed")
@@ -543,7 +543,7 @@ def test_a_photograph_from_the_store_comes_out_upright(client: Client, tmp_path:
     (tmp_path / "store/raccoon.jpg").write_bytes(PHOTO)
     outputs = [{"name": "small.jpg", "width_px": 400}]
 
-    _, data = answer(client(), request({"key": "raccoon.jpg", "sha256": sha256(PHOTO).hexdigest()}, outputs=outputs))
+    _, data = response(client(), request({"key": "raccoon.jpg", "sha256": sha256(PHOTO).hexdigest()}, outputs=outputs))
 
     source = data["source"]
     assert (source["format"], source["width_px"], source["height_px"]) == ("jpeg", 1024, 768)
@@ -557,10 +557,10 @@ def test_a_photograph_from_the_store_comes_out_upright(client: Client, tmp_path:
 
 
 def test_a_repeated_delivery_gives_the_same_reply_and_the_same_bytes(client: Client, tmp_path: Path) -> None:
-    first = answer(client(), SAMPLE)
-    again = answer(client(), SAMPLE)
+    first = response(client(), SAMPLE)
+    again = response(client(), SAMPLE)
     shutil.rmtree(tmp_path / "store")
-    anew = answer(client(), SAMPLE)
+    anew = response(client(), SAMPLE)
 
     assert again[0]["ce-id"] == first[0]["ce-id"] == anew[0]["ce-id"]
     assert again[1] == first[1] == anew[1]
@@ -666,7 +666,7 @@ def photos() -> Any:
 
 
 def test_a_source_is_downloaded_from_an_allowed_network(client: Client, photos: str) -> None:
-    _, data = answer(client(ALLOWED_NETWORKS="127.0.0.0/8"), request({"url": f"{photos}/photo.jpg"}))
+    _, data = response(client(ALLOWED_NETWORKS="127.0.0.0/8"), request({"url": f"{photos}/photo.jpg"}))
 
     assert data["source"]["size_bytes"] == len(PHOTO)
 

@@ -19,7 +19,6 @@ from tests.functions.image.test_image import (
     PHOTO,
     ROOT,
     Client,
-    answer,
     claims,
     client,
     close,
@@ -28,6 +27,7 @@ from tests.functions.image.test_image import (
     pixel,
     quarters,
     request,
+    response,
 )
 
 __all__ = ["client"]  # the fixture
@@ -54,7 +54,7 @@ def inline(content: bytes) -> dict[str, Any]:
 
 def failed(function: Any, **data: Any) -> dict[str, Any]:
     """The problem of the failed event."""
-    headers, problem = answer(function, request(**data))
+    headers, problem = response(function, request(**data))
     assert headers["ce-outcome"] == "failed", problem
     return {**problem, "type": problem["type"].removeprefix("https://errands.dev/problems/")}
 
@@ -69,7 +69,7 @@ def test_pillows_own_test_pictures_end_as_completed_or_failed(client: Client, tm
     for number, file in enumerate(each for each in sorted(PICTURES.rglob("*")) if each.is_file()):
         (tmp_path / "store" / "picture").write_bytes(file.read_bytes())
         job = {**request({"key": "picture"}, outputs=HARD), "id": f"{number}"}
-        headers, data = answer(function, job)
+        headers, data = response(function, job)
         ends[headers["ce-outcome"] + " " + data.get("type", "").rpartition("/")[2]] += 1
 
     assert set(ends) <= {"completed ", "failed source-refused", "failed limit-exceeded"}
@@ -160,7 +160,7 @@ def test_after_a_killed_child_the_function_goes_on(client: Client) -> None:
     slow = {"name": "a.avif", "format": "avif", "speed": 0, "width_px": 4000, "enlarge": True}
 
     failed(function, source=inline(PHOTO), outputs=[slow])
-    headers, _ = answer(function, {**request(), "id": "another"})
+    headers, _ = response(function, {**request(), "id": "another"})
 
     assert headers["ce-outcome"] == "completed"
 
@@ -170,7 +170,7 @@ def test_the_format_is_told_by_the_first_bytes_never_by_a_name(client: Client, t
     (tmp_path / "store/logo.jpg").write_bytes(encoded(quarters(), "PNG"))
     (tmp_path / "store/photo.jpg").write_bytes(b"%PDF-1.7 nothing to see")
 
-    _, data = answer(client(), request({"key": "logo.jpg"}))
+    _, data = response(client(), request({"key": "logo.jpg"}))
     kind, detail = failure(client(), {**request({"key": "photo.jpg"}), "id": "another"})
 
     assert (data["source"]["format"], kind) == ("png", "source-refused")
@@ -251,7 +251,7 @@ def test_a_preset_gives_its_fields_and_the_jobs_own_count_over_them(client: Clie
         {"name": "b.webp", "preset": "social-card", "format": "webp", "quality": 80},
     ]
 
-    _, data = answer(client(PRESETS=PRESETS), request(outputs=outputs))
+    _, data = response(client(PRESETS=PRESETS), request(outputs=outputs))
 
     assert [(each["width_px"], each["height_px"], each["format"], each["quality"]) for each in data["artifacts"]] == [
         (20, 20, "jpeg", 80),
@@ -280,7 +280,7 @@ def test_a_preset_that_cannot_be_used_so_is_refused_with_the_field(
 def test_presets_alone_are_enough(client: Client) -> None:
     outputs = [{"name": "a.jpg", "preset": "thumbnail"}]
 
-    headers, _ = answer(client(PRESETS=PRESETS, PRESETS_ONLY="true"), request(outputs=outputs))
+    headers, _ = response(client(PRESETS=PRESETS, PRESETS_ONLY="true"), request(outputs=outputs))
 
     assert headers["ce-outcome"] == "completed"
 
@@ -305,7 +305,7 @@ def test_a_watermark_comes_from_the_store(client: Client, tmp_path: Path) -> Non
     mark = {"key": "logo.png", "position": "top-left", "scale": 0.25}
     outputs = [{"name": "a.png", "format": "png", "watermark": mark}]
 
-    _, data = answer(client(), request(outputs=outputs))
+    _, data = response(client(), request(outputs=outputs))
 
     picture = Image.open(tmp_path / "store" / data["artifacts"][0]["key"])
     assert (pixel(picture, 8, 8), close(pixel(picture, 18, 18), (255, 0, 255))) == ((255, 0, 255), False)
@@ -332,7 +332,7 @@ def test_a_bomb_as_a_watermark_refuses_its_output(client: Client, tmp_path: Path
 def test_the_completed_event_tells_what_each_output_and_the_source_became(client: Client) -> None:
     outputs = [{"name": "a", "format": "auto", "width_px": 40}]
 
-    _, data = answer(client(), request(outputs=outputs))
+    _, data = response(client(), request(outputs=outputs))
 
     (artifact,) = data["artifacts"]
     assert artifact["media_type"] == f"image/{artifact['format']}"

@@ -55,37 +55,37 @@ class MailServer:
     mails: list[bytes] = field(default_factory=list)
     envelopes: list[tuple[str | None, list[str]]] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
-    sender_answer: str | None = None
-    recipient_answers: dict[str, str] = field(default_factory=dict)
-    data_answer: Callable[[SMTP], str] = lambda server: "250 2.0.0 accepted"
+    sender_response: str | None = None
+    recipient_responses: dict[str, str] = field(default_factory=dict)
+    data_response: Callable[[SMTP], str] = lambda server: "250 2.0.0 accepted"
     data_began: threading.Event = field(default_factory=threading.Event)
     data_goes_on: threading.Event = field(default_factory=threading.Event)
 
     async def handle_MAIL(  # noqa: N802  # the name that aiosmtpd calls
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if self.sender_answer:
-            return self.sender_answer
+        if self.sender_response:
+            return self.sender_response
         envelope.mail_from = address
         return "250 OK"
 
     async def handle_RCPT(  # noqa: N802  # as above
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        answer = self.recipient_answers.get(address, "250 OK")
-        if answer.startswith("250"):
+        response = self.recipient_responses.get(address, "250 OK")
+        if response.startswith("250"):
             envelope.rcpt_tos.append(address)
-        return answer
+        return response
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # as above
         self.data_began.set()
         await asyncio.get_running_loop().run_in_executor(None, self.data_goes_on.wait, 20)
-        answer = self.data_answer(server)
-        if answer.startswith("250"):
+        response = self.data_response(server)
+        if response.startswith("250"):
             self.mails.append(cast(bytes, envelope.original_content))
             self.envelopes.append((envelope.mail_from, envelope.rcpt_tos))
             self.encrypted.append(cast(asyncio.Transport, server.transport).get_extra_info("sslcontext") is not None)
-        return answer
+        return response
 
     @property
     def parsed(self) -> list[EmailMessage]:
@@ -128,9 +128,9 @@ class Client:
         return self._app.test_client().post("/", headers=headers, data=body)
 
     def reply(self, event: Event) -> Event:
-        answer = self.post(event)
-        assert answer.status_code == 200, answer.text
-        return read(dict(answer.headers), answer.data)
+        response = self.post(event)
+        assert response.status_code == 200, response.text
+        return read(dict(response.headers), response.data)
 
 
 Starting = Callable[..., Client]
@@ -261,10 +261,12 @@ def test_a_job_delivered_while_it_is_sent_is_tried_again_later(server: MailServe
 def test_a_job_delivered_eight_times_at_once_is_one_e_mail(server: MailServer, starting: Starting) -> None:
     client = starting(server.port)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(client.post, [sample()] * 8))
+        responses = list(pool.map(client.post, [sample()] * 8))
 
-    assert {answer.status_code for answer in answers} <= {200, 503}
-    assert {answer.headers["ce-id"] for answer in answers if answer.status_code == 200} == {client.reply(sample()).id}
+    assert {response.status_code for response in responses} <= {200, 503}
+    assert {response.headers["ce-id"] for response in responses if response.status_code == 200} == {
+        client.reply(sample()).id
+    }
     assert len(server.mails) == 1
 
 
@@ -293,27 +295,27 @@ def test_a_crash_after_the_server_s_acceptance_sends_again_with_the_same_message
 def test_a_claim_that_has_run_out_is_taken_over_by_one_delivery_only(
     server: MailServer, starting: Starting, clock: Clock
 ) -> None:
-    server.data_answer = disconnect
+    server.data_response = disconnect
     client = starting(server.port)
     assert client.post(sample()).status_code == 503
     clock.ahead_s = 60
-    server.data_answer = lambda server: "250 accepted"
+    server.data_response = lambda server: "250 accepted"
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(client.post, [sample()] * 8))
+        responses = list(pool.map(client.post, [sample()] * 8))
 
-    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert {response.status_code for response in responses} <= {200, 503}
     assert len(server.mails) == 1
 
 
-def test_a_connection_lost_before_the_answer_waits_for_the_lease(
+def test_a_connection_lost_before_the_response_waits_for_the_lease(
     server: MailServer, starting: Starting, clock: Clock
 ) -> None:
-    server.data_answer = disconnect
+    server.data_response = disconnect
     client = starting(server.port)
 
     first = client.post(sample())
-    server.data_answer = lambda server: "250 accepted"
+    server.data_response = lambda server: "250 accepted"
     second = client.post(sample())
     clock.ahead_s = 46
     third = client.post(sample())
@@ -344,7 +346,7 @@ def test_a_late_delivery_does_not_send_what_another_has_recorded_meanwhile(tmp_p
 def test_recipients_refused_for_good_are_named_and_the_others_get_the_e_mail(
     server: MailServer, starting: Starting
 ) -> None:
-    server.recipient_answers = {"gone@client.example": "550 5.1.1 no such user"}
+    server.recipient_responses = {"gone@client.example": "550 5.1.1 no such user"}
 
     reply = starting(server.port).reply(sample(to=["lee@client.example", "gone@client.example"]))
 
@@ -356,7 +358,7 @@ def test_recipients_refused_for_good_are_named_and_the_others_get_the_e_mail(
 def test_a_message_whose_recipients_are_all_refused_has_failed_with_the_server_s_words(
     server: MailServer, starting: Starting
 ) -> None:
-    server.recipient_answers = {"lee@client.example": "550 5.1.1 no such user"}
+    server.recipient_responses = {"lee@client.example": "550 5.1.1 no such user"}
     client = starting(server.port)
 
     reply = client.reply(sample())
@@ -370,9 +372,9 @@ def test_a_message_whose_recipients_are_all_refused_has_failed_with_the_server_s
 @pytest.mark.parametrize("step", ["sender", "data"])
 def test_a_message_refused_with_5xx_has_failed(server: MailServer, starting: Starting, step: str) -> None:
     if step == "sender":
-        server.sender_answer = "554 5.7.1 not from you"
+        server.sender_response = "554 5.7.1 not from you"
     else:
-        server.data_answer = lambda server: "554 5.7.1 not from you"
+        server.data_response = lambda server: "554 5.7.1 not from you"
 
     reply = starting(server.port).reply(sample())
 
@@ -385,15 +387,15 @@ def test_a_message_not_taken_now_is_tried_again_at_once_and_sent_once(
 ) -> None:
     client = starting(server.port)
     if step == "recipient":
-        server.recipient_answers = {"lee@client.example": "451 4.7.1 greylisted"}
+        server.recipient_responses = {"lee@client.example": "451 4.7.1 greylisted"}
     elif step == "data":
-        server.data_answer = lambda server: "452 4.3.1 disk full"
+        server.data_response = lambda server: "452 4.3.1 disk full"
     else:
-        server.sender_answer = "451 4.3.0 busy" if step == "sender" else "530 5.7.0 authenticate first"
+        server.sender_response = "451 4.3.0 busy" if step == "sender" else "530 5.7.0 authenticate first"
 
     first = client.post(sample(to=["kim@client.example", "lee@client.example"]))
-    server.recipient_answers, server.sender_answer = {}, None
-    server.data_answer = lambda server: "250 accepted"
+    server.recipient_responses, server.sender_response = {}, None
+    server.data_response = lambda server: "250 accepted"
     second = client.post(sample(to=["kim@client.example", "lee@client.example"]))
 
     assert (first.status_code, second.status_code) == (503, 200)
@@ -401,18 +403,18 @@ def test_a_message_not_taken_now_is_tried_again_at_once_and_sent_once(
 
 
 def test_a_mail_server_that_is_down_is_tried_again(starting: Starting) -> None:
-    answer = starting(free_port()).post(sample())
+    response = starting(free_port()).post(sample())
 
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) > 0
-    assert "cannot be used" in answer.json["detail"]
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+    assert "cannot be used" in response.json["detail"]
 
 
 def test_a_mail_server_that_says_nothing_is_left_after_the_timeout(starting: Starting) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        answer = starting(silent.getsockname()[1], TIMEOUT_S="0.2").post(sample())
+        response = starting(silent.getsockname()[1], TIMEOUT_S="0.2").post(sample())
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
 
 
 def test_starttls_and_a_password_are_used(
@@ -449,11 +451,11 @@ def test_a_wrong_password_is_tried_again_and_not_shown(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     client = starting(server.port, SMTP_SECURITY="starttls", SMTP_USERNAME="errands", SMTP_PASSWORD="a wrong one")
 
-    answer = client.post(sample())
+    response = client.post(sample())
 
-    assert answer.status_code == 503
-    assert "does not take SMTP_USERNAME with SMTP_PASSWORD: 535" in answer.json["detail"]
-    assert "a wrong one" not in answer.text
+    assert response.status_code == 503
+    assert "does not take SMTP_USERNAME with SMTP_PASSWORD: 535" in response.json["detail"]
+    assert "a wrong one" not in response.text
 
 
 def test_a_certificate_that_cannot_be_verified_stops_the_message(
@@ -461,18 +463,18 @@ def test_a_certificate_that_cannot_be_verified_stops_the_message(
 ) -> None:
     server = serving(tls_context=tls(certificate))
 
-    answer = starting(server.port, SMTP_SECURITY="starttls").post(sample())
+    response = starting(server.port, SMTP_SECURITY="starttls").post(sample())
 
-    assert answer.status_code == 503
-    assert "certificate verify failed" in answer.json["detail"]
+    assert response.status_code == 503
+    assert "certificate verify failed" in response.json["detail"]
     assert server.mails == []
 
 
 def test_a_server_without_starttls_gets_nothing(server: MailServer, starting: Starting) -> None:
-    answer = starting(server.port, SMTP_SECURITY="starttls").post(sample())
+    response = starting(server.port, SMTP_SECURITY="starttls").post(sample())
 
-    assert answer.status_code == 503
-    assert "STARTTLS" in answer.json["detail"]
+    assert response.status_code == 503
+    assert "STARTTLS" in response.json["detail"]
     assert server.mails == []
 
 
@@ -765,7 +767,7 @@ def test_a_template_that_is_wrong_or_hostile_fails_the_job(
 def service() -> Iterator[Receiver]:
     """A service that takes notifications as JSON, as Apprise's json:// sends them."""
     with receiving() as running:
-        running.answer = lambda handler: say(handler, 200 if "down" not in handler.path else 500)
+        running.response = lambda handler: say(handler, 200 if "down" not in handler.path else 500)
         yield running
 
 
@@ -793,11 +795,11 @@ def test_a_target_of_the_configuration_is_notified_once(
 def test_a_service_that_is_down_is_tried_again_and_its_url_is_not_told(
     server: MailServer, starting: Starting, service: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = starting(server.port, TARGETS=targets(service)).post(sample(to=[], target="down"))
+    response = starting(server.port, TARGETS=targets(service)).post(sample(to=[], target="down"))
 
-    assert (answer.status_code, len(service.calls)) == (503, 1)
-    assert "the service behind target down did not take the notification" in answer.text
-    assert service.url not in answer.text + caplog.text
+    assert (response.status_code, len(service.calls)) == (503, 1)
+    assert "the service behind target down did not take the notification" in response.text
+    assert service.url not in response.text + caplog.text
 
 
 @pytest.mark.parametrize(

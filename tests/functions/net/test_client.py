@@ -8,7 +8,7 @@ import pytest
 
 from events.http import BODY_LIMIT_BYTES
 from functions.net.client import Connections
-from functions.net.exchange import Answer, Bounds, Broken, TooLong
+from functions.net.exchange import Bounds, Broken, Response, TooLong
 from functions.net.url import parsed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -43,7 +43,7 @@ def exchange(
     *bodies: bytes,
     headers: dict[str, str] | None = None,
     bounds: Bounds = Bounds(),  # noqa: B008  # frozen
-) -> tuple[list[Answer], int]:
+) -> tuple[list[Response], int]:
     """The answers to one POST after another, and over how many connections they came."""
     count = 0
 
@@ -52,7 +52,7 @@ def exchange(
         count += 1
         await serve(reader, writer)
 
-    async def run() -> list[Answer]:
+    async def run() -> list[Response]:
         server, connections = await asyncio.start_server(counted, "127.0.0.1", 0), Connections(bounds=bounds)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
@@ -84,14 +84,14 @@ def test_a_request_is_a_post_with_its_headers_and_its_body() -> None:
 
 
 @pytest.mark.parametrize("pieces", [(OK,), tuple(OK[at : at + 1] for at in range(len(OK)))], ids=["whole", "bytes"])
-def test_an_answer_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
-    answers, _ = exchange(answering(*pieces), b"")
+def test_an_response_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
+    responses, _ = exchange(answering(*pieces), b"")
 
-    assert answers == [Answer(200, {"content-type": "text/plain", "content-length": "5"}, b"hello")]
+    assert responses == [Response(200, {"content-type": "text/plain", "content-length": "5"}, b"hello")]
 
 
 @pytest.mark.parametrize(
-    ("answer", "body"),
+    ("response", "body"),
     [
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", b"hello!"),
         (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", b""),
@@ -100,43 +100,43 @@ def test_an_answer_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
     ],
     ids=["chunked", "empty", "no content", "after an informational one"],
 )
-def test_each_way_to_end_an_answer_is_understood_and_the_connection_used_again(answer: bytes, body: bytes) -> None:
-    answers, connections = exchange(answering(answer), b"", b"", b"")
+def test_each_way_to_end_an_response_is_understood_and_the_connection_used_again(response: bytes, body: bytes) -> None:
+    responses, connections = exchange(answering(response), b"", b"", b"")
 
-    assert [each.body for each in answers] == [body] * 3
+    assert [each.body for each in responses] == [body] * 3
     assert connections == 1
 
 
 def test_what_stands_behind_a_chunked_body_is_no_header() -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nCe-Id: 2\r\n\r\n"
 
-    answers, _ = exchange(answering(chunked), b"")
+    responses, _ = exchange(answering(chunked), b"")
 
-    assert answers == [Answer(200, {"transfer-encoding": "chunked"}, b"")]
+    assert responses == [Response(200, {"transfer-encoding": "chunked"}, b"")]
 
 
 def test_a_connection_that_the_server_closes_is_not_used_again() -> None:
     ending = OK.replace(b"\r\nContent-Type", b"\r\nConnection: close\r\nContent-Type")
 
-    answers, connections = exchange(answering(ending, close=True), b"", b"")
+    responses, connections = exchange(answering(ending, close=True), b"", b"")
 
-    assert [each.status for each in answers] == [200, 200]
+    assert [each.status for each in responses] == [200, 200]
     assert connections == 2
 
 
 def test_a_body_without_a_length_ends_with_the_connection() -> None:
-    answers, _ = exchange(answering(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it", close=True), b"")
+    responses, _ = exchange(answering(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it", close=True), b"")
 
-    assert answers[0].body == b"all of it"
+    assert responses[0].body == b"all of it"
 
 
 @pytest.mark.parametrize("end", range(len(OK)))
-def test_an_answer_that_is_cut_off_anywhere_is_broken_and_never_taken_as_whole(end: int) -> None:
+def test_an_response_that_is_cut_off_anywhere_is_broken_and_never_taken_as_whole(end: int) -> None:
     with pytest.raises(Broken, match="closed before the answer was whole"):
         exchange(answering(OK[:end], close=True), b"")
 
 
-def test_a_chunked_answer_that_is_cut_off_is_broken() -> None:
+def test_a_chunked_response_that_is_cut_off_is_broken() -> None:
     cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 
     with pytest.raises(Broken, match="closed before the answer was whole"):
@@ -144,15 +144,15 @@ def test_a_chunked_answer_that_is_cut_off_is_broken() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [b"+PONG\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"],
 )
-def test_what_is_not_http_is_broken(answer: bytes) -> None:
+def test_what_is_not_http_is_broken(response: bytes) -> None:
     with pytest.raises(Broken, match="is no HTTP"):
-        exchange(answering(answer), b"")
+        exchange(answering(response), b"")
 
 
-def test_an_answer_over_the_limit_is_given_up_with_its_status() -> None:
+def test_an_response_over_the_limit_is_given_up_with_its_status() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
 
@@ -209,7 +209,7 @@ def test_a_request_that_is_given_up_takes_its_connection_with_it() -> None:
 
 
 def test_a_connection_that_was_idle_for_too_long_is_not_used() -> None:
-    answers, connections = exchange(answering(OK), b"", b"", bounds=Bounds(idle_s=-1.0))
+    responses, connections = exchange(answering(OK), b"", b"", bounds=Bounds(idle_s=-1.0))
 
-    assert len(answers) == 2
+    assert len(responses) == 2
     assert connections == 2

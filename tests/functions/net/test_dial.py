@@ -16,7 +16,7 @@ import uvloop
 
 from functions.net.client import Connections, dial
 from functions.net.dial import GuardedDial
-from functions.net.exchange import Answer, Bounds, Broken, Connection, Late, NotConnected, Stale
+from functions.net.exchange import Bounds, Broken, Connection, Late, NotConnected, Response, Stale
 from functions.net.guard import AddressRefused, Guard, Lookup, system_lookup
 from functions.net.url import parsed
 
@@ -78,7 +78,7 @@ def names(**addresses: tuple[str, ...]) -> Lookup:
     return lambda host, port: addresses[host.partition(".")[0]]
 
 
-async def posted(url: str, *, times: int = 1, lookup: Lookup = system_lookup, **options: Any) -> list[Answer]:
+async def posted(url: str, *, times: int = 1, lookup: Lookup = system_lookup, **options: Any) -> list[Response]:
     dial = GuardedDial(Guard(LOOPBACK, lookup))
     connections = Connections(dial, START)
     try:
@@ -89,7 +89,7 @@ async def posted(url: str, *, times: int = 1, lookup: Lookup = system_lookup, **
         dial.close()
 
 
-def answer_all(number: int, connection: socket.socket) -> None:
+def response_all(number: int, connection: socket.socket) -> None:
     while connection.recv(65_536):
         connection.sendall(OK)
 
@@ -98,10 +98,10 @@ def answer_all(number: int, connection: socket.socket) -> None:
 
 
 def test_the_next_address_is_tried_when_the_first_one_refuses(run: Run) -> None:
-    with serving(answer_all) as (port, _):
-        [answer] = run(posted(f"http://two.test:{port}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
+    with serving(response_all) as (port, _):
+        [response] = run(posted(f"http://two.test:{port}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
 
-    assert (answer.status, answer.body) == (200, b"ok")
+    assert (response.status, response.body) == (200, b"ok")
 
 
 @contextmanager
@@ -117,11 +117,11 @@ def full(port: int, address: str) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_the_next_address_is_tried_when_the_first_one_does_not_answer(run: Run) -> None:
-    with serving(answer_all) as (port, _), full(port, "127.0.0.9"):
-        [answer] = run(posted(f"http://two.test:{port}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
+def test_the_next_address_is_tried_when_the_first_one_does_not_response(run: Run) -> None:
+    with serving(response_all) as (port, _), full(port, "127.0.0.9"):
+        [response] = run(posted(f"http://two.test:{port}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
 
-    assert answer.status == 200
+    assert response.status == 200
 
 
 def test_a_connection_that_does_not_come_about_is_given_up_in_time(run: Run) -> None:
@@ -156,7 +156,7 @@ def test_a_name_is_looked_up_once_for_calls_that_follow_each_other_and_again_aft
                     connections.close()
         dial.close()
 
-    with serving(answer_all) as (port, _):
+    with serving(response_all) as (port, _):
         run(go(port))
 
     assert asked == ["known.test", "unknown.test", "unknown.test"]
@@ -171,7 +171,7 @@ def test_an_address_that_may_not_be_called_refuses_the_others_of_its_name(run: R
         connections = Connections(GuardedDial(Unchecked(LOOPBACK)), START)
         await connections.request("POST", parsed(f"http://two.test:{port}/"), {})
 
-    with serving(answer_all) as (port, received), pytest.raises(AddressRefused, match="link-local"):
+    with serving(response_all) as (port, received), pytest.raises(AddressRefused, match="link-local"):
         run(go(port))
     assert received == []
 
@@ -201,7 +201,7 @@ def encrypted(certificate: Path, seen: list[str | None]) -> Callable[[int, socke
         plain = connection.connection  # type: ignore[attr-defined]  # Recording's
         with context.wrap_socket(plain, server_side=True) as secure:
             seen.append(secure.selected_alpn_protocol())
-            answer_all(number, secure)
+            response_all(number, secure)
 
     return script
 
@@ -217,8 +217,8 @@ def test_tls_is_verified_against_the_name_and_never_the_address_that_was_found(
 
     with serving(encrypted(certificate, seen)) as (port, _):
         if fits:
-            answers = run(posted(f"https://{host}:{port}/", times=2, lookup=lookup))
-            assert [each.body for each in answers] == [b"ok", b"ok"]
+            responses = run(posted(f"https://{host}:{port}/", times=2, lookup=lookup))
+            assert [each.body for each in responses] == [b"ok", b"ok"]
             assert seen == ["http/1.1"]
         else:
             with pytest.raises(Broken, match="certificate verify failed: Hostname mismatch"):
@@ -249,14 +249,14 @@ def test_a_request_that_meets_the_end_of_a_kept_connection_is_sent_again(run: Ru
         connection.recv(65_536)  # the first connection ends with its second request
 
     with serving(script) as (port, received):
-        answers = run(posted(f"http://127.0.0.1:{port}/", times=2))
+        responses = run(posted(f"http://127.0.0.1:{port}/", times=2))
 
-    assert [each.status for each in answers] == [200, 200]
+    assert [each.status for each in responses] == [200, 200]
     assert len([each for each in received if each.startswith(b"POST")]) == 3
 
 
 @pytest.mark.parametrize(("part", "again"), [(b"", False), (b"H", True)])
-def test_a_request_is_not_sent_again_unasked_or_once_the_answer_has_begun(run: Run, part: bytes, again: bool) -> None:
+def test_a_request_is_not_sent_again_unasked_or_once_the_response_has_begun(run: Run, part: bytes, again: bool) -> None:
     def script(number: int, connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(OK)
@@ -269,7 +269,7 @@ def test_a_request_is_not_sent_again_unasked_or_once_the_answer_has_begun(run: R
     assert len([each for each in received if each.startswith(b"POST")]) == 2
 
 
-def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again(run: Run) -> None:
+def test_a_new_connection_that_ends_without_an_response_is_not_tried_again(run: Run) -> None:
     def script(number: int, connection: socket.socket) -> None:
         connection.recv(65_536)
 
@@ -300,7 +300,7 @@ def test_the_time_of_one_request_is_not_the_next_one_s(run: Run) -> None:
         threading.Event().wait(0.3)
         connection.sendall(OK)
 
-    async def go(port: int) -> Answer:
+    async def go(port: int) -> Response:
         connections, url = Connections(), parsed(f"http://127.0.0.1:{port}/")
         await connections.request("POST", url, {}, timeout_s=0.15)
         return await connections.request("POST", url, {}, timeout_s=5)
@@ -313,7 +313,7 @@ def test_a_kept_connection_is_closed_when_nobody_used_it_for_its_time(run: Run) 
     ended = threading.Event()
 
     def script(number: int, connection: socket.socket) -> None:
-        answer_all(number, connection)
+        response_all(number, connection)
         ended.set()
 
     async def go(port: int) -> bool:
@@ -326,15 +326,15 @@ def test_a_kept_connection_is_closed_when_nobody_used_it_for_its_time(run: Run) 
 
 
 @pytest.mark.parametrize("behind", [OK, b"garbage", b"HTTP/1.1 200 OK\r\n"])
-def test_what_comes_behind_an_answer_is_never_taken_for_the_next_one(run: Run, behind: bytes) -> None:
+def test_what_comes_behind_an_response_is_never_taken_for_the_next_one(run: Run, behind: bytes) -> None:
     def script(number: int, connection: socket.socket) -> None:
         while connection.recv(65_536):
             connection.sendall(OK.replace(b"ok", b"%02d" % number) + behind)
 
     with serving(script) as (port, _):
-        answers = run(posted(f"http://127.0.0.1:{port}/", times=3))
+        responses = run(posted(f"http://127.0.0.1:{port}/", times=3))
 
-    assert [each.body for each in answers] == [b"00", b"01", b"02"]
+    assert [each.body for each in responses] == [b"00", b"01", b"02"]
 
 
 # answers without measure
@@ -355,18 +355,18 @@ def endless(start: bytes, more: bytes, sent: list[int]) -> Callable[[int, socket
     [(b"", b"1\r\nx\r\n"), (b"1;", b"y"), (b"0\r\n", b"x-trailer: 1\r\n"), (b"0\r\nx-trailer: ", b"y")],
     ids=["chunks of a byte", "a chunk's extension", "trailers", "a trailer"],
 )
-def test_where_the_start_is_enough_an_answer_without_end_is_left(run: Run, start: bytes, more: bytes) -> None:
+def test_where_the_start_is_enough_an_response_without_end_is_left(run: Run, start: bytes, more: bytes) -> None:
     head, sent = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", list[int]()
 
     with serving(endless(head + start, more, sent)) as (port, _):
-        [answer] = run(posted(f"http://127.0.0.1:{port}/", timeout_s=2))
+        [response] = run(posted(f"http://127.0.0.1:{port}/", timeout_s=2))
 
-    assert answer.status == 200
-    assert len(answer.body) <= 1_024
+    assert response.status == 200
+    assert len(response.body) <= 1_024
     assert sum(sent) < 20_000_000  # the kernel's buffers, both sides'
 
 
-def test_informational_answers_without_end_are_left(run: Run) -> None:
+def test_informational_responses_without_end_are_left(run: Run) -> None:
     with (
         serving(endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", [])) as (port, _),
         pytest.raises(Broken, match="no HTTP"),
@@ -374,7 +374,7 @@ def test_informational_answers_without_end_are_left(run: Run) -> None:
         run(posted(f"http://127.0.0.1:{port}/"))
 
 
-def test_no_answer_in_time_is_late_and_one_that_has_begun_is_told(run: Run) -> None:
+def test_no_response_in_time_is_late_and_one_that_has_begun_is_told(run: Run) -> None:
     def script(number: int, connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(OK[:-1] if number else OK[:20])
@@ -383,6 +383,6 @@ def test_no_answer_in_time_is_late_and_one_that_has_begun_is_told(run: Run) -> N
     with serving(script) as (port, _):
         with pytest.raises(Late):
             run(posted(f"http://127.0.0.1:{port}/", timeout_s=0.1))
-        [answer] = run(posted(f"http://127.0.0.1:{port}/", timeout_s=0.1))
+        [response] = run(posted(f"http://127.0.0.1:{port}/", timeout_s=0.1))
 
-    assert (answer.status, answer.body) == (200, b"o")
+    assert (response.status, response.body) == (200, b"o")

@@ -23,7 +23,7 @@ class Source(BaseHTTPRequestHandler):
         name, _, argument = self.path.partition("?")[0].strip("/").partition("/")
         getattr(self, name)(argument)
 
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+    def response(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         for header, value in headers.items():
             self.send_header(header.replace("_", "-"), value)
@@ -31,34 +31,34 @@ class Source(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def bytes(self, size_bytes: str) -> None:
-        self.answer(200, b"x" * int(size_bytes), Content_Type="image/png")
+        self.response(200, b"x" * int(size_bytes), Content_Type="image/png")
 
     def claim(self, size_bytes: str) -> None:
-        self.answer(200, b"xxx", Content_Length=size_bytes)
+        self.response(200, b"xxx", Content_Length=size_bytes)
 
     def status(self, status: str) -> None:
-        self.answer(int(status), Retry_After="7")
+        self.response(int(status), Retry_After="7")
 
     def later(self, seconds: str) -> None:
-        self.answer(503, Retry_After=formatdate(time.time() + int(seconds), usegmt=True))
+        self.response(503, Retry_After=formatdate(time.time() + int(seconds), usegmt=True))
 
     def gzip(self, _: str) -> None:
-        self.answer(200, gzip.compress(bytes(1 << 20)), Content_Encoding="gzip")
+        self.response(200, gzip.compress(bytes(1 << 20)), Content_Encoding="gzip")
 
     def asked(self, header: str) -> None:
-        self.answer(200, self.headers.get(header, "none").encode())
+        self.response(200, self.headers.get(header, "none").encode())
 
     def hop(self, count: str) -> None:
-        self.answer(302, Location=f"/hop/{int(count) - 1}?{SECRET}" if int(count) else "/bytes/3")
+        self.response(302, Location=f"/hop/{int(count) - 1}?{SECRET}" if int(count) else "/bytes/3")
 
     def to(self, target: str) -> None:
-        self.answer(307, Location=target)
+        self.response(307, Location=target)
 
     def nowhere(self, _: str) -> None:
-        self.answer(302)
+        self.response(302)
 
     def drip_body(self, _: str) -> None:
-        self.answer(200)
+        self.response(200)
         self.drip()
 
     def drip_head(self, _: str) -> None:
@@ -90,9 +90,9 @@ def get(url: str, *, limit_bytes: int = 1000, timeout_s: float = 5.0, guard: Gua
 
 
 def test_a_source_is_downloaded_with_its_media_type(source: str) -> None:
-    answer = get(f"{source}/bytes/3?{SECRET}")
+    response = get(f"{source}/bytes/3?{SECRET}")
 
-    assert answer == Download(f"{source}/bytes/3?{SECRET}", b"xxx", "image/png")
+    assert response == Download(f"{source}/bytes/3?{SECRET}", b"xxx", "image/png")
 
 
 def test_a_body_of_exactly_the_limit_passes_and_one_byte_more_is_refused(source: str) -> None:
@@ -153,13 +153,13 @@ def test_a_redirect_without_a_location_is_refused(source: str) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 206, 304])
-def test_an_answer_that_will_not_change_is_refused(source: str, status: int) -> None:
+def test_an_response_that_will_not_change_is_refused(source: str, status: int) -> None:
     with pytest.raises(Refused, match=f"answered {status}, expected 200"):
         get(f"{source}/status/{status}")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
-def test_an_answer_that_may_change_is_worth_a_retry_when_the_server_says(source: str, status: int) -> None:
+def test_an_response_that_may_change_is_worth_a_retry_when_the_server_says(source: str, status: int) -> None:
     with pytest.raises(Unavailable, match=f"answered {status}") as raised:
         get(f"{source}/status/{status}")
 

@@ -80,7 +80,7 @@ def test_an_allowed_network_is_allowed_in_every_form_and_its_neighbour_is_not(ad
     assert guard.refusal("192.168.0.1")
 
 
-def test_one_bad_answer_among_good_ones_refuses_the_host() -> None:
+def test_one_bad_response_among_good_ones_refuses_the_host() -> None:
     guard = Guard(lookup=lambda host, port: ("8.8.8.8", "2606:4700::1", "10.0.0.7"))
 
     with pytest.raises(AddressRefused, match=r"example\.org .* 10\.0\.0\.7 .* 10\.0\.0\.0/8 private use .*allow"):
@@ -129,13 +129,13 @@ def get(guard: Guard, url: str) -> httpx.Response:
 class Resolver:
     """Answers the next list of addresses at each call, the last one for ever."""
 
-    def __init__(self, *answers: tuple[str, ...]) -> None:
-        self.answers = list(answers)
+    def __init__(self, *responses: tuple[str, ...]) -> None:
+        self.responses = list(responses)
         self.calls = 0
 
     def __call__(self, host: str, port: int) -> tuple[str, ...]:
         self.calls += 1
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(port: int) -> None:
@@ -147,7 +147,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(port: int) -> None:
     assert (response.text, resolver.calls) == ("ok", 1)
 
 
-def test_an_answer_that_turns_bad_is_refused_at_the_next_connection(port: int) -> None:
+def test_an_response_that_turns_bad_is_refused_at_the_next_connection(port: int) -> None:
     guard = Guard((ip_network("127.0.0.2/32"),), Resolver(("127.0.0.2",), ("127.0.0.1",)))
     get(guard, f"http://rebinding.test:{port}/")
 

@@ -73,7 +73,7 @@ def test_a_php_application_takes_a_callback_of_its_profile(deliver: Deliver, pro
 
 @PROFILES
 def test_a_php_application_refuses_a_callback_of_another_secret(deliver: Deliver, profile: str, secret: str) -> None:
-    answer = deliver(profile, secret, secret[:-4] + "AAAA")
+    response = deliver(profile, secret, secret[:-4] + "AAAA")
 
-    assert answer.status_code == 503
-    assert "answered 406" in answer.json()["detail"]
+    assert response.status_code == 503
+    assert "answered 406" in response.json()["detail"]

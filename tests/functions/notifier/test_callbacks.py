@@ -21,12 +21,12 @@ import pytest
 from standardwebhooks import Webhook
 
 from events.problem import JobFailed, TryAgain
-from functions.net.exchange import Answer
+from functions.net.exchange import Response
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
-from functions.notifier.caller import Call, Caller, NoAnswer
+from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import Circuits, Limits
-from functions.notifier.endpoint_state import Register, gone, resume
+from functions.notifier.endpoint_state import EndpointStates, gone, resume
 from functions.notifier.handshake import Handshake
 from functions.storage.store import Store
 from tests.support.callback_peers import (
@@ -94,11 +94,11 @@ def test_an_endpoint_that_took_the_event_is_not_called_again_for_another_s_failu
     receiver: Receiver, tmp_path: Path
 ) -> None:
     with receiving() as down:
-        down.answer = lambda handler: say(handler, 500)
+        down.response = lambda handler: say(handler, 500)
         further, store = endpoints({"url": down.url}), tmp_path.as_uri()
         with notifying(CALLBACK_URL=receiver.url, CALLBACK_ENDPOINTS=further, STORE_URL=store) as notifier:
             first = notifier.post(sample())
-            down.answer = lambda handler: say(handler, 204)
+            down.response = lambda handler: say(handler, 204)
             second = notifier.post(sample())
 
     assert (first.status_code, second.status_code) == (503, 202)
@@ -114,7 +114,7 @@ def test_an_endpoint_that_is_gone_is_left_alone_until_an_operator_resumes_it(
     (tmp_path / "store").mkdir()
     url = f"{receiver.url}/errands"
     settings = {"CALLBACK_URL": f"{url}?token=of-the-query", "STORE_URL": (tmp_path / "store").as_uri()}
-    receiver.answer = lambda handler: say(handler, 410)
+    receiver.response = lambda handler: say(handler, 410)
     with notifying(**settings) as notifier:
         assert [notifier.post(sample(id=each)).status_code for each in ("first", "second")] == [202, 202]
     assert len(receiver.calls) == 1
@@ -130,7 +130,7 @@ def test_an_endpoint_that_is_gone_is_left_alone_until_an_operator_resumes_it(
     assert "of-the-query" not in listed.stdout
     assert (unknown.returncode, resumed.returncode) == (64, 0)
     assert errands("list", tmp_path).stdout == "every endpoint is called\n"
-    receiver.answer = lambda handler: say(handler, 204)
+    receiver.response = lambda handler: say(handler, 204)
     with notifying(**settings) as notifier:
         notifier.post(sample(id="fourth"))
     assert len(receiver.calls) == 2
@@ -145,7 +145,7 @@ def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resum
     store, url = Store("memory:///"), parsed("https://api.example/errands?order=1")
 
     async def go() -> None:
-        ours, theirs = (Register(store, adopt=lambda each: None) for _ in range(2))
+        ours, theirs = (EndpointStates(store, adopt=lambda each: None) for _ in range(2))
         assert not await ours.is_gone(url)
         await theirs.mark_gone(url, "event-1", now=NOW)
         await ours.read()
@@ -165,7 +165,7 @@ def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resum
 def test_a_host_that_asks_for_a_pause_is_left_alone_by_every_process_and_others_are_called(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    receiver.answer = lambda handler: say(handler, 429, retry_after="3000")
+    receiver.response = lambda handler: say(handler, 429, retry_after="3000")
     origins = "http://127.0.0.1:*"
     with notifying(ALLOWED_ORIGINS=origins, STORE_URL=(tmp_path / "store").as_uri()) as notifier:
         told = notifier.post(sample(callbackurl=f"{receiver.url}/a"))
@@ -333,15 +333,15 @@ def test_circuits_that_are_closed_and_idle_are_forgotten_when_there_are_many() -
 
 def test_a_host_that_hangs_is_not_called_again_at_once_and_the_page_shows_it(receiver: Receiver) -> None:
     done = threading.Event()
-    receiver.answer = lambda handler: say(handler, 204 if done.wait(20) else 500)
+    receiver.response = lambda handler: say(handler, 204 if done.wait(20) else 500)
     with notifying(CALLBACK_URL=receiver.url, TIMEOUT_S="1", FAILURES_LIMIT="2") as notifier:
-        answers = [notifier.post(sample(id=str(number))).json()["detail"] for number in range(4)]
+        responses = [notifier.post(sample(id=str(number))).json()["detail"] for number in range(4)]
         page = httpx.get(f"{notifier.url}/metrics").text
     done.set()
 
     assert len(receiver.calls) == 2
-    assert "did not answer within 1 s" in answers[1]
-    assert "2 calls in a row failed, the last: did not answer" in answers[3]
+    assert "did not answer within 1 s" in responses[1]
+    assert "2 calls in a row failed, the last: did not answer" in responses[3]
     assert f'errands_callback_circuit{{origin="{receiver.url}",state="open"}} 1' in page
     assert f'errands_callbacks_total{{origin="{receiver.url}",result="failed"}} 2' in page
 
@@ -354,31 +354,31 @@ def permitting(**headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
 
 
 def test_with_a_handshake_origin_the_endpoint_is_asked_once_before_its_first_callback(receiver: Receiver) -> None:
-    receiver.answer = permitting(webhook_allowed_origin="errands.example", webhook_allowed_rate="120")
+    receiver.response = permitting(webhook_allowed_origin="errands.example", webhook_allowed_rate="120")
     with notifying(CALLBACK_URL=receiver.url, HANDSHAKE_ORIGIN="errands.example") as notifier:
-        answers = [notifier.post(sample(id=each)).status_code for each in ("first", "second")]
+        responses = [notifier.post(sample(id=each)).status_code for each in ("first", "second")]
 
-    assert answers == [202, 202]
+    assert responses == [202, 202]
     assert [call.method for call in receiver.calls] == ["OPTIONS", "POST", "POST"]
     assert receiver.calls[0].headers["webhook-request-origin"] == "errands.example"
 
 
 @pytest.mark.parametrize("headers", [{}, {"webhook_allowed_origin": "elsewhere.example"}])
 def test_an_endpoint_that_does_not_permit_callbacks_gets_none(receiver: Receiver, headers: dict[str, str]) -> None:
-    receiver.answer = permitting(**headers)
+    receiver.response = permitting(**headers)
     with notifying(CALLBACK_URL=receiver.url, HANDSHAKE_ORIGIN="errands.example") as notifier:
-        answer = notifier.post(sample())
+        response = notifier.post(sample())
 
-    assert answer.status_code == 500
-    assert "does not allow callbacks from errands.example" in answer.json()["detail"]
+    assert response.status_code == 500
+    assert "does not allow callbacks from errands.example" in response.json()["detail"]
     assert [call.method for call in receiver.calls] == ["OPTIONS"]
 
 
 def test_the_rate_that_an_endpoint_allows_is_kept() -> None:
     clock, url = Clock(), parsed("https://api.example/errands")
 
-    async def ask(call: Call) -> Answer:
-        return Answer(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": "2"}, b"")
+    async def ask(call: Call) -> Response:
+        return Response(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": "2"}, b"")
 
     async def go() -> None:
         handshake = Handshake("errands.example", clock)
@@ -433,12 +433,12 @@ def rough(script: Script, *, reads: Callable[[], int] = lambda: 65_536) -> Itera
         listener.close()
 
 
-def post(url: Url, *, guard: Guard = LOOPBACK, timeout_s: float = 5.0) -> Answer:
+def post(url: Url, *, guard: Guard = LOOPBACK, timeout_s: float = 5.0) -> Response:
     return calling(lambda caller: caller.call(Call("POST", url, {}, b"{}"), timeout_s=timeout_s), guard=guard)
 
 
-def calling(work: Callable[[Caller], Awaitable[Answer]], *, guard: Guard = LOOPBACK) -> Answer:
-    async def go() -> Answer:
+def calling(work: Callable[[Caller], Awaitable[Response]], *, guard: Guard = LOOPBACK) -> Response:
+    async def go() -> Response:
         caller = Caller(guard, 5.0, 65_536)
         try:
             return await work(caller)
@@ -457,12 +457,12 @@ def test_a_slow_loris_is_left_after_the_timeout(part: bytes) -> None:
         while not stopped.wait(0.02):
             connection.sendall(part if part.endswith(b"\r\n\r\n") else b"2")
 
-    with rough(trickle) as server, pytest.raises(NoAnswer, match=r"did not answer within 0\.3 s"):
+    with rough(trickle) as server, pytest.raises(NoResponse, match=r"did not answer within 0\.3 s"):
         post(server.url, timeout_s=0.3)
     stopped.set()
 
 
-def test_of_an_answer_of_10_gb_no_more_than_the_limit_is_read() -> None:
+def test_of_an_response_of_10_gb_no_more_than_the_limit_is_read() -> None:
     sent_bytes, stopped = [], threading.Event()
 
     def flood(connection: socket.socket) -> None:
@@ -473,24 +473,24 @@ def test_of_an_answer_of_10_gb_no_more_than_the_limit_is_read() -> None:
         stopped.set()
 
     with rough(flood) as server:
-        answer = post(server.url)
+        response = post(server.url)
         assert stopped.wait(10), "the connection is still open"
 
-    assert (answer.status, len(answer.body)) == (200, 1_024)
+    assert (response.status, len(response.body)) == (200, 1_024)
     assert sum(sent_bytes) < 20_000_000  # the kernel's buffers, both sides'
 
 
 @pytest.mark.parametrize("body", [b"x" * 200_000, b""], ids=["a header of 200 kB", "10,000 headers"])
-def test_a_head_without_measure_is_no_answer(body: bytes) -> None:
+def test_a_head_without_measure_is_no_response(body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + (b"x-long: " + body + b"\r\n" if body else b"x-many: 1\r\n" * 10_000)
 
-    with rough(lambda connection: connection.sendall(head + b"\r\n")) as server, pytest.raises(NoAnswer):
+    with rough(lambda connection: connection.sendall(head + b"\r\n")) as server, pytest.raises(NoResponse):
         post(server.url)
 
 
 @pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", b"\0" * 500])
-def test_what_is_no_http_is_no_answer_and_the_query_is_not_told(garbage: bytes) -> None:
-    with rough(lambda connection: connection.sendall(garbage)) as server, pytest.raises(NoAnswer) as raised:
+def test_what_is_no_http_is_no_response_and_the_query_is_not_told(garbage: bytes) -> None:
+    with rough(lambda connection: connection.sendall(garbage)) as server, pytest.raises(NoResponse) as raised:
         post(parsed(f"{server.url}?token=of-the-query"))
 
     assert str(raised.value).startswith("cannot be reached: what it answered is no HTTP")
@@ -502,7 +502,7 @@ RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\
 
 
 @pytest.mark.parametrize("ending", ["reset", "closed"])
-def test_a_connection_that_ends_after_any_byte_of_the_answer_is_no_answer_or_the_whole_status(ending: str) -> None:
+def test_a_connection_that_ends_after_any_byte_of_the_response_is_no_response_or_the_whole_status(ending: str) -> None:
     head_bytes = RESPONSE.index(b"\r\n\r\n") + 4
     left = list(range(len(RESPONSE) + 1))
 
@@ -514,7 +514,7 @@ def test_a_connection_that_ends_after_any_byte_of_the_answer_is_no_answer_or_the
     def outcome(url: Url) -> int | None:
         try:
             return post(url).status
-        except NoAnswer:
+        except NoResponse:
             return None
 
     with rough(cut) as server:
@@ -526,13 +526,13 @@ def test_a_connection_that_ends_after_any_byte_of_the_answer_is_no_answer_or_the
     assert len(server.connections) == len(RESPONSE) + 1
 
 
-def test_a_connection_that_is_reset_after_any_byte_of_the_request_is_no_answer() -> None:
+def test_a_connection_that_is_reset_after_any_byte_of_the_request_is_no_response() -> None:
     with rough(lambda connection: connection.sendall(RESPONSE)) as server:
         post(server.url)
     left = list(range(1, len(server.connections[0]) + 1))
 
     def outcome(url: Url) -> str:
-        with pytest.raises(NoAnswer) as raised:
+        with pytest.raises(NoResponse) as raised:
             post(url)
         return str(raised.value)
 
@@ -553,20 +553,20 @@ def reset(connection: socket.socket) -> None:
 class Resolver:
     """Answers the next list of addresses at each call, the last one for ever."""
 
-    def __init__(self, *answers: tuple[str, ...]) -> None:
-        self.answers = list(answers)
+    def __init__(self, *responses: tuple[str, ...]) -> None:
+        self.responses = list(responses)
 
     def __call__(self, host: str, port: int) -> tuple[str, ...]:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 
 def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     guard = Guard((ip_network("127.0.0.1/32"),), Resolver(("127.0.0.1",), ("169.254.169.254",)))
 
     with rough(lambda connection: connection.sendall(RESPONSE)) as server:
-        answer = post(server.named("rebinding.test"), guard=guard)
+        response = post(server.named("rebinding.test"), guard=guard)
 
-    assert answer.status == 200
+    assert response.status == 200
     assert b"\r\nhost: rebinding.test:" in server.connections[0]
 
 
@@ -625,7 +625,7 @@ def test_the_address_is_checked_in_the_moment_it_is_used_and_the_peer_before_any
 )
 def test_this_machine_is_refused_however_it_is_written(host: str) -> None:
     with rough(lambda connection: connection.sendall(RESPONSE)) as server:
-        with pytest.raises((JobFailed, NoAnswer)):
+        with pytest.raises((JobFailed, NoResponse)):
             post(parsed(f"http://{host}:{server.port}/"), guard=Guard())
         assert server.connections == []
 
@@ -649,7 +649,7 @@ def test_a_name_whose_dns_hangs_takes_its_connect_timeout_and_no_other_s_time() 
         asyncio.run(go(server))
 
 
-async def call(caller: Caller, url: Url) -> Answer:
+async def call(caller: Caller, url: Url) -> Response:
     return await caller.call(Call("POST", url, {}, b"{}"), timeout_s=5)
 
 
@@ -675,20 +675,20 @@ def test_tls_is_verified_against_the_name_and_the_authorities_of_the_installatio
     context.load_cert_chain(certificate)
     settings = {"SSL_CERT_FILE": f"{certificate}.crt"} if known else {}
     with receiving(address, context) as receiver, notifying(CALLBACK_URL=receiver.url, **settings) as notifier:
-        answer = notifier.post(sample())
+        response = notifier.post(sample())
 
-    assert answer.status_code == status
+    assert response.status_code == status
     assert len(receiver.calls) == (status == 202)
-    assert ("certificate verify failed" in answer.text.lower()) == (status == 503)
+    assert ("certificate verify failed" in response.text.lower()) == (status == 503)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_into_the_metadata_address_is_not_followed(receiver: Receiver, status: int) -> None:
-    receiver.answer = lambda handler: say(handler, status, location="http://169.254.169.254/latest/meta-data/")
+    receiver.response = lambda handler: say(handler, status, location="http://169.254.169.254/latest/meta-data/")
 
-    answer = post(parsed(receiver.url))
+    response = post(parsed(receiver.url))
 
-    assert answer.status == status
+    assert response.status == status
     assert len(receiver.calls) == 1
 
 

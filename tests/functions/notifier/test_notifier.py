@@ -68,9 +68,9 @@ def test_a_last_event_becomes_one_signed_callback_of_the_same_event(
     notifier, receiver = called
     event = sample(f"dev.errands.image.{outcome}.v1")
 
-    answer = notifier.post(event)
+    response = notifier.post(event)
 
-    assert (answer.status_code, answer.content) == (202, b"")
+    assert (response.status_code, response.content) == (202, b"")
     [call] = receiver.calls
     assert call.headers["content-type"] == STRUCTURED
     assert call.headers["webhook-id"] == event.id
@@ -110,38 +110,38 @@ def test_the_trace_context_goes_on_into_the_callback(called: tuple[Notifier, Rec
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 404, 500, 502])
-def test_a_callback_that_fails_is_delivered_again_with_the_answer_as_evidence(
+def test_a_callback_that_fails_is_delivered_again_with_the_response_as_failure_report(
     called: tuple[Notifier, Receiver], status: int
 ) -> None:
     notifier, receiver = called
-    receiver.answer = lambda handler: say(handler, status, b"no such order", location=f"{receiver.url}/elsewhere")
+    receiver.response = lambda handler: say(handler, status, b"no such order", location=f"{receiver.url}/elsewhere")
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
 
-    assert answer.status_code == 503
-    assert answer.json()["detail"] == f"callback {receiver.url}/errands answered {status}: no such order"
+    assert response.status_code == 503
+    assert response.json()["detail"] == f"callback {receiver.url}/errands answered {status}: no such order"
     assert [call.path.partition("?")[0] for call in receiver.calls] == ["/errands"]
 
 
 @pytest.mark.parametrize("text", [b"x", b"\xff", "ü".encode(), b"\0"], ids=["ASCII", "not UTF-8", "UTF-8", "control"])
-def test_the_start_of_a_long_answer_fits_into_a_dead_letter(called: tuple[Notifier, Receiver], text: bytes) -> None:
+def test_the_start_of_a_long_response_fits_into_a_dead_letter(called: tuple[Notifier, Receiver], text: bytes) -> None:
     notifier, receiver = called
-    receiver.answer = lambda handler: say(handler, 422, text * 50_000)
+    receiver.response = lambda handler: say(handler, 422, text * 50_000)
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
 
-    assert 900 < len(answer.content) <= 1_024  # of which the runner keeps all in knativeerrordata
-    assert f"answered 422: {text.decode(errors='replace')}" in answer.json()["detail"]
+    assert 900 < len(response.content) <= 1_024  # of which the runner keeps all in knativeerrordata
+    assert f"answered 422: {text.decode(errors='replace')}" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_receiver_is_called_again_when_it_asks_to_be(called: tuple[Notifier, Receiver], status: int) -> None:
     notifier, receiver = called
-    receiver.answer = lambda handler: say(handler, status, retry_after="77")
+    receiver.response = lambda handler: say(handler, status, retry_after="77")
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
 
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "77")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "77")
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_retry_after_is_read_in_both_forms_and_at_most_an_hour(value: str | None
 
 def test_a_receiver_that_is_gone_is_not_called_again(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
-    receiver.answer = lambda handler: say(handler, 410)
+    receiver.response = lambda handler: say(handler, 410)
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     assert "answered 410" in notifier.log.read_text()
 
 
@@ -178,13 +178,13 @@ def test_a_receiver_that_is_down_is_called_again(receiver: Receiver) -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/errands"
         with notifying(CALLBACK_URL=url) as notifier:
-            answer = notifier.post(sample())
+            response = notifier.post(sample())
 
-    assert answer.status_code == 503
-    assert "cannot be reached" in answer.json()["detail"]
+    assert response.status_code == 503
+    assert "cannot be reached" in response.json()["detail"]
 
 
-def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(called: tuple[Notifier, Receiver]) -> None:
+def test_a_receiver_that_does_not_response_is_left_after_the_timeout(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
     done = threading.Event()
 
@@ -192,13 +192,13 @@ def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(called: tuple
         done.wait(20)
         say(handler, 204)
 
-    receiver.answer = ponder
+    receiver.response = ponder
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
     done.set()
 
-    assert answer.status_code == 503
-    assert answer.json()["detail"].endswith("did not answer within 1 s")
+    assert response.status_code == 503
+    assert response.json()["detail"].endswith("did not answer within 1 s")
 
 
 def test_a_receiver_that_accepts_and_then_dawdles_has_the_event(called: tuple[Notifier, Receiver]) -> None:
@@ -211,16 +211,16 @@ def test_a_receiver_that_accepts_and_then_dawdles_has_the_event(called: tuple[No
         handler.end_headers()
         done.wait(20)
 
-    receiver.answer = dawdle
+    receiver.response = dawdle
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
     done.set()
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, 202), (500, 503)])
-def test_a_huge_answer_is_not_read_to_its_end(called: tuple[Notifier, Receiver], status: int, expected: int) -> None:
+def test_a_huge_response_is_not_read_to_its_end(called: tuple[Notifier, Receiver], status: int, expected: int) -> None:
     notifier, receiver = called
     written_bytes = []
 
@@ -230,18 +230,18 @@ def test_a_huge_answer_is_not_read_to_its_end(called: tuple[Notifier, Receiver],
         for _ in range(10_000):
             written_bytes.append(handler.wfile.write(b"x" * 65_536))
 
-    receiver.answer = flood
+    receiver.response = flood
 
-    answer = notifier.post(sample())
+    response = notifier.post(sample())
 
-    assert answer.status_code == expected
-    assert len(answer.content) < 2_000
+    assert response.status_code == expected
+    assert len(response.content) < 2_000
     assert sum(written_bytes) < 100_000_000
 
 
 def test_two_callbacks_share_a_connection_and_no_cookie(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
-    receiver.answer = lambda handler: say(handler, 200, b"thanks", set_cookie="session=1")
+    receiver.response = lambda handler: say(handler, 200, b"thanks", set_cookie="session=1")
 
     notifier.post(sample())
     notifier.post(sample(id="another"))
@@ -253,19 +253,19 @@ def test_two_callbacks_share_a_connection_and_no_cookie(called: tuple[Notifier, 
 
 def test_a_private_address_is_refused_unless_it_is_allowed(receiver: Receiver) -> None:
     with notifying(CALLBACK_URL=receiver.url, ALLOWED_NETWORKS="") as notifier:
-        answer = notifier.post(sample())
+        response = notifier.post(sample())
 
-    assert answer.status_code == 500
-    assert answer.json()["type"].endswith("/callback-refused")
-    assert "127.0.0.0/8 loopback" in answer.json()["detail"]
+    assert response.status_code == 500
+    assert response.json()["type"].endswith("/callback-refused")
+    assert "127.0.0.0/8 loopback" in response.json()["detail"]
     assert receiver.calls == []
 
 
 def test_a_job_may_name_a_callback_of_an_allowed_origin(receiver: Receiver) -> None:
     with notifying(ALLOWED_ORIGINS=receiver.url) as notifier:
-        answer = notifier.post(sample(callbackurl=f"{receiver.url}/orders/1042?signature=of-the-job"))
+        response = notifier.post(sample(callbackurl=f"{receiver.url}/orders/1042?signature=of-the-job"))
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     assert [call.path for call in receiver.calls] == ["/orders/1042?signature=of-the-job"]
 
 
@@ -288,9 +288,9 @@ def test_a_callback_elsewhere_goes_to_the_default_with_a_warning(
     receiver.calls.clear()
     event = sample(callbackurl=callbackurl, id=f"to {callbackurl}")
 
-    answer = notifier.post(event)
+    response = notifier.post(event)
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     assert [call.path.partition("?")[0] for call in receiver.calls] == ["/errands"]
     assert any("CALLBACK_URL is called instead" in line and event.id in line for line in lines(notifier))
 
@@ -314,17 +314,17 @@ def test_an_event_that_ends_no_job_is_kept_as_a_dead_letter(called: tuple[Notifi
     notifier, receiver = called
     event = sample("dev.errands.image.requested.v1", **({"outcome": outcome} if outcome else {}))
 
-    answer = notifier.post(event)
+    response = notifier.post(event)
 
-    assert answer.status_code == 500
-    assert answer.json()["title"] == "Not an event"
+    assert response.status_code == 500
+    assert response.json()["title"] == "Not an event"
     assert receiver.calls == []
 
 
 def test_the_log_holds_neither_secrets_nor_queries(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
     for status in (200, 410, 500):
-        receiver.answer = lambda handler, status=status: say(handler, status)  # type: ignore[misc]
+        receiver.response = lambda handler, status=status: say(handler, status)  # type: ignore[misc]
         notifier.post(sample())
         notifier.post(sample(callbackurl="https://elsewhere.example/?token=of-the-query"))
 
@@ -335,9 +335,9 @@ def test_the_log_holds_neither_secrets_nor_queries(called: tuple[Notifier, Recei
 
 
 def test_the_health_probe_is_answered(called: tuple[Notifier, Receiver]) -> None:
-    answer = httpx.get(f"{called[0].url}/healthz")
+    response = httpx.get(f"{called[0].url}/healthz")
 
-    assert (answer.status_code, answer.text) == (200, "ok\n")
+    assert (response.status_code, response.text) == (200, "ok\n")
 
 
 @pytest.mark.parametrize(

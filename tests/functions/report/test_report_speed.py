@@ -150,7 +150,9 @@ print(0 < page._ua_stylesheets()[0].matcher.order < 300, sorted(page._ua_counter
 
 
 def test_the_declarations_are_those_of_the_weasyprint_that_is_installed(tmp_path: Path) -> None:
-    """After an upgrade reports may start 30 ms later, until `python -m functions.report.engine.binding` has made them anew."""
+    """After an upgrade reports may start 30 ms later, until `python -m functions.report.engine.binding` has made them
+    anew.
+    """
     from functions.report.engine import binding, declarations
 
     if binding.made_with() != declarations.MADE_WITH:

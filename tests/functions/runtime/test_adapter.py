@@ -147,7 +147,7 @@ settings = from_environment(Settings)
 
 @dataclass(frozen=True)
 class Task:
-    """A lane's."""
+    """A work queue's."""
 
     event: Event
     attempt: int
@@ -328,7 +328,7 @@ def test_a_reply_says_which_job_it_ends_and_how(adapter: Adapter) -> None:
     }
 
 
-def test_the_samples_are_what_the_adapter_really_answers(adapter: Adapter) -> None:
+def test_the_samples_are_what_the_adapter_really_responses(adapter: Adapter) -> None:
     completed, failed = adapter.send(sample("ics")).event, adapter.send(order("do fail")).event
 
     for event, shown in ((completed, sample("ics", "completed")), (failed, sample("ics", "failed"))):
@@ -671,13 +671,15 @@ def require_lawful(reply: Reply) -> None:
 
 @given(HEADERS, st.binary())
 @settings(deadline=None, max_examples=300)
-def test_whatever_headers_and_bytes_come_the_answer_is_lawful(adapter: Adapter, headers: Headers, body: bytes) -> None:
+def test_whatever_headers_and_bytes_come_the_response_is_lawful(
+    adapter: Adapter, headers: Headers, body: bytes
+) -> None:
     require_lawful(adapter.post(body, headers))
 
 
 @given(HEADERS)
 @settings(deadline=None, max_examples=300)
-def test_whatever_headers_come_with_an_event_the_answer_is_lawful(adapter: Adapter, headers: Headers) -> None:
+def test_whatever_headers_come_with_an_event_the_response_is_lawful(adapter: Adapter, headers: Headers) -> None:
     good, body = binary(read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode()))
 
     require_lawful(adapter.post(body, [*good.items(), *headers]))
@@ -686,7 +688,7 @@ def test_whatever_headers_come_with_an_event_the_answer_is_lawful(adapter: Adapt
 
 @given(mutated(), st.booleans())
 @settings(deadline=None, max_examples=400)
-def test_however_a_sample_is_mutated_the_answer_is_lawful(
+def test_however_a_sample_is_mutated_the_response_is_lawful(
     adapter: Adapter, envelope: dict[str, Any], as_binary: bool
 ) -> None:
     if not as_binary:
@@ -700,7 +702,7 @@ def test_however_a_sample_is_mutated_the_answer_is_lawful(
 
 @pytest.mark.parametrize("mutation", TEXTS)
 @pytest.mark.parametrize("mode", ["structured", "binary"])
-def test_however_the_text_of_a_sample_is_broken_the_answer_is_lawful(
+def test_however_the_text_of_a_sample_is_broken_the_response_is_lawful(
     adapter: Adapter, mutation: str, mode: str
 ) -> None:
     text = json.dumps(sample("ics") if mode == "structured" else sample("ics")["data"]).encode()
@@ -827,15 +829,15 @@ def open_fifo(path: Path) -> io.FileIO:
     return path.open("r+b", buffering=0)
 
 
-def status_of(answer: bytes) -> int:
-    return int(answer.split()[1])
+def status_of(response: bytes) -> int:
+    return int(response.split()[1])
 
 
-def test_a_process_answers_events_and_its_health_probe(server: Server) -> None:
-    answer = server.post(sample("ics"))
+def test_a_process_responses_events_and_its_health_probe(server: Server) -> None:
+    response = server.post(sample("ics"))
 
-    assert answer.status_code == 200
-    assert answer.headers["ce-type"] == "dev.errands.ics.completed.v1"
+    assert response.status_code == 200
+    assert response.headers["ce-type"] == "dev.errands.ics.completed.v1"
     assert httpx.get(f"{server.url}healthz").text == "ok\n"
 
 
@@ -882,9 +884,9 @@ def test_a_body_that_ends_too_soon_is_no_event_and_the_server_goes_on(server: Se
     ]
 
     for request in cut:
-        answer = server.raw(*request)
+        response = server.raw(*request)
 
-        assert answer == b"" or status_of(answer) in (400, 500)  # there is nobody left to read it
+        assert response == b"" or status_of(response) in (400, 500)  # there is nobody left to read it
         assert server.post(sample("ics")).status_code == 200
 
 
@@ -897,14 +899,14 @@ def test_a_client_that_goes_away_in_the_middle_does_no_harm(server: Server) -> N
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_process_answers_a_body_over_the_limit_with_500(server: Server, chunked: bool) -> None:
+def test_a_process_responses_a_body_over_the_limit_with_500(server: Server, chunked: bool) -> None:
     body = bytes(BODY_LIMIT_BYTES * 2)
     content: Any = iter([body]) if chunked else body
 
-    answer = httpx.post(server.url, content=content, headers={"content-type": STRUCTURED}, timeout=30)
+    response = httpx.post(server.url, content=content, headers={"content-type": STRUCTURED}, timeout=30)
 
-    assert answer.status_code == 500
-    assert "at most 10485760 bytes" in answer.text
+    assert response.status_code == 500
+    assert "at most 10485760 bytes" in response.text
 
 
 @pytest.mark.parametrize("size_bytes", [9_000, 60_000, 120_000])
@@ -914,19 +916,19 @@ def test_an_attribute_that_is_too_long_for_us_is_answered_500_and_not_a_4xx_of_t
     """Events that did not come through our own client may have one; the broker would drop a 4xx."""
     headers, body = binary(read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode()))
 
-    answer = httpx.post(server.url, content=body, headers={**headers, "ce-long": "x" * size_bytes})
+    response = httpx.post(server.url, content=body, headers={**headers, "ce-long": "x" * size_bytes})
 
-    assert answer.status_code == 500
-    assert "attribute long must be at most 4096 characters" in answer.text
+    assert response.status_code == 500
+    assert "attribute long must be at most 4096 characters" in response.text
 
 
 def test_more_attributes_than_we_take_are_answered_500_and_not_a_4xx_of_the_server(server: Server) -> None:
     headers, body = binary(read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode()))
 
-    answer = httpx.post(server.url, content=body, headers={**headers, **{f"ce-x{n}": "1" for n in range(500)}})
+    response = httpx.post(server.url, content=body, headers={**headers, **{f"ce-x{n}": "1" for n in range(500)}})
 
-    assert answer.status_code == 500
-    assert "at most 50 attributes are taken" in answer.text
+    assert response.status_code == 500
+    assert "at most 50 attributes are taken" in response.text
 
 
 def test_an_attribute_in_plain_utf_8_is_read_as_knatives_brokers_write_it(server: Server) -> None:
@@ -934,10 +936,10 @@ def test_an_attribute_in_plain_utf_8_is_read_as_knatives_brokers_write_it(server
     lines = [f"{name}: {value}" for name, value in {**headers, "ce-subject": "Łódź"}.items()]
     lines += ["Host: x", "Connection: close", f"Content-Length: {len(body)}", "", ""]
 
-    answer = server.raw("\r\n".join(["POST / HTTP/1.1", *lines]).encode() + body, half_close=False)
+    response = server.raw("\r\n".join(["POST / HTTP/1.1", *lines]).encode() + body, half_close=False)
 
-    assert status_of(answer) == 200
-    assert b"ce-subject: %C5%81%C3%B3d%C5%BA" in answer
+    assert status_of(response) == 200
+    assert b"ce-subject: %C5%81%C3%B3d%C5%BA" in response
 
 
 def test_what_is_not_http_is_answered_by_the_server_itself_and_never_comes_to_the_adapter(server: Server) -> None:
@@ -946,9 +948,9 @@ def test_what_is_not_http_is_answered_by_the_server_itself_and_never_comes_to_th
     before = len(server.lines())
 
     for each in garbage:
-        answer = server.raw(each)
+        response = server.raw(each)
 
-        assert answer == b"" or 400 <= status_of(answer) <= 505
+        assert response == b"" or 400 <= status_of(response) <= 505
     assert [line for line in server.lines()[before:] if "elapsed_ms" in line] == []
     assert server.post(sample("ics")).status_code == 200
 
@@ -961,7 +963,7 @@ def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path, kind: str) ->
         serving(tmp_path, WORK + kind) as running,
         ThreadPoolExecutor(1) as thread,
     ):
-        answer = thread.submit(running.post, order(f"do wait: {tmp_path}"))
+        response = thread.submit(running.post, order(f"do wait: {tmp_path}"))
         assert select.select([started], [], [], 20)[0], "the handler is not at work"
         running.process.send_signal(signal.SIGTERM)
         while running.takes_requests():
@@ -969,7 +971,7 @@ def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path, kind: str) ->
 
         assert running.process.poll() is None
         go.write(b"x")
-        assert answer.result(20).status_code == 200
+        assert response.result(20).status_code == 200
         assert running.process.wait(20) == 0
 
 
@@ -1043,15 +1045,15 @@ def handle(request):
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_lane_runs_every_kind_of_target(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_work_runs_every_kind_of_target(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setitem(sys.modules, "in_a_lane", ModuleType("in_a_lane"))
-    (source := tmp_path / "in_a_lane.py").write_text(WORK + kind)
+    monkeypatch.setitem(sys.modules, "in_a_work_queue", ModuleType("in_a_work_queue"))
+    (source := tmp_path / "in_a_work_queue.py").write_text(WORK + kind)
     task = Task(read({"content-type": STRUCTURED}, json.dumps(sample("ics")).encode()), attempt=1)
 
-    [answer] = keda.worker.loader.load(str(source), "handle")([task])
+    [response] = keda.worker.loader.load(str(source), "handle")([task])
 
-    assert (answer.status, answer.headers["ce-outcome"]) == (200, "completed")
+    assert (response.status, response.headers["ce-outcome"]) == (200, "completed")
 
 
 @pytest.mark.parametrize(
@@ -1064,9 +1066,9 @@ def test_a_target_of_another_making_is_served_as_functions_framework_has_it_and_
 ) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
     with serving(tmp_path, ONCE + source, LOADED=str(tmp_path / "loaded")) as running:
-        answer = httpx.post(running.url, content=b"{}", headers=headers, timeout=20)
+        response = httpx.post(running.url, content=b"{}", headers=headers, timeout=20)
 
-    assert (answer.status_code, answer.text) == (200, text)
+    assert (response.status_code, response.text) == (200, text)
     assert (tmp_path / "loaded").read_text() == "once "
 
 
@@ -1086,14 +1088,14 @@ async def handle(job, event):
     requests = [http_request(body, Content_Length=str(len(body))) for body in bodies]
     requests[:2] = [each.replace(b"Connection: close", b"Connection: keep-alive") for each in requests[:2]]
     with serving(tmp_path, slower_first) as running:
-        answers = running.raw(b"".join(requests))
+        responses = running.raw(b"".join(requests))
 
-    assert re.findall(rb"ce-causationid: (\d)", answers) == [b"1", b"2", b"3"]
-    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
-    assert answers.count(b"connection: close\r\n") == 1
+    assert re.findall(rb"ce-causationid: (\d)", responses) == [b"1", b"2", b"3"]
+    assert responses.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert responses.count(b"connection: close\r\n") == 1
 
 
-def test_an_answer_whose_header_would_be_two_is_not_sent_and_is_an_error_of_the_function(tmp_path: Path) -> None:
+def test_an_response_whose_header_would_be_two_is_not_sent_and_is_an_error_of_the_function(tmp_path: Path) -> None:
     splits = """
 from functions.runtime.adapter import Answer, http_function
 
@@ -1101,9 +1103,9 @@ handle = http_function(lambda event: Answer(200, {"x-first": "1\\r\\nx-second: 2
 """
     event = json.dumps(sample("ics")).encode()
     with serving(tmp_path, splits) as running:
-        answer = running.raw(http_request(event, Content_Length=str(len(event))))
+        response = running.raw(http_request(event, Content_Length=str(len(event))))
 
-        assert answer == b""  # the broker hears nothing, and tries again
+        assert response == b""  # the broker hears nothing, and tries again
         assert "Exception in ASGI application" in running.log.read_text()
 
 
@@ -1125,9 +1127,9 @@ async def handle(job, event):
     return IcsCompleted(artifacts=(), uids=(), content="")
 """
     with serving(tmp_path, waits, THREADS="1") as running, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda number: running.post({**sample("ics"), "id": str(number)}), range(8)))
+        responses = list(pool.map(lambda number: running.post({**sample("ics"), "id": str(number)}), range(8)))
 
-    assert [each.headers["ce-outcome"] for each in answers] == ["completed"] * 8
+    assert [each.headers["ce-outcome"] for each in responses] == ["completed"] * 8
 
 
 def test_a_target_of_ours_is_served_without_flask_and_functions_framework(tmp_path: Path) -> None:

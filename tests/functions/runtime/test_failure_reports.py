@@ -1,4 +1,4 @@
-"""What a function says of its failure reaches its letter: through the store, whoever left it there."""
+"""What a function says of its failure reaches its dead letter: through the store, whoever left it there."""
 
 import json
 import logging
@@ -12,42 +12,42 @@ import pytest
 from events.http import Event, binary
 from functions.deadletters.service import commands
 from functions.runtime import adapter, failure_reports, logs
-from functions.runtime.adapter import Answer, http_function
-from functions.runtime.failure_reports import Evidence, Finder, Handover
+from functions.runtime.adapter import Response, http_function
+from functions.runtime.failure_reports import FailureReport, Reader, Writer
 from functions.storage.store import Store
-from tests.functions.deadletters.test_dead_letters import at_desk, dead
-from tests.support.dead_letter_store import LetterStore
+from tests.functions.deadletters.test_dead_letters import at_console, dead
+from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import event, service, trigger, until, up
 
 
 @pytest.fixture
-def witnesses() -> Iterator[None]:
+def failure_listeners() -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    before = list(adapter._witnesses)
+    before = list(adapter._failure_listeners)
     yield
-    adapter._witnesses[:] = before
+    adapter._failure_listeners[:] = before
 
 
-def fails(event: Event) -> Answer:
+def fails(event: Event) -> Response:
     logging.getLogger("errands.image").warning("about to fail on %s", event.id)
     raise OSError("the disk is full" + "!" * 3_000)
 
 
-@pytest.mark.usefixtures("witnesses")
+@pytest.mark.usefixtures("failure_listeners")
 def test_on_a_cluster_a_function_leaves_what_it_said_and_logged(tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
     logs.configure()
-    adapter.tell_failures(Handover(url, "ics"))
+    adapter.tell_failures(Writer(url, "ics"))
     headers, body = binary(dead())
 
     with flask.Flask("test").test_request_context("/", method="POST", data=body, headers=headers):
-        answer = http_function(fails)(flask.request)
+        response = http_function(fails)(flask.request)
 
-    found = Finder(url).find(dead(), "http://ics.default.svc.cluster.local")
+    found = Reader(url).find(dead(), "http://ics.default.svc.cluster.local")
     assert found is not None
     told = json.loads(found)
-    assert (answer.status_code, told["status"]) == (500, 500)
-    assert json.loads(told["answer"])["detail"] == "OSError: the disk is full" + "!" * 3_000
+    assert (response.status_code, told["status"]) == (500, 500)
+    assert json.loads(told["response"])["detail"] == "OSError: the disk is full" + "!" * 3_000
     assert [json.loads(line)["message"][:35] for line in told["log"]] == [
         "about to fail on order-1042-invite",
         "not done: OSError: the disk is full",
@@ -67,7 +67,7 @@ def test_the_runner_leaves_it_itself(environment: dict[str, str], left: bool) ->
     assert (failure_reports.from_environment(environment) is not None) == left
 
 
-def test_a_store_that_is_down_costs_the_evidence_and_not_the_answer(
+def test_a_store_that_is_down_costs_the_failure_report_and_not_the_response(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
@@ -75,10 +75,10 @@ def test_a_store_that_is_down_costs_the_evidence_and_not_the_answer(
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     started_s = time.monotonic()
-    handover = Handover("s3://bucket", "ics")
+    writer = Writer("s3://bucket", "ics")
 
-    handover(dead(), Answer(500, {}, b"x"), ["a line"])
-    none = Finder("file:///proc/nowhere").find(dead(), "http://ics.svc")
+    writer(dead(), Response(500, {}, b"x"), ["a line"])
+    none = Reader("file:///proc/nowhere").find(dead(), "http://ics.svc")
 
     assert none is None
     assert "cannot be left in the store" in caplog.text
@@ -86,12 +86,12 @@ def test_a_store_that_is_down_costs_the_evidence_and_not_the_answer(
 
 
 @pytest.mark.parametrize("content", [b"not JSON", b'{"log": 1}'])
-def test_what_is_no_evidence_is_passed_over(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_failure_report_is_passed_over(tmp_path: Path, content: bytes) -> None:
     url = f"file://{tmp_path}"
     Store(url).replace(failure_reports.key(dead(), "ics"), content)
 
-    assert Finder(url).find(dead(), "http://ics.svc") is None
-    assert Finder(url).find(dead(), "http://[::1") is None
+    assert Reader(url).find(dead(), "http://ics.svc") is None
+    assert Reader(url).find(dead(), "http://[::1") is None
 
 
 @pytest.mark.parametrize(
@@ -102,19 +102,19 @@ def test_what_is_no_evidence_is_passed_over(tmp_path: Path, content: bytes) -> N
     ],
     ids=["answered", "died"],
 )
-def test_the_runner_records_the_answer_and_the_log_of_a_dead_letter(
+def test_the_runner_records_the_response_and_the_log_of_a_dead_letter(
     tmp_path: Path, order: dict[str, object], status: int, said: str, logged: str
 ) -> None:
     with up(tmp_path, (service(), trigger(retry=0))) as runner:
         runner.post(event("1", order))
-        store = LetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
+        store = DeadLetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
 
-        def recorded() -> Evidence | None:
+        def recorded() -> FailureReport | None:
             found = store.list()
-            return at_desk(store).show(commands.Show(letter=found[0].id)).evidence if found else None
+            return at_console(store).show(commands.Show(dead_letter=found[0].id)).failure_report if found else None
 
-        shown = until(recorded, what="the evidence")
+        shown = until(recorded, what="the failure report")
 
     assert shown.status == status
-    assert said in shown.answer
+    assert said in shown.response
     assert any(logged in line for line in shown.log), shown.log

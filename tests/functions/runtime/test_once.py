@@ -82,17 +82,19 @@ def _stored(store: Path) -> list[str]:
 def test_deliveries_at_once_to_two_processes_give_one_reply_and_one_result(tmp_path: Path, job: str) -> None:
     source = ROOT / "functions" / job / "main.py"
     with serving(source, tmp_path) as first, serving(source, tmp_path) as second, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda number: _deliver((first, second)[number % 2], job), range(8)))
+        responses = list(pool.map(lambda number: _deliver((first, second)[number % 2], job), range(8)))
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({(answer.headers["ce-id"], answer.headers["ce-time"], answer.content) for answer in answers}) == 1
-    named = [each["key"] for each in answers[0].json()["artifacts"]]
+    assert {response.status_code for response in responses} == {200}
+    assert (
+        len({(response.headers["ce-id"], response.headers["ce-time"], response.content) for response in responses}) == 1
+    )
+    named = [each["key"] for each in responses[0].json()["artifacts"]]
     assert [key for key in _stored(tmp_path) if key.startswith("jobs/")] == sorted(named)
 
 
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("crash", [DYING, DYING_EARLIER], ids=["after the record", "before the record"])
-def test_a_crash_between_the_work_and_the_answer_leaves_one_result_and_the_same_reply(
+def test_a_crash_between_the_work_and_the_response_leaves_one_result_and_the_same_reply(
     tmp_path: Path, job: str, crash: str
 ) -> None:
     source, store = ROOT / "functions" / job / "main.py", tmp_path / "store"
@@ -116,8 +118,8 @@ def test_a_job_that_failed_is_answered_with_the_same_failure_again(tmp_path: Pat
     job = json.loads(_sample("image"))
     job["data"]["source"] = {"data_base64": "bm8gcGljdHVyZQ=="}
     with serving(ROOT / "functions/image/main.py", tmp_path) as url:
-        answers = [httpx.post(url, content=json.dumps(job), headers=STRUCTURED, timeout=60) for _ in range(2)]
+        responses = [httpx.post(url, content=json.dumps(job), headers=STRUCTURED, timeout=60) for _ in range(2)]
 
-    assert [answer.headers["ce-outcome"] for answer in answers] == ["failed", "failed"]
-    assert answers[0].headers["ce-id"] == answers[1].headers["ce-id"]
-    assert answers[0].headers["ce-time"] == answers[1].headers["ce-time"]
+    assert [response.headers["ce-outcome"] for response in responses] == ["failed", "failed"]
+    assert responses[0].headers["ce-id"] == responses[1].headers["ce-id"]
+    assert responses[0].headers["ce-time"] == responses[1].headers["ce-time"]

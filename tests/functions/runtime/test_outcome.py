@@ -6,7 +6,7 @@ import json
 import pytest
 
 from events.http import Event
-from functions.runtime.outcome import EVIDENCE_BYTES, NO_ANSWER, Result, judge, letter
+from functions.runtime.outcome import FAILURE_REPORT_BYTES, NO_RESPONSE, Result, dead_letter, judge
 
 REPLY = {"specversion": "1.0", "id": "1", "source": "/x", "type": "dev.errands.x.completed.v1"}
 RETRIED = (404, 408, 409, 429, 500, 503)
@@ -18,7 +18,7 @@ def test_2xx_without_an_event_is_success_without_a_reply(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [100, 301, 400, 410, *RETRIED])
-def test_any_other_answer_is_a_failure_and_some_are_worth_another_attempt(status: int) -> None:
+def test_any_other_response_is_a_failure_and_some_are_worth_another_attempt(status: int) -> None:
     result = judge(status, {}, b"why")
 
     assert (result.failed, result.retriable, result.error) == (True, status in RETRIED, b"why")
@@ -44,18 +44,18 @@ def test_a_reply_that_breaks_its_format_is_a_failure_that_no_retry_mends() -> No
     assert (result.error or b"").startswith(b"the reply is not an event: ")
 
 
-def test_of_a_long_answer_the_letter_has_the_beginning_and_the_end() -> None:
+def test_of_a_long_response_the_dead_letter_has_the_beginning_and_the_end() -> None:
     result = Result(500, error=b"begin" + bytes(5_000) + b"end")
 
-    assert len(result.evidence) == EVIDENCE_BYTES
-    assert (result.evidence[:5], result.evidence[-3:]) == (b"begin", b"end")
-    assert Result(500, error=bytes(EVIDENCE_BYTES)).evidence == bytes(EVIDENCE_BYTES)
+    assert len(result.failure_report) == FAILURE_REPORT_BYTES
+    assert (result.failure_report[:5], result.failure_report[-3:]) == (b"begin", b"end")
+    assert Result(500, error=bytes(FAILURE_REPORT_BYTES)).failure_report == bytes(FAILURE_REPORT_BYTES)
 
 
-def test_a_letter_is_the_event_with_what_became_of_it() -> None:
+def test_a_dead_letter_is_the_event_with_what_became_of_it() -> None:
     event = Event({**REPLY, "subject": "s"}, b"data")
 
-    made = letter(event, Result(NO_ANSWER, error=b"no answer"), destination="http://x", trigger="t", attempts=4)
+    made = dead_letter(event, Result(NO_RESPONSE, error=b"no answer"), destination="http://x", trigger="t", attempts=4)
 
     assert made.data == b"data"
     assert dict(made.attributes) == {

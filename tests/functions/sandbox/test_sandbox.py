@@ -52,17 +52,17 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_a_struct_goes_in_and_a_struct_comes_back(sandbox: Sandbox) -> None:
-    answer = sandbox.run(WORK + "double", Box(21), result=Box)
+    response = sandbox.run(WORK + "double", Box(21), result=Box)
 
-    assert answer == Box(42)
+    assert response == Box(42)
 
 
 def test_thirty_megabytes_go_in_and_come_back(sandbox: Sandbox) -> None:
     content = os.urandom(30 << 20)
 
-    answer = sandbox.run(WORK + "double", Box(1, content), result=Box)
+    response = sandbox.run(WORK + "double", Box(1, content), result=Box)
 
-    assert answer.content == content
+    assert response.content == content
 
 
 def test_an_argument_that_no_memory_is_left_for_is_a_memory_limit_and_not_a_hang(sandbox: Sandbox) -> None:
@@ -92,11 +92,11 @@ def test_bad_input_arrives_as_a_rejection_with_its_message(sandbox: Sandbox) -> 
         sandbox.run(WORK + "reject", None, result=int)
 
 
-def test_a_bug_arrives_as_a_crash_with_the_traceback_as_evidence(sandbox: Sandbox) -> None:
+def test_a_bug_arrives_as_a_crash_with_the_traceback_as_failure_report(sandbox: Sandbox) -> None:
     with pytest.raises(Crashed) as raised:
         sandbox.run(WORK + "fail", None, result=int)
 
-    assert 'raise KeyError("a bug")' in raised.value.evidence
+    assert 'raise KeyError("a bug")' in raised.value.failure_report
 
 
 def test_unknown_work_is_a_crash_that_names_it(sandbox: Sandbox) -> None:
@@ -158,7 +158,7 @@ def test_a_kill_from_outside_counts_as_memory_since_the_kernel_does_it(sandbox: 
 
 def test_the_output_limit_ends_the_work_at_the_header_of_the_result(sandbox: Sandbox) -> None:
     with pytest.raises(LimitExceeded) as raised:
-        sandbox.run(WORK + "answer", 2 << 20, result=bytes, limits=Limits(result_limit_bytes=1 << 20))
+        sandbox.run(WORK + "response", 2 << 20, result=bytes, limits=Limits(result_limit_bytes=1 << 20))
 
     assert raised.value.limit == "output"
     assert is_alive(waiting_child(sandbox))  # and no other
@@ -216,11 +216,11 @@ def test_jobs_of_several_threads_run_at_once(sandbox: Sandbox, tmp_path: Path) -
         assert [job.result() for job in jobs] == ["done"] * 8
 
 
-def test_two_hundred_jobs_from_eight_threads_each_get_their_own_answer(sandbox: Sandbox) -> None:
+def test_two_hundred_jobs_from_eight_threads_each_get_their_own_response(sandbox: Sandbox) -> None:
     with ThreadPoolExecutor(8) as threads:
-        answers = threads.map(lambda number: sandbox.run(WORK + "echo", number, result=int), range(200))
+        responses = threads.map(lambda number: sandbox.run(WORK + "echo", number, result=int), range(200))
 
-        assert list(answers) == list(range(200))
+        assert list(responses) == list(range(200))
 
 
 def test_the_child_sees_none_of_the_secrets_and_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,20 +326,20 @@ def test_a_sigterm_to_the_group_of_the_parent_leaves_the_job_alone(
     until((tmp_path / "go.term").exists)
     (tmp_path / "go").touch()
 
-    until((tmp_path / "go.answer").exists)
+    until((tmp_path / "go.response").exists)
     parent.wait(10)
-    assert (tmp_path / "go.answer").read_text() == "done"
+    assert (tmp_path / "go.response").read_text() == "done"
 
 
-def test_work_asks_this_process_and_gets_its_answer(sandbox: Sandbox) -> None:
+def test_work_asks_this_process_and_gets_its_response(sandbox: Sandbox) -> None:
     big = b"x" * (1 << 20)
 
-    answer = sandbox.run(WORK + "ask_twice", b"what", result=bytes, ears=Ears(answer=lambda question: question + big))
+    response = sandbox.run(WORK + "ask_twice", b"what", result=bytes, ears=Ears(answer=lambda question: question + big))
 
-    assert answer == (b"what" + big) * 2
+    assert response == (b"what" + big) * 2
 
 
-def test_an_answer_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
+def test_an_response_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
     def refuse(question: bytes) -> bytes:
         raise FileNotFoundError(question.decode())
 
@@ -351,7 +351,7 @@ def test_an_answer_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -
     until(lambda: len(children_of(zygote)) == 1)  # the one that waits for the next job
 
 
-def test_work_that_asks_where_nobody_answers_crashes(sandbox: Sandbox) -> None:
+def test_work_that_asks_where_nobody_responses_crashes(sandbox: Sandbox) -> None:
     with pytest.raises(Crashed, match="asked what it may not: b'what'"):
         sandbox.run(WORK + "ask_twice", b"what", result=bytes)
 

@@ -20,10 +20,10 @@ from functions.amqp.connection import Server
 from functions.runtime.batch import DELIVER_MANY, Job, Outcome, batch
 from functions.telemetry.readings import Reading, Unreachable, open_readings
 from knative.local.queues.workers import declare
-from knative.manifests.queues import load_lanes
+from knative.manifests.queues import load_work_queues
 from tests.support.database_servers import new_database, postgresql_server
 from tests.support.local_runner import ROOT, until
-from tests.support.queue_worker import Inbox, Lane, inbox, lane, wait_empty
+from tests.support.queue_worker import Inbox, WorkQueue, inbox, wait_empty, work_queue
 from tests.support.rabbitmq_server import RabbitServer
 
 __all__ = ["postgresql_server"]  # a fixture
@@ -39,15 +39,15 @@ def places() -> Iterator[Inbox]:
 
 
 @pytest.fixture
-def made(rabbit: RabbitServer, places: Inbox, tmp_path: Path) -> Iterator[Lane]:
-    """A lane of the telemetry function that keeps readings in SQLite."""
+def made(rabbit: RabbitServer, places: Inbox, tmp_path: Path) -> Iterator[WorkQueue]:
+    """A work queue of the telemetry function that keeps readings in SQLite."""
     variables = {
         "function_source": ROOT / "functions" / "telemetry" / "main.py",
         "readings_url": f"sqlite:///{tmp_path / 'readings.db'}",
-        "lane_batch_limit": 100,
-        "lane_prefetch": 300,
+        "work_batch_limit": 100,
+        "work_prefetch": 300,
     }
-    with lane(rabbit, places, tmp_path, **variables) as one:
+    with work_queue(rabbit, places, tmp_path, **variables) as one:
         yield one
 
 
@@ -68,7 +68,7 @@ def rows(file: Path) -> int:
         return int(db.execute("SELECT count(*) FROM reading").fetchone()[0]) if made else 0
 
 
-def test_a_flood_is_kept_by_the_list_and_each_reading_once(made: Lane, places: Inbox, tmp_path: Path) -> None:
+def test_a_flood_is_kept_by_the_list_and_each_reading_once(made: WorkQueue, places: Inbox, tmp_path: Path) -> None:
     made.send(*(reading(f"r{number % 900}") for number in range(1_000)))
 
     made.start()
@@ -79,7 +79,7 @@ def test_a_flood_is_kept_by_the_list_and_each_reading_once(made: Lane, places: I
     assert not places.events
 
 
-def test_a_bad_reading_holds_up_no_other(made: Lane, places: Inbox, tmp_path: Path) -> None:
+def test_a_bad_reading_holds_up_no_other(made: WorkQueue, places: Inbox, tmp_path: Path) -> None:
     bad = reading("bad", {"sensor": "s7", "metric": "temperature", "value": "hot"})
     nul = reading("nul", {"sensor": "s\x007", "metric": "temperature", "value": 1})
     other = reading("other", type="dev.errands.ics.requested.v1")
@@ -87,14 +87,14 @@ def test_a_bad_reading_holds_up_no_other(made: Lane, places: Inbox, tmp_path: Pa
 
     made.start()
 
-    until(lambda: rows(tmp_path / "readings.db") == 2 and len(places.replies()) == 2 and places.letters())
+    until(lambda: rows(tmp_path / "readings.db") == 2 and len(places.replies()) == 2 and places.dead_letters())
     wait_empty(made)
     assert {each.get("causationid") for each in places.replies()} == {"bad", "nul"}
     assert all(each.type == "dev.errands.telemetry.failed.v1" for each in places.replies())
-    assert [each.id for each in places.letters()] == ["other"]
+    assert [each.id for each in places.dead_letters()] == ["other"]
 
 
-def test_a_worker_killed_in_a_flood_loses_and_doubles_nothing(made: Lane, tmp_path: Path) -> None:
+def test_a_worker_killed_in_a_flood_loses_and_doubles_nothing(made: WorkQueue, tmp_path: Path) -> None:
     made.send(*(reading(f"r{number}") for number in range(5_000)))
     for _ in range(2):
         worker = made.start()
@@ -148,33 +148,33 @@ def count(url: str) -> int:
         return int(found[0]) if found else 0
 
 
-def test_php_publishes_to_the_lane_over_amqp(made: Lane, tmp_path: Path) -> None:
+def test_php_publishes_to_the_work_over_amqp(made: WorkQueue, tmp_path: Path) -> None:
     if not shutil.which("php") or not Path("/usr/share/php/PhpAmqpLib").is_dir():
         if os.environ.get("CI"):
             pytest.fail("php-amqplib is not installed (apt-get install php-cli php-amqplib)")
         pytest.skip("php-amqplib is not installed (apt-get install php-cli php-amqplib)")
-    (telemetry,) = (each for each in load_lanes(ROOT / "keda" / "base") if each.name == "telemetry")
+    (telemetry,) = (each for each in load_work_queues(ROOT / "keda" / "base") if each.name == "telemetry")
     asyncio.run(declare(Server(url=made.rabbit.url), [telemetry]))
 
     done = publish_by_php(made.rabbit.url)
 
     assert done.returncode == 0, done.stderr + done.stdout
-    assert done.stdout == "1200 readings are in the lane\n"
-    made.start(lane_queue=telemetry.queue)
+    assert done.stdout == "1200 readings are in the work queue\n"
+    made.start(work_queue=telemetry.queue)
     until(lambda: rows(tmp_path / "readings.db") == 1_200)
 
 
-def test_php_hears_when_no_lane_takes_its_events(rabbit: RabbitServer) -> None:
+def test_php_hears_when_no_work_takes_its_events(rabbit: RabbitServer) -> None:
     if not shutil.which("php") or not Path("/usr/share/php/PhpAmqpLib").is_dir():
         pytest.skip("php-amqplib is not installed")
-    (telemetry,) = (each for each in load_lanes(ROOT / "keda" / "base") if each.name == "telemetry")
+    (telemetry,) = (each for each in load_work_queues(ROOT / "keda" / "base") if each.name == "telemetry")
     asyncio.run(declare(Server(url=rabbit.url), [telemetry]))
     rabbit.control("delete_queue", telemetry.queue)
 
     done = publish_by_php(rabbit.url)
 
     assert done.returncode != 0
-    assert "no lane takes dev.errands.telemetry.requested.v1" in done.stderr + done.stdout
+    assert "no work queue takes dev.errands.telemetry.requested.v1" in done.stderr + done.stdout
 
 
 def publish_by_php(url: str) -> subprocess.CompletedProcess[str]:
@@ -199,7 +199,7 @@ class PackCompleted(Struct, frozen=True):
     n: int
 
 
-def answers(handler: Any, *numbers: int | str) -> list[tuple[int, str | None]]:
+def responses(handler: Any, *numbers: int | str) -> list[tuple[int, str | None]]:
     """Status and type of each answer to a list of jobs."""
     target = batch(PackRequested)(handler)
     base = {"specversion": "1.0", "source": "/t", "type": "dev.errands.pack.requested.v1"}
@@ -211,12 +211,12 @@ COMPLETED = (200, "dev.errands.pack.completed.v1")
 FAILED = (200, "dev.errands.pack.failed.v1")
 
 
-def test_each_job_of_a_list_has_an_answer_of_its_own() -> None:
+def test_each_job_of_a_list_has_an_response_of_its_own() -> None:
     def handler(jobs: Sequence[Job[PackRequested]]) -> Sequence[Outcome]:
         outcomes = {1: PackCompleted(1), 2: None, 3: JobFailed("as-asked", "no"), 4: TryAgain("later")}
         return [outcomes[each.job.n] for each in jobs]
 
-    assert answers(handler, 1, 2, "x", 3, 4) == [COMPLETED, (202, None), FAILED, FAILED, (503, None)]
+    assert responses(handler, 1, 2, "x", 3, 4) == [COMPLETED, (202, None), FAILED, FAILED, (503, None)]
 
 
 def test_a_job_that_breaks_the_handler_spoils_only_itself() -> None:
@@ -228,7 +228,7 @@ def test_a_job_that_breaks_the_handler_spoils_only_itself() -> None:
             raise ZeroDivisionError("two")
         return [PackCompleted(each.job.n) for each in jobs]
 
-    assert answers(handler, 1, 2, 3) == [COMPLETED, (500, None), COMPLETED]
+    assert responses(handler, 1, 2, 3) == [COMPLETED, (500, None), COMPLETED]
     assert calls == [3, 1, 1, 1]
 
 
@@ -239,7 +239,7 @@ def test_a_dependency_that_is_down_is_asked_once_for_all() -> None:
         calls.append(len(jobs))
         raise TryAgain("the database is down")
 
-    assert answers(handler, 1, 2, 3) == [(503, None)] * 3
+    assert responses(handler, 1, 2, 3) == [(503, None)] * 3
     assert calls == [3]
 
 
@@ -247,4 +247,4 @@ def test_a_handler_that_forgets_a_job_is_a_bug_of_that_job() -> None:
     def handler(jobs: Sequence[Job[PackRequested]]) -> Sequence[Outcome]:
         return [None for each in jobs if each.job.n != 2]
 
-    assert answers(handler, 1, 2) == [(202, None), (500, None)]
+    assert responses(handler, 1, 2) == [(202, None), (500, None)]

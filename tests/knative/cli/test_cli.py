@@ -22,10 +22,10 @@ import pytest
 
 from events.http import STRUCTURED, Event, read
 from events.problem import NotAnEvent
-from functions.deadletters.store import dead_letters as stored_letters
+from functions.deadletters.store import dead_letters as stored_dead_letters
 from knative.cli.event_file import build, sample_names
 from tests.conftest import SAMPLES, sample
-from tests.support.dead_letter_store import Kept, LetterStore
+from tests.support.dead_letter_store import DeadLetterStore, Kept
 from tests.support.local_runner import (
     COMPLETED,
     REQUESTED,
@@ -56,9 +56,9 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture
-def letters(tmp_path: Path) -> LetterStore:
-    """The letters of a data directory that no runner uses."""
-    return LetterStore(f"sqlite:///{tmp_path / 'deadletters.db'}")
+def dead_letters(tmp_path: Path) -> DeadLetterStore:
+    """The dead letters of a data directory that no runner uses."""
+    return DeadLetterStore(f"sqlite:///{tmp_path / 'deadletters.db'}")
 
 
 def documents(folder: Path) -> list[str]:
@@ -124,17 +124,17 @@ def job(tmp_path: Path, data: dict[str, Any]) -> Path:
     return write(tmp_path / "job.json", event(f"/{tmp_path.name}", data))
 
 
-def keep(letters: LetterStore, **attributes: str) -> Kept:
-    """A letter of the echo function's."""
+def keep(dead_letters: DeadLetterStore, **attributes: str) -> Kept:
+    """A dead letter of the echo function's."""
     base = read({"content-type": STRUCTURED}, json.dumps(event("dead-1", {"n": 1})).encode())
     told = {"knativeerrordest": "http://echo", "knativeerrorcode": "503", "knativeerrortrigger": "echo"}
-    number = letters.keep(base.with_attributes(**told | attributes), now=NOW)
-    return next(each for each in letters.list() if each.id == number)
+    number = dead_letters.keep(base.with_attributes(**told | attributes), now=NOW)
+    return next(each for each in dead_letters.list() if each.id == number)
 
 
-def discard(letters: LetterStore, letter: Kept) -> None:
-    with letters.database.transaction() as session:
-        assert stored_letters.discard(session, letter.id, now=NOW)
+def discard(dead_letters: DeadLetterStore, dead_letter: Kept) -> None:
+    with dead_letters.database.transaction() as session:
+        assert stored_dead_letters.discard(session, dead_letter.id, now=NOW)
 
 
 def using(path: Path) -> list[int]:
@@ -340,7 +340,7 @@ def test_a_token_is_read_from_a_file_and_sent(tmp_path: Path) -> None:
         without = errands("send", file, *sink)
         bad = (short, binary, accented, tmp_path)
         wrong = at_once(*(("send", file, "--token-file", each, *sink) for each in bad))
-        keep(LetterStore(f"sqlite:///{runner.data / 'deadletters.db'}"))
+        keep(DeadLetterStore(f"sqlite:///{runner.data / 'deadletters.db'}"))
         replays = [
             errands("dead", "replay", "1", "--data", runner.data, *sink),
             errands("dead", "replay", "1", "--data", runner.data, *sink, "--token-file", token),
@@ -355,9 +355,9 @@ def test_a_token_is_read_from_a_file_and_sent(tmp_path: Path) -> None:
 # --- dead
 
 
-def test_letters_are_listed_newest_first_and_by_state(letters: LetterStore, tmp_path: Path) -> None:
-    discard(letters, keep(letters))
-    keep(letters, id="dead-2", knativeerrordata="b25lCnR3bw==")  # "one\ntwo"
+def test_dead_letters_are_listed_newest_first_and_by_state(dead_letters: DeadLetterStore, tmp_path: Path) -> None:
+    discard(dead_letters, keep(dead_letters))
+    keep(dead_letters, id="dead-2", knativeerrordata="b25lCnR3bw==")  # "one\ntwo"
 
     states = ("open", "discarded", "all")
     listed = at_once(*(("dead", "list", "--data", tmp_path, "--state", state) for state in states))
@@ -366,14 +366,14 @@ def test_letters_are_listed_newest_first_and_by_state(letters: LetterStore, tmp_
     assert opened.splitlines() == [
         "     2  2026-11-22T09:30:00   503  echo                 dead-2",
         "        one two",
-        "1 of 1 letters",
+        "1 of 1 dead letters",
     ]
     assert closed.splitlines()[0].endswith("dead-1  discarded")
     assert [line.split()[0] for line in all_.splitlines()[:4:2]] == ["2", "1"]
 
 
-def test_letters_as_json_are_one_object_a_line(letters: LetterStore, tmp_path: Path) -> None:
-    keep(letters, knativeerrordata="bm8=", knativeerrorattempts="6")
+def test_dead_letters_as_json_are_one_object_a_line(dead_letters: DeadLetterStore, tmp_path: Path) -> None:
+    keep(dead_letters, knativeerrordata="bm8=", knativeerrorattempts="6")
 
     listed = errands("dead", "list", "--json", "--data", tmp_path)
     none = errands("dead", "list", "--json", "--state", "discarded", "--data", tmp_path)
@@ -391,8 +391,10 @@ def test_letters_as_json_are_one_object_a_line(letters: LetterStore, tmp_path: P
     assert (none.returncode, none.stdout) == (0, "")
 
 
-def test_a_letter_is_shown_with_its_event_and_the_command_that_replays_it(letters: LetterStore, tmp_path: Path) -> None:
-    keep(letters)
+def test_a_dead_letter_is_shown_with_its_event_and_the_command_that_replays_it(
+    dead_letters: DeadLetterStore, tmp_path: Path
+) -> None:
+    keep(dead_letters)
 
     done = errands("dead", "show", "1", "--data", tmp_path)
 
@@ -405,8 +407,8 @@ def test_a_letter_is_shown_with_its_event_and_the_command_that_replays_it(letter
     assert done.stdout.endswith("errands dead replay 1\n")
 
 
-def test_a_letter_of_numbers_beyond_all_bounds_is_shown(letters: LetterStore, tmp_path: Path) -> None:
-    letters.keep(Event(keep(letters).event.attributes, b'{"n": ' + b"9" * 5_000 + b"}"), now=NOW)
+def test_a_dead_letter_of_numbers_beyond_all_bounds_is_shown(dead_letters: DeadLetterStore, tmp_path: Path) -> None:
+    dead_letters.keep(Event(keep(dead_letters).event.attributes, b'{"n": ' + b"9" * 5_000 + b"}"), now=NOW)
 
     masked = errands("dead", "show", "2", "--data", tmp_path)
     whole = errands("dead", "show", "2", "--unmask", "--data", tmp_path)
@@ -415,10 +417,10 @@ def test_a_letter_of_numbers_beyond_all_bounds_is_shown(letters: LetterStore, tm
     assert (whole.returncode, "9" * 5_000 in whole.stdout) == (0, True)
 
 
-def test_hostile_text_never_reaches_the_terminal_raw(letters: LetterStore, tmp_path: Path) -> None:
+def test_hostile_text_never_reaches_the_terminal_raw(dead_letters: DeadLetterStore, tmp_path: Path) -> None:
     """An id cannot hold control characters, but for what was never an event; an error can hold anything."""
-    attributes = dict(keep(letters).event.attributes) | {"id": f"2{HOSTILE}", "knativeerrordata": f"é{HOSTILE}"}
-    letters.keep(Event(attributes, json.dumps({"text": HOSTILE}, ensure_ascii=False).encode()), now=NOW)
+    attributes = dict(keep(dead_letters).event.attributes) | {"id": f"2{HOSTILE}", "knativeerrordata": f"é{HOSTILE}"}
+    dead_letters.keep(Event(attributes, json.dumps({"text": HOSTILE}, ensure_ascii=False).encode()), now=NOW)
     data = ("--data", tmp_path)
 
     shown = {
@@ -451,11 +453,11 @@ def test_an_outcome_that_holds_hostile_text_is_shown_harmlessly(runner: Up, tmp_
     shown = terminal("send", job(tmp_path, {"do": "sleep", "s": 8}), "--wait", "--sink", runner.url)
     telling.join()
 
-    assert b"letter 1, code 500: " in shown
+    assert b"dead letter 1, code 500: " in shown
     assert_harmless(shown)
 
 
-def test_letters_are_replayed_and_then_complete(runner: Up, tmp_path: Path) -> None:
+def test_dead_letters_are_replayed_and_then_complete(runner: Up, tmp_path: Path) -> None:
     once, data = tmp_path / "once", ("--data", runner.data)
     order = {"do": "status", "status": 410, "once": str(once)}
     dead = errands("send", job(tmp_path, order), "--wait", "--sink", runner.url)
@@ -471,24 +473,24 @@ def test_letters_are_replayed_and_then_complete(runner: Up, tmp_path: Path) -> N
     assert "replays:      1\n" in shown.stdout
 
 
-def test_all_open_letters_are_replayed_and_the_closed_ones_are_not(
-    runner: Up, letters: LetterStore, tmp_path: Path
+def test_all_open_dead_letters_are_replayed_and_the_closed_ones_are_not(
+    runner: Up, dead_letters: DeadLetterStore, tmp_path: Path
 ) -> None:
-    _, second, _ = (keep(letters, id=f"{id_}-{tmp_path.name}") for id_ in ("a", "b", "c"))
-    discard(letters, second)
+    _, second, _ = (keep(dead_letters, id=f"{id_}-{tmp_path.name}") for id_ in ("a", "b", "c"))
+    discard(dead_letters, second)
 
     done = errands("dead", "replay", "--all", "--data", tmp_path, K_SINK=runner.url)
 
     assert (done.returncode, done.stdout) == (0, "replay 1: 2 of 2 sent; done\n")
-    assert [letter.state for letter in letters.list()] == ["replayed", "discarded", "replayed"]
+    assert [dead_letter.state for dead_letter in dead_letters.list()] == ["replayed", "discarded", "replayed"]
     assert runner.outcome(f"a-{tmp_path.name}") is not None
     assert runner.outcome(f"b-{tmp_path.name}", wait_s=0) is None
 
 
-def test_a_replay_while_the_ingress_is_down_or_refuses_leaves_the_letter_open(
-    runner: Up, letters: LetterStore, tmp_path: Path
+def test_a_replay_while_the_ingress_is_down_or_refuses_leaves_the_dead_letter_open(
+    runner: Up, dead_letters: DeadLetterStore, tmp_path: Path
 ) -> None:
-    keep(letters, type="com.example.unknown")
+    keep(dead_letters, type="com.example.unknown")
     data = ("--data", tmp_path)
 
     nowhere = ("http://127.0.0.1:1", "http://[::1")
@@ -497,33 +499,33 @@ def test_a_replay_while_the_ingress_is_down_or_refuses_leaves_the_letter_open(
 
     assert [(done.returncode, "cannot be reached" in done.stderr) for done in down] == [(1, True)] * 2
     assert refused.returncode == 1
-    assert f"letter 1: {runner.url} answered 400: no Trigger wants type" in refused.stderr
-    assert [(letter.state, letter.replays) for letter in letters.list()] == [("open", 0)]
+    assert f"dead letter 1: {runner.url} answered 400: no Trigger wants type" in refused.stderr
+    assert [(dead_letter.state, dead_letter.replays) for dead_letter in dead_letters.list()] == [("open", 0)]
 
 
-def test_letters_are_discarded_and_stay_in_the_store(letters: LetterStore, tmp_path: Path) -> None:
+def test_dead_letters_are_discarded_and_stay_in_the_store(dead_letters: DeadLetterStore, tmp_path: Path) -> None:
     for id_ in ("a", "b", "c"):
-        keep(letters, id=id_)
+        keep(dead_letters, id=id_)
 
     one = errands("dead", "discard", "2", "--reason", "a test", "--data", tmp_path)
     rest = errands("dead", "discard", "--all", "--reason", "a test", ERRANDS_DATA=str(tmp_path))
     none = errands("dead", "list", "--data", tmp_path)
 
-    assert one.stdout == "letter 2 discarded\n"
-    assert rest.stdout.splitlines() == ["letter 1 discarded", "letter 3 discarded"]
-    assert none.stdout == "no letters\n"
-    assert [letter.state for letter in letters.list()] == ["discarded"] * 3
+    assert one.stdout == "dead letter 2 discarded\n"
+    assert rest.stdout.splitlines() == ["dead letter 1 discarded", "dead letter 3 discarded"]
+    assert none.stdout == "no dead letters\n"
+    assert [dead_letter.state for dead_letter in dead_letters.list()] == ["discarded"] * 3
 
 
-def test_a_mistake_about_letters_is_one_sentence(tmp_path: Path) -> None:
+def test_a_mistake_about_dead_letters_is_one_sentence(tmp_path: Path) -> None:
     data = ("--data", str(tmp_path))
     expected: dict[tuple[str, ...], str] = {
-        ("show", "7", *data): "there is no letter 7",
+        ("show", "7", *data): "there is no dead letter 7",
         ("show", "99999999999999999999", *data): "Invalid value for 'LETTER'",
         ("show", "one", *data): "Invalid value for 'LETTER'",
-        ("replay", "7", *data): "there is no letter 7",
-        ("replay", *data): "say which: numbers of letters, or --all",
-        ("discard", "1", "--all", "--reason", "x", *data): "say which: numbers of letters, or --all",
+        ("replay", "7", *data): "there is no dead letter 7",
+        ("replay", *data): "say which: numbers of dead letters, or --all",
+        ("discard", "1", "--all", "--reason", "x", *data): "say which: numbers of dead letters, or --all",
         ("list", "--state", "lost", *data): "Invalid enum value 'lost'",
         ("list", "--data", "/nowhere"): "there is no data directory /nowhere: give --data DIR",
         ("list", "--data", "x" * 300): "there is no data directory",
@@ -680,7 +682,7 @@ def test_help_names_every_option() -> None:
         "doctor": ("--data", "--port"),
         "dead": ("list", "show", "replay", "discard"),
         "dead list": ("--data", "--state", "--limit", "--json"),
-        "dead show": ("--data", "LETTER"),
+        "dead show": ("--data", "DEAD_LETTER"),
         "dead replay": ("--data", "--all", "--sink", "--token-file"),
         "dead discard": ("--data", "--all"),
     }

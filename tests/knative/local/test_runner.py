@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.dead_letter_store import LetterStore
+from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import ECHO, ROOT, Up, children, event, service, trigger, until, up, write_manifests
 
 ECHOING = (service(), trigger())
@@ -21,10 +21,10 @@ HEARD = trigger("heard", filter="{outcome: completed}")
 
 def test_an_event_goes_in_and_its_outcome_comes_out(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
-        answer = runner.post(event("1", {"n": 7}, subject="order-1"))
+        response = runner.post(event("1", {"n": 7}, subject="order-1"))
         outcome = runner.outcome("1")
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     assert outcome is not None
     assert outcome["data"]["n"] == 7
     assert (outcome["outcome"], outcome["correlationid"], outcome["subject"]) == ("completed", "1", "order-1")
@@ -43,10 +43,10 @@ def test_what_is_no_event_or_wanted_by_nobody_is_refused_with_the_reason(
     tmp_path: Path, change: dict[str, str], reason: str
 ) -> None:
     with up(tmp_path, ECHOING) as runner:
-        answer = runner.post({**event("1"), **change})
+        response = runner.post({**event("1"), **change})
 
-    assert answer.status_code == 400
-    assert reason in answer.json()["detail"]
+    assert response.status_code == 400
+    assert reason in response.json()["detail"]
 
 
 def test_a_path_a_query_a_batch_and_a_body_over_the_limit_are_refused(tmp_path: Path) -> None:
@@ -66,19 +66,24 @@ def test_a_path_a_query_a_batch_and_a_body_over_the_limit_are_refused(tmp_path: 
 def test_a_failed_attempt_is_made_again_as_often_as_declared_and_then_dead_lettered(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.post(event("1", {"do": "status", "status": 503}))
-        letter = until(lambda: _letters(runner).list(), what="the dead letter")[0]
+        dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]
 
         assert runner.metric("errands_deliveries_total", trigger="echo", code="503") == 3
-    assert (letter.code, letter.attempts, letter.trigger, letter.error) == (503, 3, "echo", "as asked")
+    assert (dead_letter.code, dead_letter.attempts, dead_letter.trigger, dead_letter.error) == (
+        503,
+        3,
+        "echo",
+        "as asked",
+    )
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 410, 413, 415, 422, 425])
-def test_an_answer_that_the_rabbitmq_broker_would_lose_is_dead_lettered_at_once(tmp_path: Path, status: int) -> None:
+def test_an_response_that_the_rabbitmq_broker_would_lose_is_dead_lettered_at_once(tmp_path: Path, status: int) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.post(event("1", {"do": "status", "status": status}))
-        letter = until(lambda: _letters(runner).list(), what="the dead letter")[0]
+        dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]
 
-    assert (letter.code, letter.attempts) == (status, 1)
+    assert (dead_letter.code, dead_letter.attempts) == (status, 1)
     assert "there the event is lost" in runner.log.read_text()
 
 
@@ -94,10 +99,10 @@ def test_a_4xx_that_may_pass_is_tried_again(tmp_path: Path, status: int) -> None
 def test_a_malformed_reply_dead_letters_its_cause(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.post(event("1", {"do": "bad reply"}))
-        letter = until(lambda: _letters(runner).list(), what="the dead letter")[0]
+        dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]
 
-    assert letter.code == 200
-    assert "the reply is not an event" in letter.error
+    assert dead_letter.code == 200
+    assert "the reply is not an event" in dead_letter.error
 
 
 def test_an_attempt_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
@@ -164,16 +169,16 @@ def test_a_function_that_crashes_is_reported_with_its_last_words_and_its_event_i
     assert "the last words of this function" in runner.log.read_text()
 
 
-def test_a_function_that_does_not_start_is_reported_and_its_events_become_letters(tmp_path: Path) -> None:
+def test_a_function_that_does_not_start_is_reported_and_its_events_become_dead_letters(tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "main.py"
     broken.parent.mkdir()
     broken.write_text("raise RuntimeError('this module is broken')\n")
     with up(tmp_path, (service("broken", source=broken), trigger(subscriber="broken", retry=1))) as runner:
         runner.post(event("1"))
-        letter = until(lambda: _letters(runner).list(), what="the dead letter")[0]
+        dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]
 
-    assert letter.code == -1
-    assert "this module is broken" in letter.error
+    assert dead_letter.code == -1
+    assert "this module is broken" in dead_letter.error
     assert "does not start" in runner.log.read_text()
 
 
@@ -185,10 +190,10 @@ def test_a_dead_letter_is_kept_while_its_sink_is_down(tmp_path: Path) -> None:
         until(lambda: "the dead-letter sink does not take it" in runner.log.read_text(), what="the refusal")
         depth = runner.metric("errands_queue_depth", queue="echo.dlq")
         (runner.data / "deadletters.db").rmdir()
-        letter = until(lambda: _letters(runner).list(), what="the dead letter")[0]
+        dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]
 
     assert depth == 1
-    assert letter.event.id == "1"
+    assert dead_letter.event.id == "1"
 
 
 def test_a_job_that_is_dead_lettered_ends_with_an_event_that_says_so(tmp_path: Path) -> None:
@@ -259,10 +264,10 @@ def test_functions_die_with_a_runner_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_backlog_at_its_limit_is_answered_503_with_retry_after(tmp_path: Path) -> None:
     with up(tmp_path, (service(), trigger(delay="PT60S")), "--backlog-limit", "3") as runner:
-        answers = [runner.post(event(str(number), {"do": "status", "status": 503})) for number in range(4)]
+        responses = [runner.post(event(str(number), {"do": "status", "status": 503})) for number in range(4)]
 
-    assert [answer.status_code for answer in answers] == [202, 202, 202, 503]
-    assert int(answers[3].headers["retry-after"]) > 0
+    assert [response.status_code for response in responses] == [202, 202, 202, 503]
+    assert int(responses[3].headers["retry-after"]) > 0
 
 
 def test_a_function_whose_source_changes_is_reloaded(tmp_path: Path) -> None:
@@ -323,9 +328,9 @@ def test_an_address_that_others_reach_needs_a_token_which_is_then_asked_for(tmp_
 def test_a_name_that_was_made_to_lead_to_this_machine_is_not_answered(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.client.headers["host"] = "rebound.example"
-        answer = runner.post(event("1"))
+        response = runner.post(event("1"))
 
-    assert answer.status_code == 421
+    assert response.status_code == 421
 
 
 @pytest.mark.parametrize(
@@ -379,27 +384,27 @@ spec:
 
 def test_an_event_is_on_disk_when_it_is_answered_202(tmp_path: Path) -> None:
     with up(tmp_path, (service(), trigger(delay="PT60S"))) as runner:
-        answers = [runner.post(event(str(number), {"do": "status", "status": 503})) for number in range(20)]
+        responses = [runner.post(event(str(number), {"do": "status", "status": 503})) for number in range(20)]
         runner.kill()
-        with sqlite3.connect(runner.data / "journal.db") as journal:
-            kept = {json.loads(row[0])["id"] for row in journal.execute("SELECT attributes FROM event")}
+        with sqlite3.connect(runner.data / "journal.db") as event_log:
+            kept = {json.loads(row[0])["id"] for row in event_log.execute("SELECT attributes FROM event")}
         runner.start()
 
-    assert {answer.status_code for answer in answers} == {202}
+    assert {response.status_code for response in responses} == {202}
     assert kept == {str(number) for number in range(20)}
 
 
 def test_many_clients_at_once_are_all_served(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner, ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda number: runner.post(event(str(number))).status_code, range(400)))
+        responses = list(pool.map(lambda number: runner.post(event(str(number))).status_code, range(400)))
         outcomes = list(pool.map(lambda number: runner.outcome(str(number)), range(400)))
 
-    assert set(answers) == {202}
+    assert set(responses) == {202}
     assert all(outcomes)
 
 
-def _letters(runner: Up) -> LetterStore:
-    return LetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
+def _dead_letters(runner: Up) -> DeadLetterStore:
+    return DeadLetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
 
 
 def _code(source: Path) -> str:

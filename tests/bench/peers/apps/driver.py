@@ -54,9 +54,9 @@ class Api:
 def main() -> None:
     """Orders in, moments out; it ends with its standard input."""
     api = Api(importlib.import_module(sys.argv[1]).connect)
-    answers, sys.stdout = sys.stdout, sys.stderr  # a client may print
+    responses, sys.stdout = sys.stdout, sys.stderr  # a client may print
     for line in sys.stdin:
-        print(json.dumps(api.carry_out(json.loads(line))), file=answers, flush=True)
+        print(json.dumps(api.carry_out(json.loads(line))), file=responses, flush=True)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ def connect() -> Callable[[str, str], None]:
 
     def hand_over(kind: str, id_: str) -> None:
         connection.sendall(heads[kind].replace(b"{id}", id_.encode()))
-        answer = connection.recv(65536)
-        while b"\r\n\r\n" not in answer:
-            answer += connection.recv(65536)
-        if not answer.startswith(b"HTTP/1.1 202"):
-            raise SystemExit(f"the job was not accepted: {answer.decode()}")
+        response = connection.recv(65536)
+        while b"\r\n\r\n" not in response:
+            response += connection.recv(65536)
+        if not response.startswith(b"HTTP/1.1 202"):
+            raise SystemExit(f"the job was not accepted: {response.decode()}")
 
     return hand_over
 

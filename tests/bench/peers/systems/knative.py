@@ -46,7 +46,7 @@ def up(place: Place, *, held: bool) -> Iterator[Running]:
         try:
             plane.declare()
             plane.start_part("ingress")
-            until(partial(answers, plane.url), what="the ingress of Knative")
+            until(partial(responses, plane.url), what="the ingress of Knative")
             yield Running(
                 api=lambda: api(place, plane.url),
                 release=partial(dispatch, plane),
@@ -76,7 +76,7 @@ def subset(folder: Path) -> Path:
     return manifests
 
 
-def answers(url: str) -> bool:
+def responses(url: str) -> bool:
     """Whether somebody listens."""
     try:
         return bool(httpx.get(url).status_code)

@@ -51,8 +51,8 @@ def test_what_is_acknowledged_is_gone_and_what_is_not_comes_again_after_a_restar
 
     run(first, tmp_path)
     run(second, tmp_path)
-    with sqlite3.connect(tmp_path / "journal.db") as journal:
-        left = journal.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM delivery)").fetchone()
+    with sqlite3.connect(tmp_path / "journal.db") as event_log:
+        left = event_log.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM delivery)").fetchone()
     assert left == (0, 0)
 
 
@@ -93,8 +93,8 @@ def test_a_dead_letter_moves_to_its_own_queue_with_what_was_added_to_it(tmp_path
         (delivery,) = await take_all(broker, "q")
         await broker.dead_letter(delivery, delivery.event.with_attributes(knativeerrorcode="500"))
 
-        (letter,) = await take_all(broker, "q.dlq")
-        assert (letter.event.get("knativeerrorcode"), letter.attempt) == ("500", 1)
+        (dead_letter,) = await take_all(broker, "q.dlq")
+        assert (dead_letter.event.get("knativeerrorcode"), dead_letter.attempt) == ("500", 1)
         assert broker.depths() == {"q": 0, "q.dlq": 1, "other": 1, "other.dlq": 0}
 
     run(scenario, tmp_path)
@@ -117,7 +117,7 @@ def test_a_backlog_larger_than_the_window_is_read_from_disk_whole_and_once(tmp_p
     run(scenario, tmp_path)
 
 
-def test_the_backlog_limit_and_a_broken_journal_refuse_with_a_time_to_come_again(tmp_path: Path) -> None:
+def test_the_backlog_limit_and_a_broken_event_log_refuse_with_a_time_to_come_again(tmp_path: Path) -> None:
     async def scenario(broker: EmbeddedBroker) -> None:
         await broker.publish(numbered(1), ["q", "other"])
         with pytest.raises(BrokerUnavailable, match="the backlog holds 2 deliveries; its limit is 2") as refused:
@@ -139,12 +139,14 @@ def test_a_disk_that_is_nearly_full_refuses(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_write_that_fails_refuses_and_the_broker_goes_on(tmp_path: Path) -> None:
     async def scenario(broker: EmbeddedBroker) -> None:
-        with sqlite3.connect(tmp_path / "journal.db") as journal:
-            journal.execute("CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT raise(ABORT, 'disk is full'); END")
+        with sqlite3.connect(tmp_path / "journal.db") as event_log:
+            event_log.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT raise(ABORT, 'disk is full'); END"
+            )
         with pytest.raises(BrokerUnavailable, match="disk is full"):
             await broker.publish(numbered(1), ["q"])
-        with sqlite3.connect(tmp_path / "journal.db") as journal:
-            journal.execute("DROP TRIGGER full")
+        with sqlite3.connect(tmp_path / "journal.db") as event_log:
+            event_log.execute("DROP TRIGGER full")
         await broker.publish(numbered(2), ["q"])
 
         assert [each.event.id for each in await take_all(broker, "q")] == ["2"]
@@ -156,8 +158,8 @@ def test_an_event_and_a_reply_can_be_taken_while_their_commits_run_and_are_safe_
     tmp_path: Path,
 ) -> None:
     async def scenario(broker: EmbeddedBroker) -> None:
-        with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as journal:
-            journal.execute("BEGIN IMMEDIATE")  # nobody else commits now
+        with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as event_log:
+            event_log.execute("BEGIN IMMEDIATE")  # nobody else commits now
             publishing = asyncio.ensure_future(broker.publish(numbered(1), ["q"]))
             await asyncio.sleep(0)
             delivery = broker.take("q")
@@ -167,7 +169,7 @@ def test_an_event_and_a_reply_can_be_taken_while_their_commits_run_and_are_safe_
             reply = broker.take("other")
             assert not publishing.done()
             assert not acknowledging.done()
-            journal.execute("ROLLBACK")
+            event_log.execute("ROLLBACK")
         await asyncio.gather(publishing, acknowledging)
 
         assert (delivery.event, reply and reply.event) == (numbered(1), numbered(2))
@@ -185,8 +187,8 @@ def test_an_event_and_a_reply_can_be_taken_while_their_commits_run_and_are_safe_
 def test_what_is_taken_of_an_event_that_is_not_kept_comes_to_nothing(tmp_path: Path, settled: str) -> None:
     async def scenario(broker: EmbeddedBroker) -> None:
         full = "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.data = '1' BEGIN SELECT raise(ABORT, 'full'); END"
-        with sqlite3.connect(tmp_path / "journal.db") as journal:
-            journal.execute(full.replace("'1'", "CAST('1' AS BLOB)"))
+        with sqlite3.connect(tmp_path / "journal.db") as event_log:
+            event_log.execute(full.replace("'1'", "CAST('1' AS BLOB)"))
         publishing = asyncio.ensure_future(broker.publish(numbered(1), ["q", "other"]))
         await asyncio.sleep(0)
         delivery = broker.take("q")
@@ -200,10 +202,10 @@ def test_what_is_taken_of_an_event_that_is_not_kept_comes_to_nothing(tmp_path: P
         else:
             await broker.dead_letter(delivery, numbered(2))
 
-        letters = ["2"] if settled == "dead-lettered" else []
-        assert broker.depths() == {"q": 0, "q.dlq": len(letters), "other": 0, "other.dlq": 0}
+        dead_letters = ["2"] if settled == "dead-lettered" else []
+        assert broker.depths() == {"q": 0, "q.dlq": len(dead_letters), "other": 0, "other.dlq": 0}
         assert await take_all(broker, "q") == await take_all(broker, "other") == []
-        assert [each.event.id for each in await take_all(broker, "q.dlq")] == letters
+        assert [each.event.id for each in await take_all(broker, "q.dlq")] == dead_letters
 
     run(scenario, tmp_path)
 

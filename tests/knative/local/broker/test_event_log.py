@@ -22,7 +22,7 @@ from knative.local.broker.event_log import (
     _text,
     commit,
     due,
-    open_journal,
+    open_event_log,
     outcome,
 )
 
@@ -32,7 +32,7 @@ COUNTS = sorted({1, 2, 5, 21, 85, 150, *ROWS})  # so that every length of a stat
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = open_journal(tmp_path / "journal.db")
+    connection = open_event_log(tmp_path / "journal.db")
     yield connection
     connection.close()
 

@@ -82,7 +82,7 @@ def test_a_queue_that_somebody_deleted_is_made_again_with_its_binding(
 def test_a_message_that_is_no_event_becomes_a_dead_letter(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
     with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
         publish(url(rabbit, vhost), NAMES.queue("echo"), b"not an event")
-        until(lambda: runner.metric("errands_deliveries_total", trigger="echo.dlq", code="202"), what="the letter")
+        until(lambda: runner.metric("errands_deliveries_total", trigger="echo.dlq", code="202"), what="the dead letter")
         shown = errands("dead", "list", "--data", str(runner.data)).stdout
         runner.post(event("after"))
 
@@ -106,10 +106,10 @@ def test_a_full_backlog_is_a_503(rabbit: RabbitServer, vhost: str, tmp_path: Pat
     held = {"do": "sleep", "s": 3}
     with up(tmp_path, documents(), "--broker", url(rabbit, vhost), "--backlog-limit", "3") as runner:
         until(lambda: runner.post(event("x", held)).status_code == 503, poll_s=0.1, what="a 503")
-        answer = runner.post(event("y"))
+        response = runner.post(event("y"))
 
-    assert answer.headers["retry-after"] == "30"
-    assert "its limit is 3" in answer.json()["detail"]
+    assert response.headers["retry-after"] == "30"
+    assert "its limit is 3" in response.json()["detail"]
 
 
 def test_purge_removes_what_the_runner_made_and_nothing_else(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from knative.local.http.console import SERVICE, Desk
+from knative.local.http.console import SERVICE, Console
 from knative.local.http.server import HEAD_LIMIT_BYTES, Reply, Request
 from knative.local.process.processes import Pool
 from tests.support.local_runner import Up, event, service, trigger, up
@@ -32,20 +32,20 @@ def test_a_place_that_is_not_there_and_a_method_that_is_not_meant_are_problems_w
     assert (put.status_code, put.headers["allow"], put.json()["detail"]) == (405, "GET", "GET is expected, got PUT")
 
 
-def test_the_probe_answers_head_without_a_body(tmp_path: Path) -> None:
+def test_the_probe_responses_head_without_a_body(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
-        answer = runner.client.head("/healthz")
+        response = runner.client.head("/healthz")
 
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (response.status_code, response.content) == (200, b"")
 
 
 def test_a_compressed_event_is_refused_and_not_kept_as_what_it_is_not(tmp_path: Path) -> None:
     headers = {"content-type": "application/cloudevents+json", "content-encoding": "gzip"}
     with up(tmp_path, ECHOING) as runner:
-        answer = runner.client.post("/", content=gzip.compress(json.dumps(event("1")).encode()), headers=headers)
+        response = runner.client.post("/", content=gzip.compress(json.dumps(event("1")).encode()), headers=headers)
 
-    assert answer.status_code == 400
-    assert answer.json()["detail"] == "content-encoding 'gzip' is not taken: send the event as it is"
+    assert response.status_code == 400
+    assert response.json()["detail"] == "content-encoding 'gzip' is not taken: send the event as it is"
 
 
 @pytest.mark.parametrize("flood", [b"x: " + b"a" * 4096, b"x: a\r\n" * 700], ids=["one header", "many headers"])
@@ -96,34 +96,34 @@ def test_nothing_but_results_is_served(tmp_path: Path, key: str) -> None:
         (runner.data / "store").mkdir(exist_ok=True)
         with socket.create_connection(("127.0.0.1", runner.port), timeout=10) as client:  # httpx would tidy the path up
             client.sendall(f"GET /artifacts/{key} HTTP/1.0\r\nhost: localhost\r\n\r\n".encode())
-            answer = client.makefile("rb").read()
+            response = client.makefile("rb").read()
 
-    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert response.startswith(b"HTTP/1.1 404 ")
 
 
 def test_who_waits_for_an_outcome_is_answered_before_the_runner_ends(tmp_path: Path) -> None:
-    answers: list[int] = []
+    responses: list[int] = []
     with up(tmp_path, ECHOING) as runner:
-        waiting = threading.Thread(target=lambda: answers.append(wait_for_an_outcome(runner)))
+        waiting = threading.Thread(target=lambda: responses.append(wait_for_an_outcome(runner)))
         waiting.start()
         time.sleep(1.5)
         code = runner.stop()
         waiting.join(20)
 
-    assert (answers, code) == ([204], 0)
+    assert (responses, code) == ([204], 0)
 
 
-class Desks:
+class Consoles:
     """A pool whose process nobody listens for."""
 
     url = "http://127.0.0.1:9/"
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator["Desks"]:
+    async def lease(self) -> AsyncIterator["Consoles"]:
         yield self
 
 
-def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_desk() -> None:
+def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_console() -> None:
     messages: Iterator[dict[str, Any]] = iter(
         [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
     )
@@ -132,11 +132,11 @@ def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_desk() -> No
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    pools = cast("dict[str, Pool]", {SERVICE: Desks()})
-    answer = asyncio.run(Desk(pools).handle(Request(scope, receive)))
+    pools = cast("dict[str, Pool]", {SERVICE: Consoles()})
+    response = asyncio.run(Console(pools).handle(Request(scope, receive)))
 
-    assert isinstance(answer, Reply)
-    assert (answer.status, answer.body) == (413, b"the body must come whole: the connection was closed\n")
+    assert isinstance(response, Reply)
+    assert (response.status, response.body) == (413, b"the body must come whole: the connection was closed\n")
 
 
 def wait_for_an_outcome(runner: Up) -> int:

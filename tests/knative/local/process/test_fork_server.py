@@ -1,4 +1,4 @@
-"""Functions that are forked off the nursery are processes as on a cluster, and outlive it."""
+"""Functions that are forked off the fork server are processes as on a cluster, and outlive it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.local_runner import ROOT, Up, children, event, service, trigger, until, up
 
-WITNESS = """
+FAILURE_LISTENER = """
 import json, os, sys
 from pathlib import Path
 from functions.runtime.adapter import Answer, http_function
@@ -58,7 +58,7 @@ def test_a_forked_function_has_what_its_manifest_says_and_nothing_of_the_runner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_SHELL", "hunter2")
-    with up(tmp_path, witness(tmp_path), "--set", "witness.GREETING=hello") as runner:
+    with up(tmp_path, failure_listener(tmp_path), "--set", "failure_listener.GREETING=hello") as runner:
         seen = asked(runner, tmp_path, "1")
 
     assert seen["environment"]["GREETING"] == "hello"
@@ -70,16 +70,16 @@ def test_a_forked_function_has_what_its_manifest_says_and_nothing_of_the_runner(
     assert not [each for each in seen["files"] if each.startswith(str(tmp_path))]
 
 
-def test_functions_outlive_a_killed_nursery_and_later_ones_start_afresh(tmp_path: Path) -> None:
-    with up(tmp_path, (*witness(tmp_path), *witness(tmp_path, "second"))) as runner:
+def test_functions_outlive_a_killed_fork_server_and_later_ones_start_afresh(tmp_path: Path) -> None:
+    with up(tmp_path, (*failure_listener(tmp_path), *failure_listener(tmp_path, "second"))) as runner:
         before = asked(runner, tmp_path, "1")
-        os.kill(nursery(runner), signal.SIGKILL)
-        until(lambda: "the nursery ended with -9" in runner.log.read_text(), what="the warning")
+        os.kill(fork_server(runner), signal.SIGKILL)
+        until(lambda: "the fork server ended with -9" in runner.log.read_text(), what="the warning")
         after = asked(runner, tmp_path, "2")
         second = asked(runner, tmp_path, "3", "second")
 
     assert after["pid"] == before["pid"]
-    assert shown(second["at_start"], "FUNCTION_TARGET=handle"), "forked, although there is no nursery"
+    assert shown(second["at_start"], "FUNCTION_TARGET=handle"), "forked, although there is no fork server"
     assert second["parent"] == runner.process.pid
 
 
@@ -87,11 +87,11 @@ def test_functions_outlive_a_killed_nursery_and_later_ones_start_afresh(tmp_path
 def test_a_function_is_started_afresh_when_its_environment_cannot_be_had_by_a_fork(
     tmp_path: Path, variable: str
 ) -> None:
-    with up(tmp_path, witness(tmp_path), "--set", f"witness.{variable}") as runner:
+    with up(tmp_path, failure_listener(tmp_path), "--set", f"failure_listener.{variable}") as runner:
         seen = asked(runner, tmp_path, "1")
 
     assert shown(seen["at_start"], variable)
-    assert "the nursery ended" not in runner.log.read_text()
+    assert "the fork server ended" not in runner.log.read_text()
 
 
 def test_a_forked_function_waits_for_its_threads_at_its_end(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_a_forked_function_waits_for_its_threads_at_its_end(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("end", [Up.kill, Up.stop], ids=["killed", "stopped"])
 def test_nothing_outlives_a_runner_that_ends_while_functions_start(tmp_path: Path, end: Callable[[Up], object]) -> None:
-    """At any moment of a start: the nursery forks twice, and the function tells the kernel whom to die with."""
-    with up(tmp_path, witness(tmp_path)) as runner:
+    """At any moment of a start: the fork server forks twice, and the function tells the kernel whom to die with."""
+    with up(tmp_path, failure_listener(tmp_path)) as runner:
         for number in range(5):
-            runner.post(event(str(number), type="dev.errands.witness.requested.v1"))
+            runner.post(event(str(number), type="dev.errands.failure_listener.requested.v1"))
             until(lambda: len(children(runner.process.pid)) >= 3, poll_s=0.0005, what="a function")
             end(runner)
 
@@ -146,7 +146,9 @@ print(runner.told)
 """
 
 
-def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_are_no_failures_of_the_nursery() -> None:
+def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_are_no_failures_of_the_fork_server() -> (
+    None
+):
     killed = [sys.executable, "-c", KILLED]
     done = subprocess.run(killed, check=False, capture_output=True, text=True, timeout=30, cwd=ROOT)
 
@@ -156,15 +158,15 @@ def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_ar
 STARTS_TWICE = """
 import asyncio, os
 from pathlib import Path
-from knative.local.process.fork_server import Nursery
+from knative.local.process.fork_server import Fork server
 
 HERE = Path.cwd()
-nursery = Nursery(HERE)
+fork server = Nursery(HERE)
 
 async def said():
     reading, writing = os.pipe()
     environment = {"FUNCTION_SOURCE": "says.py", "FUNCTION_TARGET": "handle"}
-    child = await nursery.start("says", environment, HERE, writing)
+    child = await fork server.start("says", environment, HERE, writing)
     os.close(writing)
     await child.wait()
     return os.read(reading, 10_000).decode()
@@ -181,7 +183,8 @@ SAYS = """
 import os
 import functions.runtime.logs, events.types
 
-raise SystemExit(f"version {functions.runtime.logs.VERSION}, read by the function: {functions.runtime.logs.READ_BY == os.getpid()}")
+raise SystemExit(f"version {functions.runtime.logs.VERSION}, read by the function: {functions.runtime.logs.READ_BY ==
+os.getpid()}")
 """
 
 
@@ -227,16 +230,16 @@ def test_orphans_are_reaped_and_children_that_somebody_waits_for_are_not() -> No
     assert done.stdout == "True 7 set() False\n", done.stderr
 
 
-def witness(tmp_path: Path, name: str = "witness") -> tuple[str, str]:
+def failure_listener(tmp_path: Path, name: str = "failure_listener") -> tuple[str, str]:
     """A function that writes down what it sees of itself."""
     source = tmp_path / name / "main.py"
     source.parent.mkdir()
-    source.write_text(WITNESS)
+    source.write_text(FAILURE_LISTENER)
     wanted = f"{{type: dev.errands.{name}.requested.v1}}"
     return service(name, source=source), trigger(name, subscriber=name, filter=wanted)
 
 
-def asked(runner: Up, tmp_path: Path, id_: str, name: str = "witness") -> dict[str, Any]:
+def asked(runner: Up, tmp_path: Path, id_: str, name: str = "failure_listener") -> dict[str, Any]:
     """What it wrote down."""
     written = tmp_path / name / f"{id_}.json"
     runner.post(event(id_, type=f"dev.errands.{name}.requested.v1"))
@@ -245,9 +248,9 @@ def asked(runner: Up, tmp_path: Path, id_: str, name: str = "witness") -> dict[s
     return seen
 
 
-def nursery(runner: Up) -> int:
-    """The nursery's process."""
-    return next(each for each in children(runner.process.pid) if title(each).startswith("errands nursery"))
+def fork_server(runner: Up) -> int:
+    """The fork server's process."""
+    return next(each for each in children(runner.process.pid) if title(each).startswith("errands fork server"))
 
 
 def title(pid: int) -> str:
@@ -261,7 +264,7 @@ def shown(environment: str, variable: str) -> bool:
 
 
 def shown_with(data: Path) -> list[int]:
-    """The processes that ps shows with this data directory: a runner, its nursery, and what is forked there."""
+    """The processes that ps shows with this data directory: a runner, its fork server, and what is forked there."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

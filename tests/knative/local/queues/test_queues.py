@@ -1,4 +1,4 @@
-"""The queue lanes of `errands up`, as their manifests declare them: routing, policy and scaling, on both brokers."""
+"""The work queues of `errands up`, as their manifests declare them: routing, policy and scaling, on both brokers."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from functions.amqp.connection import Server
 from knative.local.queues.scaling import Scaler
 from knative.local.queues.workers import declare, ready
 from knative.manifests.manifests import ManifestError, load
-from knative.manifests.queues import Lane, load_lanes
+from knative.manifests.queues import WorkQueue, load_work_queues
 from tests.conftest import sample
 from tests.support.local_runner import (
     ECHO,
@@ -31,15 +31,15 @@ from tests.support.local_runner import (
 )
 from tests.support.rabbitmq_server import RabbitServer
 
-LANES = load_lanes(ROOT / "keda" / "base")
-LONGREPORT, TELEMETRY = LANES
+WORK_QUEUES = load_work_queues(ROOT / "keda" / "base")
+LONGREPORT, TELEMETRY = WORK_QUEUES
 ENQUEUE = ROOT / "functions" / "enqueue" / "main.py"
 
-LANE = """
+WORK_QUEUE = """
 apiVersion: rabbitmq.com/v1beta1
 kind: Binding
 metadata: {{name: slow}}
-spec: {{source: lane, destination: lane.slow, destinationType: queue, routingKey: {type}}}
+spec: {{source: work, destination: work.slow, destinationType: queue, routingKey: {type}}}
 ---
 apiVersion: keda.sh/v1alpha1
 kind: ScaledJob
@@ -49,7 +49,7 @@ spec:
   maxReplicaCount: {maximum}
   triggers:
     - type: rabbitmq
-      metadata: {{queueName: lane.slow, mode: QueueLength, value: "{value}", protocol: amqp}}
+      metadata: {{queueName: work.slow, mode: QueueLength, value: "{value}", protocol: amqp}}
   jobTargetRef:
     template:
       spec:
@@ -59,73 +59,73 @@ spec:
             envFrom: [{{configMapRef: {{name: errands}}}}]
             env:
               - {{name: K_SINK, value: http://errands-broker-ingress}}
-              - {{name: LANE_DEAD_LETTER_SINK, value: http://deadletters.default.svc.cluster.local}}
+              - {{name: WORK_DEAD_LETTER_SINK, value: http://deadletters.default.svc.cluster.local}}
               - {{name: FUNCTION_SOURCE, value: {source}}}
               - {{name: FUNCTION_TARGET, value: handle}}
-              - {{name: LANE_QUEUE, value: lane.slow}}
-              - {{name: LANE_RETRY, value: "1"}}
-              - {{name: LANE_BACKOFF_POLICY, value: linear}}
-              - {{name: LANE_BACKOFF_DELAY_S, value: "0.1"}}
-              - {{name: LANE_TIMEOUT_S, value: "30"}}
-              - {{name: LANE_STOP_S, value: "20"}}
-              - {{name: LANE_IDLE_S, value: "2"}}
+              - {{name: WORK_QUEUE, value: work.slow}}
+              - {{name: WORK_RETRY, value: "1"}}
+              - {{name: WORK_BACKOFF_POLICY, value: linear}}
+              - {{name: WORK_BACKOFF_DELAY_S, value: "0.1"}}
+              - {{name: WORK_TIMEOUT_S, value: "30"}}
+              - {{name: WORK_STOP_S, value: "20"}}
+              - {{name: WORK_IDLE_S, value: "2"}}
 """
 
 
-def write_lane(folder: Path, *, maximum: int = 2, value: int = 1) -> Path:
-    """A folder with one lane of the echo function."""
+def write_work_queue(folder: Path, *, maximum: int = 2, value: int = 1) -> Path:
+    """A folder with one work queue of the echo function."""
     folder.mkdir()
     (folder / "kustomization.yaml").write_text("resources: [slow.yaml]\n")
-    (folder / "slow.yaml").write_text(LANE.format(type=REQUESTED, source=ECHO, maximum=maximum, value=value))
+    (folder / "slow.yaml").write_text(WORK_QUEUE.format(type=REQUESTED, source=ECHO, maximum=maximum, value=value))
     return folder
 
 
-def lane_up(tmp_path: Path, *arguments: str, **lane: int) -> Up:
-    """`errands up` with a lane that a Trigger leads to."""
+def work_up(tmp_path: Path, *arguments: str, **work_queue: int) -> Up:
+    """`errands up` with a work queue that a Trigger leads to."""
     enqueue = service("enqueue", source=ENQUEUE, concurrency=100).rstrip()
-    enqueue += "\n            - {name: LANE_EXCHANGE, value: lane}\n            - {name: AMQP_LOGIN, value: /mounted}\n"
+    enqueue += "\n            - {name: WORK_EXCHANGE, value: work}\n            - {name: AMQP_LOGIN, value: /mounted}\n"
     heard = trigger("heard", subscriber="deadletters", filter="{outcome: completed}")
     documents = [enqueue, trigger("slow", subscriber="enqueue", parallelism=100), heard]
     manifests = write_manifests(tmp_path / "manifests", documents)
-    lanes = write_lane(tmp_path / "lanes", **lane)
-    return Up(tmp_path, manifests, "--lanes", str(lanes), "--max-processes", "4", *arguments)
+    work_queues = write_work_queue(tmp_path / "work_queues", **work_queue)
+    return Up(tmp_path, manifests, "--queues", str(work_queues), "--max-processes", "4", *arguments)
 
 
 @pytest.fixture(params=["embedded", "rabbitmq"])
-def lane_runner(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Up]:
+def work_runner(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Up]:
     if request.param == "embedded":
-        return lambda **lane: lane_up(tmp_path, **lane)
+        return lambda **work_queue: work_up(tmp_path, **work_queue)
     server: RabbitServer = request.getfixturevalue("rabbit")
-    return lambda **lane: lane_up(tmp_path, "--broker", server.url, **lane)
+    return lambda **work_queue: work_up(tmp_path, "--broker", server.url, **work_queue)
 
 
-def test_jobs_take_the_lane_that_their_trigger_leads_to(lane_runner: Callable[..., Up]) -> None:
-    with lane_runner() as runner:
+def test_jobs_take_the_work_that_their_trigger_leads_to(work_runner: Callable[..., Up]) -> None:
+    with work_runner() as runner:
         for number in range(6):
-            assert runner.post(event(f"lane-{number}", {"n": number})).status_code == 202
+            assert runner.post(event(f"work-{number}", {"n": number})).status_code == 202
 
-        outcomes = [runner.outcome(f"lane-{number}", wait_s=8) for number in range(6)]
+        outcomes = [runner.outcome(f"work-{number}", wait_s=8) for number in range(6)]
         assert [each and each["type"] for each in outcomes] == ["dev.errands.echo.completed.v1"] * 6
         until(lambda: runner.metric("errands_processes", function="slow") == 0, what="idle workers to end")
 
 
-def test_a_lane_retries_and_gives_up_by_its_own_policy(lane_runner: Callable[..., Up]) -> None:
-    with lane_runner() as runner:
-        runner.post(event("lane-bad", {"do": "status", "status": 503}))
+def test_a_work_retries_and_gives_up_by_its_own_policy(work_runner: Callable[..., Up]) -> None:
+    with work_runner() as runner:
+        runner.post(event("work-bad", {"do": "status", "status": 503}))
 
-        outcome = runner.outcome("lane-bad", wait_s=3)
-        assert outcome is None  # nobody wants the notice here, but the letter is kept
+        outcome = runner.outcome("work-bad", wait_s=3)
+        assert outcome is None  # nobody wants the notice here, but the dead letter is kept
 
-        def letters() -> str:
+        def dead_letters() -> str:
             command = [sys.executable, "-m", "knative.cli.main", "dead", "list", "--json", "--data", str(runner.data)]
             return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
-        until(lambda: "lane-bad" in letters(), what="the letter")
-        assert re.search(r'"attempts":\s*2\b', letters())
+        until(lambda: "work-bad" in dead_letters(), what="the dead letter")
+        assert re.search(r'"attempts":\s*2\b', dead_letters())
 
 
-def test_as_many_workers_start_as_keda_would_start(lane_runner: Callable[..., Up]) -> None:
-    with lane_runner(maximum=3, value=4) as runner:
+def test_as_many_workers_start_as_keda_would_start(work_runner: Callable[..., Up]) -> None:
+    with work_runner(maximum=3, value=4) as runner:
         for number in range(9):
             runner.post(event(f"many-{number}", {"do": "sleep", "s": 1.5}))
 
@@ -136,7 +136,7 @@ def test_as_many_workers_start_as_keda_would_start(lane_runner: Callable[..., Up
 
 
 def test_the_runner_killed_leaves_no_worker_behind(rabbit: RabbitServer, tmp_path: Path) -> None:
-    runner = lane_up(tmp_path, "--broker", rabbit.url)
+    runner = work_up(tmp_path, "--broker", rabbit.url)
     with runner:
         runner.post(event("killed", {"do": "sleep", "s": 1}))
         until(lambda: runner.metric("errands_processes", function="slow") == 1)
@@ -147,10 +147,10 @@ def test_the_runner_killed_leaves_no_worker_behind(rabbit: RabbitServer, tmp_pat
         until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers), what="the workers' end")
 
 
-def test_errands_work_runs_one_worker_of_a_lane(rabbit: RabbitServer, tmp_path: Path) -> None:
-    asyncio.run(declare(Server(url=rabbit.url), LANES))
+def test_errands_work_runs_one_worker_of_a_work_queue(rabbit: RabbitServer, tmp_path: Path) -> None:
+    asyncio.run(declare(Server(url=rabbit.url), WORK_QUEUES))
     command = [sys.executable, "-m", "knative.cli.main", "work", "longreport", "--data", str(tmp_path)]
-    command += ["--set", "longreport.LANE_IDLE_S=1", "--broker", rabbit.url]
+    command += ["--set", "longreport.WORK_IDLE_S=1", "--broker", rabbit.url]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
@@ -158,7 +158,7 @@ def test_errands_work_runs_one_worker_of_a_lane(rabbit: RabbitServer, tmp_path: 
     assert "nothing to do for 1 s" in done.stderr
 
 
-def test_errands_work_names_the_lanes_that_there_are(rabbit: RabbitServer) -> None:
+def test_errands_work_names_the_work_queues_that_there_are(rabbit: RabbitServer) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "knative.cli.main", "work", "nothing", "--broker", rabbit.url],
         cwd=ROOT,
@@ -185,11 +185,13 @@ class Counted:
         self.count = target
 
 
-def scaler(lane: Lane, workers: Counted, *, limit: int = 100, clock: Callable[[], float] = lambda: 0.0) -> Scaler:
+def scaler(
+    work_queue: WorkQueue, workers: Counted, *, limit: int = 100, clock: Callable[[], float] = lambda: 0.0
+) -> Scaler:
     async def nothing() -> int:
         return 0
 
-    return Scaler(lane, workers, nothing, limit=limit, clock=clock)
+    return Scaler(work_queue, workers, nothing, limit=limit, clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_an_activation_value_holds_the_first_worker_back() -> None:
 # --- the manifests
 
 
-def test_the_linter_finds_nothing_in_the_lanes_manifests() -> None:
+def test_the_linter_finds_nothing_in_the_work_queues_manifests() -> None:
     command = [sys.executable, "-m", "knative.cli.main", "lint", "--strict", "knative/base", "keda/base"]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -257,43 +259,51 @@ def test_the_linter_finds_nothing_in_the_lanes_manifests() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_lane_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
+def test_every_work_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
     manifests = load(ROOT / "knative" / "base")
     led_to = {each.filter["type"] for each in manifests.triggers if each.subscriber == "enqueue"}
 
-    assert led_to <= {type_ for lane in LANES for type_ in lane.types}
-    for lane in LANES:
-        values = {name: value for name, value in lane.environment.items() if isinstance(value, str)}
+    assert led_to <= {type_ for work_queue in WORK_QUEUES for type_ in work_queue.types}
+    for work_queue in WORK_QUEUES:
+        values = {name: value for name, value in work_queue.environment.items() if isinstance(value, str)}
         own_s = float(values.get("TIMEOUT_S", 0))
-        assert own_s < lane.delivery.timeout_s < 1800  # RabbitMQ's consumer timeout
-        assert lane.delivery.dead_letter_sink in manifests.services
+        assert own_s < work_queue.delivery.timeout_s < 1800  # RabbitMQ's consumer timeout
+        assert work_queue.delivery.dead_letter_sink in manifests.services
         assert (ROOT / values["FUNCTION_SOURCE"]).is_file()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("destination: lane.slow", "destination: lane.other", "a Binding to the queue lane.slow is required"),
+        (
+            "destination: work.slow",
+            "destination: work.other",
+            "a Binding to the work.slow is required",
+        ),
         ('value: "4",', 'value: "0",', "a number over 0 is expected, got '0'"),
         ("mode: QueueLength", "mode: MessageRate", "mode QueueLength is expected"),
-        ("LANE_RETRY, value", "LANE_TRIES, value", "env LANE_RETRY must be a number, got None"),
-        ("value: linear", "value: often", "LANE_BACKOFF_POLICY must be linear or exponential"),
-        ("queueName: lane.slow", "queueName: lane.fast", "a trigger of type rabbitmq on the queue lane.slow"),
+        ("WORK_RETRY, value", "WORK_TRIES, value", "env WORK_RETRY must be a number, got None"),
+        ("value: linear", "value: often", "WORK_BACKOFF_POLICY must be linear or exponential"),
+        (
+            "queueName: work.slow",
+            "queueName: work.fast",
+            "a trigger of type rabbitmq on the work.slow",
+        ),
     ],
 )
-def test_a_lane_that_could_not_work_is_refused_with_its_place(tmp_path: Path, old: str, new: str, reason: str) -> None:
-    folder = write_lane(tmp_path / "lanes", value=4)
+def test_a_work_that_could_not_work_is_refused_with_its_place(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    folder = write_work_queue(tmp_path / "work_queues", value=4)
     file = folder / "slow.yaml"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
 
     with pytest.raises(ManifestError, match=r"slow\.yaml:\d+: ") as raised:
-        load_lanes(folder)
+        load_work_queues(folder)
     assert reason in str(raised.value)
 
 
 def test_the_scaler_reads_ready_messages_only_and_none_where_nobody_can_tell(rabbit: RabbitServer) -> None:
-    nowhere = replace(LONGREPORT, queue="lane.nowhere")
+    nowhere = replace(LONGREPORT, queue="work_queue.nowhere")
 
     assert asyncio.run(ready(Server(url=rabbit.url), nowhere)) == 0
 
