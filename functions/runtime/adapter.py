@@ -150,7 +150,7 @@ def http_function(
 ) -> Callable[["flask.Request"], "flask.Response"]:
     """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not.
 
-    The target's `deliver` is the same without Flask: `(read, attempt) -> Answer`; `aside` answers what is no delivery.
+    The target's `deliver` is the same without Flask: `(read, attempt) -> Response`; `aside` answers what is no delivery.
     """
 
     def deliver(read_event: Callable[[], Event], attempt: str | None) -> Response:

@@ -27,7 +27,7 @@ class Remote:
     token: str
 
     def ask(self, command: Command) -> Response:
-        """Do what a word says there; raises what a `Seat` raises, and Forbidden also when nobody knows who asks."""
+        """Do what a word says there; raises what an `OperatorSession` raises, and Forbidden also when nobody knows who asks."""
         import httpx
 
         name = NAMES[type(command)]

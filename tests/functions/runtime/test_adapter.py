@@ -51,7 +51,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from functions.runtime.adapter import Answer, async_http_function, function, open_job, reply_event
+from functions.runtime.adapter import Response, async_http_function, function, open_job, reply_event
 from events.http import binary
 from events.problem import JobFailed, NotAnEvent, TryAgain
 from events.types import IcsCompleted, IcsRequested, ImageOutput, event_type, sibling_type
@@ -106,15 +106,15 @@ import functions_framework.aio
 async def respond(event):
     recorded = ledger.recall(event) if ledger else None
     if recorded is not None:
-        return Answer(200, *binary(recorded))
+        return Response(200, *binary(recorded))
     try:
         payload = await asyncio.to_thread(work, open_job(event, IcsRequested, now=clock()), event)
     except JobFailed as failed:
-        return Answer(200, *binary(reply_event(event, sibling_type(event.type, "failed"), failed.problem, now=clock())))
+        return Response(200, *binary(reply_event(event, sibling_type(event.type, "failed"), failed.problem, now=clock())))
     if payload is None:
-        return Answer(202)
+        return Response(202)
     reply = reply_event(event, event_type(type(payload)), payload, now=clock())
-    return Answer(200, *binary(ledger.record(event, reply) if ledger else reply))
+    return Response(200, *binary(ledger.record(event, reply) if ledger else reply))
 
 
 def accepts(event):
@@ -1097,9 +1097,9 @@ async def handle(job, event):
 
 def test_an_response_whose_header_would_be_two_is_not_sent_and_is_an_error_of_the_function(tmp_path: Path) -> None:
     splits = """
-from functions.runtime.adapter import Answer, http_function
+from functions.runtime.adapter import Response, http_function
 
-handle = http_function(lambda event: Answer(200, {"x-first": "1\\r\\nx-second: 2"}))
+handle = http_function(lambda event: Response(200, {"x-first": "1\\r\\nx-second: 2"}))
 """
     event = json.dumps(sample("ics")).encode()
     with serving(tmp_path, splits) as running:
@@ -1133,8 +1133,8 @@ async def handle(job, event):
 
 
 def test_a_target_of_ours_is_served_without_flask_and_functions_framework(tmp_path: Path) -> None:
-    lists = "import sys\nfrom functions.runtime.adapter import Answer, http_function\n"
-    lists += "handle = http_function(lambda event: Answer(200, body=' '.join(sys.modules).encode()))"
+    lists = "import sys\nfrom functions.runtime.adapter import Response, http_function\n"
+    lists += "handle = http_function(lambda event: Response(200, body=' '.join(sys.modules).encode()))"
     with serving(tmp_path, lists) as running:
         modules = running.post(sample("ics")).text.split()
 

@@ -18,7 +18,7 @@ from tests.support.local_runner import ROOT, Up, children, event, service, trigg
 FAILURE_LISTENER = """
 import json, os, sys
 from pathlib import Path
-from functions.runtime.adapter import Answer, http_function
+from functions.runtime.adapter import Response, http_function
 
 def respond(event):
     seen = {
@@ -29,7 +29,7 @@ def respond(event):
                         if os.path.exists(f"/proc/self/fd/{each}")),
     }
     (Path(__file__).parent / f"{event.id}.json").write_text(json.dumps(seen))
-    return Answer(202)
+    return Response(202)
 
 handle = http_function(respond)
 """
@@ -37,7 +37,7 @@ handle = http_function(respond)
 PATIENT = """
 import threading, time
 from pathlib import Path
-from functions.runtime.adapter import Answer, http_function
+from functions.runtime.adapter import Response, http_function
 
 FOLDER = Path(__file__).parent
 
@@ -48,7 +48,7 @@ def work():
 
 def respond(event):
     threading.Thread(target=work).start()
-    return Answer(202)
+    return Response(202)
 
 handle = http_function(respond)
 """
