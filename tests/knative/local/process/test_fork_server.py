@@ -158,15 +158,15 @@ def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_ar
 STARTS_TWICE = """
 import asyncio, os
 from pathlib import Path
-from knative.local.process.fork_server import Fork server
+from knative.local.process.fork_server import ForkServer
 
 HERE = Path.cwd()
-fork server = Nursery(HERE)
+fork_server = ForkServer(HERE)
 
 async def said():
     reading, writing = os.pipe()
     environment = {"FUNCTION_SOURCE": "says.py", "FUNCTION_TARGET": "handle"}
-    child = await fork server.start("says", environment, HERE, writing)
+    child = await fork_server.start("says", environment, HERE, writing)
     os.close(writing)
     await child.wait()
     return os.read(reading, 10_000).decode()
@@ -183,8 +183,8 @@ SAYS = """
 import os
 import functions.runtime.logs, events.types
 
-raise SystemExit(f"version {functions.runtime.logs.VERSION}, read by the function: {functions.runtime.logs.READ_BY ==
-os.getpid()}")
+same = functions.runtime.logs.READ_BY == os.getpid()
+raise SystemExit(f"version {functions.runtime.logs.VERSION}, read by the function: {same}")
 """
 
 
