@@ -521,8 +521,8 @@ def test_a_mistake_about_dead_letters_is_one_sentence(tmp_path: Path) -> None:
     data = ("--data", str(tmp_path))
     expected: dict[tuple[str, ...], str] = {
         ("show", "7", *data): "there is no dead letter 7",
-        ("show", "99999999999999999999", *data): "Invalid value for 'LETTER'",
-        ("show", "one", *data): "Invalid value for 'LETTER'",
+        ("show", "99999999999999999999", *data): "Invalid value for 'DEAD_LETTER'",
+        ("show", "one", *data): "Invalid value for 'DEAD_LETTER'",
         ("replay", "7", *data): "there is no dead letter 7",
         ("replay", *data): "say which: numbers of dead letters, or --all",
         ("discard", "1", "--all", "--reason", "x", *data): "say which: numbers of dead letters, or --all",
