@@ -92,7 +92,7 @@ def test_accepted_events_survive_a_restart_of_rabbitmq(
 
 @pytest.mark.of_rabbitmq
 @pytest.mark.deviates(knative="500, and then the process exits")
-def test_without_rabbitmq_the_ingress_responses_503(system: System, rabbit: RabbitServer) -> None:
+def test_without_rabbitmq_the_ingress_answers_503(system: System, rabbit: RabbitServer) -> None:
     with stopped(rabbit, system):
         status = post(system, json.dumps(event(new_id())))
 
@@ -101,7 +101,7 @@ def test_without_rabbitmq_the_ingress_responses_503(system: System, rabbit: Rabb
 
 @pytest.mark.of_rabbitmq
 @pytest.mark.deviates(knative="it hangs for as long as the alarm lasts, and publishes afterwards")
-def test_during_a_memory_alarm_the_ingress_responses_503_and_what_is_queued_goes_on(
+def test_during_a_memory_alarm_the_ingress_answers_503_and_what_is_queued_goes_on(
     system: System, rabbit: RabbitServer
 ) -> None:
     rabbit.alarm(on=True)

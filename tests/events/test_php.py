@@ -356,7 +356,7 @@ def test_a_dead_port_is_unreachable_after_every_retry() -> None:
     assert len(told["waits"]) == 2
 
 
-def test_a_sink_that_never_responses_is_left_after_the_timeout() -> None:
+def test_a_sink_that_never_answers_is_left_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         told = emit(f"http://127.0.0.1:{silent.getsockname()[1]}", retries=0)
 

@@ -70,7 +70,7 @@ def test_retries_wait_in_rabbitmq_with_their_count_and_end_as_a_dead_letter_to_t
     assert f"{made.queue}.wait.200" in made.rabbit.queues()
 
 
-def test_an_response_that_is_no_use_to_repeat_is_a_dead_letter_at_once(made: WorkQueue, places: Inbox) -> None:
+def test_a_response_that_is_no_use_to_repeat_is_a_dead_letter_at_once(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1", {"do": "status", "status": 422}))
 
     made.start()

@@ -383,7 +383,7 @@ def test_a_broker_that_asks_for_a_token_gets_it(start: Callable[..., Sink]) -> N
     assert sink.broker.told[0][0] == "Bearer a-token-of-enough-characters"
 
 
-def test_a_store_that_cannot_be_written_responses_503_until_it_can(
+def test_a_store_that_cannot_be_written_answers_503_until_it_can(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broker: Broker
 ) -> None:
     store = tmp_path / "deadletters.db"

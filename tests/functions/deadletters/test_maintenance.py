@@ -117,7 +117,7 @@ def workers(store: DeadLetterStore, ingress: Ingress) -> Workers:
     return Workers(store.database, Broker(ingress.url))
 
 
-def test_dead_letters_without_an_response_are_replayed_by_themselves_where_that_is_asked_for(
+def test_dead_letters_without_a_response_are_replayed_by_themselves_where_that_is_asked_for(
     store: DeadLetterStore, ingress: Ingress
 ) -> None:
     for number in range(5):
@@ -135,7 +135,7 @@ def test_dead_letters_without_an_response_are_replayed_by_themselves_where_that_
     assert at_console(store).replays(commands.Replays()).runs[0].actor == "automatic"
 
 
-def test_what_comes_back_without_an_response_is_not_replayed_for_ever(store: DeadLetterStore, ingress: Ingress) -> None:
+def test_what_comes_back_without_a_response_is_not_replayed_for_ever(store: DeadLetterStore, ingress: Ingress) -> None:
     for _ in range(SETBACK_LIMIT + 2):
         store.keep(dead(knativeerrorcode="-1"))
         maintenance.keep(store.database, workers(store, ingress), House(unanswered_limit=10), now=NOW)

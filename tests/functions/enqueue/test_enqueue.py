@@ -86,7 +86,7 @@ def test_an_event_is_in_the_queue_of_its_type_when_it_is_answered(rabbit: Rabbit
     assert asyncio.run(next_event(rabbit.url, tmp_path.name)) == sent
 
 
-def test_a_work_that_nobody_declared_is_tried_again_and_named(rabbit: RabbitServer, tmp_path: Path) -> None:
+def test_a_work_queue_that_nobody_declared_is_tried_again_and_named(rabbit: RabbitServer, tmp_path: Path) -> None:
     with enqueue(rabbit.url, tmp_path.name) as client:
         missing = post(client, job("1"))
         asyncio.run(declare(rabbit.url, tmp_path.name, bound=False))

@@ -84,7 +84,7 @@ def test_a_request_is_a_post_with_its_headers_and_its_body() -> None:
 
 
 @pytest.mark.parametrize("pieces", [(OK,), tuple(OK[at : at + 1] for at in range(len(OK)))], ids=["whole", "bytes"])
-def test_an_response_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
+def test_a_response_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
     responses, _ = exchange(answering(*pieces), b"")
 
     assert responses == [Response(200, {"content-type": "text/plain", "content-length": "5"}, b"hello")]
@@ -100,7 +100,7 @@ def test_an_response_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
     ],
     ids=["chunked", "empty", "no content", "after an informational one"],
 )
-def test_each_way_to_end_an_response_is_understood_and_the_connection_used_again(response: bytes, body: bytes) -> None:
+def test_each_way_to_end_a_response_is_understood_and_the_connection_used_again(response: bytes, body: bytes) -> None:
     responses, connections = exchange(answering(response), b"", b"", b"")
 
     assert [each.body for each in responses] == [body] * 3
@@ -131,7 +131,7 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
 
 
 @pytest.mark.parametrize("end", range(len(OK)))
-def test_an_response_that_is_cut_off_anywhere_is_broken_and_never_taken_as_whole(end: int) -> None:
+def test_a_response_that_is_cut_off_anywhere_is_broken_and_never_taken_as_whole(end: int) -> None:
     with pytest.raises(Broken, match="closed before the answer was whole"):
         exchange(answering(OK[:end], close=True), b"")
 
@@ -152,7 +152,7 @@ def test_what_is_not_http_is_broken(response: bytes) -> None:
         exchange(answering(response), b"")
 
 
-def test_an_response_over_the_limit_is_given_up_with_its_status() -> None:
+def test_a_response_over_the_limit_is_given_up_with_its_status() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
 

@@ -117,7 +117,7 @@ def full(port: int, address: str) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_the_next_address_is_tried_when_the_first_one_does_not_response(run: Run) -> None:
+def test_the_next_address_is_tried_when_the_first_one_does_not_answer(run: Run) -> None:
     with serving(response_all) as (port, _), full(port, "127.0.0.9"):
         [response] = run(posted(f"http://two.test:{port}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
 
@@ -269,7 +269,7 @@ def test_a_request_is_not_sent_again_unasked_or_once_the_response_has_begun(run:
     assert len([each for each in received if each.startswith(b"POST")]) == 2
 
 
-def test_a_new_connection_that_ends_without_an_response_is_not_tried_again(run: Run) -> None:
+def test_a_new_connection_that_ends_without_a_response_is_not_tried_again(run: Run) -> None:
     def script(number: int, connection: socket.socket) -> None:
         connection.recv(65_536)
 
@@ -326,7 +326,7 @@ def test_a_kept_connection_is_closed_when_nobody_used_it_for_its_time(run: Run) 
 
 
 @pytest.mark.parametrize("behind", [OK, b"garbage", b"HTTP/1.1 200 OK\r\n"])
-def test_what_comes_behind_an_response_is_never_taken_for_the_next_one(run: Run, behind: bytes) -> None:
+def test_what_comes_behind_a_response_is_never_taken_for_the_next_one(run: Run, behind: bytes) -> None:
     def script(number: int, connection: socket.socket) -> None:
         while connection.recv(65_536):
             connection.sendall(OK.replace(b"ok", b"%02d" % number) + behind)
@@ -355,7 +355,7 @@ def endless(start: bytes, more: bytes, sent: list[int]) -> Callable[[int, socket
     [(b"", b"1\r\nx\r\n"), (b"1;", b"y"), (b"0\r\n", b"x-trailer: 1\r\n"), (b"0\r\nx-trailer: ", b"y")],
     ids=["chunks of a byte", "a chunk's extension", "trailers", "a trailer"],
 )
-def test_where_the_start_is_enough_an_response_without_end_is_left(run: Run, start: bytes, more: bytes) -> None:
+def test_where_the_start_is_enough_a_response_without_end_is_left(run: Run, start: bytes, more: bytes) -> None:
     head, sent = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", list[int]()
 
     with serving(endless(head + start, more, sent)) as (port, _):

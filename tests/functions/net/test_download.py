@@ -153,13 +153,13 @@ def test_a_redirect_without_a_location_is_refused(source: str) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 206, 304])
-def test_an_response_that_will_not_change_is_refused(source: str, status: int) -> None:
+def test_a_response_that_will_not_change_is_refused(source: str, status: int) -> None:
     with pytest.raises(Refused, match=f"answered {status}, expected 200"):
         get(f"{source}/status/{status}")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
-def test_an_response_that_may_change_is_worth_a_retry_when_the_server_says(source: str, status: int) -> None:
+def test_a_response_that_may_change_is_worth_a_retry_when_the_server_says(source: str, status: int) -> None:
     with pytest.raises(Unavailable, match=f"answered {status}") as raised:
         get(f"{source}/status/{status}")
 

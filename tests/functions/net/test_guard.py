@@ -147,7 +147,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(port: int) -> None:
     assert (response.text, resolver.calls) == ("ok", 1)
 
 
-def test_an_response_that_turns_bad_is_refused_at_the_next_connection(port: int) -> None:
+def test_a_response_that_turns_bad_is_refused_at_the_next_connection(port: int) -> None:
     guard = Guard((ip_network("127.0.0.2/32"),), Resolver(("127.0.0.2",), ("127.0.0.1",)))
     get(guard, f"http://rebinding.test:{port}/")
 

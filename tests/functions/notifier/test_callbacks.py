@@ -462,7 +462,7 @@ def test_a_slow_loris_is_left_after_the_timeout(part: bytes) -> None:
     stopped.set()
 
 
-def test_of_an_response_of_10_gb_no_more_than_the_limit_is_read() -> None:
+def test_of_a_response_of_10_gb_no_more_than_the_limit_is_read() -> None:
     sent_bytes, stopped = [], threading.Event()
 
     def flood(connection: socket.socket) -> None:

@@ -184,7 +184,7 @@ def test_a_receiver_that_is_down_is_called_again(receiver: Receiver) -> None:
     assert "cannot be reached" in response.json()["detail"]
 
 
-def test_a_receiver_that_does_not_response_is_left_after_the_timeout(called: tuple[Notifier, Receiver]) -> None:
+def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
     done = threading.Event()
 

@@ -328,7 +328,7 @@ def test_a_reply_says_which_job_it_ends_and_how(adapter: Adapter) -> None:
     }
 
 
-def test_the_samples_are_what_the_adapter_really_responses(adapter: Adapter) -> None:
+def test_the_samples_are_what_the_adapter_really_answers(adapter: Adapter) -> None:
     completed, failed = adapter.send(sample("ics")).event, adapter.send(order("do fail")).event
 
     for event, shown in ((completed, sample("ics", "completed")), (failed, sample("ics", "failed"))):
@@ -833,7 +833,7 @@ def status_of(response: bytes) -> int:
     return int(response.split()[1])
 
 
-def test_a_process_responses_events_and_its_health_probe(server: Server) -> None:
+def test_a_process_answers_events_and_its_health_probe(server: Server) -> None:
     response = server.post(sample("ics"))
 
     assert response.status_code == 200
@@ -899,7 +899,7 @@ def test_a_client_that_goes_away_in_the_middle_does_no_harm(server: Server) -> N
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_process_responses_a_body_over_the_limit_with_500(server: Server, chunked: bool) -> None:
+def test_a_process_answers_a_body_over_the_limit_with_500(server: Server, chunked: bool) -> None:
     body = bytes(BODY_LIMIT_BYTES * 2)
     content: Any = iter([body]) if chunked else body
 
@@ -1045,7 +1045,7 @@ def handle(request):
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_work_runs_every_kind_of_target(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_work_queue_runs_every_kind_of_target(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setitem(sys.modules, "in_a_work_queue", ModuleType("in_a_work_queue"))
     (source := tmp_path / "in_a_work_queue.py").write_text(WORK + kind)
@@ -1095,7 +1095,7 @@ async def handle(job, event):
     assert responses.count(b"connection: close\r\n") == 1
 
 
-def test_an_response_whose_header_would_be_two_is_not_sent_and_is_an_error_of_the_function(tmp_path: Path) -> None:
+def test_a_response_whose_header_would_be_two_is_not_sent_and_is_an_error_of_the_function(tmp_path: Path) -> None:
     splits = """
 from functions.runtime.adapter import Response, http_function
 

@@ -339,7 +339,7 @@ def test_work_asks_this_process_and_gets_its_response(sandbox: Sandbox) -> None:
     assert response == (b"what" + big) * 2
 
 
-def test_an_response_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
+def test_a_response_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
     def refuse(question: bytes) -> bytes:
         raise FileNotFoundError(question.decode())
 
@@ -351,7 +351,7 @@ def test_an_response_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox)
     until(lambda: len(children_of(zygote)) == 1)  # the one that waits for the next job
 
 
-def test_work_that_asks_where_nobody_responses_crashes(sandbox: Sandbox) -> None:
+def test_work_that_asks_where_nobody_answers_crashes(sandbox: Sandbox) -> None:
     with pytest.raises(Crashed, match="asked what it may not: b'what'"):
         sandbox.run(WORK + "ask_twice", b"what", result=bytes)
 

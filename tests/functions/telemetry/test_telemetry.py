@@ -148,7 +148,7 @@ def count(url: str) -> int:
         return int(found[0]) if found else 0
 
 
-def test_php_publishes_to_the_work_over_amqp(made: WorkQueue, tmp_path: Path) -> None:
+def test_php_publishes_to_the_work_queue_over_amqp(made: WorkQueue, tmp_path: Path) -> None:
     if not shutil.which("php") or not Path("/usr/share/php/PhpAmqpLib").is_dir():
         if os.environ.get("CI"):
             pytest.fail("php-amqplib is not installed (apt-get install php-cli php-amqplib)")
@@ -164,7 +164,7 @@ def test_php_publishes_to_the_work_over_amqp(made: WorkQueue, tmp_path: Path) ->
     until(lambda: rows(tmp_path / "readings.db") == 1_200)
 
 
-def test_php_hears_when_no_work_takes_its_events(rabbit: RabbitServer) -> None:
+def test_php_hears_when_no_work_queue_takes_its_events(rabbit: RabbitServer) -> None:
     if not shutil.which("php") or not Path("/usr/share/php/PhpAmqpLib").is_dir():
         pytest.skip("php-amqplib is not installed")
     (telemetry,) = (each for each in load_work_queues(ROOT / "keda" / "base") if each.name == "telemetry")
@@ -211,7 +211,7 @@ COMPLETED = (200, "dev.errands.pack.completed.v1")
 FAILED = (200, "dev.errands.pack.failed.v1")
 
 
-def test_each_job_of_a_list_has_an_response_of_its_own() -> None:
+def test_each_job_of_a_list_has_a_response_of_its_own() -> None:
     def handler(jobs: Sequence[Job[PackRequested]]) -> Sequence[Outcome]:
         outcomes = {1: PackCompleted(1), 2: None, 3: JobFailed("as-asked", "no"), 4: TryAgain("later")}
         return [outcomes[each.job.n] for each in jobs]

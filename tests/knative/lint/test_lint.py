@@ -47,7 +47,7 @@ def test_an_image_without_a_version_is_refused_in_production_only(tmp_path: Path
     assert found(tmp_path, SHOP) == []
 
 
-def test_two_functions_that_response_each_other_are_a_loop_and_a_chain_is_none(tmp_path: Path) -> None:
+def test_two_functions_that_answer_each_other_are_a_loop_and_a_chain_is_none(tmp_path: Path) -> None:
     resized = SECOND.replace("shop.picture.added", "shop.picture.resized").replace("name: resize}}", "name: store}}")
     resize = SHOP.replace(RESIZE, ANSWERING.format("shop.picture.resized"))
     store = "---\n" + resize.split("---\n")[3].replace("name: resize", "name: store").replace('"24"', '"12"')

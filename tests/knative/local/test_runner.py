@@ -78,7 +78,7 @@ def test_a_failed_attempt_is_made_again_as_often_as_declared_and_then_dead_lette
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 410, 413, 415, 422, 425])
-def test_an_response_that_the_rabbitmq_broker_would_lose_is_dead_lettered_at_once(tmp_path: Path, status: int) -> None:
+def test_a_response_that_the_rabbitmq_broker_would_lose_is_dead_lettered_at_once(tmp_path: Path, status: int) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.post(event("1", {"do": "status", "status": status}))
         dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]

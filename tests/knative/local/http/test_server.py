@@ -32,7 +32,7 @@ def test_a_place_that_is_not_there_and_a_method_that_is_not_meant_are_problems_w
     assert (put.status_code, put.headers["allow"], put.json()["detail"]) == (405, "GET", "GET is expected, got PUT")
 
 
-def test_the_probe_responses_head_without_a_body(tmp_path: Path) -> None:
+def test_the_probe_answers_head_without_a_body(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         response = runner.client.head("/healthz")
 

@@ -99,7 +99,7 @@ def work_runner(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[...,
     return lambda **work_queue: work_up(tmp_path, "--broker", server.url, **work_queue)
 
 
-def test_jobs_take_the_work_that_their_trigger_leads_to(work_runner: Callable[..., Up]) -> None:
+def test_jobs_take_the_work_queue_that_their_trigger_leads_to(work_runner: Callable[..., Up]) -> None:
     with work_runner() as runner:
         for number in range(6):
             assert runner.post(event(f"work-{number}", {"n": number})).status_code == 202
@@ -109,7 +109,7 @@ def test_jobs_take_the_work_that_their_trigger_leads_to(work_runner: Callable[..
         until(lambda: runner.metric("errands_processes", function="slow") == 0, what="idle workers to end")
 
 
-def test_a_work_retries_and_gives_up_by_its_own_policy(work_runner: Callable[..., Up]) -> None:
+def test_a_work_queue_retries_and_gives_up_by_its_own_policy(work_runner: Callable[..., Up]) -> None:
     with work_runner() as runner:
         runner.post(event("work-bad", {"do": "status", "status": 503}))
 
@@ -259,7 +259,7 @@ def test_the_linter_finds_nothing_in_the_work_queues_manifests() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_work_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
+def test_every_work_queue_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
     manifests = load(ROOT / "knative" / "base")
     led_to = {each.filter["type"] for each in manifests.triggers if each.subscriber == "enqueue"}
 
@@ -278,7 +278,7 @@ def test_every_work_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
         (
             "destination: work.slow",
             "destination: work.other",
-            "a Binding to the work.slow is required",
+            "a Binding to the queue work.slow is required",
         ),
         ('value: "4",', 'value: "0",', "a number over 0 is expected, got '0'"),
         ("mode: QueueLength", "mode: MessageRate", "mode QueueLength is expected"),
@@ -287,11 +287,11 @@ def test_every_work_of_a_trigger_has_its_queue_and_its_time_chain() -> None:
         (
             "queueName: work.slow",
             "queueName: work.fast",
-            "a trigger of type rabbitmq on the work.slow",
+            "a trigger of type rabbitmq on the queue work.slow",
         ),
     ],
 )
-def test_a_work_that_could_not_work_is_refused_with_its_place(tmp_path: Path, old: str, new: str, reason: str) -> None:
+def test_a_work_queue_that_could_not_work_is_refused_with_its_place(tmp_path: Path, old: str, new: str, reason: str) -> None:
     folder = write_work_queue(tmp_path / "work_queues", value=4)
     file = folder / "slow.yaml"
     assert old in file.read_text()
