@@ -299,7 +299,7 @@ def test_the_preflight_leaves_secrets_to_external_secrets_where_the_overlay_brin
 def test_the_preflight_wants_images_by_digest() -> None:
     missing = [each.line for each in look(cluster(), OVERLAY) if each.needed and not each.well]
 
-    assert [each for each in missing if "images by digest (errands/deadletters" in each]
+    assert [each for each in missing if "images by digest (errands/console" in each]
 
 
 def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
