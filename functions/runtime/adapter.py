@@ -52,6 +52,7 @@ DELIVER: Final = (
     "deliver"  # what a target has beside itself: the way without a web framework (functions.runtime.asgi, keda)
 )
 SIDE_ROUTE: Final = "side_route"
+DISCARDED_BYTES: Final = 256 * 1024 * 1024  # of a body over the limit, before it is answered
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
@@ -384,7 +385,17 @@ async def read_body(receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES) ->
             return Body(b"".join(chunks), "the body must come whole: the connection was closed")
         chunks.append(message.get("body", b""))
         size_bytes += len(chunks[-1])
-        if size_bytes > limit_bytes:
-            return Body(b"".join(chunks)[:limit_bytes], f"the body must be at most {limit_bytes} bytes")
         more = message.get("more_body", False)
+        if size_bytes > limit_bytes:
+            await _discard(receive, DISCARDED_BYTES if more else 0)
+            return Body(b"".join(chunks)[:limit_bytes], f"the body must be at most {limit_bytes} bytes")
     return Body(b"".join(chunks))
+
+
+async def _discard(receive: Receive, limit_bytes: int) -> None:
+    """Take the rest and forget it: a client that is still sending when its connection is closed sees no answer."""
+    while limit_bytes > 0:
+        message = await receive()
+        limit_bytes -= len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return

@@ -8,7 +8,7 @@ from typing import Any, Final
 from events.problem import NotAnEvent
 from functions.runtime.adapter import Receive, read_body
 from functions.runtime.asgi import Send, send_whole
-from knative.local.http.server import Application, Reply, Request
+from knative.local.http.server import Application, Request, Response
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
 log = logging.getLogger("errands.console")
@@ -49,10 +49,10 @@ class Console:
             async with self._pools[SERVICE].lease() as process:
                 return await _forward(request, process.url.rstrip("/"))
         except NotAnEvent as error:  # a body that is too long, or did not come whole
-            return Reply(413, f"{error}\n".encode())
+            return Response(413, f"{error}\n".encode())
         except (StartFailed, PoolStopping, httpx.HTTPError, httpx.InvalidURL) as error:
             log.error("the console of dead letters does not answer: %s", error or type(error).__name__)
-            return Reply(503, b"the console of dead letters does not answer\n")
+            return Response(503, b"the console of dead letters does not answer\n")
 
 
 async def _forward(request: Request, url: str) -> Passed:

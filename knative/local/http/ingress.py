@@ -2,6 +2,9 @@
 
 import hmac
 import logging
+import math
+import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from events.http import STRUCTURED, Event, read, structured
+from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, read, structured
 from events.problem import JobFailed, NotAnEvent
 from functions.runtime.adapter import Receive, read_body
 from functions.runtime.asgi import Send
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
-from knative.local.http.server import Application, Reply, Request
+from knative.local.http.server import Application, Request, Response
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
 
@@ -34,7 +37,7 @@ ARTIFACT_HEADERS: Final = {
 }
 
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
-ACCEPTED: Final = Reply(202)
+ACCEPTED: Final = Response(202)
 
 Handler = Callable[[Request], Awaitable[Application]]
 
@@ -87,7 +90,7 @@ class Ingress:
         reply = self._refused(request) or await self._handler(request)(request)
         await reply(scope, receive, send)
 
-    def _refused(self, request: Request) -> Reply | None:
+    def _refused(self, request: Request) -> Response | None:
         """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
         the operators of dead letters, whom their console itself asks.
 
@@ -102,8 +105,8 @@ class Ingress:
         open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
         if open_to_all or _is_of_the_console(request.path):
             return None
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")  # RFC 9110 11.1
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token.encode()):
             return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
         return None
 
@@ -117,15 +120,15 @@ class Ingress:
             return _not_allowed(method)
         return handler
 
-    async def _accept(self, request: Request) -> Reply:
+    async def _accept(self, request: Request) -> Response:
         return await self._publish(request, lambda trigger: True)
 
-    async def _accept_for_one(self, request: Request) -> Reply:
+    async def _accept_for_one(self, request: Request) -> Response:
         """An event for one Trigger only, as the replay of a dead letter may ask; Knative has no such address."""
         name = request.path.removeprefix("/triggers/")
         return await self._publish(request, lambda trigger: trigger.name == name)
 
-    async def _publish(self, request: Request, chosen: Callable[[Trigger], bool]) -> Reply:
+    async def _publish(self, request: Request, chosen: Callable[[Trigger], bool]) -> Response:
         try:
             event = _timed(await _event(request))
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
@@ -133,8 +136,9 @@ class Ingress:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
-            self._metrics.refused(400)
-            return _refusal(400, "not-an-event", str(error))
+            status = 413 if isinstance(error, TooLarge) else 400
+            self._metrics.refused(status)
+            return _refusal(status, "not-an-event", str(error))
         except BrokerUnavailable as error:
             self._metrics.refused(503)
             log.error("not accepted: %s", error)
@@ -152,7 +156,7 @@ class Ingress:
             raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
         return wanting
 
-    async def _dead_letter(self, request: Request) -> Reply:
+    async def _dead_letter(self, request: Request) -> Response:
         """A dead letter of a work queue's worker for its dead-letter sink, which on a cluster has an address of its
         own.
         """
@@ -165,40 +169,44 @@ class Ingress:
             return _refusal(400, "not-an-event", str(error))
         return ACCEPTED if taken else _refusal(503, "unavailable", f"{name} does not take the dead letter")
 
-    async def _healthz(self, _request: Request) -> Reply:
-        return Reply(200, b"ok\n", PLAIN)
+    async def _healthz(self, _request: Request) -> Response:
+        return Response(200, b"ok\n", PLAIN)
 
-    async def _readyz(self, _request: Request) -> Reply:
-        return Reply(200, b"ready\n", PLAIN) if self.ready else Reply(503, b"not ready\n", PLAIN)
+    async def _readyz(self, _request: Request) -> Response:
+        return Response(200, b"ready\n", PLAIN) if self.ready else Response(503, b"not ready\n", PLAIN)
 
-    async def _show_metrics(self, _request: Request) -> Reply:
-        return Reply(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
+    async def _show_metrics(self, _request: Request) -> Response:
+        return Response(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
 
-    async def _job(self, request: Request) -> Reply:
+    async def _job(self, request: Request) -> Response:
         """The job's last event; 204 when it has not ended within `wait_s` (at most 60) seconds."""
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
         source, id_ = query.get("source"), query.get("id")
         if not source or not id_:
             return _refusal(400, "bad-request", "the query source=...&id=... of the request event is expected")
         try:
-            wait_s = min(float(query.get("wait_s", 0)), WAIT_LIMIT_S)
-        except ValueError:
-            return _refusal(400, "bad-request", "wait_s must be a number of seconds")
+            wait_s = _seconds(query.get("wait_s", "0"))
+        except ValueError as error:
+            return _refusal(400, "bad-request", f"wait_s {error}")
         event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
         if event is None:
-            return Reply(204)
-        return Reply(200, structured(event), {"content-type": STRUCTURED})
+            return Response(204)
+        return Response(200, structured(event), {"content-type": STRUCTURED})
 
     async def _artifact(self, request: Request) -> Application:
         """A stored result. Its key holds a hash of its content, so nobody finds it who was not told."""
         key = request.path.removeprefix("/artifacts/")
         parts = key.split("/")
         file = self._artifacts / key if self._artifacts and len(parts) == 4 and parts[0] == "jobs" else None
-        if file is None or ".." in parts or "\0" in key or not file.is_file():
+        if file is None or ".." in parts or "\0" in key or not os.path.isfile(file):  # Path's raises for a long name
             return _refusal(404, "not-found", "there is no such artefact here")
         from starlette.responses import FileResponse  # 40 ms, and only for who reads one here
 
         return cast(Application, FileResponse(file, headers=ARTIFACT_HEADERS))  # but for the names of its parameters
+
+
+class TooLarge(NotAnEvent):
+    """The body is over the limit."""
 
 
 async def _event(request: Request) -> Event:
@@ -209,6 +217,8 @@ async def _event(request: Request) -> Event:
     if coding.lower() != "identity":
         raise NotAnEvent(f"content-encoding {coding[:20]!r} is not taken: send the event as it is")
     body = await read_body(request.receive)
+    if body.fault and len(body.content) >= BODY_LIMIT_BYTES:
+        raise TooLarge(body.fault)
     return read(request.headers, body.whole())
 
 
@@ -217,6 +227,14 @@ def _timed(event: Event) -> Event:
     if event.get("time"):
         return event
     return event.with_attributes(time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+
+def _seconds(text: str) -> float:
+    """A time to wait, cut to the limit; raise ValueError."""
+    seconds = float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else math.nan
+    if math.isnan(seconds):
+        raise ValueError(f"must be a number of seconds, 0 or more, got {text[:20]!r}")
+    return min(seconds, WAIT_LIMIT_S)
 
 
 def _host(header: str) -> str | None:
@@ -231,17 +249,17 @@ def _is_of_the_console(path: str) -> bool:
     return path == "/dead" or path.startswith("/dead/")
 
 
-async def _not_found(request: Request) -> Reply:
+async def _not_found(request: Request) -> Response:
     return _refusal(404, "not-found", f"there is nothing at {request.path[:200]}")
 
 
 def _not_allowed(method: str) -> Handler:
-    async def refuse(request: Request) -> Reply:
+    async def refuse(request: Request) -> Response:
         return _refusal(405, "not-allowed", f"{method} is expected, got {request.method[:20]}", {"allow": method})
 
     return refuse
 
 
-def _refusal(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
+def _refusal(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     body = msgspec.json.encode(JobFailed(kind, detail).problem)
-    return Reply(status, body, {"content-type": "application/problem+json", **headers})
+    return Response(status, body, {"content-type": "application/problem+json", **headers})

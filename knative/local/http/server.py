@@ -1,25 +1,21 @@
-"""The runner's own port: uvicorn's connections on a socket that is bound already.
-
-Decided 2026-11-27: uvicorn, which serves the functions, in place of aiohttp's server, which served nothing else. An
-accepted event costs the runner 93 us of processor time where it cost 131, and the whole tree is 11 MB smaller.
-"""
+"""The runner's own port: uvicorn, as for the functions, on a socket that is bound already."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from functions.runtime.adapter import Receive
 from functions.runtime.asgi import Send, send_whole
 from functions.runtime.server import configured
+from knative.local.http.connection import Connection
 
-# An event's attributes may have 64 KiB and more when they are encoded; uvicorn itself knows no limit.
-HEAD_LIMIT_BYTES: Final = 256 * 1024
 STOP_S: Final = 30.0  # for the requests in flight
+BACKLOG: Final = 1024  # connections that wait to be accepted: asyncio listens again, with 100 unless it is told
 
 
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]  # ASGI 3.0
@@ -45,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """What is answered."""
 
     status: int
@@ -59,30 +55,6 @@ class Reply:
         await send_whole(send, self.status, sent, self.body)
 
 
-class Connection(HttpToolsProtocol):
-    """One connection; a request's line and headers have a limit."""
-
-    _head_bytes = 0
-    _in_head = True
-
-    def data_received(self, data: bytes) -> None:
-        """As uvicorn's."""
-        super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
-        if self._head_bytes > HEAD_LIMIT_BYTES:
-            self.send_400_response(f"The headers are over {HEAD_LIMIT_BYTES} bytes.")
-
-    def on_message_begin(self) -> None:
-        """As uvicorn's."""
-        super().on_message_begin()
-        self._in_head = True
-
-    def on_headers_complete(self) -> None:
-        """As uvicorn's."""
-        self._in_head = False
-        super().on_headers_complete()
-
-
 class HttpServer:
     """Serves an application on a socket, in the running loop."""
 
@@ -90,12 +62,13 @@ class HttpServer:
         self._listening = listening
         self._state = ServerState()
         self._config = configured(application, Connection)
+        self._connection_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the rest: functions, event log
 
     async def start(self) -> None:
         """Answer from now on."""
         self._config.load()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, sock=self._listening)
+        self._server = await loop.create_server(self._connection, sock=self._listening, backlog=BACKLOG)
 
     def stop(self) -> None:
         """Take no new request, on the connections that are open neither."""
@@ -112,4 +85,6 @@ class HttpServer:
                 task.cancel()
 
     def _connection(self) -> Connection:
-        return Connection(config=self._config, server_state=self._state, app_state={})
+        return Connection(
+            connection_limit=self._connection_limit, config=self._config, server_state=self._state, app_state={}
+        )

@@ -14,8 +14,9 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from knative.local.http.connection import HEAD_LIMIT_BYTES
 from knative.local.http.console import SERVICE, Console
-from knative.local.http.server import HEAD_LIMIT_BYTES, Reply, Request
+from knative.local.http.server import Request, Response
 from knative.local.process.processes import Pool
 from tests.support.local_runner import Up, event, service, trigger, up
 
@@ -135,10 +136,46 @@ def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_console() ->
     pools = cast("dict[str, Pool]", {SERVICE: Consoles()})
     response = asyncio.run(Console(pools).handle(Request(scope, receive)))
 
-    assert isinstance(response, Reply)
+    assert isinstance(response, Response)
     assert (response.status, response.body) == (413, b"the body must come whole: the connection was closed\n")
 
 
 def wait_for_an_outcome(runner: Up) -> int:
     """Of a job that never ends."""
     return httpx.get(f"{runner.url}jobs", params={"source": "/x", "id": "1", "wait_s": 4}, timeout=20).status_code
+
+
+@pytest.mark.parametrize("wait_s", ["nan", "inf", "-1", "1e9", "٣", "1" * 5000])
+def test_a_wait_that_is_no_number_of_seconds_is_refused(tmp_path: Path, wait_s: str) -> None:
+    with up(tmp_path, ECHOING) as runner:
+        response = runner.client.get("/jobs", params={"source": "/x", "id": "1", "wait_s": wait_s})
+
+    assert response.status_code == 400
+    assert "wait_s must be a number of seconds" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["jobs/a/b/" + "c" * 5_000, "jobs/" + "a/" * 2_000, "%ff" * 3_000, "c" * 20_000])
+def test_an_artefact_that_no_file_system_could_have_is_not_found(tmp_path: Path, path: str) -> None:
+    with up(tmp_path, ECHOING) as runner:
+        assert runner.client.get(f"/artifacts/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
+def test_the_scheme_of_a_token_is_taken_in_any_case(tmp_path: Path, scheme: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-secret-of-sixteen")
+    with up(tmp_path, ECHOING, "--token-file", str(token)) as runner:
+        known = httpx.get(f"{runner.url}metrics", headers={"authorization": f"{scheme} a-secret-of-sixteen"})
+        others = [
+            httpx.get(f"{runner.url}metrics", headers={"authorization": each})
+            for each in (
+                "Basic a-secret-of-sixteen",
+                "a-secret-of-sixteen",
+                f"{scheme} a-secret-of-sixtee",
+                f"{scheme} a-secret-of-sixteen a-secret-of-sixteen",
+                "",
+            )
+        ]
+
+    assert known.status_code == 200
+    assert {each.status_code for each in others} == {401}

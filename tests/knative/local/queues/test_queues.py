@@ -291,7 +291,9 @@ def test_every_work_queue_of_a_trigger_has_its_queue_and_its_time_chain() -> Non
         ),
     ],
 )
-def test_a_work_queue_that_could_not_work_is_refused_with_its_place(tmp_path: Path, old: str, new: str, reason: str) -> None:
+def test_a_work_queue_that_could_not_work_is_refused_with_its_place(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
     folder = write_work_queue(tmp_path / "work_queues", value=4)
     file = folder / "slow.yaml"
     assert old in file.read_text()
