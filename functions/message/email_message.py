@@ -1,7 +1,6 @@
 """Composes an e-mail (RFC 5322, MIME): the same job gives the same bytes, its Message-ID and boundaries included.
 
-Everything that a stranger may fill in is either an address in its narrow form or goes through the policy of the
-standard library, which refuses a line break in a header and encodes what is not ASCII.
+Everything that a stranger may fill in is either an address in its narrow form or a text that `header.py` encodes.
 
 Not done: S/MIME, DKIM (the mail server's task), address literals (`user@[192.0.2.1]`), quoted local parts.
 """
@@ -10,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -20,6 +18,7 @@ from unicodedata import category
 
 from events.problem import FieldError, JobFailed
 from events.types import Attachment, MessageRequested
+from functions.message.header import POLICY, POLICY_UTF8, Field, address_field, text_field
 from functions.message.invitation import invitation
 
 LOCAL_LIMIT_BYTES: Final = 64  # RFC 5321 4.5.3.1.1
@@ -56,12 +55,13 @@ def compose(job: MessageRequested, parts: Parts, *, sender: Address, key: str, s
     to = tuple(read_address(text, "to") for text in asked.values())
     reply_to = (read_address(job.reply_to, "reply_to"),) if job.reply_to else ()
     needs_smtputf8 = not all(each.username.isascii() for each in (sender, *to, *reply_to))
-    message = EmailMessage(policy=policy.SMTPUTF8 if needs_smtputf8 else policy.SMTP)
-    message["Message-ID"] = message_id = f"<{key}@{sender.domain}>"
-    message["Date"], message["From"], message["To"] = sent_at, sender, to
+    message = EmailMessage(policy=POLICY_UTF8 if needs_smtputf8 else POLICY)
+    message_id = f"<{key}@{sender.domain}>"
+    message["Message-ID"], message["Date"] = Field(message_id), sent_at
+    message["From"], message["To"] = address_field("From", sender), address_field("To", *to)
     if reply_to:
-        message["Reply-To"] = reply_to
-    message["Subject"] = _one_line(job.subject, "subject")
+        message["Reply-To"] = address_field("Reply-To", *reply_to)
+    message["Subject"] = text_field("Subject", _one_line(job.subject, "subject"))
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834 5: no out-of-office notes in return
     _fill(message, job, parts)
     _set_boundaries(message, key)
@@ -71,7 +71,8 @@ def compose(job: MessageRequested, parts: Parts, *, sender: Address, key: str, s
 def read_address(text: str, field: str, *, name: str = "") -> Address:
     """The address in its narrow form, an international domain as `xn--`; raise JobFailed that names the field."""
     local, _, domain = text.rpartition("@")
-    if not (_LOCAL.fullmatch(local) and local.isprintable() and len(local.encode()) <= LOCAL_LIMIT_BYTES):
+    local_is_well = _LOCAL.fullmatch(local) and local.isprintable() and "=?" not in local  # no encoded word, RFC 2047 5
+    if not (local_is_well and len(local.encode()) <= LOCAL_LIMIT_BYTES):
         raise _invalid(field, f"an address like lee@client.example is expected, got {text!r}")
     return Address(display_name=name, username=local, domain=_ascii_domain(domain, field))
 
