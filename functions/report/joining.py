@@ -9,9 +9,8 @@ import pikepdf
 
 from events.problem import FieldError, JobFailed
 from events.types.report import ReportEncryption
+from functions.report.foreign_pdf import active, disarm
 
-# Actions that do something by themselves (ISO 32000-2 12.6.4): joined pages keep links, and lose these.
-_ACTIVE: Final = frozenset(["/JavaScript", "/Launch", "/SubmitForm", "/ImportData", "/RichMediaExecute"])
 _PERMISSIONS: Final[Mapping[str, Sequence[str]]] = {
     "print": ("print_lowres", "print_highres"),
     "copy": ("extract",),
@@ -42,8 +41,9 @@ def joined(
         count = len(base.pages)
         if count > pages_limit:
             raise JobFailed("limit-exceeded", f"the document must have at most {pages_limit} pages, got {count}")
-        for page in base.pages:
-            _disarm(page)
+        found = active(base)
+        if found:
+            raise JobFailed("source-refused", f"a PDF that is joined must not hold {found}")
         return _saved(base), count
 
 
@@ -67,22 +67,12 @@ def encrypted(content: bytes, wanted: ReportEncryption) -> bytes:
 def _opened(content: bytes, pointer: str) -> Iterator[pikepdf.Pdf]:
     try:
         with pikepdf.open(io.BytesIO(content), suppress_warnings=True) as pdf:
+            disarm(pdf)
             yield pdf
     except pikepdf.PasswordError as error:
         raise _refused("must be a PDF without a password", pointer) from error
-    except pikepdf.PdfError as error:
+    except (pikepdf.PdfError, ValueError, TypeError) as error:  # what pikepdf raises for objects of the wrong kind
         raise _refused(f"must be a PDF that can be read: {error}", pointer) from error
-
-
-def _disarm(page: pikepdf.Page) -> None:
-    if "/AA" in page.obj:
-        del page.obj.AA
-    for annotation in page.obj.get("/Annots", []):
-        if "/AA" in annotation:
-            del annotation.AA
-        action = annotation.get("/A")
-        if action is not None and str(action.get("/S")) in _ACTIVE:
-            del annotation.A
 
 
 def _saved(pdf: pikepdf.Pdf) -> bytes:
