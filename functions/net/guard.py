@@ -81,7 +81,7 @@ def refusal(address: str | Address) -> str | None:
         plain = _unwrapped(address)
     except ValueError:
         return f"{address!r} is not an IP address"
-    for network, name in _special_ranges():
+    for network, name in special_ranges():
         if plain in network:
             return f"{network} {name}"
     if isinstance(plain, IPv4Address):
@@ -105,7 +105,8 @@ def _is_isatap(address: IPv6Address) -> bool:
 
 
 @cache
-def _special_ranges() -> tuple[tuple[Network, str], ...]:
+def special_ranges() -> tuple[tuple[Network, str], ...]:
+    """The networks that are not to be called, each with its name; the more specific one stands first."""
     rows = (line.split(maxsplit=1) for line in _SPECIAL.strip().splitlines())
     return tuple((ip_network(network), name) for network, name in rows)
 

@@ -14,6 +14,7 @@ import promql_parser
 import pytest
 import yaml
 
+from functions.net.guard import special_ranges
 from knative.cli.preflight import NEEDED, SECRETS, look
 from knative.lint import lint
 from knative.lint.findings import findings
@@ -164,11 +165,70 @@ def test_what_has_fixed_replicas_has_a_disruption_budget(documents: list[Any]) -
     ],
 )
 def test_the_way_out_leads_to_no_neighbour(documents: list[Any], address: str) -> None:
-    [policy] = [each for each in of(documents, "NetworkPolicy") if each["metadata"]["name"] == "functions-call-outside"]
+    [policy] = [each for each in of(documents, "NetworkPolicy") if each["metadata"]["name"] == "call-outside"]
     blocks = [each["ipBlock"] for rule in policy["spec"]["egress"] for each in rule["to"]]
 
     assert not any(allows(each, address) for each in blocks)
     assert any(allows(each, "93.184.215.14") for each in blocks)
+
+
+def test_every_way_out_has_the_exceptions_of_the_guard(documents: list[Any]) -> None:
+    ways = [
+        target["ipBlock"]
+        for policy in of(documents, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        for target in rule.get("to", [])
+        if target.get("ipBlock", {}).get("cidr") in ("0.0.0.0/0", "2000::/3")
+    ]
+
+    assert len(ways) == 4
+    for way in ways:
+        kept = ipaddress.ip_network(way["cidr"])
+        named = [ipaddress.ip_network(each) for each in way["except"]]
+        special = [each for each, _ in special_ranges() if each.version == kept.version and each.subnet_of(kept)]  # type: ignore[arg-type]  # of one version
+        assert [each for each in special if not any(each.subnet_of(out) for out in named)] == []  # type: ignore[arg-type]
+
+
+def test_no_policy_opens_a_port_towards_everywhere(documents: list[Any]) -> None:
+    policies = of(documents, "NetworkPolicy")
+    outward = [
+        each["metadata"]["name"]
+        for each in policies
+        if any("to" not in rule for rule in each["spec"].get("egress", []))
+    ]
+    inward = [
+        each["metadata"]["name"]
+        for each in policies
+        if any("from" not in rule for rule in each["spec"].get("ingress", []))
+    ]
+
+    assert (outward, inward) == ([], [])
+
+
+def test_a_work_queues_worker_is_as_hardened_as_a_function(documents: list[Any]) -> None:
+    [function] = functions(documents)["report"]["containers"]
+    for job in of(documents, "ScaledJob"):
+        pod = job["spec"]["jobTargetRef"]["template"]["spec"]
+        [worker] = pod["containers"]
+
+        assert worker["securityContext"] == function["securityContext"]
+        assert pod["automountServiceAccountToken"] is False
+        assert all("sizeLimit" in each["emptyDir"] for each in pod["volumes"] if "emptyDir" in each)
+        assert {"secretRef": {"name": "store", "optional": True}} in worker["envFrom"]
+
+
+def test_who_needs_no_bucket_has_no_keys_of_it(documents: list[Any]) -> None:
+    keys = {"secretRef": {"name": "store", "optional": True}}
+    holders = {name for name, pod in functions(documents).items() if keys in pod["containers"][0]["envFrom"]}
+
+    assert holders == {"ics", "image", "report", "message", "notifier", "deadletters"}
+
+
+def test_a_replay_to_one_function_is_let_through(documents: list[Any]) -> None:
+    calls = {each["metadata"]["name"]: each["spec"] for each in of(documents, "NetworkPolicy")}
+
+    assert calls["console-replays"]["podSelector"]["matchLabels"] == {"serving.knative.dev/service": "console"}
+    assert calls["console-replays"]["egress"][0] == calls["broker-calls"]["egress"][2]
 
 
 def allows(block: Any, address: str) -> bool:
