@@ -11,7 +11,7 @@ from functions.ics.folding import folded
 from functions.ics.moment import Moment
 
 # U+2028 and U+2029 end a line for a reader that goes by Unicode's rules.
-_BREAKS: Final = {0x2028: "\n", 0x2029: "\n"}
+_BREAKS: Final = {0x0D: "\n", 0x2028: "\n", 0x2029: "\n"}
 
 
 class Text(vText):
@@ -51,8 +51,8 @@ def text_list(values: tuple[str, ...]) -> vCategory:
 
 
 def one_break(value: str) -> str:
-    """The text with no line breaks but those that the library escapes."""
-    return value if value.isascii() else value.translate(_BREAKS)
+    """The text with LF as its only line break; what the library does with CR comes too late for CR before U+2028."""
+    return value.replace("\r\n", "\n").translate(_BREAKS) if "\r" in value or not value.isascii() else value
 
 
 def moment(value: Moment, **parameters: str) -> vDate | vDatetime:

@@ -71,7 +71,7 @@ def test_every_line_of_a_file_ends_and_begins_whole(text: str) -> None:
         assert not (line.startswith(" ") and unicodedata.combining(line[1]) and len(line.encode()) < LIMIT_BYTES - 8)
 
 
-@pytest.mark.parametrize("text", ["\\" * 60, "\n" * 60, "e\u0301" * 60])
+@pytest.mark.parametrize("text", ["\\" * 99, "\n" * 99, "e\u0301" * 99], ids=["backslashes", "breaks", "marks"])
 @pytest.mark.parametrize("lead", range(4))
 def test_a_file_is_folded_so(text: str, lead: int) -> None:
     lines = content(entry(description="x" * lead + text)).decode().split("\r\n ")

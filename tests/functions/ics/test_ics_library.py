@@ -28,7 +28,9 @@ def test_every_line_break_of_a_text_is_one_line_break(given: str) -> None:
 
 
 def test_two_carriage_returns_are_two_line_breaks() -> None:
-    assert lines_of(content(entry(description="a\r\rb\r\n\nc")))["DESCRIPTION"].value == r"a\n\nb\n\nc"
+    given = "a\r\rb\r\n\nc\r\u2028d"
+
+    assert lines_of(content(entry(description=given)))["DESCRIPTION"].value == r"a\n\nb\n\nc\n\nd"
 
 
 @pytest.mark.parametrize(
