@@ -284,7 +284,8 @@ class IcsCompleted(Result, frozen=True, kw_only=True):
     """The calendar file; `content` is the file itself when there is one and it is at most 64 KiB.
 
     `uids` and `sequences` are in the order of events, todos, free_busy. `email_part` is a MIME entity
-    multipart/alternative (also an artefact of its own), inline under the same condition.
+    multipart/alternative (also an artefact of its own), inline under the same condition. `warnings` names, by their
+    pointers, the first 100 fields that Outlook, Google or Apple are known to refuse, skip or show otherwise.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -292,6 +293,7 @@ class IcsCompleted(Result, frozen=True, kw_only=True):
     sequences: tuple[int, ...] = ()
     content: str | None = None
     email_part: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class IcsFailed(Problem, frozen=True, kw_only=True):

@@ -1,10 +1,14 @@
-"""Alarms (RFC 5545 3.6.6): what is wrong with one, and its lines."""
+"""Alarms (RFC 5545 3.6.6): what is wrong with one, and its properties."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from icalendar import vCalAddress, vDate, vDatetime, vInt, vUri
 
 from events.types.ics import Alarm
-from functions.ics.content_line import text
 from functions.ics.findings import Place
-from functions.ics.moment import instant, stamp
-from functions.ics.person import address
+from functions.ics.moment import instant
+from functions.ics.values import Minutes, address, minutes, moment, text
 
 DEFAULT_MINUTES_BEFORE = 15
 
@@ -27,27 +31,27 @@ def check(alarm: Alarm, at: Place, *, starts: bool, ends: bool) -> None:
         (at / "text").add("must be absent with action audio, which shows none")
 
 
-def lines(alarm: Alarm, summary: str) -> list[str]:
-    """The VALARM; what it shows is by default the summary of what it is of."""
-    made = ["BEGIN:VALARM", f"ACTION:{alarm.action.upper()}", _trigger(alarm)]
+def properties(alarm: Alarm, summary: str) -> Iterator[tuple[str, Any]]:
+    """What the VALARM holds; what it shows is by default the summary of what it is of."""
+    yield "ACTION", text(alarm.action.upper())
+    yield "TRIGGER", _trigger(alarm)
     if alarm.repeat:  # RFC 5545 3.8.6.2: the two come together
-        made += [f"REPEAT:{alarm.repeat}", f"DURATION:PT{alarm.repeat_minutes}M"]
+        yield "REPEAT", vInt(alarm.repeat)
+        yield "DURATION", minutes(alarm.repeat_minutes)
     if alarm.action != "audio":
-        made.append(f"DESCRIPTION:{text(alarm.text or summary)}")
+        yield "DESCRIPTION", text(alarm.text or summary)
     if alarm.action == "email":
-        made.append(f"SUMMARY:{text(alarm.subject or summary)}")
-        made += [f"ATTENDEE:{address(each)}" for each in alarm.to]
+        yield "SUMMARY", text(alarm.subject or summary)
+        yield from (("ATTENDEE", vCalAddress(address(each))) for each in alarm.to)
     if alarm.sound_url:
-        made.append(f"ATTACH:{alarm.sound_url}")
-    return [*made, "END:VALARM"]
+        yield "ATTACH", vUri(alarm.sound_url)
 
 
-def _trigger(alarm: Alarm) -> str:
-    """In minutes only: P1D is a day of the calendar, of 23 or 25 hours when the clocks change (RFC 5545 3.3.6)."""
+def _trigger(alarm: Alarm) -> vDate | vDatetime | Minutes:
+    """When it sounds: at an instant, or so many minutes from the start or the end."""
     if alarm.at is not None:
-        return f"TRIGGER;VALUE=DATE-TIME:{stamp(instant(alarm.at))}"
-    related = ";RELATED=END" if alarm.related == "end" else ""
+        return moment(instant(alarm.at), VALUE="DATE-TIME")
+    related = {"RELATED": "END"} if alarm.related == "end" else {}
     if alarm.minutes_after is not None:
-        return f"TRIGGER{related}:PT{alarm.minutes_after}M"
-    minutes = DEFAULT_MINUTES_BEFORE if alarm.minutes_before is None else alarm.minutes_before
-    return f"TRIGGER{related}:{f'-PT{minutes}M' if minutes else 'PT0S'}"
+        return minutes(alarm.minutes_after, **related)
+    return minutes(-(DEFAULT_MINUTES_BEFORE if alarm.minutes_before is None else alarm.minutes_before), **related)

@@ -7,20 +7,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
+
+from icalendar import Calendar, Component
 
 from events.problem import JobFailed
 from events.types.ics import CalendarEntry, FreeBusy, IcsRequested, Todo
-from functions.ics import alarm, component, email_part, feed, identity, itip, texts
+from functions.ics import alarm, clients, component, email_part, feed, identity, itip, texts
 from functions.ics.component import Identity
-from functions.ics.content_line import content
 from functions.ics.findings import Place
 from functions.ics.identity import Origin
 from functions.ics.itip import Item
 from functions.ics.moment import instant, utc
 from functions.ics.schedule import EFFORT_LIMIT_DAYS, BusyTimes, Schedule, busy_times, schedule
 from functions.ics.time_zone import vtimezone
+from functions.ics.values import content, text
 
+END: Final = b"END:VCALENDAR\r\n"
 PRODID: Final = "-//Errands//ics//EN"
 # of all files; an override repeats its series, so that a small job could make gigabytes
 LIMIT_BYTES: Final = 32 << 20
@@ -39,11 +42,12 @@ class CalendarFile:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The files, and the uid and sequence of each item: events, to-dos, free/busy times."""
+    """The files, the uid and sequence of each item (events, to-dos, free/busy times), and what clients will refuse."""
 
     files: tuple[CalendarFile, ...]
     uids: tuple[str, ...]
     sequences: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ def render(job: IcsRequested, *, source: str, namespace: str, now: datetime) -> 
     _check_instances(entries, root)
     root.findings.close()
     files = tuple(_files(job, entries, now.astimezone(UTC).replace(microsecond=0)))
-    return Made(files, tuple(each.uid for each in entries), tuple(each.sequence for each in entries))
+    warnings = clients.warnings(((each.at, each.item, each.when) for each in entries), job.method)
+    return Made(files, tuple(each.uid for each in entries), tuple(each.sequence for each in entries), warnings)
 
 
 def _items(job: IcsRequested) -> Iterator[tuple[str, int, Item]]:
@@ -134,24 +139,28 @@ def _files(job: IcsRequested, entries: Sequence[_Entry], now: datetime) -> Itera
 
 
 def _calendar(job: IcsRequested, entries: Sequence[_Entry], now: datetime, left_bytes: int) -> bytes:
-    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{PRODID}", "CALSCALE:GREGORIAN"]
-    if job.method != "none":
-        lines.append(f"METHOD:{job.method.upper()}")
-    if job.feed:
-        lines += feed.lines(job.feed)
-    for zone in _vtimezones(entries):
-        lines += zone
-    pieces = [content(lines)]
-    for at, component_lines in _components(entries, now, job.method):
-        pieces.append(content(component_lines))
+    """The file; its components are written one by one, so that one that is too large is never made."""
+    head = content(component.filled(Calendar(), _properties(job))).removesuffix(END)
+    pieces = [head, *_vtimezones(entries)]
+    left_bytes -= sum(map(len, pieces))
+    for at, made in _components(entries, now, job.method):
+        pieces.append(content(made))
         left_bytes -= len(pieces[-1])
         if left_bytes < 0:
             detail = f"the calendar must be at most {LIMIT_BYTES} bytes; {at.pointer} goes over that"
             raise JobFailed("too-large", detail)
-    return b"".join((*pieces, b"END:VCALENDAR\r\n"))
+    return b"".join((*pieces, END))
 
 
-def _components(entries: Sequence[_Entry], now: datetime, method: str) -> Iterator[tuple[Place, list[str]]]:
+def _properties(job: IcsRequested) -> Iterator[tuple[str, Any]]:
+    yield from (("VERSION", text("2.0")), ("PRODID", text(PRODID)), ("CALSCALE", text("GREGORIAN")))
+    if job.method != "none":
+        yield "METHOD", text(job.method.upper())
+    if job.feed:
+        yield from feed.properties(job.feed)
+
+
+def _components(entries: Sequence[_Entry], now: datetime, method: str) -> Iterator[tuple[Place, Component]]:
     """The components one by one, each with the place of its item."""
     for each in entries:
         item, when, known = each.item, each.when, Identity(each.uid, each.sequence, now)
@@ -160,10 +169,10 @@ def _components(entries: Sequence[_Entry], now: datetime, method: str) -> Iterat
         elif isinstance(item, Todo) and isinstance(when, Schedule):
             yield each.at, component.todo(item, when, known, method)
         elif isinstance(item, CalendarEntry) and isinstance(when, Schedule):
-            yield from ((each.at, lines) for lines in component.events(item, when, known, method))
+            yield from ((each.at, made) for made in component.events(item, when, known, method))
 
 
-def _vtimezones(entries: Sequence[_Entry]) -> Iterator[tuple[str, ...]]:
+def _vtimezones(entries: Sequence[_Entry]) -> Iterator[bytes]:
     """One for each zone that is used, in the order of their names."""
     used: dict[str, list[datetime]] = {}
     open_ended = set()

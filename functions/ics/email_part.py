@@ -1,10 +1,23 @@
 """The invitation as a part of an e-mail (RFC 6047): multipart/alternative, of which clients take the calendar."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from events.types.ics import CalendarEntry, EmailPart, FreeBusy, Todo
 from functions.ics.itip import Item
+
+REPLIES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "accepted": "accepted",
+        "declined": "declined",
+        "tentative": "tentatively accepted",
+        "delegated": "delegated",
+        "completed": "completed",
+        "in-process": "begun",
+    }
+)
 
 
 def render(given: EmailPart, method: str, item: Item, calendar: bytes) -> bytes:
@@ -17,7 +30,7 @@ def render(given: EmailPart, method: str, item: Item, calendar: bytes) -> bytes:
     from email.policy import SMTP
 
     part = MIMEPart(policy=SMTP)
-    part.set_content(given.text or _text(item), cte="quoted-printable")
+    part.set_content(given.text or _text(item, method), cte="quoted-printable")
     if given.html is not None:
         part.add_alternative(given.html, subtype="html", cte="quoted-printable")
     part.add_alternative(calendar.decode(), subtype="calendar", cte="base64", params={"method": method.upper()})
@@ -25,14 +38,16 @@ def render(given: EmailPart, method: str, item: Item, calendar: bytes) -> bytes:
     return part.as_bytes()
 
 
-def _text(item: Item) -> str:
-    """What, when and where, for those who see no calendar."""
-    return "\n".join(_lines(item)) + "\n"
+def _text(item: Item, method: str) -> str:
+    """What it is about, when and where, for those who see no calendar."""
+    return "\n".join(_lines(item, method)) + "\n"
 
 
-def _lines(item: Item) -> Iterator[str]:
+def _lines(item: Item, method: str) -> Iterator[str]:
     if not isinstance(item, FreeBusy):
-        yield item.summary
+        said = _said(item, method)
+        yield f"{said[0]}: {item.summary}" if said else item.summary
+        yield from said[1:]
     end = item.due if isinstance(item, Todo) else item.end
     when = " to ".join(each.replace("T", " ") for each in (item.start, end) if each)
     if when:
@@ -48,3 +63,24 @@ def _lines(item: Item) -> Iterator[str]:
         yield f"Organizer: {item.organizer.name or item.organizer.email}"
     if item.description:
         yield f"\n{item.description}"
+
+
+def _said(item: CalendarEntry | Todo, method: str) -> tuple[str, ...]:
+    """What a message says that does not invite, as the head of its subject and as a sentence; nothing of others."""
+    noun = "task" if isinstance(item, Todo) else "event"
+    if method == "cancel" or item.status == "cancelled":
+        return "Cancelled", f"This {_extent(item, noun)} has been cancelled."
+    if method == "counter":
+        return "New time proposed", f"This is a proposal to change the {noun}; it has not been changed yet."
+    if method == "reply":
+        person = item.attendees[0]
+        reply = REPLIES[person.status]
+        return reply.capitalize(), f"{person.name or person.email} has {reply} this {_extent(item, noun)}."
+    return ()
+
+
+def _extent(item: CalendarEntry | Todo, noun: str) -> str:
+    """Whether one instance is meant, or the whole series, or what does not recur."""
+    if item.recurrence_id:
+        return f"one {noun} of a series"
+    return f"whole series of {noun}s" if item.recurrence or item.rrule or item.rdates else noun

@@ -1,14 +1,17 @@
 """What a calendar says of itself (RFC 7986), in the X- forms too that Outlook, Google and Apple read."""
 
 from collections.abc import Iterator
+from typing import Any
+
+from icalendar import vUri
 
 from events.types.ics import Feed
 from functions.ics import texts
 from functions.ics.colours import VALUES
 from functions.ics.component import image
-from functions.ics.content_line import text
 from functions.ics.findings import Place
 from functions.ics.moment import zone
+from functions.ics.values import minutes, text, text_list
 
 
 def check(feed: Feed, at: Place) -> None:
@@ -25,27 +28,29 @@ def check_color(color: str | None, at: Place) -> None:
         at.add(f"must be a colour name of CSS3 (RFC 7986 5.9), such as turquoise, got {color!r}")
 
 
-def lines(feed: Feed) -> Iterator[str]:
-    """The properties of the calendar, unfolded."""
-    yield f"NAME:{text(feed.name)}"
-    yield f"X-WR-CALNAME:{text(feed.name)}"
-    if feed.description:
-        yield f"DESCRIPTION:{text(feed.description)}"
-        yield f"X-WR-CALDESC:{text(feed.description)}"
+def properties(feed: Feed) -> Iterator[tuple[str, Any]]:
+    """The properties of the calendar."""
+    for name, x_name, value in (
+        ("NAME", "X-WR-CALNAME", feed.name),
+        ("DESCRIPTION", "X-WR-CALDESC", feed.description),
+    ):
+        if value:
+            yield name, text(value)
+            yield x_name, text(value)
     if feed.uid:
-        yield f"UID:{text(feed.uid)}"
+        yield "UID", text(feed.uid)
     if feed.url:
-        yield f"URL:{feed.url}"
+        yield "URL", vUri(feed.url)
     if feed.source_url:
-        yield f"SOURCE;VALUE=URI:{feed.source_url}"
+        yield "SOURCE", vUri(feed.source_url, params={"VALUE": "URI"})
     if feed.refresh_minutes:
-        yield f"REFRESH-INTERVAL;VALUE=DURATION:PT{feed.refresh_minutes}M"
-        yield f"X-PUBLISHED-TTL:PT{feed.refresh_minutes}M"
+        yield "REFRESH-INTERVAL", minutes(feed.refresh_minutes, VALUE="DURATION")
+        yield "X-PUBLISHED-TTL", minutes(feed.refresh_minutes)
     if feed.timezone:
-        yield f"X-WR-TIMEZONE:{feed.timezone}"
+        yield "X-WR-TIMEZONE", text(feed.timezone)
     if feed.color:
-        yield f"COLOR:{feed.color}"
-        yield f"X-APPLE-CALENDAR-COLOR:#{VALUES[feed.color].upper()}"
+        yield "COLOR", text(feed.color)
+        yield "X-APPLE-CALENDAR-COLOR", text(f"#{VALUES[feed.color].upper()}")
     if feed.categories:
-        yield f"CATEGORIES:{','.join(map(text, feed.categories))}"
-    yield from map(image, feed.images)
+        yield "CATEGORIES", text_list(feed.categories)
+    yield from (("IMAGE", image(each)) for each in feed.images)

@@ -45,6 +45,7 @@ def handle(job: IcsRequested, event: Event) -> IcsCompleted:
         sequences=made.sequences,
         content=_inline(only.content if only else None),
         email_part=_inline(only.email_part if only else None),
+        warnings=made.warnings,
     )
 
 

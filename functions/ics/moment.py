@@ -77,23 +77,6 @@ def utc(moment: Moment) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def stamp(moment: Moment) -> str:
-    """A DATE or DATE-TIME value (RFC 5545 3.3.4, 3.3.5)."""
-    if not isinstance(moment, datetime):
-        return moment.isoformat().replace("-", "")
-    local = moment.replace(tzinfo=None).isoformat().replace("-", "").replace(":", "")
-    return f"{local}Z" if moment.tzinfo is UTC else local
-
-
-def line(name: str, moment: Moment) -> str:
-    """A property with the parameters that its moment needs."""
-    if not isinstance(moment, datetime):
-        return f"{name};VALUE=DATE:{stamp(moment)}"
-    if isinstance(moment.tzinfo, ZoneInfo):
-        return f"{name};TZID={moment.tzinfo.key}:{stamp(moment)}"
-    return f"{name}:{stamp(moment)}"
-
-
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What all moments of one item have in common: value types have to agree (RFC 5545 3.8.2.2, 3.8.4.4, 3.8.5.1)."""

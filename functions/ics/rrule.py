@@ -1,12 +1,14 @@
-"""Recurrence rules as a job gives them, in parts or as text, made into a `Rule`, and written as RRULE."""
+"""Recurrence rules as a job gives them, in parts or as text, made into a `Rule`, and into RRULE."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from icalendar import vRecur
+
 from events.types.ics import CalendarItem, Previous, Recurrence
 from functions.ics.findings import Place
-from functions.ics.moment import Frame, Moment, read, stamp
+from functions.ics.moment import Frame, Moment, read
 from functions.ics.recurrence import DAYS, Rule
 
 FIRST_PERIODS: Final = 50  # looked at for the first instance of a rule that does not begin with its start
@@ -46,21 +48,14 @@ def rule(parts: Recurrence, start: Moment, frame: Frame, at: Place, until_at: Pl
     return made
 
 
-def line(parts: Recurrence, until: Moment | None) -> str:
-    """The RRULE; `until` in UTC where its start has a zone (RFC 5545 3.3.10)."""
-    fields = [f"FREQ={parts.frequency.upper()}"]
-    if until is not None:
-        fields.append(f"UNTIL={stamp(until)}")
-    if parts.count is not None:
-        fields.append(f"COUNT={parts.count}")
-    if parts.interval > 1:
-        fields.append(f"INTERVAL={parts.interval}")
-    for name, (field, *_) in _LISTS.items():
-        if values := getattr(parts, field):
-            fields.append(f"{name}={','.join(str(each).removeprefix('+') for each in values)}")
-    if parts.week_start != "MO":
-        fields.append(f"WKST={parts.week_start}")
-    return f"RRULE:{';'.join(fields)}"
+def value(parts: Recurrence, until: Moment | None) -> vRecur:
+    """The RRULE's value; `until` in UTC where its start has a zone (RFC 5545 3.3.10)."""
+    given: dict[str, object] = {"FREQ": parts.frequency.upper(), "UNTIL": until, "COUNT": parts.count}
+    given["INTERVAL"] = parts.interval if parts.interval > 1 else None
+    given |= {name: list(getattr(parts, field)) for name, (field, *_) in _LISTS.items()}
+    given["BYDAY"] = [each.removeprefix("+") for each in parts.by_day]
+    given["WKST"] = parts.week_start if parts.week_start != "MO" else None
+    return vRecur({name: each for name, each in given.items() if each})
 
 
 def until_value(parts: Recurrence, frame: Frame) -> Moment | None:

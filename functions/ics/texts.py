@@ -10,7 +10,7 @@ from functions.ics.findings import Place
 
 # RFC 5545 3.1 forbids the C0 controls and DEL; the C1 controls and lone surrogates are no text either.
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
-_NOT_IN_TEXT = re.compile(rf"[{_CONTROL}]|\r(?!\n)")
+_NOT_IN_TEXT = re.compile(rf"[{_CONTROL}]")
 # An address, a name and a uid hold no line breaks either.
 _NOT_IN_LINE = re.compile(rf"[{_CONTROL}\t\n\r\u2028\u2029]")
 # What a person may open from a calendar: none that runs code or reads a disk, such as javascript:, data: and file:.

@@ -10,8 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from functions.ics.moment import stamp
+from icalendar import Timezone, TimezoneDaylight, TimezoneStandard, vDatetime, vDDDLists, vRecur, vText, vUTCOffset
+
 from functions.ics.tz_data import Change, State, YearlyRule, ZoneData, zone_data
+from functions.ics.values import content
 
 DAYS: Final = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
 A_YEAR: Final = timedelta(days=366)
@@ -24,21 +26,19 @@ class _Observance:
     before: State
     after: State
     onsets: tuple[datetime, ...]
-    rrule: str | None = None
+    rrule: vRecur | None = None
 
-    def lines(self) -> list[str]:
-        kind = "DAYLIGHT" if self._daylight else "STANDARD"
-        first, *later = (stamp(each) for each in self.onsets)
-        repeated = [f"RRULE:{self.rrule}"] if self.rrule else [f"RDATE:{','.join(later)}"] if later else []
-        return [
-            f"BEGIN:{kind}",
-            f"DTSTART:{first}",
-            *repeated,
-            f"TZOFFSETFROM:{_offset(self.before.offset)}",
-            f"TZOFFSETTO:{_offset(self.after.offset)}",
-            f"TZNAME:{self.after.name}",
-            f"END:{kind}",
-        ]
+    def component(self) -> TimezoneDaylight | TimezoneStandard:
+        made = TimezoneDaylight() if self._daylight else TimezoneStandard()
+        made.add("DTSTART", vDatetime(self.onsets[0]))
+        if self.rrule:
+            made.add("RRULE", self.rrule)
+        elif self.onsets[1:]:
+            made.add("RDATE", vDDDLists(self.onsets[1:]))
+        made.add("TZOFFSETFROM", vUTCOffset(self.before.offset))
+        made.add("TZOFFSETTO", vUTCOffset(self.after.offset))
+        made.add("TZNAME", vText(self.after.name))
+        return made
 
     @property
     def _daylight(self) -> bool:
@@ -49,13 +49,13 @@ class _Observance:
         return self.after.offset > self.before.offset if changed else self.after.daylight
 
 
-def vtimezone(name: str, first: datetime, last: datetime | None) -> tuple[str, ...]:
-    """The unfolded lines of the VTIMEZONE for instants from `first` to `last`, or without an end."""
+def vtimezone(name: str, first: datetime, last: datetime | None) -> bytes:
+    """The VTIMEZONE for instants from `first` to `last`, or without an end."""
     return _vtimezone(name, first.year, None if last is None else last.year)
 
 
 @lru_cache(maxsize=1_024)
-def _vtimezone(name: str, first_year: int, last_year: int | None) -> tuple[str, ...]:
+def _vtimezone(name: str, first_year: int, last_year: int | None) -> bytes:
     data, begin = zone_data(name), datetime(first_year - 1, 1, 1, tzinfo=UTC)
     end = None if last_year is None else datetime(last_year, 12, 31, tzinfo=UTC) + A_YEAR
     observances = [*_listed(data, begin, end), *_ruled(data, begin, end)]
@@ -64,8 +64,11 @@ def _vtimezone(name: str, first_year: int, last_year: int | None) -> tuple[str, 
         state = _state(data, begin)
         local = (begin + state.offset).replace(tzinfo=None)
         observances.insert(0, _Observance(state, state, (local,)))
-    lines = [line for each in observances for line in each.lines()]
-    return "BEGIN:VTIMEZONE", f"TZID:{name}", *lines, "END:VTIMEZONE"
+    made = Timezone()
+    made.add("TZID", vText(name))
+    for each in observances:
+        made.add_component(each.component())
+    return content(made)
 
 
 def _ruled_from(data: ZoneData) -> int:
@@ -111,7 +114,7 @@ def _first_onset(rule: YearlyRule, days: frozenset[tuple[int, int]], since: date
     return next(each.local for each in changes if each.at >= since and (each.local.month, each.local.day) in days)
 
 
-def _rrules(rule: YearlyRule) -> Iterator[tuple[str, frozenset[tuple[int, int]]]]:
+def _rrules(rule: YearlyRule) -> Iterator[tuple[vRecur, frozenset[tuple[int, int]]]]:
     """The RRULEs that together are a yearly rule, each with the (month, day) that it may come on.
 
     Where the time moves the change to another day, it is no nth weekday any more: it is a weekday of certain days,
@@ -126,17 +129,11 @@ def _rrules(rule: YearlyRule) -> Iterator[tuple[str, frozenset[tuple[int, int]]]
         if month == 2 and (shift or rule.week == 5):
             raise ValueError(f"a rule at the end of February cannot be written as RRULE: {rule}")
         within = [each.day for each in days if each.month == month]
-        listed = f"BYMONTHDAY={','.join(map(str, within))};BYDAY={weekday}"
-        nth = f"BYDAY={-1 if rule.week == 5 else rule.week}{weekday}"
-        yield f"FREQ=YEARLY;BYMONTH={month};{listed if shift else nth}", frozenset((month, each) for each in within)
+        listed: dict[str, object] = {"BYMONTHDAY": within, "BYDAY": weekday}
+        nth = {"BYDAY": f"{-1 if rule.week == 5 else rule.week}{weekday}"}
+        parts = {"FREQ": "YEARLY", "BYMONTH": month, **(listed if shift else nth)}
+        yield vRecur(parts), frozenset((month, each) for each in within)
 
 
 def _state(data: ZoneData, at: datetime) -> State:
     return next((each.after for each in reversed(data.changes) if each.at <= at), data.first)
-
-
-def _offset(offset: timedelta) -> str:
-    """A UTC-OFFSET (RFC 5545 3.3.14)."""
-    minutes, seconds = divmod(abs(int(offset.total_seconds())), 60)
-    sign = "-" if offset < timedelta() else "+"
-    return f"{sign}{minutes // 60:02}{minutes % 60:02}" + (f"{seconds:02}" if seconds else "")

@@ -16,7 +16,7 @@ from tests.support.calendar_jobs import ANNA, LEE, busy, content, entry, inner, 
 from tests.support.calendar_jobs import todo as a_todo
 
 RESPONSE, DONE = {**LEE, "status": "accepted"}, {**LEE, "status": "completed"}
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 BREAK = re.compile(r"[\t\n\r\u2028\u2029]")
 TWICE = {"email": "LEE@client.example"}
 
@@ -322,3 +322,62 @@ def test_the_e_mail_part_has_the_callers_text_and_the_same_bytes_each_time() -> 
     assert first == second
     assert parts_of(part)[0].get_content() == "Off, sorry\r\n"
     assert list(refused(invitation(), method="none", email_part={})) == ["#/email_part"]
+
+
+def text_of(event: dict[str, Any], **job: Any) -> str:
+    (file,) = made(event, email_part={}, **job).files
+    assert file.email_part
+    return str(parts_of(file.email_part)[0].get_content()).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "This event has been cancelled."),
+        ({"rrule": "FREQ=WEEKLY;COUNT=3"}, "This whole series of events has been cancelled."),
+        ({"recurrence_id": "2026-12-01T14:00:00"}, "This one event of a series has been cancelled."),
+    ],
+)
+def test_the_text_of_a_cancellation_says_so_before_anything_else(changes: dict[str, Any], sentence: str) -> None:
+    event = invitation(**{"recurrence": None, "rrule": None, "exdates": None, "overrides": None, **changes})
+
+    said, invited = text_of(event, method="cancel"), text_of(event, method="request")
+    assert said.startswith(f"Cancelled: {event['summary']}\n{sentence}\nWhen: ")
+    assert "ancel" not in invited
+    assert said.split("\n")[2:] == invited.split("\n")[1:]
+
+
+def test_the_text_of_what_is_published_as_cancelled_and_of_a_to_do_that_is_says_so() -> None:
+    (task,) = made(todos=[a_todo(uid="a", organizer=ANNA, attendees=[LEE])], method="cancel", email_part={}).files
+    assert task.email_part
+
+    assert text_of(entry(status="cancelled")).startswith("Cancelled: Fair\nThis event has been cancelled.\n")
+    assert b"Cancelled: Pay\r\nThis task has been cancelled.\r\n" in task.email_part
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        ("accepted", "accepted"),
+        ("declined", "declined"),
+        ("tentative", "tentatively accepted"),
+        ("delegated", "delegated"),
+    ],
+)
+def test_the_text_of_a_reply_says_who_answered_and_what(status: str, answer: str) -> None:
+    event = entry(uid="a", organizer=ANNA, attendees=[{**LEE, "status": status}])
+
+    said = text_of(event, method="reply")
+    assert said.startswith(f"{answer.capitalize()}: Fair\nLee, Kim has {answer} this event.\nWhen: ")
+
+
+def test_the_text_of_a_counter_proposal_says_that_nothing_is_changed_yet() -> None:
+    said = text_of(entry(uid="a", organizer=ANNA, attendees=[LEE]), method="counter")
+
+    assert said.startswith(
+        "New time proposed: Fair\nThis is a proposal to change the event; it has not been changed yet."
+    )
+
+
+def test_a_lone_carriage_return_is_a_line_break_in_the_e_mail_too() -> None:
+    assert text_of(entry(description="line1\rline2"), method="publish").endswith("\nline1\nline2\n")

@@ -162,7 +162,7 @@ def test_a_series_keeps_its_local_time_over_the_clock_changes_and_beyond_2038() 
             {"frequency": "monthly", "by_day": ["TU"], "by_set_position": [1], "week_start": "SU"},
             "FREQ=MONTHLY;BYDAY=TU;BYSETPOS=1;WKST=SU",
         ),
-        ({"frequency": "yearly", "by_month": [12], "by_month_day": [1]}, "FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=1"),
+        ({"frequency": "yearly", "by_month": [12], "by_month_day": [1]}, "FREQ=YEARLY;BYMONTHDAY=1;BYMONTH=12"),
         ({"frequency": "daily", "until": "2026-12-31T23:00:00"}, "FREQ=DAILY;UNTIL=20261231T220000Z"),
         ({"frequency": "daily", "until": "2026-12-31T22:00:00Z"}, "FREQ=DAILY;UNTIL=20261231T220000Z"),
     ],

@@ -41,7 +41,7 @@ HARD = [
 def onsets(name: str, first: datetime, last: datetime | None) -> list[tuple[datetime, timedelta]]:
     """When (UTC) each offset begins, as RFC 5545 3.6.5 says: a local time less TZOFFSETFROM."""
     found = []
-    text = "\n".join(vtimezone(name, first, last))
+    text = vtimezone(name, first, last).decode().replace("\r\n ", "").replace("\r\n", "\n")
     for observance in re.findall(r"BEGIN:(?:STANDARD|DAYLIGHT)\n(.*?)\nEND:", text, re.DOTALL):
         values = dict(line.split(":", 1) for line in observance.split("\n"))
         before, after = _offset(values["TZOFFSETFROM"]), _offset(values["TZOFFSETTO"])
@@ -106,7 +106,7 @@ def test_every_zone_of_the_database_is_described_without_an_end() -> None:
 
 def test_a_zone_with_a_rule_is_described_in_half_a_kilobyte() -> None:
     for name in _zones():
-        size = sum(len(each) + 2 for each in vtimezone(name, datetime(2026, 1, 1, tzinfo=UTC), None))
+        size = len(vtimezone(name, datetime(2026, 1, 1, tzinfo=UTC), None))
 
         assert size < 600 or len(zone_data(name).changes) > 100, name
 
@@ -120,14 +120,14 @@ def test_warsaw_has_its_winter_and_its_summer_time_by_rules() -> None:
     assert offsets == {
         "STANDARD": {
             "DTSTART": "20251026T030000",
-            "RRULE": "FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU",
+            "RRULE": "FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10",
             "TZOFFSETFROM": "+0200",
             "TZOFFSETTO": "+0100",
             "TZNAME": "CET",
         },
         "DAYLIGHT": {
             "DTSTART": "20250330T020000",
-            "RRULE": "FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU",
+            "RRULE": "FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3",
             "TZOFFSETFROM": "+0100",
             "TZOFFSETTO": "+0200",
             "TZNAME": "CEST",
@@ -140,8 +140,8 @@ def test_a_rule_that_reaches_into_the_next_month_is_two_rules() -> None:
 
     rules = [each.value("RRULE") for each in inner(file, "STANDARD")]
     assert rules == [
-        "FREQ=YEARLY;BYMONTH=10;BYMONTHDAY=26,27,28,29,30,31;BYDAY=FR",
-        "FREQ=YEARLY;BYMONTH=11;BYMONTHDAY=1;BYDAY=FR",
+        "FREQ=YEARLY;BYDAY=FR;BYMONTHDAY=26,27,28,29,30,31;BYMONTH=10",
+        "FREQ=YEARLY;BYDAY=FR;BYMONTHDAY=1;BYMONTH=11",
     ]
 
 
