@@ -40,6 +40,8 @@ STARTING_S = 10.0
 if shutil.which("php") is None and os.environ.get("CI") != "true":
     pytest.skip("php is not installed", allow_module_level=True)
 
+pytestmark = pytest.mark.php
+
 
 class Sent(NamedTuple):
     """An answer as the test reads it."""

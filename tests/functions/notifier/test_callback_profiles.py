@@ -22,6 +22,8 @@ PLAIN = "a secret as a PHP application's configuration has it"
 if os.environ.get("CI") != "true" and not (shutil.which("php") and all(each.is_dir() for each in LIBRARIES)):
     pytest.skip("needs php-cli, php-symfony-http-foundation and php-guzzlehttp-psr7", allow_module_level=True)
 
+pytestmark = pytest.mark.php
+
 
 @contextmanager
 def php_api(secret: str) -> Iterator[str]:
