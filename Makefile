@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRODUCTION := kubectl kustomize --load-restrictor LoadRestrictionsNone knative/overlays/production
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench schemas doctor images image deploy undeploy clean
+.PHONY: help demo up test test-newest check bench lock upgrade schemas doctor images image deploy undeploy clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 demo: .venv/ready ## set up what is missing, run six real jobs, show what came of them
 	$(BIN)/python -m tests.demo
@@ -17,8 +17,15 @@ up: .venv/ready ## run Errands on this machine until Ctrl-C (BROKER=amqp://... A
 test: .venv/ready ## all tests (ARGS="-k image -x")
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/ready ## formatting, lint, types, the direction of imports, the manifests
+test-newest: ## all tests with the newest releases allowed (BEYOND="weasyprint pika": past their bounds)
+	VENV=.newest NEWEST=1 PYTHON=$(PYTHON) .ci/setup
+	$(if $(BEYOND),.newest/bin/python -m pip install --quiet --upgrade $(BEYOND))
+	.newest/bin/python -m pytest $(ARGS)
+
+check: .venv/ready ## formatting, lint, types, the direction of imports, what they declare, the locks, the manifests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/deptry events functions knative keda && $(BIN)/deptry tests --exclude tests/bench/peers/apps --ignore DEP002,DEP004
+	$(BIN)/python -m tests.locks
 	$(BIN)/errands lint knative/base --events events/samples --strict
 
 bench: .venv/ready ## side by side with what is installed, then our parts (PEERS=1 installs the others in .bench/)
@@ -27,6 +34,13 @@ bench: .venv/ready ## side by side with what is installed, then our parts (PEERS
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
 		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
 		$(BIN)/python -m tests.bench.queue
+
+lock: .venv/ready ## write locks/ after a change of what pyproject.toml asks for
+	.ci/lock
+
+upgrade: .venv/ready ## the newest of everything into locks/, then into .venv, then all tests
+	.ci/lock --upgrade
+	$(MAKE) test
 
 schemas: .venv/ready ## write the JSON Schemas anew: events/schemas/, and those of the reports' templates
 	$(BIN)/python -m events.schema && $(BIN)/python -m functions.report.schema
@@ -48,7 +62,7 @@ undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks f
 	$(PRODUCTION) | kubectl delete --interactive -f -
 
 clean: ## remove what make and the demonstration made
-	rm -rf .venv .demo .errands .bench
+	rm -rf .venv .newest .demo .errands .bench
 
-.venv/ready: pyproject.toml .ci/setup
+.venv/ready: pyproject.toml locks/dev.txt .ci/setup
 	PYTHON=$(PYTHON) .ci/setup

@@ -19,6 +19,35 @@ if "CI" in os.environ:
 SAMPLES = Path(__file__).parents[1] / "events" / "samples"
 
 
+KINDS = ("rabbitmq", "postgresql", "php", "chromium", "podman", "knative")
+# by what a test asks for one of them: a fixture, or a parameter
+ASKED = {
+    **{kind: kind for kind in KINDS},
+    "rabbit": "rabbitmq",
+    "rabbit_tls": "rabbitmq",
+    "postgresql_server": "postgresql",
+    "base": "podman",
+    "programs": "knative",
+}
+OF_SEVERAL = ("system", "database_url", "work_runner")
+"""Fixtures whose parameter is the kind."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a real server, by its kind and as `server`: `make test-fast` is without them."""
+    for item in items:
+        for kind in {ASKED[each] for each in asked_by(item) if each in ASKED}:
+            item.add_marker(kind)
+        if any(item.get_closest_marker(kind) for kind in KINDS):
+            item.add_marker("server")
+
+
+def asked_by(item: pytest.Item) -> list[str]:
+    """A test's fixtures, and which of several systems it is for."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return [*getattr(item, "fixturenames", ()), *(str(parameters[name]) for name in OF_SEVERAL if name in parameters)]
+
+
 def sample(job: str, phase: str = "requested") -> dict[str, Any]:
     """The sample of one event type in structured mode, for a test to change one field of it."""
     envelope: dict[str, Any] = json.loads((SAMPLES / f"dev.errands.{job}.{phase}.v1.json").read_bytes())

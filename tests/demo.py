@@ -32,7 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.example_api import PhpApi, PythonApi
-from tests.support.local_runner import ROOT, free_port
+from tests.support.local_runner import ROOT
+from tests.support.ports import free_port
 
 DATA: Final = ROOT / ".demo"
 PHOTO: Final = ROOT / "tests" / "files" / "raccoon.jpg"

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from events.schema import SITE, text
 from functions.report.builtin import TEMPLATES
 
 FOLDER: Final = Path(__file__).parent / "schemas"
@@ -12,12 +11,7 @@ FOLDER: Final = Path(__file__).parent / "schemas"
 
 def rendered(template: str) -> bytes:
     """The text of the schema's file."""
-    described = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"https://errands.dev/schemas/report/{template}.json",
-    }
-    schema = msgspec.json.schema(TEMPLATES[template])
-    return msgspec.json.format(msgspec.json.encode(described | schema), indent=2) + b"\n"
+    return text(f"{SITE}/report/{template}.json", TEMPLATES[template])
 
 
 def main() -> None:

@@ -21,7 +21,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.conformance.systems import KnativeDataPlane, Runner, System
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 EVENTS = 20_000

@@ -31,7 +31,8 @@ from typing import IO, Any, cast
 import httpx
 
 from events.http import STRUCTURED
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 ROUNDS = 15
 SOURCE_PX = (4096, 3072)

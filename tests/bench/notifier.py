@@ -28,6 +28,7 @@ import uvloop
 
 from events.http import STRUCTURED, binary, read
 from tests.support.local_runner import ROOT
+from tests.support.ports import free_port
 
 ROUNDS = 5
 SLICES, SLICE_S, REST_S = 8, 0.5, 0.07  # of three notifiers: 13.7 s, less than the 15 s of a timeout
@@ -177,9 +178,8 @@ async def measure() -> list[Bench]:
 @contextmanager
 def notifying() -> Iterator[tuple[int, int]]:
     """A notifier with one core to itself; its port, and the id of the process that does the work."""
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-        probe.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
         settings = {
             "FUNCTION_SOURCE": "functions/notifier/main.py",
             "FUNCTION_TARGET": "handle",

@@ -27,7 +27,8 @@ from typing import IO, Any, cast
 import httpx
 
 from events.http import STRUCTURED
-from tests.support.local_runner import ROOT, free_port
+from tests.support.local_runner import ROOT
+from tests.support.ports import free_port
 from tests.support.report_data import invoice, orders, table
 
 ROUNDS = 7

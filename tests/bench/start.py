@@ -31,7 +31,8 @@ from knative.local.process.fork_server import ForkServer
 from knative.local.process.processes import Pool
 from knative.manifests.manifests import Manifests, load
 from tests.support.example_api import PythonApi
-from tests.support.local_runner import ROOT, Up, children, free_port, until
+from tests.support.local_runner import ROOT, Up, children, until
+from tests.support.ports import free_port
 
 ROUNDS: Final = 5
 JOBS: Final = ("ics", "image", "report")

@@ -29,7 +29,8 @@ from tests.conformance.functions_up import Functions
 from tests.conformance.functions_up import running as functions_running
 from tests.conformance.systems import KnativeDataPlane
 from tests.knative.local.test_kill import Callbacks, receiving
-from tests.support.local_runner import ROOT, Up, children, event, free_port, service, trigger, until, write_manifests
+from tests.support.local_runner import ROOT, Up, children, event, service, trigger, until, write_manifests
+from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 JOBS = 3_000

@@ -11,7 +11,8 @@ import httpx
 
 from knative.local.process.environment import Machine, environment, make_secrets
 from knative.manifests.manifests import load
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 
 class Functions:

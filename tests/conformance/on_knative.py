@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.conformance.functions_up import Functions, running
 from tests.conformance.systems import KnativeDataPlane
-from tests.support.local_runner import ROOT, free_port
+from tests.support.local_runner import ROOT
+from tests.support.ports import free_port
 from tests.support.rabbitmq_server import rabbit_server
 
 

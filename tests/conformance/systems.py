@@ -14,7 +14,8 @@ from functions.amqp.connection import Server, connected
 from knative.local.broker.broker import DLQ
 from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Trigger, load
-from tests.support.local_runner import Up, free_port, until
+from tests.support.local_runner import Up, until
+from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
 RELAY = Path(__file__).parent / "relay.py"

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from events.http import BODY_LIMIT_BYTES, RESERVED, STRUCTURED, Event, binary, read, rfc3339, structured
 from events.problem import SHOWN_ERRORS, FieldError, JobFailed, NotAnEvent, decode
-from events.schema import FOLDER, rendered
+from events.schema import FOLDER, rendered, text
 from events.types import (
     PHASES,
     REGISTRY,
@@ -534,6 +534,20 @@ def test_each_type_has_a_schema_that_is_fresh_and_fits_its_sample(type_: str) ->
     assert written == rendered(type_), "run `make schemas`"
     Draft202012Validator.check_schema(schema)
     Draft202012Validator(schema).validate(json.loads((SAMPLES / f"{type_}.json").read_bytes())["data"])
+
+
+def test_a_schema_is_the_same_whichever_msgspec_described_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    null, part = {"type": "null"}, {"$ref": "#/$defs/Part"}
+    old = {"description": "A mail.\n\n    In parts.", "properties": {"part": {"anyOf": [null, part]}}}
+    new = {"description": "A mail.\n\nIn parts.", "properties": {"part": {"anyOf": [part, null]}}}
+
+    texts = []
+    for described in (old, new):
+        monkeypatch.setattr(msgspec.json, "schema", lambda _, described=described: described)
+        texts.append(text("urn:mail", Event))
+
+    assert texts[0] == texts[1]
+    assert json.loads(texts[1])["description"] == "A mail.\n\nIn parts."
 
 
 @pytest.mark.parametrize("folder", [SAMPLES, FOLDER])

@@ -28,6 +28,7 @@ import pytest
 from events.http import read, rfc3339
 from events.problem import decode
 from events.types import REGISTRY, IcsRequested, ImageRequested, MessageRequested, ReportRequested
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PHP = ROOT / "events" / "php"
@@ -38,6 +39,8 @@ STARTING_S = 10.0
 
 if shutil.which("php") is None and os.environ.get("CI") != "true":
     pytest.skip("php is not installed", allow_module_level=True)
+
+pytestmark = pytest.mark.php
 
 
 class Sent(NamedTuple):
@@ -170,12 +173,6 @@ def clean_environment() -> dict[str, str]:
     """This process's environment without settings of ours and without a proxy."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
     return {name: value for name, value in kept.items() if not name.startswith(("ERRANDS_", "K_SINK"))}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def send(request: urllib.request.Request) -> Sent:

@@ -25,6 +25,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
 from tests.conftest import sample
+from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
 ROOT = Path(__file__).parents[2]
@@ -126,11 +127,6 @@ def taking_mail() -> Iterator[int]:
 def mail_port() -> Iterator[int]:
     with taking_mail() as port:
         yield port
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 class Container:

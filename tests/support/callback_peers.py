@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from events.http import STRUCTURED, Event, binary, read
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_" + base64.b64encode(b"the first secret of the tests").decode()
@@ -122,10 +123,8 @@ def start(folder: Path, port: int, settings: dict[str, str]) -> "subprocess.Pope
 def notifying(**settings: str) -> Iterator[Notifier]:
     """Start a notifier; it may call this machine and knows one secret unless `settings` say otherwise."""
     given = {"CALLBACK_SECRETS": SECRET, "ALLOWED_NETWORKS": "127.0.0.0/8", "STORE_URL": "memory:///", **settings}
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
         process = start(Path(folder), port, given)
         try:
             wait_for_port(process, port, Path(folder) / "log")

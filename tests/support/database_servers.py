@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.local_runner import free_port
+from tests.support.ports import free_port
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 from events.http import STRUCTURED
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 ECHO = Path(__file__).parent / "echo_function.py"
@@ -222,10 +222,3 @@ def up(tmp_path: Path, documents: Sequence[str], *arguments: str) -> Iterator[Up
     """`errands up` on these Services and Triggers."""
     with Up(tmp_path, write_manifests(tmp_path / "manifests", documents), *arguments) as runner:
         yield runner
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.local_runner import free_port, until
+from tests.support.local_runner import until
+from tests.support.ports import free_port
 
 # Debian's /usr/sbin/rabbitmq-server changes the user and drops the environment; this is the server's own script.
 BIN = Path("/usr/lib/rabbitmq/bin")

@@ -23,7 +23,8 @@ from tests.bench import backlog
 from tests.bench.peers.measuring import Amounts, Figures
 from tests.bench.peers.systems.base import end
 from tests.conformance.functions_up import Functions
-from tests.support.local_runner import ROOT, Up, free_port, service, trigger, write_manifests
+from tests.support.local_runner import ROOT, Up, service, trigger, write_manifests
+from tests.support.ports import free_port
 
 BARE: Final = """
 import sys

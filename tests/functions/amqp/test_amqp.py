@@ -24,7 +24,7 @@ from functions.amqp.connection import (
     to_event,
     to_message,
 )
-from tests.support.local_runner import free_port
+from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
 ATTRIBUTES = {

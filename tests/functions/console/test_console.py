@@ -19,7 +19,8 @@ from functions.deadletters.service.commands import BODY_LIMIT_BYTES
 from functions.storage.database import open_database
 from tests.functions.deadletters.test_dead_letters import dead, keep
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
 

@@ -20,7 +20,8 @@ from tests.functions.deadletters.test_deadletters import process, responses_at
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.knative.cli.test_cli import Errands, clean, command, errands
 from tests.support.dead_letter_store import DeadLetterStore
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 __all__ = ["ingress"]  # fixtures
 

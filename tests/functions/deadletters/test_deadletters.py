@@ -28,7 +28,8 @@ from functions.runtime.adapter import system_clock
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.dead_letter_store import DeadLetterStore, Kept
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
 

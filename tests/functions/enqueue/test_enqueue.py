@@ -14,7 +14,8 @@ import httpx
 
 from events.http import Event, binary
 from functions.amqp.connection import Message, Server, connected
-from tests.support.local_runner import REQUESTED, ROOT, free_port, until
+from tests.support.local_runner import REQUESTED, ROOT, until
+from tests.support.ports import free_port
 from tests.support.queue_worker import QUORUM, job
 from tests.support.rabbitmq_server import RabbitServer
 

@@ -33,6 +33,7 @@ from functions.message.email_message import Parts, compose, read_sender
 from functions.runtime.adapter import reply_event
 from functions.storage.store import ReplyLedger, Store
 from tests.support.callback_peers import Receiver, receiving, say
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "the password of the tests"
@@ -190,12 +191,6 @@ def environment(port: int, folder: Path) -> dict[str, str]:
         "SENDER": "Müller & Söhne <post@shop.example>",
         "STORE_URL": f"file://{folder}/store",
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return cast(int, probe.getsockname()[1])
 
 
 def sample(**changes: object) -> Event:

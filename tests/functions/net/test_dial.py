@@ -19,6 +19,7 @@ from functions.net.dial import GuardedDial
 from functions.net.exchange import Bounds, Broken, Connection, Late, NotConnected, Response, Stale
 from functions.net.guard import AddressRefused, Guard, Lookup, system_lookup
 from functions.net.url import parsed
+from tests.support.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -130,11 +131,8 @@ def test_a_connection_that_does_not_come_about_is_given_up_in_time(run: Run) -> 
 
 
 def test_the_last_failure_is_told_when_no_address_can_be_reached(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-
     with pytest.raises(Broken, match="ConnectionRefusedError"):
-        run(posted(f"http://two.test:{port}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
+        run(posted(f"http://two.test:{free_port()}/", lookup=names(two=("127.0.0.9", "127.0.0.1"))))
 
 
 def test_a_name_is_looked_up_once_for_calls_that_follow_each_other_and_again_after_a_failure(run: Run) -> None:

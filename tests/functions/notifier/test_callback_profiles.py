@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.callback_peers import ROOT, SECRET, notifying, sample
+from tests.support.ports import free_port
 
 LIBRARIES = [Path("/usr/share/php") / each for each in ("Symfony/Component/HttpFoundation", "GuzzleHttp/Psr7")]
 PLAIN = "a secret as a PHP application's configuration has it"
@@ -21,11 +22,12 @@ PLAIN = "a secret as a PHP application's configuration has it"
 if os.environ.get("CI") != "true" and not (shutil.which("php") and all(each.is_dir() for each in LIBRARIES)):
     pytest.skip("needs php-cli, php-symfony-http-foundation and php-guzzlehttp-psr7", allow_module_level=True)
 
+pytestmark = pytest.mark.php
+
 
 @contextmanager
 def php_api(secret: str) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["php", "-S", f"127.0.0.1:{port}", str(ROOT / "tests/files/webhook_receiver.php")]
     environment = os.environ | {"WEBHOOK_SECRET": secret}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)

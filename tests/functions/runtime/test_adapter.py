@@ -37,6 +37,7 @@ from events.problem import Problem, decode
 from events.types import REGISTRY, IcsCompleted, IcsFailed
 from functions.runtime.asgi import Application, is_target
 from tests.conftest import sample
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -772,13 +773,6 @@ def launch(folder: Path, source: str, port: int, **more: str) -> "subprocess.Pop
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "functions.runtime.serve"]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, start_new_session=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_open(port: int) -> bool:

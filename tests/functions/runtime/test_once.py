@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 JOBS = ("ics", "image", "report")
 STRUCTURED = {"content-type": "application/cloudevents+json"}

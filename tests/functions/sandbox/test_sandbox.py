@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,23 @@ def test_a_struct_goes_in_and_a_struct_comes_back(sandbox: Sandbox) -> None:
     response = sandbox.run(WORK + "double", Box(21), result=Box)
 
     assert response == Box(42)
+
+
+def test_its_process_finds_our_code_where_that_is_not_installed() -> None:
+    program = f"""
+import os, sys
+sys.executable = os.path.realpath(sys.executable)  # the one without .venv, as an image's is without our distribution
+from functions.sandbox.sandbox import Sandbox
+from tests.support.sandbox_work import Box
+with Sandbox(()) as sandbox:
+    print(sandbox.run({WORK + "double"!r}, Box(21), result=Box).width_px)"""
+    environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.strip() == "42", done.stderr
 
 
 def test_thirty_megabytes_go_in_and_come_back(sandbox: Sandbox) -> None:

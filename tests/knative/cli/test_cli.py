@@ -32,13 +32,13 @@ from tests.support.local_runner import (
     ROOT,
     Up,
     event,
-    free_port,
     service,
     trigger,
     until,
     up,
     write_manifests,
 )
+from tests.support.ports import free_port
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ICS = "dev.errands.ics.requested.v1"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.peers.systems.base import APPS, Api, Place, Running, System, end, no_rabbitmq
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 NOOP: Final = Path(__file__).parent.parent / "noop.yaml"
 START_S: Final = 30.0

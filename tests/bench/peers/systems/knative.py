@@ -20,7 +20,8 @@ from tests.bench.peers.systems.base import Place, Running, System, no_rabbitmq
 from tests.bench.peers.systems.errands import NOOP, api, prepare
 from tests.conformance.functions_up import Functions, running
 from tests.conformance.systems import KnativeDataPlane
-from tests.support.local_runner import ROOT, free_port, until
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 MANIFESTS: Final = ("config", "broker", "deadletters", "notifier", "image")
 BUILD: Final = ROOT / ".ci" / "knative"

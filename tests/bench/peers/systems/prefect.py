@@ -10,7 +10,8 @@ import httpx
 from tests.bench.peers.environments import Environment
 from tests.bench.peers.systems.base import APPS, Place, Running, System, end
 from tests.bench.peers.systems.peer import workers_up
-from tests.support.local_runner import free_port, until
+from tests.support.local_runner import until
+from tests.support.ports import free_port
 
 ENVIRONMENT: Final = Environment("prefect", ("prefect==3.9.1",))
 START_S: Final = 90.0

@@ -12,7 +12,8 @@ from typing import Final
 from tests.bench.peers.environments import Environment
 from tests.bench.peers.systems.base import APPS, Place, Running, System, end
 from tests.bench.peers.systems.peer import workers_up
-from tests.support.local_runner import ROOT, free_port
+from tests.support.local_runner import ROOT
+from tests.support.ports import free_port
 
 ENVIRONMENT: Final = Environment("temporal", ("temporalio==1.35.0",))
 CONFIGURATION: Final = Path(__file__).with_suffix(".yaml")
