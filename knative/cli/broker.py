@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from knative.manifests.manifests import MANIFESTS, ManifestError, load
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import MANIFESTS, load
 
 if TYPE_CHECKING:  # pika takes 40 ms that no other command need wait for
     from functions.amqp.connection import Server
