@@ -34,7 +34,7 @@ from knative.manifests.manifests import Manifests, Service, load
 from knative.manifests.queues import WorkQueue, load_work_queues
 
 if TYPE_CHECKING:
-    from functions.amqp.connection import Server
+    from functions.amqp.server import Server
 
 log = logging.getLogger("errands.runner")
 

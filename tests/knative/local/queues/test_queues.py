@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from functions.amqp.connection import Server
+from functions.amqp.server import Server
 from knative.local.queues.scaling import Scaler
 from knative.local.queues.workers import declare, ready
 from knative.manifests.documents import ManifestError
