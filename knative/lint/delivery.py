@@ -148,7 +148,8 @@ def sink_scales_to_zero(resources: Resources) -> Iterator[Flaw]:
 @rule(
     "sink-replies",
     "error",
-    consequence="its reply enters the broker like any event; one that fails becomes a dead letter, as its reply does",
+    consequence="its reply enters the broker like any event; one that fails becomes a dead letter, whose reply "
+    "enters again",
     fix="let the sink answer 202 without a body, and send events of its own by a SinkBinding",
 )
 def sink_replies(resources: Resources) -> Iterator[Flaw]:

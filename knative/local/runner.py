@@ -184,9 +184,7 @@ class _Runner:
         from functions.storage.store import Store  # with obstore, 5 MB, and for a failure alone
 
         try:
-            Store((self._options.data.resolve() / "store").as_uri()).replace(
-                failure_reports.key(event, service), content
-            )
+            Store((self._options.data.resolve() / "store").as_uri()).write(failure_reports.key(event, service), content)
         except TryAgain as error:
             log.warning("the failure report of a failure cannot be kept: %s", error)
 
