@@ -5,7 +5,8 @@ from pathlib import Path
 
 from events.http import Event
 from events.problem import TryAgain
-from functions.amqp.connection import Refused, Server, Unavailable
+from functions.amqp.errors import ServerRefused, ServerUnavailable
+from functions.amqp.server import Server
 from functions.enqueue.publisher import Publisher
 from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.settings import from_environment
@@ -38,7 +39,7 @@ async def enqueue(event: Event) -> Response:
     """One event in, the same event in a queue; published twice it is done once, by its job's ledger."""
     try:
         await publisher.publish(event)
-    except (Unavailable, Refused) as error:
+    except (ServerUnavailable, ServerRefused) as error:
         raise TryAgain(f"the work queue does not take {event.type}: {error}") from error
     return Response(202)
 

@@ -4,7 +4,10 @@ import asyncio
 from typing import Final
 
 from events.http import Event
-from functions.amqp.connection import Channel, Connection, Server, connect, to_message
+from functions.amqp.channel import Channel
+from functions.amqp.connection import Connection, connect
+from functions.amqp.message import to_message
+from functions.amqp.server import Server
 
 NAME: Final = "enqueue"
 
@@ -20,7 +23,7 @@ class Publisher:
         self._connecting: asyncio.Lock | None = None  # made on the loop that serves
 
     async def publish(self, event: Event) -> None:
-        """Return when the event is safe in the work queue's queue; raise Unavailable or Refused."""
+        """Return when the event is safe in the work queue's queue; raise ServerUnavailable or ServerRefused."""
         channel = await self._open()
         properties, body = to_message(event)
         await channel.publish(properties, body, exchange=self._exchange, routing_key=event.type)

@@ -8,7 +8,8 @@ from events.types.ics import IcsCompleted, IcsRequested
 from functions.ics.calendar_file import CalendarFile, render
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
-from functions.storage.store import ReplyLedger, Store, job_key
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store, job_key
 
 INLINE_LIMIT_BYTES: Final = 65_536
 

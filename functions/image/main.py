@@ -14,7 +14,8 @@ from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
 from functions.storage.inputs import load
-from functions.storage.store import ReplyLedger, Store
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store
 
 READABLE = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp")
 

@@ -15,7 +15,8 @@ from functions.net.guard import Guard
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Sandbox
-from functions.storage.store import ReplyLedger, Store, job_key
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store, job_key
 
 
 @dataclass(frozen=True)

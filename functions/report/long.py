@@ -9,7 +9,7 @@ from events.types import LongreportCompleted, LongreportRequested
 from functions.report.main import handle as report
 from functions.report.main import store
 from functions.runtime.adapter import function
-from functions.storage.store import ReplyLedger
+from functions.storage.ledger import ReplyLedger
 
 make = inspect.unwrap(report)  # the handler of the short ones
 

@@ -18,7 +18,8 @@ from functions.report.pace import Pace
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
-from functions.storage.store import ReplyLedger, Store, job_key
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store, job_key
 
 MEDIA_TYPES: Final = {
     "pdf": "application/pdf",

@@ -76,7 +76,7 @@ class Writer:
         try:
             self._store = self._store or Store(self._store_url, patient=False)
             content = encode(status=response.status, response=response.body, lines=lines, now=datetime.now(UTC))
-            self._store.replace(key(event, self._service), content)
+            self._store.write(key(event, self._service), content)
         except (TryAgain, ValueError, OSError) as error:
             log.warning("the failure report of a failure cannot be left in the store: %s", _first_line(error))
 

@@ -1,7 +1,6 @@
 """Where results go: an object store by its URL (`file:///srv/errands`, `memory:///`, `s3://bucket/prefix`).
 
 A result's key holds its content's hash, so the same job makes the same key, and a job run twice stores one result.
-The ledger keeps each job's reply by a conditional write: of two deliveries at once the first to finish counts.
 """
 
 import hashlib
@@ -11,12 +10,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
-import msgspec
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
-from events.http import STRUCTURED, Event, read, structured
+from events.http import Event
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 from functions.runtime.adapter import NAMESPACE
@@ -26,16 +24,6 @@ if TYPE_CHECKING:
 
 LEDGER: Final = "ledger/"  # what Errands remembers of jobs: never an input of another job
 URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
-
-
-class _Result(msgspec.Struct):
-    key: str
-
-
-class _Results(msgspec.Struct):
-    """What every completed event may have; events of other shapes have none."""
-
-    artifacts: tuple[_Result, ...] = ()
 
 
 class Store:
@@ -95,13 +83,6 @@ class Store:
             raise TryAgain(f"the store does not take {key}: {error}") from error
         return True
 
-    def replace(self, key: str, content: bytes) -> None:
-        """Write a small object of our own, over the one that is there."""
-        try:
-            obstore.put(self._store, key, content, use_multipart=False)
-        except (BaseError, OSError) as error:
-            raise TryAgain(f"the store does not take {key}: {error}") from error
-
     def read(self, key: str) -> bytes | None:
         """Read a small object of our own, or None."""
         try:
@@ -112,7 +93,7 @@ class Store:
             raise TryAgain(f"the store does not give {key}: {error}") from error
 
     def write(self, key: str, content: bytes) -> None:
-        """Write a small object of our own, over one that is there."""
+        """Write a small object of our own, over the one that is there."""
         try:
             obstore.put(self._store, key, content, use_multipart=False)
         except (BaseError, OSError) as error:
@@ -145,41 +126,10 @@ class Store:
         return f"{self._url.rstrip('/')}/{quote(key)}", None
 
 
-class ReplyLedger:
-    """Remembers each job's reply in the store (`functions.runtime.adapter.Ledger`)."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def recall(self, cause: Event) -> Event | None:
-        """The reply recorded for this job, or None."""
-        recorded = self._store.read(_reply_key(cause))
-        return None if recorded is None else read({"content-type": STRUCTURED}, recorded)
-
-    def record(self, cause: Event, reply: Event) -> Event:
-        """Record the reply unless another delivery was faster; return the one that counts.
-
-        What only the slower one stored (its source had changed in between) is removed: a job has one result.
-        """
-        if self._store.create(_reply_key(cause), structured(reply)):
-            return reply
-        counts = self.recall(cause) or reply
-        for key in _result_keys(reply) - _result_keys(counts):
-            self._store.delete(key)
-        return counts
-
-
 def job_key(cause: Event) -> str:
     """A name for the job, safe in a path: its request's source and id may hold anything."""
     source, id_ = cause.get("jobsource") or cause.source, cause.get("correlationid") or cause.id
     return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
-
-
-def _result_keys(reply: Event) -> set[str]:
-    try:
-        return {each.key for each in msgspec.json.decode(reply.data, type=_Results).artifacts}
-    except msgspec.DecodeError:  # an event of another shape
-        return set()
 
 
 def _check_key(key: str) -> None:
@@ -188,10 +138,6 @@ def _check_key(key: str) -> None:
         raise JobFailed("source-refused", f"the key must not begin with {LEDGER}, got {key!r}")
     if not all(0 < len(part.encode()) <= 255 for part in key.split("/")) or re.search(r"#\d+$", key):
         raise JobFailed("source-refused", f"the key must be a path in the store, such as jobs/1/a.png, got {key!r}")
-
-
-def _reply_key(cause: Event) -> str:
-    return f"{LEDGER}{job_key(cause)}/reply-{cause.type}.json"
 
 
 def _open(url: str, *, patient: bool) -> LocalStore | MemoryStore | S3Store:

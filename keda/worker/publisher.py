@@ -9,20 +9,22 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from events.http import STRUCTURED, Event, structured
-from functions.amqp.connection import Channel, Connection, Refused, Unavailable, stay_connected, to_message
-from keda.worker.queue import WorkQueue, declare_wait
+from functions.amqp.channel import Channel
+from functions.amqp.connection import Connection, stay_connected
+from functions.amqp.errors import ServerRefused, ServerUnavailable
+from functions.amqp.message import to_message
+from functions.runtime.outcome import RETRIED_4XX
+from keda.worker.queue import WorkQueue
 
 if TYPE_CHECKING:
     import httpx
 
 log = logging.getLogger("errands.work_queue")
 
-ATTEMPT: Final = "x-errands-attempt"
 POST: Final = "x-errands-post"
 BROKER: Final = "broker"
 SINK: Final = "sink"
 POST_TIMEOUT_S: Final = 30.0
-RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
 
 
 class NotPosted(Exception):
@@ -39,7 +41,7 @@ class Publisher:
     def __init__(self, work_queue: WorkQueue) -> None:
         self._work_queue = work_queue
         self._channel: Channel | None = None
-        self._waits: dict[int, str] = {}
+        self._waits = work_queue.waits
         self._places = {BROKER: work_queue.k_sink, SINK: work_queue.work_dead_letter_sink}
         self._http: httpx.AsyncClient | None = None
 
@@ -67,11 +69,9 @@ class Publisher:
             raise PostRefused(f"the {place} answers {response.status_code}: {response.text[:500]}")
 
     async def later(self, event: Event, *, delay_s: float, attempt: int, place: str | None = None) -> None:
-        """Back to the work queue after a wait, as the given attempt, or as a pending reply; raise Unavailable."""
-        channel, delay_ms = self._open_channel(), wait_ms(delay_s)
-        if delay_ms not in self._waits:
-            self._waits[delay_ms] = await declare_wait(channel, self._work_queue.work_queue, delay_ms)
-        await self._publish(channel, event, self._waits[delay_ms], attempt, place)
+        """Back to the work queue after a wait, as the given attempt, or as a pending reply; raise ServerUnavailable."""
+        channel = self._open_channel()
+        await self._publish(channel, event, await self._wait(channel, delay_s), attempt, place)
 
     async def give_back(self, event: Event, *, attempt: int, place: str | None = None) -> None:
         """Back to the work queue at once as the same attempt: unlike a rejection, it is not counted as a delivery."""
@@ -82,31 +82,30 @@ class Publisher:
         if self._http:
             await self._http.aclose()
 
+    async def _wait(self, channel: Channel, delay_s: float) -> str:
+        try:
+            return await self._waits.of(channel, delay_s)
+        except ServerRefused as error:  # the channel is closed; the next one is set up anew
+            raise ServerUnavailable(str(error)) from error
+
     async def _publish(self, channel: Channel, event: Event, queue: str, attempt: int, place: str | None) -> None:
         headers: dict[str, int | str] = {"x_errands_attempt": attempt} | ({"x_errands_post": place} if place else {})
         try:
             await channel.publish(*to_message(event, **headers), routing_key=queue)
-        except Refused as error:  # the channel is closed; the next one is set up anew
-            raise Unavailable(str(error)) from error
+        except ServerRefused as error:  # the channel is closed; the next one is set up anew
+            raise ServerUnavailable(str(error)) from error
 
     def _open_channel(self) -> Channel:
         if self._channel is None:
-            raise Unavailable(f"no connection to {self._work_queue.server.place}")
+            raise ServerUnavailable(f"no connection to {self._work_queue.server.place}")
         return self._channel
 
     async def _publish_on(self, connection: Connection) -> None:
         channel = await connection.channel()
-        self._waits.clear()
+        self._waits.forget()
         self._channel = channel
         try:
             log.warning("the publishing channel was closed: %s", await channel.closed)
         finally:
             self._channel = None
         await connection.close()
-
-
-def wait_ms(delay_s: float) -> int:
-    """A wait in whole milliseconds, rounded up to two digits, so that there are few queues of waits."""
-    exact = max(1, round(delay_s * 1000))
-    step: int = 10 ** max(0, len(str(exact)) - 2)
-    return (exact + step - 1) // step * step

@@ -1,15 +1,15 @@
 """One work queue, as its manifest's environment declares it, and the names of its queues.
 
-The variables are those of the container in `keda/NAME.yaml`; none of the policy has a default in Python. A message that
-waits for another attempt waits in RabbitMQ: in a quorum queue for each length of wait, from which it goes back to the
-work queue's queue (at-least-once dead-lettering, so a restart of the server loses none).
+The variables are those of the container in `keda/base/NAME.yaml`; none of the policy has a default in Python. A message
+that waits for another attempt waits in RabbitMQ (`functions.amqp.waits`), and goes back from there to the work queue.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
-from functions.amqp.connection import HEARTBEAT_S, Channel, Server
+from functions.amqp.server import HEARTBEAT_S, Server
+from functions.amqp.waits import Waits, backoff_s
 
 POLICIES: Final = ("linear", "exponential")
 
@@ -18,9 +18,9 @@ POLICIES: Final = ("linear", "exponential")
 class WorkQueue:
     """The worker's environment: variables are the names in capitals.
 
-    `lane_prefetch` is how many messages are here at once: 0 is as many as are worked on, so that none waits behind a
-    long job while another worker is free. `lane_idle_s` is after how long without a message the worker ends by itself,
-    as the worker of a ScaledJob does; 0 is never. `lane_stop_s` is how long a stop waits for what is being worked on.
+    `work_prefetch` is how many messages are here at once: 0 is as many as are worked on, so that none waits behind a
+    long job while another worker is free. `work_idle_s` is after how long without a message the worker ends by itself,
+    as the worker of a ScaledJob does; 0 is never. `work_stop_s` is how long a stop waits for what is being worked on.
     """
 
     amqp_url: str
@@ -28,7 +28,7 @@ class WorkQueue:
     work_queue: str
     work_dead_letter_sink: str
     work_retry: int
-    work_backoff_policy: str
+    work_backoff_policy: Literal["linear", "exponential"]
     work_backoff_delay_s: float
     work_timeout_s: float
     work_stop_s: float
@@ -71,20 +71,9 @@ class WorkQueue:
     def backoff_s(self, retry: int) -> float:
         """The wait before retry 1, 2, ...; after the last it grows no more (as eventing-rabbitmq counts)."""
         counted = max(1, min(retry, self.work_retry))
-        factor = counted if self.work_backoff_policy == "linear" else 2**counted
-        return self.work_backoff_delay_s * factor
+        return backoff_s(self.work_backoff_policy, self.work_backoff_delay_s, counted)
 
-
-async def declare_wait(channel: Channel, queue: str, delay_ms: int) -> str:
-    """See that there is the queue in which a message waits for so long before it goes back to `queue`; its name."""
-    name = f"{queue}.wait.{delay_ms}"
-    arguments: dict[str, Any] = {
-        "x-queue-type": "quorum",
-        "x-message-ttl": delay_ms,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": queue,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",  # which at-least-once asks for
-    }
-    await channel.call("queue_declare", queue=name, durable=True, arguments=arguments)
-    return name
+    @property
+    def waits(self) -> Waits:
+        """The waits of the work queue, not declared yet."""
+        return Waits(f"{self.work_queue}.wait", back_to=self.work_queue)

@@ -26,15 +26,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from events.http import Event
-from events.problem import NotAnEvent
-from functions.amqp.connection import Channel, Connection, Message, Unavailable, stay_connected
+from functions.amqp.channel import Channel
+from functions.amqp.connection import Connection, stay_connected
+from functions.amqp.errors import ServerUnavailable
+from functions.amqp.message import Message
 from functions.runtime import logs as json_log
 from functions.runtime.adapter import Response
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
 from keda.worker.loader import load
-from keda.worker.publisher import ATTEMPT, BROKER, POST, SINK, NotPosted, PostRefused, Publisher
+from keda.worker.publisher import BROKER, POST, SINK, NotPosted, PostRefused, Publisher
 from keda.worker.queue import WorkQueue
 from keda.worker.threads import Threads
 
@@ -42,7 +44,6 @@ log = logging.getLogger("errands.work_queue")
 
 CHECK_INTERVAL_S: Final = 0.2
 AGAIN_S: Final = 1.0  # until what follows from a message is tried again while RabbitMQ takes nothing
-DELIVERY_COUNT: Final = "x-delivery-count"  # a quorum queue's count of the deliveries that came back
 
 
 @dataclass(eq=False, slots=True)
@@ -116,27 +117,21 @@ class Worker:
         await connection.close()
 
     def _on_message(self, channel: Channel, message: Message) -> None:
-        headers = message.headers
-        attempt = _count(headers.get(ATTEMPT, 1)) + _count(headers.get(DELIVERY_COUNT, 0))
-        event, problem = self._read(message)
-        task = Task(channel, message.tag, event, attempt, headers.get(POST))
+        event, problem = message.read(self._work_queue.work_queue)
+        attempt = message.attempt + message.deliveries
+        task = Task(channel, message.tag, event, attempt, message.headers.get(POST))
         self._held[task] = None
-        if task.place in (BROKER, SINK):
+        if problem:
+            self._settle(
+                task, self._give_up(task, Result(NO_RESPONSE, error=problem))
+            )
+        elif task.place in (BROKER, SINK):
             self._settle(task, self._post(task, task.place))
-        elif problem:
-            self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=problem.encode())))
         elif attempt > self._work_queue.work_retry + 1:
-            reason = f"its workers ended {headers.get(DELIVERY_COUNT, 0)} times while they had it"
+            reason = f"its workers ended {message.deliveries} times while they had it"
             self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=reason.encode())))
         else:
             self._threads.put(task)
-
-    def _read(self, message: Message) -> tuple[Event, str | None]:
-        """The message's event; or one that holds a message which is none, with the reason."""
-        try:
-            return message.event(), None
-        except NotAnEvent as error:
-            return message.unreadable(self._work_queue.work_queue), f"the message is not an event: {error}"
 
     def _answered(self, tasks: Sequence[Task], responses: Sequence[Response]) -> None:
         done = []
@@ -216,7 +211,7 @@ class Worker:
             try:
                 await self._publisher.later(event, delay_s=delay_s, attempt=attempt, place=place)
                 return
-            except Unavailable as error:
+            except ServerUnavailable as error:
                 log.error("cannot put %s back: %s", event.id, error)
                 await asyncio.sleep(AGAIN_S)
 
@@ -253,7 +248,7 @@ class Worker:
             channel, tag = self._consumer
             try:
                 await channel.call("basic_cancel", consumer_tag=tag)
-            except Unavailable as error:
+            except ServerUnavailable as error:
                 log.warning("the consumer is gone already: %s", error)
 
     async def _give_back(self, task: Task) -> None:
@@ -261,14 +256,9 @@ class Worker:
         try:
             await self._publisher.give_back(task.event, attempt=task.attempt, place=task.place)
             self._done(task)
-        except Unavailable:
+        except ServerUnavailable:
             task.channel.reject(task.tag, requeue=True)
             self._held.pop(task, None)
-
-
-def _count(value: object) -> int:
-    """A count in a header; who sends to the queue may write anything there."""
-    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
 
 
 async def serve(work_queue: WorkQueue, work: Callable[[Sequence[Task]], Sequence[Response]]) -> int:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from knative.manifests.manifests import MANIFESTS, ManifestError, load
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import MANIFESTS, load
 
 if TYPE_CHECKING:  # pika takes 40 ms that no other command need wait for
-    from functions.amqp.connection import Server
+    from functions.amqp.server import Server
 
 app = typer.Typer(help="The runner's exchanges and queues on a RabbitMQ server.", no_args_is_help=True)
 
@@ -43,7 +44,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove from the server what `errands up --broker` of these manifests made there, with the events in it."""
-    from functions.amqp.connection import Refused, Unavailable
+    from functions.amqp.errors import ServerRefused, ServerUnavailable
     from knative.local.broker.topology import Names, exchanges_of, queues_of, remove, survey
 
     server = server_of(broker, credentials, tls)
@@ -63,7 +64,7 @@ def purge(
         elif yes or typer.confirm(f"Remove {what}?", abort=True):
             asyncio.run(remove(server, found, exchanges_of(names, read)))
             typer.echo(f"removed {what}")
-    except (ManifestError, Unavailable, Refused, ValueError) as error:
+    except (ManifestError, ServerUnavailable, ServerRefused, ValueError) as error:
         _stop(str(error))
 
 
@@ -71,7 +72,7 @@ def server_of(url: str | None, credentials: Path | None, tls: Path | None) -> "S
     """The RabbitMQ server that the options name; None without a URL."""
     if not url:
         return None
-    from functions.amqp.connection import Server
+    from functions.amqp.server import Server
 
     own = tls / "tls.crt" if tls else None
     own = own if own and own.exists() else None

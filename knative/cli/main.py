@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 
 from knative.cli import broker as broker_commands
 from knative.local.process.environment import Machine
-from knative.manifests.manifests import MANIFESTS, ManifestError, load
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import MANIFESTS, load
 from knative.manifests.queues import WORK_QUEUES
 
 if TYPE_CHECKING:
@@ -273,8 +274,8 @@ def lint(
     rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
 ) -> None:
     """Find what loses events on the RabbitMQ broker, before it is applied; exit 1 on errors."""
-    from knative.lint import NoManifests, report
     from knative.lint import lint as look_for
+    from knative.lint import report
 
     if rules:
         typer.echo(report.table())
@@ -283,7 +284,7 @@ def lint(
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
         found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
-    except NoManifests as error:
+    except ManifestError as error:
         _stop(str(error))
     shown = report.FORMATS[format_](found)
     if shown:

@@ -7,17 +7,18 @@ the modules `schema`, `routing`, `delivery`, `scaling` and `safety` hold them.
 from pathlib import Path
 
 from knative.lint import delivery, routing, safety, scaling, schema
+from knative.lint.events import samples
 from knative.lint.findings import Finding, findings
 from knative.lint.resources import Resources
-from knative.manifests.reading import NoManifests, read, samples
+from knative.manifests.reading import read
 
-__all__ = ["Finding", "NoManifests", "lint"]
+__all__ = ["Finding", "lint"]
 
 RULE_MODULES = (schema, routing, delivery, scaling, safety)  # importing them declares their rules
 
 
 def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
-    """Everything that is wrong with the manifests of all targets together; raise NoManifests."""
+    """Everything that is wrong with the manifests of all targets together; raise ManifestError."""
     documents = tuple(document for target in targets for document in read(target))
     resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
     known = samples(events) if events else ()

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from knative.lint.findings import Flaw, near, rule
-from knative.lint.resources import MIN_SCALE, Delivery, Resources, Service, Trigger, broker_class, duration_s
+from knative.lint.resources import Resources, answers, broker_class
+from knative.manifests.declared import MIN_SCALE, DeclaredDelivery, DeclaredService, DeclaredTrigger, duration_s
 from knative.manifests.documents import Document, Place
 
 PREFETCH: Final = 100  # of a dispatcher, fixed (eventing-rabbitmq)
@@ -123,7 +124,7 @@ def consumer_timeout(resources: Resources) -> Iterator[Flaw]:
         delivery = resources.delivery(trigger)
         if delivery is None or delivery.timeout_s is None:
             continue
-        event_s = (delivery.retry + 1) * delivery.timeout_s + delivery.waits_s
+        event_s = (delivery.retry + 1) * delivery.timeout_s + _waits_s(delivery)
         prefetched_s = max(1, PREFETCH / trigger.workers) * event_s
         if prefetched_s >= limit_s:
             what = f"{PREFETCH} x {event_s:g} s / {trigger.workers} is {prefetched_s:g} s, the limit {limit_s:g} s"
@@ -147,15 +148,16 @@ def sink_scales_to_zero(resources: Resources) -> Iterator[Flaw]:
 @rule(
     "sink-replies",
     "error",
-    consequence="its reply enters the broker like any event; one that fails becomes a dead letter, as its reply does",
+    consequence="its reply enters the broker like any event; one that fails becomes a dead letter, whose reply "
+    "enters again",
     fix="let the sink answer 202 without a body, and send events of its own by a SinkBinding",
 )
 def sink_replies(resources: Resources) -> Iterator[Flaw]:
     """A dead-letter sink that declares answers."""
     for service in _sinks(resources):
-        if service.answers:
+        if answers(service):
             metadata = service.document.root["metadata"]
-            yield Flaw(metadata, f"the dead-letter sink answers with {service.answers[0]}")
+            yield Flaw(metadata, f"the dead-letter sink answers with {answers(service)[0]}")
 
 
 @rule(
@@ -221,22 +223,30 @@ def _destination(sink: Place) -> bool:
     return bool(sink["ref"]["name"].text or sink["uri"].text)
 
 
-def _deliveries(resources: Resources) -> Iterator[Delivery]:
+def _deliveries(resources: Resources) -> Iterator[DeclaredDelivery]:
     owners: list[Document] = [*resources.brokers.values(), *(each.document for each in resources.triggers)]
-    return (Delivery(each.root["spec"]["delivery"]) for each in owners if each.root["spec"]["delivery"])
+    return (DeclaredDelivery(each.root["spec"]["delivery"]) for each in owners if each.root["spec"]["delivery"])
 
 
-def _sinks_of_triggers(resources: Resources) -> Iterator[tuple[Trigger, Place]]:
+def _sinks_of_triggers(resources: Resources) -> Iterator[tuple[DeclaredTrigger, Place]]:
     for trigger in resources.triggers:
         delivery = resources.delivery(trigger)
         if delivery and delivery.sink:
             yield trigger, delivery.sink
 
 
-def _sinks(resources: Resources) -> list[Service]:
+def _sinks(resources: Resources) -> list[DeclaredService]:
     """The Knative Services that are some delivery's dead-letter sink, each once."""
     found = (resources.service(each.sink) for each in _deliveries(resources))
     return list({each.document.name: each for each in found if each}.values())
+
+
+def _waits_s(delivery: DeclaredDelivery) -> float:
+    """All waits together: linear delay * k, exponential delay * 2^k (eventing-rabbitmq dispatcher)."""
+    retry = min(delivery.retry, 64)  # beyond it everything is too long
+    if delivery.policy == "linear":
+        return delivery.delay_s * retry * (retry + 1) / 2
+    return float(delivery.delay_s * (2 ** (retry + 1) - 2))
 
 
 def _consumer_timeout_s(resources: Resources) -> float:

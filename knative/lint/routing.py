@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from knative.lint.events import OPEN_ATTRIBUTES, Emitted
 from knative.lint.findings import Flaw, near, rule
-from knative.lint.resources import OPEN_ATTRIBUTES, Emitted, Resources, Trigger
+from knative.lint.resources import Resources, answers
+from knative.manifests.declared import DeclaredTrigger
 from knative.manifests.documents import Place
 
 
@@ -176,13 +178,13 @@ def _posts_elsewhere(container: Place) -> Iterator[Flaw]:
             yield Flaw(entry["value"], f"{entry['name'].text} is no address of a RabbitMQ broker's ingress")
 
 
-def _filtered(resources: Resources) -> Iterator[tuple[Trigger, str, Place]]:
+def _filtered(resources: Resources) -> Iterator[tuple[DeclaredTrigger, str, Place]]:
     for trigger in resources.triggers:
-        for name, place in trigger.spec["filter"]["attributes"].members:
+        for name, place in trigger.attributes.members:
             yield trigger, name, place
 
 
-def _culprit(trigger: Trigger, emitted: tuple[Emitted, ...]) -> tuple[str, str]:
+def _culprit(trigger: DeclaredTrigger, emitted: tuple[Emitted, ...]) -> tuple[str, str]:
     """The attribute that no declared event has with this value, else the last one, and a hint."""
     closed = [name for name in trigger.filter if name not in OPEN_ATTRIBUTES]
     for name in closed:
@@ -197,11 +199,11 @@ def _culprit(trigger: Trigger, emitted: tuple[Emitted, ...]) -> tuple[str, str]:
 def _called(resources: Resources, name: str) -> set[str]:
     """The Services that get what this one answers."""
     known = {each.type: each for each in resources.emitted}
-    answers = [known.get(each) or Emitted({"type": each}, each) for each in resources.services[name].answers]
+    answered = [known.get(each) or Emitted({"type": each}, each) for each in answers(resources.services[name])]
     called = (
         resources.service(trigger.spec["subscriber"])
         for trigger in resources.triggers
-        if any(each.matches(trigger.filter) for each in answers)
+        if any(each.matches(trigger.filter) for each in answered)
     )
     return {each.document.name for each in called if each}
 
@@ -219,5 +221,5 @@ def _way_back(start: str, calls: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def _within(one: Trigger, other: Trigger) -> bool:
+def _within(one: DeclaredTrigger, other: DeclaredTrigger) -> bool:
     return one.filter.items() <= other.filter.items()

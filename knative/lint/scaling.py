@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from knative.lint.findings import Flaw, rule
-from knative.lint.resources import UTILIZATION, Resources, Service, Trigger
+from knative.lint.resources import Resources
+from knative.manifests.declared import UTILIZATION, DeclaredService, DeclaredTrigger
 from knative.manifests.documents import Document, Place
 
 MAX_TIMEOUT_S: Final = 600  # serving config-defaults, max-revision-timeout-seconds
@@ -164,14 +165,14 @@ def _autoscalers(resources: Resources) -> Iterator[Document]:
     yield from resources.of("HorizontalPodAutoscaler", "autoscaling")
 
 
-def _subscribed(resources: Resources) -> Iterator[tuple[Trigger, Service]]:
+def _subscribed(resources: Resources) -> Iterator[tuple[DeclaredTrigger, DeclaredService]]:
     for trigger in resources.triggers:
         service = resources.service(trigger.spec["subscriber"])
         if service:
             yield trigger, service
 
 
-def _loads(resources: Resources) -> Iterator[tuple[Service, list[Trigger], int, int]]:
+def _loads(resources: Resources) -> Iterator[tuple[DeclaredService, list[DeclaredTrigger], int, int]]:
     """Of each Service with a bound: its Triggers, what they send at once, and what it takes."""
     for name, service in resources.services.items():
         triggers = [trigger for trigger, each in _subscribed(resources) if each.document.name == name]
@@ -179,7 +180,7 @@ def _loads(resources: Resources) -> Iterator[tuple[Service, list[Trigger], int, 
             yield service, triggers, sum(each.workers for each in triggers), service.capacity
 
 
-def _load(service: Service, triggers: list[Trigger], workers: int, capacity: int) -> str:
+def _load(service: DeclaredService, triggers: list[DeclaredTrigger], workers: int, capacity: int) -> str:
     together = f" of {len(triggers)} Triggers together" if len(triggers) > 1 else ""
     return f"parallelism{together} is {workers}, {service.document.name} takes {capacity} at once"
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from knative.manifests.documents import Loader
+from knative.manifests.documents import KubernetesLoader
 
 TARGET: Final = Path(__file__).with_name("schemas.json")
 KUBERNETES: Final = "v1.37.0-local-strict"  # of kubernetes-validate
@@ -80,7 +80,7 @@ def _folder(module: str) -> Path:
 def _custom_resources(folder: Path, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Identity (`apiVersion/kind`) and schema of each served version."""
     for file in sorted(folder.glob(pattern)):
-        for document in yaml.load_all(file.read_text(), Loader):
+        for document in yaml.load_all(file.read_text(), KubernetesLoader):
             if not document or document["kind"] != "CustomResourceDefinition":
                 continue
             spec = document["spec"]

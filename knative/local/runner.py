@@ -34,7 +34,7 @@ from knative.manifests.manifests import Manifests, Service, load
 from knative.manifests.queues import WorkQueue, load_work_queues
 
 if TYPE_CHECKING:
-    from functions.amqp.connection import Server
+    from functions.amqp.server import Server
 
 log = logging.getLogger("errands.runner")
 
@@ -184,9 +184,7 @@ class _Runner:
         from functions.storage.store import Store  # with obstore, 5 MB, and for a failure alone
 
         try:
-            Store((self._options.data.resolve() / "store").as_uri()).replace(
-                failure_reports.key(event, service), content
-            )
+            Store((self._options.data.resolve() / "store").as_uri()).write(failure_reports.key(event, service), content)
         except TryAgain as error:
             log.warning("the failure report of a failure cannot be kept: %s", error)
 

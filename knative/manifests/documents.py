@@ -4,6 +4,7 @@ A Place may be of a value that is not there: reading on gives more of the same, 
 that is there, and it is false. So a rule asks for `trigger["spec"]["delivery"]["timeout"]` without looking first.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,15 +17,11 @@ LIMIT_NODES: Final = 300_000  # aliases of aliases stay small in the file and gr
 Path_ = tuple[str | int, ...]
 
 
-class NotReadable(ValueError):
-    """A file that is no YAML, or more than a manifest may be; the message is a sentence, `line` where it is."""
-
-    def __init__(self, reason: str, line: int = 1) -> None:
-        super().__init__(reason)
-        self.line = line
+class ManifestError(ValueError):
+    """A manifest that cannot be read or honoured; the message is `file:line: reason`."""
 
 
-class Loader(yaml.SafeLoader):
+class KubernetesLoader(yaml.SafeLoader):
     """YAML as Kubernetes reads it: a date is a text, and `=` as well."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # the base class's own shape
@@ -43,8 +40,13 @@ class Document:
     repeated: tuple[Path_, ...] = field(default=())
 
     @property
+    def where(self) -> str:
+        """`file:line` of the resource."""
+        return self.root.where
+
+    @property
     def root(self) -> "Place":
-        """The whole."""
+        """The whole resource as a Place."""
         return Place(self)
 
     @property
@@ -112,7 +114,7 @@ class Place:
         """A whole number, also one in quotes as in annotations; None when it is none or absent."""
         if isinstance(self.value, int) and not isinstance(self.value, bool):
             return self.value
-        return int(self.text) if self.text.isascii() and self.text.isdigit() else None
+        return int(self.text) if re.fullmatch(r"[0-9]{1,9}", self.text) else None
 
     @property
     def members(self) -> Iterator[tuple[str, "Place"]]:
@@ -128,6 +130,15 @@ class Place:
         return self.document.lines[path]
 
     @property
+    def where(self) -> str:
+        """`file:line`, for messages."""
+        return f"{self.document.file}:{self.line}"
+
+    def error(self, reason: str) -> ManifestError:
+        """An error that points here."""
+        return ManifestError(f"{self.where}: {reason}")
+
+    @property
     def field(self) -> str:
         """`spec.delivery.timeout`, `spec.containers[0].image`."""
         shown = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
@@ -135,33 +146,40 @@ class Place:
 
 
 def parse(text: str, file: str) -> Iterator[Document]:
-    """The resources in a text, those of a List among them; raise NotReadable for what is no YAML."""
+    """The resources in a text, those of a List among them; raise ManifestError for what is no YAML."""
     if len(text) > LIMIT_BYTES:
-        raise NotReadable(f"manifests of at most {LIMIT_BYTES} characters are expected, got {len(text)}")
+        raise _unreadable(file, 1, f"manifests of at most {LIMIT_BYTES} characters are expected, got {len(text)}")
     try:
-        loader = Loader(text)
+        loader = KubernetesLoader(text)
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
                 yield from _documents(loader, node, file)
     except RecursionError as error:
-        raise NotReadable("manifests nested so deep, or within themselves, are not read") from error
+        raise _unreadable(file, 1, "manifests nested so deep, or within themselves, are not read") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise NotReadable(f"not YAML: {error.problem or error.context}", mark.line + 1 if mark else 1) from error
+        reason = f"not YAML: {error.problem or error.context}"
+        raise _unreadable(file, mark.line + 1 if mark else 1, reason) from error
     except yaml.YAMLError as error:  # such as a control character, which has no line
-        raise NotReadable(f"not YAML: {' '.join(str(error).split())}") from error
+        raise _unreadable(file, 1, f"not YAML: {' '.join(str(error).split())}") from error
 
 
-def _documents(loader: Loader, node: yaml.Node, file: str) -> Iterator[Document]:
+def _unreadable(file: str, line: int, reason: str) -> ManifestError:
+    return ManifestError(f"{file}:{line}: {reason}")
+
+
+def _documents(loader: KubernetesLoader, node: yaml.Node, file: str) -> Iterator[Document]:
     lines: dict[Path_, int] = {}
     repeated: list[Path_] = []
-    _locate(node, (), lines, repeated)
+    if not _locate(node, (), lines, repeated):
+        reason = f"manifests of at most {LIMIT_NODES} values are expected"
+        raise _unreadable(file, node.start_mark.line + 1, reason)
     data = loader.construct_document(node)
     if data is None:
         return
     if not isinstance(data, dict):
-        raise NotReadable("a resource is a mapping", node.start_mark.line + 1)
+        raise _unreadable(file, node.start_mark.line + 1, "a resource is a mapping")
     whole = Document(file=file, data=data, lines=lines, repeated=tuple(repeated))
     if whole.kind.endswith("List") and isinstance(data.get("items"), list):
         for index, item in enumerate(data["items"]):
@@ -177,18 +195,18 @@ def _within(whole: Document, start: Path_, data: Any) -> Document:
     return Document(file=whole.file, data=data if isinstance(data, dict) else {}, lines=lines, repeated=repeated)
 
 
-def _locate(node: yaml.Node, path: Path_, lines: dict[Path_, int], repeated: list[Path_]) -> None:
+def _locate(node: yaml.Node, path: Path_, lines: dict[Path_, int], repeated: list[Path_]) -> bool:
+    """Note the line of each value below; False when there are too many."""
     if len(lines) >= LIMIT_NODES:
-        raise NotReadable(f"manifests of at most {LIMIT_NODES} values are expected", node.start_mark.line + 1)
-    if path not in lines:  # a member's line is that of its key
-        lines[path] = node.start_mark.line + 1
+        return False
+    lines.setdefault(path, node.start_mark.line + 1)  # a member's line is that of its key
     if isinstance(node, yaml.SequenceNode):
-        for index, each in enumerate(node.value):
-            _locate(each, (*path, index), lines, repeated)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*path, str(key.value))
-            if below in lines:
-                repeated.append(below)
-            lines[below] = key.start_mark.line + 1
-            _locate(value, below, lines, repeated)
+        return all(_locate(each, (*path, index), lines, repeated) for index, each in enumerate(node.value))
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        below = (*path, str(key.value))
+        if below in lines:
+            repeated.append(below)
+        lines[below] = key.start_mark.line + 1
+        if not _locate(value, below, lines, repeated):
+            return False
+    return True

@@ -6,34 +6,48 @@ something only to a cluster (storage, network, the RabbitMQ operators') are left
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
+from knative.manifests.declared import (
+    MAX_SCALE,
+    MIN_SCALE,
+    RETENTION,
+    WINDOW,
+    DeclaredDelivery,
+    DeclaredService,
+    DeclaredTrigger,
+    Policy,
+    go_duration_s,
+)
+from knative.manifests.documents import Document, ManifestError, Place
+from knative.manifests.fields import seconds, text, texts, whole
+from knative.manifests.reading import read_listed
+
+__all__ = [
+    "MANIFESTS",
+    "Delivery",
+    "ManifestError",
+    "Manifests",
+    "PingSource",
+    "Reference",
+    "Service",
+    "Trigger",
+    "load",
+]
 
 MANIFESTS: Final = Path(__file__).parents[1] / "base"  # our own
 
-DEFAULT_RETRY: Final = 5  # a `delivery` without `retry` (eventing-rabbitmq dispatcher)
-DEFAULT_TIMEOUT_S: Final = 300.0  # a Service without timeoutSeconds (serving defaults)
 DEFAULT_CONCURRENCY: Final = 100  # containerConcurrency 0 means no limit; Serving's own target then is 100
 DEFAULT_WINDOW_S: Final = 60.0  # autoscaling.knative.dev/window
 
-PARALLELISM: Final = "rabbitmq.eventing.knative.dev/parallelism"
-MIN_SCALE: Final = "autoscaling.knative.dev/min-scale"
-MAX_SCALE: Final = "autoscaling.knative.dev/max-scale"
-WINDOW: Final = "autoscaling.knative.dev/window"
-RETENTION: Final = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
-
 # Kinds of Knative's own that would change where events go, and that this runner does not run.
-KNATIVE_GROUP = re.compile(r".*\.knative\.dev/.*")
+KNATIVE_GROUP: Final = re.compile(r".*\.knative\.dev/.*")
 CLUSTER_ONLY: Final = frozenset({"RabbitmqBrokerConfig"})
-
-
-class ManifestError(ValueError):
-    """A manifest that cannot be honoured; the message is `file:line: reason`."""
+HONOURED: Final = frozenset({"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +55,16 @@ class Delivery:
     """How a Trigger's events are tried: waits in seconds, the dead-letter sink as the name of a Service."""
 
     retry: int
-    backoff_policy: Literal["linear", "exponential"]
+    backoff_policy: Policy
     backoff_delay_s: float
     timeout_s: float
     dead_letter_sink: str
 
     def backoff_s(self, retry: int) -> float:
-        """The wait before retry 1, 2, ... (eventing-rabbitmq: linear delay * k, exponential delay * 2^k)."""
-        return self.backoff_delay_s * (retry if self.backoff_policy == "linear" else 2**retry)
+        """The wait before retry 1, 2, ..."""
+        from functions.amqp.waits import backoff_s  # not above: the linter, which reads these too, stands alone
+
+        return backoff_s(self.backoff_policy, self.backoff_delay_s, retry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,24 +155,41 @@ class Manifests:
 
 def load(folder: Path) -> Manifests:
     """Read the folder's kustomization and the files it lists; raise ManifestError for what cannot be honoured."""
-    by_kind: dict[str, list[Node]] = {}
-    for document in documents(folder):
+    by_kind: dict[str, list[Document]] = {}
+    for document in read_listed(folder):
         _refuse_unknown(document)
-        by_kind.setdefault(document["kind"].text(), []).append(document)
+        by_kind.setdefault(document.kind, []).append(document)
     brokers = by_kind.get("Broker", [])
     if len(brokers) != 1:
         raise ManifestError(f"{folder}:1: exactly one Broker is expected, got {len(brokers)}")
     services = {each.name: each for each in (_service(one) for one in by_kind.get("Service", []))}
-    default = brokers[0]["spec"].get("delivery")
+    default = brokers[0].root["spec"]["delivery"]
+    bound = (each.root["spec"]["subject"]["name"] for each in by_kind.get("SinkBinding", []))
     return Manifests(
         root=_root(folder.resolve()),
-        broker=brokers[0]["metadata"]["name"].text(),
+        broker=name_of(brokers[0]),
         services=services,
         triggers=tuple(_trigger(each, default, services) for each in by_kind.get("Trigger", [])),
         pings=tuple(_ping(each, services) for each in by_kind.get("PingSource", [])),
-        config_maps={each["metadata"]["name"].text(): each["data"].mapping() for each in by_kind.get("ConfigMap", [])},
-        sink_bound=frozenset(each["spec"]["subject"]["name"].text() for each in by_kind.get("SinkBinding", [])),
+        config_maps={name_of(each): texts(each.root["data"]) for each in by_kind.get("ConfigMap", [])},
+        sink_bound=frozenset(map(text, bound)),
     )
+
+
+def name_of(document: Document) -> str:
+    """The resource's name, which it must have."""
+    return text(document.root["metadata"]["name"])
+
+
+def environment_of(container: Place) -> tuple[dict[str, str | Reference], tuple[str, ...]]:
+    """A container's variables, and the names of the ConfigMaps that it takes more from."""
+    variables: dict[str, str | Reference] = {}
+    for entry in container["env"]:
+        source = entry["valueFrom"]
+        if source["fieldRef"]:  # of the pod, such as its namespace: there is none here
+            continue
+        variables[text(entry["name"])] = _reference(source) if source else text(entry["value"])
+    return variables, tuple(text(each["configMapRef"]["name"]) for each in container["envFrom"])
 
 
 def _root(folder: Path) -> Path:
@@ -164,218 +197,100 @@ def _root(folder: Path) -> Path:
     return folder.parents[1] if folder.name == "base" else folder.parent
 
 
-class Node:
-    """A YAML node that knows its file and line, for messages."""
-
-    def __init__(self, node: yaml.Node, file: Path) -> None:
-        self._node = node
-        self._file = file
-
-    @property
-    def where(self) -> str:
-        """`file:line` of this node."""
-        return f"{self._file}:{self._node.start_mark.line + 1}"
-
-    def error(self, reason: str) -> ManifestError:
-        """An error that points here."""
-        return ManifestError(f"{self.where}: {reason}")
-
-    def get(self, key: str) -> "Node | None":
-        """The value of an optional key."""
-        if not isinstance(self._node, yaml.MappingNode):
-            raise self.error("a mapping is expected")
-        found = [value for name, value in self._node.value if name.value == key]
-        return Node(found[0], self._file) if found else None
-
-    def __getitem__(self, key: str) -> "Node":
-        found = self.get(key)
-        if found is None:
-            raise self.error(f"{key} is required")
-        return found
-
-    def items(self) -> list["Node"]:
-        """The members of a list."""
-        if not isinstance(self._node, yaml.SequenceNode):
-            raise self.error("a list is expected")
-        return [Node(each, self._file) for each in self._node.value]
-
-    def names(self) -> tuple[str, ...]:
-        """The names of a mapping."""
-        return tuple(name.value for name, _ in self._node.value)
-
-    def text(self) -> str:
-        """A scalar's text."""
-        if not isinstance(self._node, yaml.ScalarNode):
-            raise self.error("a single value is expected")
-        return str(self._node.value)
-
-    def mapping(self) -> dict[str, str]:
-        """A mapping of texts."""
-        return {name: self[name].text() for name in self.names()}
-
-    def integer(self, lowest: int, highest: int) -> int:
-        """A whole number within bounds."""
-        if not re.fullmatch(r"\d{1,9}", self.text()) or not lowest <= int(self.text()) <= highest:
-            raise self.error(f"a whole number from {lowest} to {highest} is expected, got {self.text()!r}")
-        return int(self.text())
-
-
-def duration_s(node: Node) -> float:
-    """Seconds of an ISO 8601 duration of hours, minutes and seconds (`PT1M30S`, `PT0.2S`)."""
-    parts = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", node.text())
-    if parts is None or not any(parts.groups()):
-        raise node.error(f"an ISO 8601 duration such as PT30S is expected, got {node.text()!r}")
-    hours, minutes, seconds = (float(each or 0) for each in parts.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
-def documents(folder: Path) -> Iterator[Node]:
-    """Every document of the files that the folder's kustomization lists."""
-    listing = folder / "kustomization.yaml"
-    if not listing.is_file():
-        raise ManifestError(f"{listing}:1: there is no such file: a folder of manifests lists its files in it")
-    for kustomization in _parse(listing):
-        for key in kustomization.names():
-            if key not in ("apiVersion", "kind", "resources"):
-                raise kustomization[key].error(f"{key} is not honoured here; render it first with kubectl kustomize")
-        for resource in kustomization["resources"].items():
-            file = folder / resource.text()
-            if not file.is_file():
-                raise resource.error(f"there is no file {file}")
-            yield from _parse(file)
-
-
-def _parse(file: Path) -> Iterator[Node]:
-    try:
-        for document in yaml.compose_all(file.read_text(), Loader=yaml.SafeLoader):
-            if isinstance(document, yaml.MappingNode):
-                yield Node(document, file)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ManifestError(f"{file}:{line}: not YAML: {error.problem}") from error
-
-
-def _refuse_unknown(document: Node) -> None:
-    version, kind = document["apiVersion"].text(), document["kind"].text()
+def _refuse_unknown(document: Document) -> None:
+    version, kind = text(document.root["apiVersion"]), text(document.root["kind"])
     ours = {"Broker", "Trigger", "PingSource", "SinkBinding", "Service"} | CLUSTER_ONLY
     if KNATIVE_GROUP.fullmatch(version) and kind not in ours:
-        raise document["kind"].error(f"{kind} is not run here; expected one of {', '.join(sorted(ours))}")
+        raise document.root["kind"].error(f"{kind} is not run here; expected one of {', '.join(sorted(ours))}")
     if kind == "Service" and not version.startswith("serving.knative.dev/"):
-        raise document["apiVersion"].error(f"a Service must be of serving.knative.dev/v1, got {version}")
+        raise document.root["apiVersion"].error(f"a Service must be of serving.knative.dev/v1, got {version}")
 
 
-def _trigger(document: Node, default: Node | None, services: Mapping[str, Service]) -> Trigger:
-    spec = document["spec"]
-    if spec.get("filters") is not None:
+def _trigger(document: Document, default: Place, services: Mapping[str, Service]) -> Trigger:
+    declared = DeclaredTrigger(document)
+    spec = declared.spec
+    if spec["filters"]:
         raise spec["filters"].error("the RabbitMQ broker ignores filters and delivers all; use filter.attributes")
-    delivery = spec.get("delivery") or default  # a Trigger's delivery replaces the Broker's whole
-    if delivery is None:
+    delivery = spec["delivery"] or default  # a Trigger's delivery replaces the Broker's whole
+    if not delivery:
         raise spec.error("a delivery with a deadLetterSink is required, here or on the Broker")
-    attributes = spec["filter"]["attributes"]
-    for name, value in attributes.mapping().items():
+    attributes = texts(declared.attributes)
+    for name, value in attributes.items():
         if not value or name == "datacontenttype":
-            raise attributes[name].error(f"a filter on {name}={value!r} never matches on the RabbitMQ broker")
-    annotations = document["metadata"].get("annotations")
-    parallelism = annotations.get(PARALLELISM) if annotations else None
+            raise declared.attributes[name].error(f"a filter on {name}={value!r} never matches on the RabbitMQ broker")
     return Trigger(
-        name=document["metadata"]["name"].text(),
-        filter=attributes.mapping(),
+        name=name_of(document),
+        filter=attributes,
         subscriber=_service_name(spec["subscriber"], services),
-        delivery=_delivery(delivery, services),
-        parallelism=parallelism.integer(1, 1000) if parallelism else 1,
+        delivery=_delivery(DeclaredDelivery(delivery), services),
+        parallelism=whole(declared.parallelism, 1, 1000, default=declared.workers),
     )
 
 
-def _delivery(node: Node, services: Mapping[str, Service]) -> Delivery:
-    for key in node.names():
-        if key not in ("retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"):
-            raise node[key].error(f"{key} has no effect on the RabbitMQ broker")
-    policy = node.get("backoffPolicy")
-    if policy and policy.text() not in ("linear", "exponential"):
-        raise policy.error(f"linear or exponential is expected, got {policy.text()!r}")
-    retry, delay = node.get("retry"), node.get("backoffDelay")
+def _delivery(declared: DeclaredDelivery, services: Mapping[str, Service]) -> Delivery:
+    place = declared.place
+    for name, member in place.members:
+        if name not in HONOURED:
+            raise member.error(f"{name} has no effect on the RabbitMQ broker")
+    policy, delay = place["backoffPolicy"], place["backoffDelay"]
+    if policy and text(policy) not in ("linear", "exponential"):
+        raise policy.error(f"linear or exponential is expected, got {text(policy)!r}")
     return Delivery(
-        retry=retry.integer(0, 1000) if retry else DEFAULT_RETRY,
-        backoff_policy="linear" if policy and policy.text() == "linear" else "exponential",
-        backoff_delay_s=duration_s(delay) if delay else 0.2,
-        timeout_s=duration_s(node["timeout"]),
-        dead_letter_sink=_service_name(node["deadLetterSink"], services),
+        retry=whole(place["retry"], 0, 1000, default=declared.retry),
+        backoff_policy=declared.policy,
+        backoff_delay_s=seconds(delay) if delay else declared.delay_s,
+        timeout_s=seconds(place["timeout"]),
+        dead_letter_sink=_service_name(declared.sink, services),
     )
 
 
-def _service_name(destination: Node, services: Mapping[str, Service]) -> str:
-    name = destination["ref"]["name"]
-    if destination["ref"]["kind"].text() != "Service" or name.text() not in services:
-        raise name.error(f"a Service of these manifests is expected ({', '.join(services)}), got {name.text()!r}")
-    return name.text()
+def _service_name(destination: Place, services: Mapping[str, Service]) -> str:
+    name = text(destination["ref"]["name"])
+    if text(destination["ref"]["kind"]) != "Service" or name not in services:
+        expected = f"a Service of these manifests is expected ({', '.join(services)})"
+        raise destination["ref"]["name"].error(f"{expected}, got {name!r}")
+    return name
 
 
-def _service(document: Node) -> Service:
-    template = document["spec"]["template"]
-    annotations = template["metadata"]["annotations"].mapping() if template.get("metadata") else {}
-    marked = template["metadata"]["annotations"] if annotations else template
-    container = template["spec"]["containers"].items()[0]
-    concurrency, timeout = template["spec"].get("containerConcurrency"), template["spec"].get("timeoutSeconds")
-    scale = {key: marked[key].integer(0, 1000) for key in (MIN_SCALE, MAX_SCALE) if key in annotations}
+def _service(document: Document) -> Service:
+    declared = DeclaredService(document)
+    container, pod = declared.pod["containers"][0], declared.pod
     variables, config_maps = environment_of(container)
     if "FUNCTION_SOURCE" not in variables:
         raise container.error("env FUNCTION_SOURCE is required: the function's main.py")
+    window_s = go_duration_s(declared.annotation(WINDOW).text)
     return Service(
-        name=document["metadata"]["name"].text(),
+        name=name_of(document),
         environment=variables,
         config_maps=config_maps,
-        concurrency=(concurrency.integer(0, 1000) if concurrency else 0) or DEFAULT_CONCURRENCY,
-        min_scale=scale.get(MIN_SCALE, 0),
-        max_scale=max(1, scale.get(MAX_SCALE, 1)),
-        timeout_s=float(timeout.integer(1, 3600)) if timeout else DEFAULT_TIMEOUT_S,
-        idle_s=_go_duration_s(annotations.get(WINDOW), DEFAULT_WINDOW_S)
-        + _go_duration_s(annotations.get(RETENTION), 0),
+        concurrency=whole(pod["containerConcurrency"], 0, 1000, default=0) or DEFAULT_CONCURRENCY,
+        min_scale=whole(declared.annotation(MIN_SCALE), 0, 1000, default=0),
+        max_scale=max(1, whole(declared.annotation(MAX_SCALE), 0, 1000, default=1)),
+        timeout_s=float(whole(pod["timeoutSeconds"], 1, 3600, default=declared.timeout_s)),
+        idle_s=(DEFAULT_WINDOW_S if window_s is None else window_s)
+        + (go_duration_s(declared.annotation(RETENTION).text) or 0.0),
         where=document.where,
     )
 
 
-def environment_of(container: Node) -> tuple[dict[str, str | Reference], tuple[str, ...]]:
-    """A container's variables, and the names of the ConfigMaps that it takes more from."""
-    variables: dict[str, str | Reference] = {}
-    listed, from_ = container.get("env"), container.get("envFrom")
-    for entry in listed.items() if listed else []:
-        source = entry.get("valueFrom")
-        if source and source.get("fieldRef"):  # of the pod, such as its namespace: there is none here
-            continue
-        variables[entry["name"].text()] = _reference(source) if source else entry["value"].text()
-    return variables, tuple(each["configMapRef"]["name"].text() for each in (from_.items() if from_ else []))
-
-
-def _reference(source: Node) -> Reference:
-    for key, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
-        found = source.get(key)
-        if found is not None:
-            optional = found.get("optional")
-            return Reference(
-                kind="Secret" if kind == "Secret" else "ConfigMap",
-                name=found["name"].text(),
-                key=found["key"].text(),
-                optional=optional is not None and optional.text() == "true",
-            )
+def _reference(source: Place) -> Reference:
+    kinds: dict[str, Literal["Secret", "ConfigMap"]] = {"secretKeyRef": "Secret", "configMapKeyRef": "ConfigMap"}
+    for key, kind in kinds.items():
+        found = source[key]
+        if found:
+            optional = found["optional"].value is True
+            return Reference(kind=kind, name=text(found["name"]), key=text(found["key"]), optional=optional)
     raise source.error("secretKeyRef or configMapKeyRef is expected")
 
 
-def _ping(document: Node, services: Mapping[str, Service]) -> PingSource:
-    spec = document["spec"]
-    timezone, content_type, data = spec.get("timezone"), spec.get("contentType"), spec.get("data")
+def _ping(document: Document, services: Mapping[str, Service]) -> PingSource:
+    spec = document.root["spec"]
+    content_type, data = spec["contentType"], spec["data"]
     return PingSource(
-        name=document["metadata"]["name"].text(),
-        schedule=spec["schedule"].text(),
-        timezone=timezone.text() if timezone else None,
-        content_type=content_type.text() if content_type else "application/json",
-        data=data.text() if data else "",
-        sink=None if spec["sink"]["ref"]["kind"].text() == "Broker" else _service_name(spec["sink"], services),
+        name=name_of(document),
+        schedule=text(spec["schedule"]),
+        timezone=text(spec["timezone"]) if spec["timezone"] else None,
+        content_type=text(content_type) if content_type else "application/json",
+        data=text(data) if data else "",
+        sink=None if text(spec["sink"]["ref"]["kind"]) == "Broker" else _service_name(spec["sink"], services),
     )
-
-
-def _go_duration_s(text: str | None, default_s: float) -> float:
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", text or "")
-    if not text or parts is None:
-        return default_s
-    hours, minutes, seconds = (float(each or 0) for each in parts.groups())
-    return hours * 3600 + minutes * 60 + seconds

@@ -11,21 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from knative.manifests.manifests import (
-    Delivery,
-    Manifests,
-    Node,
-    Reference,
-    Service,
-    Trigger,
-    documents,
-    environment_of,
-)
+from knative.manifests.documents import Document, Place
+from knative.manifests.fields import positive, text, whole
+from knative.manifests.manifests import Delivery, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.reading import read_listed
 
 WORK_QUEUES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
 POLLING_S: Final = 30  # KEDA's own defaults (keda.sh/docs, ScaledObject specification)
 COOLDOWN_S: Final = 300
 DEFAULT_MAX: Final = 100
+LARGEST: Final = 86_400  # of its numbers of workers and seconds
 SINK: Final = "WORK_DEAD_LETTER_SINK"
 EXCHANGE: Final = "WORK_EXCHANGE"
 
@@ -86,43 +81,45 @@ def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
     """
     if not folder.is_dir():
         return ()
-    by_kind: dict[str, list[Node]] = {}
-    for document in documents(folder):
-        by_kind.setdefault(document["kind"].text(), []).append(document)
-    bindings = by_kind.get("Binding", [])
-    deployments = {each["metadata"]["name"].text(): each for each in by_kind.get("Deployment", [])}
+    by_kind: dict[str, list[Document]] = {}
+    for document in read_listed(folder):
+        by_kind.setdefault(document.kind, []).append(document)
+    bindings = [each.root["spec"] for each in by_kind.get("Binding", [])]
+    deployments = {name_of(each): each for each in by_kind.get("Deployment", [])}
     return tuple(
-        _work_queue(document, *_worker(document, deployments), bindings)
+        _work_queue(document, _container(document, deployments), bindings)
         for kind in ("ScaledJob", "ScaledObject")
         for document in by_kind.get(kind, [])
     )
 
 
-def _worker(document: Node, deployments: Mapping[str, Node]) -> tuple[str, Node]:
-    """The kind of worker, and its container."""
-    if document["kind"].text() == "ScaledJob":
-        return "job", document["spec"]["jobTargetRef"]["template"]["spec"]["containers"].items()[0]
-    name = document["spec"]["scaleTargetRef"]["name"]
-    if name.text() not in deployments:
-        raise name.error(f"a Deployment of these manifests is expected, got {name.text()!r}")
-    return "deployment", deployments[name.text()]["spec"]["template"]["spec"]["containers"].items()[0]
+def _container(document: Document, deployments: Mapping[str, Document]) -> Place:
+    """What KEDA scales: the job's container, or that of the Deployment."""
+    spec = document.root["spec"]
+    if document.kind == "ScaledJob":
+        return spec["jobTargetRef"]["template"]["spec"]["containers"][0]
+    name = spec["scaleTargetRef"]["name"]
+    if text(name) not in deployments:
+        raise name.error(f"a Deployment of these manifests is expected, got {text(name)!r}")
+    return deployments[text(name)].root["spec"]["template"]["spec"]["containers"][0]
 
 
-def _work_queue(document: Node, kind: str, container: Node, bindings: list[Node]) -> WorkQueue:
+def _work_queue(document: Document, container: Place, bindings: list[Place]) -> WorkQueue:
     variables, config_maps = environment_of(container)
     values = {name: value for name, value in variables.items() if isinstance(value, str)}
     for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "WORK_QUEUE", SINK):
         if name not in values:
             raise container.error(f"env {name} is required, with a value")
-    scaling = _scaling(document, kind, values["WORK_QUEUE"])
-    bound = [each for each in bindings if each["spec"]["destination"].text() == values["WORK_QUEUE"]]
+    queue = values["WORK_QUEUE"]
+    scaling = _scaling(document, queue)
+    bound = [each for each in bindings if text(each["destination"]) == queue]
     if not bound:
-        raise document.error(f"a Binding to the queue {values['WORK_QUEUE']} is required: nothing would come to it")
+        raise document.root.error(f"a Binding to the queue {queue} is required: nothing would come to it")
     return WorkQueue(
-        name=document["metadata"]["name"].text(),
-        exchange=bound[0]["spec"]["source"].text(),
-        queue=values["WORK_QUEUE"],
-        types=tuple(each["spec"]["routingKey"].text() for each in bound),
+        name=name_of(document),
+        exchange=text(bound[0]["source"]),
+        queue=queue,
+        types=tuple(text(each["routingKey"]) for each in bound),
         environment=variables,
         config_maps=config_maps,
         delivery=_delivery(container, values),
@@ -133,7 +130,7 @@ def _work_queue(document: Node, kind: str, container: Node, bindings: list[Node]
     )
 
 
-def _delivery(container: Node, values: Mapping[str, str]) -> Delivery:
+def _delivery(container: Place, values: Mapping[str, str]) -> Delivery:
     policy = values.get("WORK_BACKOFF_POLICY")
     if policy not in ("linear", "exponential"):
         raise container.error(f"env WORK_BACKOFF_POLICY must be linear or exponential, got {policy!r}")
@@ -146,50 +143,37 @@ def _delivery(container: Node, values: Mapping[str, str]) -> Delivery:
     )
 
 
-def _scaling(document: Node, kind: str, queue: str) -> Scaling:
-    spec = document["spec"]
-    metadata = _trigger(spec, queue)
+def _scaling(document: Document, queue: str) -> Scaling:
+    spec = document.root["spec"]
+    metadata = _scaler(spec, queue)
+    activation = metadata["activationValue"]
     return Scaling(
-        kind="job" if kind == "job" else "deployment",
-        value=_positive(metadata["value"]),
-        activation=float(metadata["activationValue"].text()) if metadata.get("activationValue") else 0.0,
-        minimum=_whole(spec, "minReplicaCount", 0),
-        maximum=_whole(spec, "maxReplicaCount", DEFAULT_MAX),
-        polling_s=_whole(spec, "pollingInterval", POLLING_S),
-        cooldown_s=_whole(spec, "cooldownPeriod", COOLDOWN_S),
+        kind="job" if document.kind == "ScaledJob" else "deployment",
+        value=positive(metadata["value"]),
+        activation=float(text(activation)) if activation else 0.0,
+        minimum=whole(spec["minReplicaCount"], 0, LARGEST, default=0),
+        maximum=whole(spec["maxReplicaCount"], 0, LARGEST, default=DEFAULT_MAX),
+        polling_s=whole(spec["pollingInterval"], 0, LARGEST, default=POLLING_S),
+        cooldown_s=whole(spec["cooldownPeriod"], 0, LARGEST, default=COOLDOWN_S),
     )
 
 
-def _trigger(spec: Node, queue: str) -> Node:
-    for trigger in spec["triggers"].items():
+def _scaler(spec: Place, queue: str) -> Place:
+    """The metadata of KEDA's trigger on the queue."""
+    for trigger in spec["triggers"]:
         metadata = trigger["metadata"]
-        if trigger["type"].text() == "rabbitmq" and metadata["queueName"].text() == queue:
-            if metadata["mode"].text() != "QueueLength":
-                raise metadata["mode"].error(f"mode QueueLength is expected, got {metadata['mode'].text()!r}")
+        if text(trigger["type"]) == "rabbitmq" and text(metadata["queueName"]) == queue:
+            if text(metadata["mode"]) != "QueueLength":
+                raise metadata["mode"].error(f"mode QueueLength is expected, got {text(metadata['mode'])!r}")
             return metadata
     raise spec["triggers"].error(f"a trigger of type rabbitmq on the queue {queue} is required")
 
 
-def _positive(node: Node) -> float:
-    try:
-        value = float(node.text())
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise node.error(f"a number over 0 is expected, got {node.text()!r}")
-    return value
-
-
-def _whole(spec: Node, key: str, default: int) -> int:
-    found = spec.get(key)
-    return found.integer(0, 86_400) if found else default
-
-
-def _number(container: Node, values: Mapping[str, str], name: str, default: str | None = None) -> float:
-    text = values.get(name, default)
-    if text is None or not text.replace(".", "", 1).isdigit():
-        raise container.error(f"env {name} must be a number, got {text!r}")
-    return float(text)
+def _number(container: Place, values: Mapping[str, str], name: str, default: str | None = None) -> float:
+    value = values.get(name, default)
+    if value is None or not value.replace(".", "", 1).isdigit():
+        raise container.error(f"env {name} must be a number, got {value!r}")
+    return float(value)
 
 
 def work_of(trigger: Trigger, manifests: Manifests, work_queues: tuple[WorkQueue, ...]) -> WorkQueue | None:

@@ -1,100 +1,101 @@
-"""Finds the manifests to lint: files, folders, what kustomize would make of a folder, standard input."""
+"""Finds manifests and reads them: files, folders, what kustomize would make of a folder, standard input.
 
-import json
+The linter reads whatever it is given (`read`). The runner reads a folder whose kustomization lists plain files
+(`read_listed`): one that would have to be rendered first it refuses.
+"""
+
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from knative.lint.resources import Emitted
-from knative.manifests.documents import Document, NotReadable, parse
+from knative.manifests.documents import Document, ManifestError, parse
+from knative.manifests.fields import text
 
 KUSTOMIZATION: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PLAIN: Final = frozenset({"apiVersion", "kind", "metadata", "resources"})
 STDIN: Final = "-"
 
-
-class NoManifests(ValueError):
-    """There is nothing to lint, or it cannot be read; the message says `file:line: reason`."""
+_Patched = Callable[[Path, Document], Iterator[Document]]  # what becomes of a folder whose kustomization changes things
 
 
 def read(target: str) -> tuple[Document, ...]:
-    """The resources of a file, a folder, or standard input (`-`); raise NoManifests."""
+    """The resources of a file, a folder, or standard input (`-`); raise ManifestError."""
     if target == STDIN:
-        return _parsed(sys.stdin.read(), "<stdin>")
+        return tuple(parse(sys.stdin.read(), "<stdin>"))
     path = Path(target)
     if not path.exists():
-        raise NoManifests(f"{target}: there is no such file or folder")
+        raise ManifestError(f"{target}: there is no such file or folder")
     found = tuple(_folder(path)) if path.is_dir() else _file(path)
     if not found:
-        raise NoManifests(f"{target}: no manifest is there")
+        raise ManifestError(f"{target}: no manifest is there")
     return found
 
 
-def samples(folder: Path) -> tuple[Emitted, ...]:
-    """The events of a folder's *.json: each a CloudEvent in structured mode, as it is emitted."""
-    return tuple(_sample(file) for file in sorted(folder.glob("*.json")))
+def read_listed(folder: Path) -> Iterator[Document]:
+    """The resources of the files that the folder's kustomization lists; raise ManifestError."""
+    listing = _listing(folder)
+    if listing is None:
+        file = folder / KUSTOMIZATION[0]
+        raise ManifestError(f"{file}:1: there is no such file: a folder of manifests lists its files in it")
+    return _listed(folder, listing, _refused)
 
 
-def _sample(file: Path) -> Emitted:
-    try:
-        event = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise NoManifests(f"{file}:1: a CloudEvent in JSON is expected: {error}") from error
-    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-        raise NoManifests(f"{file}:1: a CloudEvent with a type is expected")
-    known = {name: value for name, value in event.items() if isinstance(value, str | int)}
-    return Emitted(known, file.name)
+def _listing(folder: Path) -> Path | None:
+    return next((folder / each for each in KUSTOMIZATION if (folder / each).is_file()), None)
 
 
 def _folder(folder: Path) -> Iterator[Document]:
-    listing = next((folder / each for each in KUSTOMIZATION if (folder / each).is_file()), None)
+    listing = _listing(folder)
     if listing is None:
         for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
             yield from _file(file)
-        return
+    else:
+        yield from _listed(folder, listing, _rendered)
+
+
+def _listed(folder: Path, listing: Path, patched: _Patched) -> Iterator[Document]:
     for kustomization in _file(listing):
-        if kustomization.data.keys() <= PLAIN:
-            for resource in kustomization.root["resources"]:
-                yield from _listed(folder / resource.text, f"{listing}:{resource.line}")
-        else:
-            yield from _rendered(folder)
+        if not kustomization.data.keys() <= PLAIN:
+            yield from patched(folder, kustomization)
+            continue
+        for resource in kustomization.root["resources"]:
+            path = folder / text(resource)
+            inner = _listing(path)
+            if not path.exists():
+                raise resource.error(f"there is no file {path}; render it first: kubectl kustomize")
+            if inner:
+                yield from _listed(path, inner, patched)
+            else:
+                yield from _folder(path) if path.is_dir() else _file(path)
 
 
-def _listed(path: Path, where: str) -> Iterator[Document]:
-    if not path.exists():
-        raise NoManifests(f"{where}: there is no {path}; render it first: kubectl kustomize ... | errands lint -")
-    yield from _folder(path) if path.is_dir() else _file(path)
+def _refused(_folder: Path, kustomization: Document) -> Iterator[Document]:
+    name = min(kustomization.data.keys() - PLAIN)
+    raise kustomization.root[name].error(f"{name} is not honoured here; render it first with kubectl kustomize")
 
 
-def _rendered(folder: Path) -> tuple[Document, ...]:
+def _rendered(folder: Path, _kustomization: Document) -> Iterator[Document]:
     """What kustomize makes of it; lines are those of its output."""
     commands = {"kustomize": ["kustomize", "build"], "kubectl": ["kubectl", "kustomize"]}
     command = next((each for name, each in commands.items() if shutil.which(name)), None)
     if command is None:
-        raise NoManifests(
+        raise ManifestError(
             f"{folder}: it has patches; install kubectl or kustomize, or pipe its output to errands lint -"
         )
     # an overlay may stand below its base, whose files it then names one by one
     command = [*command, "--load-restrictor", "LoadRestrictionsNone", str(folder)]
     shown = subprocess.run(command, capture_output=True, check=False, text=True)
     if shown.returncode:
-        raise NoManifests(f"{folder}: {' '.join(shown.stderr.split())}")
-    return _parsed(shown.stdout, f"{folder} (rendered)")
+        raise ManifestError(f"{folder}: {' '.join(shown.stderr.split())}")
+    return parse(shown.stdout, f"{folder} (rendered)")
 
 
 def _file(file: Path) -> tuple[Document, ...]:
     try:
-        text = file.read_text()
+        written = file.read_text()
     except (OSError, UnicodeError) as error:
-        raise NoManifests(f"{file}: {error}") from error
-    return _parsed(text, str(file))
-
-
-def _parsed(text: str, file: str) -> tuple[Document, ...]:
-    try:
-        return tuple(parse(text, file))
-    except NotReadable as error:
-        raise NoManifests(f"{file}:{error.line}: {error}") from error
+        raise ManifestError(f"{file}: {error}") from error
+    return tuple(parse(written, str(file)))

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import httpx
 
-from functions.amqp.connection import Server, connected
+from functions.amqp.connection import connected
+from functions.amqp.server import Server
 from knative.local.broker.broker import DLQ
 from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Trigger, load

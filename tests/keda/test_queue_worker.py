@@ -1,5 +1,6 @@
 """The worker of the work queue on a real RabbitMQ server: done once, retried there, kept at last, lost never."""
 
+import asyncio
 import base64
 import os
 import signal
@@ -11,6 +12,7 @@ from types import MappingProxyType
 import pytest
 
 from events.http import Event
+from tests.support.amqp_messages import HELD, publish_hostile
 from tests.support.local_runner import COMPLETED, until
 from tests.support.queue_worker import (
     ACKNOWLEDGE,
@@ -91,6 +93,20 @@ def test_a_message_that_is_no_event_is_a_dead_letter_and_holds_nothing_up(made: 
     assert dead_letter.type == "dev.errands.unreadable.v1"
     assert dead_letter.data == b"\xff\x00"
     assert b"source is required" in base64.b64decode(dead_letter.get("knativeerrordata") or "")
+
+
+def test_no_message_that_rabbitmq_holds_stops_a_work_queue(made: WorkQueue, places: Inbox) -> None:
+    asyncio.run(publish_hostile(made.rabbit.url, made.queue))
+    made.send(job("after"))
+
+    made.start()
+
+    until(lambda: done(places, "after") and len(places.dead_letters()) == len(HELD))
+    wait_empty(made)
+    reasons = [base64.b64decode(each.get("knativeerrordata") or "").decode() for each in places.dead_letters()]
+    assert all(any(reason in each for each in reasons) for reason in HELD)
+    assert len({each.id for each in places.dead_letters()}) == len(HELD)
+    assert "again in" not in made.log  # no connection was lost
 
 
 def test_an_attempt_that_a_sender_made_up_is_no_number_to_trust(made: WorkQueue, places: Inbox) -> None:

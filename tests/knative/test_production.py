@@ -17,10 +17,10 @@ import yaml
 from functions.net.guard import special_ranges
 from knative.cli.preflight import NEEDED, SECRETS, look
 from knative.lint import lint
+from knative.lint.events import samples
 from knative.lint.findings import findings
 from knative.lint.resources import Resources
 from knative.manifests.documents import parse
-from knative.manifests.reading import samples
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "knative" / "overlays" / "production"

@@ -16,7 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from events.http import Event, read
-from functions.amqp.connection import Server, connected, to_message
+from functions.amqp.connection import connected
+from functions.amqp.message import to_message
+from functions.amqp.server import Server
 from tests.support.local_runner import COMPLETED, ECHO, REQUESTED, ROOT, until
 from tests.support.rabbitmq_server import RabbitServer
 

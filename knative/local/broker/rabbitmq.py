@@ -21,26 +21,19 @@ from typing import Final
 
 from events.http import Event
 from events.problem import NotAnEvent
-from functions.amqp.connection import (
-    UNREADABLE,
-    Channel,
-    Connection,
-    Message,
-    Refused,
-    Server,
-    Unavailable,
-    connected,
-    stay_connected,
-    to_message,
-)
+from functions.amqp.channel import Channel
+from functions.amqp.connection import Connection, connected, stay_connected
+from functions.amqp.errors import ServerRefused, ServerUnavailable
+from functions.amqp.message import UNREADABLE, Message, to_message
+from functions.amqp.server import Server
+from functions.amqp.waits import Waits
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.topology import Names, declare, declare_wait, wait_ms
+from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Manifests, Trigger
 
 log = logging.getLogger("errands.rabbitmq")
 
-ATTEMPT: Final = "x-errands-attempt"
 OUTCOMES: Final = 10_000
 DEPTHS_INTERVAL_S: Final = 1.0
 CONSUME_AGAIN_S: Final = 0.5
@@ -75,7 +68,8 @@ class RabbitBroker:
         }
         self._tags = itertools.count(1)
         self._publisher: Channel | None = None
-        self._waits: dict[int, int] = {}  # how many are in each wait, by its milliseconds
+        self._waits = Waits(self._names.waits)
+        self._waiting: dict[int, int] = {}  # how many are in each wait, by its milliseconds
         self._outcomes: OrderedDict[tuple[str, str], Event] = OrderedDict()
         self._backlog = 0
         self._side_routes: set[asyncio.Task[None]] = set()
@@ -86,7 +80,7 @@ class RabbitBroker:
         try:
             async with connected(self._server, name="errands up") as connection:
                 await declare(await connection.channel(), self._names, self._triggers)
-        except (Unavailable, Refused, ValueError) as error:
+        except (ServerUnavailable, ServerRefused, ValueError) as error:
             raise BrokerUnusable(f"the RabbitMQ server cannot be used: {error}") from error
         self._publishing, self._consuming = asyncio.Event(), asyncio.Event()
         self._links = [
@@ -137,9 +131,7 @@ class RabbitBroker:
         """Publish to the wait, then acknowledge."""
         if not self._holds(delivery):
             return
-        delay_ms = wait_ms(delay_s)
-        await self._wait_of(delay_ms)
-        wait, back_to = self._names.wait(delay_ms), self._names.queue(delivery.queue)
+        wait, back_to = await self._wait(delay_s), self._names.queue(delivery.queue)
         await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + 1)
         self._settle(delivery)
 
@@ -156,31 +148,29 @@ class RabbitBroker:
     def depths(self) -> dict[str, int]:
         """Deliveries by queue: what is ready on the server (a second old) and what is here, and each wait."""
         kept = {name: queue.ready + len(queue.held) for name, queue in self._queues.items()}
-        return kept | {f"wait {delay_ms}ms": count for delay_ms, count in self._waits.items()}
+        return kept | {f"wait {delay_ms}ms": count for delay_ms, count in self._waiting.items()}
 
     async def prune(self) -> None:
         """The outcomes are bounded as they come."""
 
     async def _publish(self, event: Event, *, exchange: str, routing_key: str = "", attempt: int = 1) -> None:
-        if self._publisher is None:
-            raise BrokerUnavailable(f"no connection to {self._server.place}")
         properties, body = to_message(event, x_errands_attempt=attempt) if attempt > 1 else to_message(event)
         try:
-            await self._publisher.publish(properties, body, exchange=exchange, routing_key=routing_key)
-        except (Unavailable, Refused) as error:
+            await self._open_channel().publish(properties, body, exchange=exchange, routing_key=routing_key)
+        except (ServerUnavailable, ServerRefused) as error:
             raise BrokerUnavailable(str(error)) from error
 
-    async def _wait_of(self, delay_ms: int) -> None:
-        """See that there is such a wait; once for each connection, since a server may have been set up anew."""
-        if delay_ms in self._waits and self._publisher:
-            return
+    async def _wait(self, delay_s: float) -> str:
+        """The exchange of a wait."""
+        try:
+            return await self._waits.of(self._open_channel(), delay_s)
+        except (ServerUnavailable, ServerRefused) as error:
+            raise BrokerUnavailable(str(error)) from error
+
+    def _open_channel(self) -> Channel:
         if self._publisher is None:
             raise BrokerUnavailable(f"no connection to {self._server.place}")
-        try:
-            await declare_wait(self._publisher, self._names, delay_ms)
-        except (Unavailable, Refused) as error:
-            raise BrokerUnavailable(str(error)) from error
-        self._waits[delay_ms] = 0
+        return self._publisher
 
     def _holds(self, delivery: Delivery) -> bool:
         """Whether it is still ours to settle, and not forgotten with its channel."""
@@ -202,7 +192,7 @@ class RabbitBroker:
     async def _publish_on(self, connection: Connection) -> None:
         channel = await connection.channel()
         await declare(channel, self._names, self._triggers)
-        self._waits.clear()
+        self._waits.forget()
         self._publisher = channel
         self._publishing.set()
         try:
@@ -236,27 +226,20 @@ class RabbitBroker:
         while True:
             for name, queue in self._queues.items():
                 queue.ready = await _depth(channel, self._names.queue(name))
-            for delay_ms in tuple(self._waits):
-                self._waits[delay_ms] = await _depth(channel, self._names.wait(delay_ms))
+            waits = self._waits.declared
+            self._waiting = {each: await _depth(channel, self._waits.name(each)) for each in waits}
             self._backlog = sum(self.depths().values())
             await asyncio.sleep(DEPTHS_INTERVAL_S)
 
     def _on_message(self, channel: Channel, name: str, message: Message) -> None:
         queue, tag = self._queues[name], next(self._tags)
         queue.held[tag] = (channel, message.tag)
-        attempt = message.headers.get(ATTEMPT, 1)
-        try:
-            event = message.event()
-        except NotAnEvent as error:
-            reason = Result(NO_RESPONSE, error=f"the message is not an event: {error}".encode())
-            event = dead_letter(
-                message.unreadable(name),
-                reason,
-                destination=f"amqp:{name}",
-                trigger=name.removesuffix(DLQ),
-                attempts=1,
-            )
-        delivery = Delivery(tag, name, attempt if isinstance(attempt, int) else 1, event)
+        event, problem = message.read(name)
+        if problem:
+            reason = Result(NO_RESPONSE, error=problem)
+            trigger = name.removesuffix(DLQ)
+            event = dead_letter(event, reason, destination=f"amqp:{name}", trigger=trigger, attempts=1)
+        delivery = Delivery(tag, name, message.attempt, event)
         if event.type == UNREADABLE and not name.endswith(DLQ):
             task = asyncio.get_running_loop().create_task(self._put_side_route(delivery))
             self._side_routes.add(task)

@@ -1,9 +1,8 @@
 """What a Broker and its Triggers are in RabbitMQ: the names, arguments and bindings of eventing-rabbitmq.
 
 Its controller makes these on a cluster (pkg/reconciler, pkg/rabbit, pkg/rabbitmqnaming); the local runner and the
-conformance suite make the same. Ours alone are the waits: for each length of wait an exchange and a queue `w.…` with
-that time to live, whose messages then go back to the queue that is their routing key. As quorum queues with
-at-least-once dead-lettering they survive a restart of the server and of the runner, and lose nothing on the way.
+conformance suite make the same. Ours alone are the waits of `functions.amqp.waits`: for each length of wait an exchange
+and a queue `w.…`, whose messages then go back to the queue that is their routing key.
 
 Two departures, since every Trigger here has dead letters of its own: the Broker's own dead-letter exchange and queue
 are not made, and a Trigger that inherits the Broker's sink has its own as well. A UID, which Kubernetes would draw, is
@@ -16,15 +15,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
-from functions.amqp.connection import Channel, Refused, Server, connected
+from functions.amqp.channel import Channel
+from functions.amqp.connection import connected
+from functions.amqp.errors import ServerRefused
+from functions.amqp.server import Server
+from functions.amqp.waits import QUORUM, Waits, wait_ms
 from knative.local.broker.broker import DLQ
 from knative.manifests.manifests import Manifests, Trigger
 
 NAMESPACE_UID: Final = uuid.UUID("9d0c7a1e-3f65-5c0b-9a43-6f2f7a3c1d58")
 TRIGGER: Final = "x-knative-trigger"
-QUORUM: Final = {"x-queue-type": "quorum"}
 LONGEST: Final = 63  # a name's characters (knative.dev/pkg/kmeta/names.go)
 SINK_WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
@@ -56,9 +58,10 @@ class Names:
         """Where a Trigger's dead letters are published."""
         return child_name(f"t.{self.namespace}.{trigger}.dlx.", self._trigger_uid(trigger))
 
-    def wait(self, delay_ms: int) -> str:
-        """The exchange and the queue of a wait."""
-        return f"w.{self.namespace}.{self.broker}.{self.uid}.{delay_ms}"
+    @property
+    def waits(self) -> str:
+        """What the names of all waits, of exchange and queue, begin with."""
+        return f"w.{self.namespace}.{self.broker}.{self.uid}"
 
     def _trigger_uid(self, trigger: str) -> str:
         return str(uuid.uuid5(NAMESPACE_UID, f"{self.namespace}/{self.broker}/{trigger}"))
@@ -93,38 +96,16 @@ async def _queue(channel: Channel, names: Names, name: str) -> None:
     await channel.call("queue_declare", queue=names.queue(name), durable=True, arguments=QUORUM)
 
 
-async def declare_wait(channel: Channel, names: Names, delay_ms: int) -> None:
-    """The exchange that puts a message into this wait, under the queue to go to as its routing key."""
-    name = names.wait(delay_ms)
-    await channel.call("exchange_declare", exchange=name, exchange_type="fanout", durable=True)
-    arguments: dict[str, Any] = {
-        **QUORUM,
-        "x-message-ttl": delay_ms,
-        "x-dead-letter-exchange": "",  # the default exchange: to the queue that the routing key names
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",  # which at-least-once asks for
-    }
-    await channel.call("queue_declare", queue=name, durable=True, arguments=arguments)
-    await _bind(channel, name, name, {})
-
-
-def wait_ms(delay_s: float) -> int:
-    """A wait in whole milliseconds, rounded up to two digits: a thousand linear retries make some 200 queues."""
-    exact = max(1, round(delay_s * 1000))
-    step: int = 10 ** max(0, len(str(exact)) - 2)
-    return (exact + step - 1) // step * step
-
-
 def queues_of(names: Names, manifests: Manifests) -> tuple[str, ...]:
     """Every queue that a runner of these manifests may have made."""
     kept = (names.queue(trigger.name + end) for trigger in manifests.triggers for end in ("", DLQ))
-    return (*kept, *(names.wait(each) for each in _waits_ms(manifests)))
+    return (*kept, *(Waits(names.waits).name(each) for each in _waits_ms(manifests)))
 
 
 def exchanges_of(names: Names, manifests: Manifests) -> tuple[str, ...]:
     """Every exchange that a runner of these manifests may have made."""
     dead_letters = (names.dead_letter_exchange(trigger.name) for trigger in manifests.triggers)
-    return (names.exchange, *dead_letters, *(names.wait(each) for each in _waits_ms(manifests)))
+    return (names.exchange, *dead_letters, *(Waits(names.waits).name(each) for each in _waits_ms(manifests)))
 
 
 @dataclass(frozen=True)
@@ -144,7 +125,7 @@ async def survey(server: Server, queues: Iterable[str]) -> dict[str, Found]:
             try:
                 response = await channel.call("queue_declare", queue=name, passive=True)
                 found[name] = Found(response.message_count, response.consumer_count)
-            except Refused:  # not found; it closed the channel
+            except ServerRefused:  # not found; it closed the channel
                 channel = await connection.channel()
     return found
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from knative.manifests.manifests import ManifestError, Manifests, Reference, Service
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import Manifests, Reference, Service
 
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
 # What an installation can make for itself: both sides are told it, nobody has to know it before.

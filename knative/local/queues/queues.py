@@ -19,7 +19,7 @@ from knative.manifests.manifests import Manifests, Trigger
 from knative.manifests.queues import WorkQueue, work_of
 
 if TYPE_CHECKING:  # pika takes 40 ms that the embedded broker need not wait for
-    from functions.amqp.connection import Server
+    from functions.amqp.server import Server
     from knative.local.queues.workers import Workers
 
 

@@ -13,7 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from functions.amqp.connection import Refused, Server, Unavailable, connected
+from functions.amqp.connection import connected
+from functions.amqp.errors import ServerRefused, ServerUnavailable
+from functions.amqp.server import Server
+from functions.amqp.waits import QUORUM
 from knative.local.broker.broker import BrokerUnusable
 from knative.local.process.output import relay
 from knative.local.process.processes import Report
@@ -23,7 +26,6 @@ log = logging.getLogger("errands.work_queue")
 
 START_S: Final = 2.0  # until a worker is taken to be at work
 FAILED_AGAIN_S: Final = 5.0  # until another is started after one that failed: Kubernetes waits longer and longer
-QUORUM: Final = {"x-queue-type": "quorum"}
 
 
 async def declare(server: Server, work_queues: Iterable[WorkQueue]) -> None:
@@ -40,7 +42,7 @@ async def declare(server: Server, work_queues: Iterable[WorkQueue]) -> None:
                     await channel.call(
                         "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=type_
                     )
-    except (Unavailable, Refused) as error:
+    except (ServerUnavailable, ServerRefused) as error:
         raise BrokerUnusable(f"the work queues cannot be set up: {error}") from error
 
 
@@ -51,7 +53,7 @@ async def ready(server: Server, work_queue: WorkQueue) -> int:
             channel = await connection.channel()
             response = await channel.call("queue_declare", queue=work_queue.queue, passive=True)
             return int(response.message_count)
-    except (Unavailable, Refused) as error:
+    except (ServerUnavailable, ServerRefused) as error:
         log.warning("the length of %s is not to be had: %s", work_queue.queue, error)
         return 0
 

@@ -8,22 +8,15 @@ from typing import Any
 
 import pika
 import pytest
+from pika.adapters.asyncio_connection import AsyncioConnection
 
 from events.http import Event
 from events.problem import NotAnEvent
-from functions.amqp.connection import (
-    Channel,
-    Connection,
-    Message,
-    Refused,
-    Server,
-    Unavailable,
-    Unroutable,
-    connect,
-    stay_connected,
-    to_event,
-    to_message,
-)
+from functions.amqp.channel import Channel
+from functions.amqp.connection import Connection, connect, stay_connected
+from functions.amqp.errors import ServerRefused, ServerUnavailable, Unroutable
+from functions.amqp.message import Message, to_event, to_message
+from functions.amqp.server import Server
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -136,9 +129,9 @@ def test_a_declaration_that_contradicts_the_server_is_refused_with_its_words(rab
     async def scenario(connection: Connection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="as it is", exclusive=True)
-        with pytest.raises(Refused, match="inequivalent arg 'x-max-length'"):
+        with pytest.raises(ServerRefused, match="inequivalent arg 'x-max-length'"):
             await channel.call("queue_declare", queue="as it is", exclusive=True, arguments={"x-max-length": 1})
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServerUnavailable):
             await channel.publish(*to_message(EVENT), routing_key="as it is")
 
     run(rabbit, scenario)
@@ -152,7 +145,7 @@ def test_during_a_memory_alarm_publishing_fails_and_afterwards_it_goes_on(rabbit
         try:
             sent = asyncio.create_task(channel.publish(*to_message(EVENT), routing_key="alarmed"))
             await eventually(lambda: connection.blocked)  # the server says so to who publishes
-            with pytest.raises(Unavailable, match="takes no messages now: low on memory"):
+            with pytest.raises(ServerUnavailable, match="takes no messages now: low on memory"):
                 await channel.publish(*to_message(EVENT), routing_key="alarmed")
         finally:
             await asyncio.to_thread(rabbit.alarm, on=False)
@@ -175,7 +168,7 @@ def test_a_lost_connection_fails_what_waits_and_comes_back(rabbit: RabbitServer)
         channel = await connections[0].channel()
         await asyncio.to_thread(rabbit.control, "close_all_connections", "as tested")
         assert "as tested" in await connections[0].closed
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServerUnavailable):
             await channel.publish(*to_message(EVENT), routing_key="x")
         await eventually(lambda: len(connections) == 2)
         await connections[1].channel()
@@ -186,11 +179,11 @@ def test_a_lost_connection_fails_what_waits_and_comes_back(rabbit: RabbitServer)
 
 def test_no_server_and_no_admittance_are_told_apart_and_never_show_the_password(rabbit: RabbitServer) -> None:
     port = free_port()
-    with pytest.raises(Unavailable, match=f"no RabbitMQ answers at amqp://127.0.0.1:{port}/") as nobody:
+    with pytest.raises(ServerUnavailable, match=f"no RabbitMQ answers at amqp://127.0.0.1:{port}/") as nobody:
         asyncio.run(connect(Server(url=f"amqp://me:hunter2@127.0.0.1:{port}")))
-    with pytest.raises(Refused, match="does not let this user in") as refused:
+    with pytest.raises(ServerRefused, match="does not let this user in") as refused:
         asyncio.run(connect(Server(url=f"amqp://me:hunter2@127.0.0.1:{rabbit.port}")))
-    with pytest.raises(Refused, match="vhost nowhere not found"):
+    with pytest.raises(ServerRefused, match="vhost nowhere not found"):
         asyncio.run(connect(Server(url=rabbit.url + "nowhere")))
     assert "hunter2" not in f"{nobody.value}{refused.value}{Server(url='amqp://me:hunter2@h')!r}"
 
@@ -307,14 +300,36 @@ def test_a_publish_without_a_confirm_in_time_is_unavailable_and_the_next_is_not(
     async def scenario(connection: Connection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="late", durable=True)
-        monkeypatch.setattr("functions.amqp.connection.CONFIRM_TIMEOUT_S", 0.0)
-        with pytest.raises(Unavailable, match="no confirm came"):
+        monkeypatch.setattr("functions.amqp.channel.CONFIRM_TIMEOUT_S", 0.0)
+        with pytest.raises(ServerUnavailable, match="no confirm came"):
             await channel.publish(*to_message(EVENT), routing_key="late")
         monkeypatch.undo()
 
         await channel.publish(*to_message(EVENT), routing_key="late")
 
     run(rabbit, scenario)
+
+
+def test_a_new_pika_that_does_not_send_by_its_adapter_sends_each_frame_by_itself(
+    rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    send = AsyncioConnection._adapter_emit_data  # type: ignore[attr-defined]  # the stubs do not have it
+
+    def note(self: AsyncioConnection, data: bytes) -> None:
+        sent.append(data)
+        send(self, data)
+
+    async def scenario(connection: Connection) -> None:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue="gathered", exclusive=True)
+        monkeypatch.setattr(AsyncioConnection, "_adapter_emit_data", note)
+        await asyncio.gather(*(channel.publish(*to_message(EVENT), routing_key="gathered") for _ in range(5)))
+        monkeypatch.undo()
+
+    run(rabbit, scenario)
+
+    assert [each.count(EVENT.data) for each in sent] == [5]
 
 
 @pytest.mark.parametrize("size_bytes", [0, 5_000, 100_000, 300_000])

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 
 from events.http import Event, binary
-from functions.amqp.connection import Message, Server, connected
+from functions.amqp.connection import connected
+from functions.amqp.message import Message
+from functions.amqp.server import Server
 from tests.support.local_runner import REQUESTED, ROOT, until
 from tests.support.ports import free_port
 from tests.support.queue_worker import QUORUM, job

@@ -31,7 +31,8 @@ from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import Delivery
 from functions.message.email_message import Parts, compose, read_sender
 from functions.runtime.adapter import reply_event
-from functions.storage.store import ReplyLedger, Store
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store
 from tests.support.callback_peers import Receiver, receiving, say
 from tests.support.ports import free_port
 
@@ -41,7 +42,7 @@ COMPLETED = MessageCompleted(message_id="<1@shop.example>", accepted=("lee@clien
 CRASHING = """
 import os, sys
 from functions_framework import create_app
-from functions.storage.store import ReplyLedger
+from functions.storage.ledger import ReplyLedger
 ReplyLedger.record = lambda *arguments: os._exit(9)
 client = create_app("handle", "functions/message/main.py").test_client()
 client.post("/", headers={"content-type": "application/cloudevents+json"}, data=sys.stdin.buffer.read())

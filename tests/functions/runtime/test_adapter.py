@@ -57,7 +57,8 @@ from events.http import binary
 from events.problem import JobFailed, NotAnEvent, TryAgain
 from events.types import IcsCompleted, IcsRequested, ImageOutput, event_type, sibling_type
 from functions.runtime.settings import from_environment
-from functions.storage.store import ReplyLedger, Store
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store
 
 calls, ticks, both = [], itertools.count(), threading.Barrier(2, timeout=20)
 ledger = ReplyLedger(Store(os.environ["STORE_URL"])) if "STORE_URL" in os.environ else None

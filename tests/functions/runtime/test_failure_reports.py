@@ -88,7 +88,7 @@ def test_a_store_that_is_down_costs_the_failure_report_and_not_the_response(
 @pytest.mark.parametrize("content", [b"not JSON", b'{"log": 1}'])
 def test_what_is_no_failure_report_is_passed_over(tmp_path: Path, content: bytes) -> None:
     url = f"file://{tmp_path}"
-    Store(url).replace(failure_reports.key(dead(), "ics"), content)
+    Store(url).write(failure_reports.key(dead(), "ics"), content)
 
     assert Reader(url).find(dead(), "http://ics.svc") is None
     assert Reader(url).find(dead(), "http://[::1") is None

@@ -21,7 +21,7 @@ STRUCTURED = {"content-type": "application/cloudevents+json"}
 # A function that dies where a crash hurts most: the work is done and recorded, the answer is not given.
 DYING = """
 import os
-from functions.storage.store import ReplyLedger
+from functions.storage.ledger import ReplyLedger
 
 record = ReplyLedger.record
 

@@ -13,7 +13,8 @@ from events.http import Event
 from events.problem import JobFailed, TryAgain
 from events.types import IcsCompleted
 from functions.runtime.adapter import Ledger, reply_event
-from functions.storage.store import ReplyLedger, Store, job_key
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store, job_key
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 SHA256 = hashlib.sha256(b"content").hexdigest()

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from events.http import Event
 from events.problem import JobFailed, TryAgain
-from functions.amqp.connection import Server
+from functions.amqp.server import Server
 from functions.runtime.batch import DELIVER_MANY, Job, Outcome, batch
 from functions.telemetry.readings import Reading, Unreachable, open_readings
 from knative.local.queues.workers import declare

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from knative.lint import Finding, NoManifests, lint
+from knative.lint import Finding, lint
 from knative.lint.findings import RULES
 from knative.lint.report import table
-from knative.manifests.documents import parse
+from knative.manifests.documents import ManifestError, parse
 from tests.support.lint_cases import ANSWERING, CASES, FILTER, OTHER, RESIZE, SECOND, SHOP, Case
 
 ROOT = Path(__file__).parents[3]
@@ -115,7 +115,7 @@ def test_the_members_of_a_list_are_linted_at_their_own_lines(tmp_path: Path) -> 
     ids=["open", "alias", "list", "control", "empty", "tag", "bomb", "itself", "deep"],
 )
 def test_what_is_no_manifest_is_refused_with_its_line(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(NoManifests, match=r"shop\.yaml") as refused:
+    with pytest.raises(ManifestError, match=r"shop\.yaml") as refused:
         found(tmp_path, text)
 
     assert reason in str(refused.value)

@@ -8,7 +8,10 @@ import pytest
 import yaml
 
 from events.types import REGISTRY
-from knative.manifests.manifests import Delivery, ManifestError, load
+from knative.manifests.declared import DeclaredDelivery
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import Delivery, load
+from knative.manifests.reading import read
 from tests.support.local_runner import ROOT, service, trigger, write_manifests
 
 MANIFESTS = load(ROOT / "knative" / "base")
@@ -126,6 +129,33 @@ def test_a_file_that_is_not_there_is_named_with_the_line_that_lists_it(tmp_path:
 
     with pytest.raises(ManifestError, match=r"kustomization.yaml:3: there is no file .*gone.yaml"):
         load(folder)
+
+
+def test_a_folder_may_list_a_folder_with_a_kustomization_of_its_own(tmp_path: Path) -> None:
+    write_manifests(tmp_path / "inner", [service(), trigger()])
+    (tmp_path / "kustomization.yaml").write_text("resources: [inner]\n")
+
+    assert [each.name for each in load(tmp_path).triggers] == ["echo"]
+
+
+def test_a_value_that_yaml_takes_for_a_number_or_a_boolean_is_its_text(tmp_path: Path) -> None:
+    numbers = service().replace('THREADS, value: "8"', "THREADS, value: 8")
+    flag = numbers.replace("FUNCTION_TARGET, value: handle", "FUNCTION_TARGET, value: true")
+
+    environment = load(write_manifests(tmp_path, [flag, trigger()])).services["echo"].environment
+
+    assert (environment["THREADS"], environment["FUNCTION_TARGET"]) == ("8", "true")
+
+
+def test_the_linter_and_the_runner_take_the_same_for_what_is_not_written(tmp_path: Path) -> None:
+    short = trigger().replace("    retry: 2\n    backoffPolicy: linear\n    backoffDelay: PT0.05S\n", "")
+    folder = write_manifests(tmp_path, [service(), short])
+    [declared] = [each for each in read(str(folder)) if each.kind == "Trigger"]
+
+    linted, run = DeclaredDelivery(declared.root["spec"]["delivery"]), load(folder).triggers[0].delivery
+
+    assert (run.retry, run.backoff_policy, run.backoff_delay_s, run.timeout_s) == (5, "exponential", 0.2, 10.0)
+    assert (linted.retry, linted.policy, linted.delay_s, linted.timeout_s) == (5, "exponential", 0.2, 10.0)
 
 
 def _by_name(documents: list[dict[str, dict[str, str]]]) -> dict[tuple[str, str], object]:

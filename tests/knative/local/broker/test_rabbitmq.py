@@ -10,10 +10,14 @@ from typing import Any
 import pika
 import pytest
 
-from functions.amqp.connection import Server, Unavailable, connected
+from functions.amqp.connection import connected
+from functions.amqp.errors import ServerUnavailable
+from functions.amqp.server import Server
+from functions.amqp.waits import wait_ms
 from knative.local.broker.rabbitmq import prefetch
-from knative.local.broker.topology import Names, child_name, wait_ms
+from knative.local.broker.topology import Names, child_name
 from knative.manifests.manifests import load
+from tests.support.amqp_messages import HELD, publish_hostile
 from tests.support.local_runner import COMPLETED, ROOT, Up, event, service, trigger, until, up, write_manifests
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -90,6 +94,22 @@ def test_a_message_that_is_no_event_becomes_a_dead_letter(rabbit: RabbitServer, 
         assert runner.outcome("after") is not None
 
 
+@pytest.mark.parametrize("end", ["", ".dlq"], ids=["in the queue", "among the dead letters"])
+def test_no_message_that_rabbitmq_holds_stops_a_trigger(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path, end: str
+) -> None:
+    with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
+        asyncio.run(publish_hostile(url(rabbit, vhost), NAMES.queue(f"echo{end}")))
+        runner.post(event("after"))
+
+        until(lambda: runner.metric("errands_deliveries_total", trigger="echo.dlq", code="202") >= len(HELD))
+        found = errands("dead", "list", "--json", "--data", str(runner.data)).stdout
+        assert runner.outcome("after") is not None
+        assert found.count('"dev.errands.unreadable.v1"') == len(HELD)
+        assert "again in" not in runner.log.read_text()  # no connection was lost
+    assert rabbit.control("list_queues", "-p", vhost, "messages").split()[1:] == ["0"] * 4
+
+
 def test_attributes_that_no_frame_holds_are_refused_with_400(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
     with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
         many = {f"x{number}": "v" * 4_000 for number in range(40)}
@@ -159,7 +179,7 @@ def test_amqps_checks_the_servers_certificate(rabbit_tls: tuple[RabbitServer, Pa
         return "connected"
 
     assert asyncio.run(connects(ca_file=certificates / "ca.crt")) == "connected"
-    with pytest.raises(Unavailable, match="certificate verify failed"):
+    with pytest.raises(ServerUnavailable, match="certificate verify failed"):
         asyncio.run(connects())
 
 

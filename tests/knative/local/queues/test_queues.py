@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from functions.amqp.connection import Server
+from functions.amqp.server import Server
 from knative.local.queues.scaling import Scaler
 from knative.local.queues.workers import declare, ready
-from knative.manifests.manifests import ManifestError, load
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import load
 from knative.manifests.queues import WorkQueue, load_work_queues
 from tests.conftest import sample
 from tests.support.local_runner import (
