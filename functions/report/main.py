@@ -88,7 +88,9 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
         used_bytes=sum(map(len, files.values())),
     )
     started_s = time.monotonic()
-    made = render(order, Handlers(on_progress=Pace(event.id).told, on_question=assets.answer, on_restart=assets.start_again))
+    made = render(
+        order, Handlers(on_progress=Pace(event.id).told, on_question=assets.answer, on_restart=assets.start_again)
+    )
     render_s = round(time.monotonic() - started_s, 3)
     artifacts = tuple(_stored(event, each, made.documents[each.name]) for each in job.outputs)
     return ReportCompleted(
@@ -103,7 +105,9 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
 def render(order: Draft, handlers: Handlers) -> Rendered:
     """Render in a child process; raise JobFailed when the document cannot be made or reaches a limit."""
     try:
-        made = sandbox.run("functions.report.engine.preload:render", order, result=Rendered, limits=limits, handlers=handlers)
+        made = sandbox.run(
+            "functions.report.engine.preload:render", order, result=Rendered, limits=limits, handlers=handlers
+        )
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:

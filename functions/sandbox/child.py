@@ -68,7 +68,9 @@ def perform(request: WorkRequest, data: socket.socket, files: list[int], parent:
     global _data  # noqa: PLW0603 - one job, one process
     _data = data
     try:
-        function = _function(request.work)  # ours: a module that was not loaded before the fork is read before the walls
+        function = _function(
+            request.work
+        )  # ours: a module that was not loaded before the fork is read before the walls
         confine(request, parent, [data.fileno(), *files])
         argument = _argument(files[0], function)
         result = function(argument, *(os.fdopen(file, "rb") for file in files[1:]))

@@ -26,7 +26,7 @@ import msgspec
 
 Request = TypeVar("Request")
 
-REQUEST_LIMIT_BYTES: Final = 1 << 17
+REQUEST_LIMIT_BYTES: Final = 1 << 16
 FILES_LIMIT: Final = 8  # of one request
 OUT_OF_MEMORY: Final = errno.ENOMEM  # the exit code of a child that had not even the memory to tell it
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h

@@ -2,8 +2,8 @@
 
 `Sandbox` starts, with the first job, one clean interpreter (functions/sandbox/jobs.py) that loads the craft libraries
 once and forks a child for each job; the child holds none of the function's environment, and the kernel refuses it what
-it does not need (functions/sandbox/walls.py). Argument and result travel as MessagePack by their types, never as pickle:
-a child that was taken over cannot run code here.
+it does not need (functions/sandbox/walls.py). Argument and result travel as MessagePack by their types, never as
+pickle: a child that was taken over cannot run code here.
 
     ValueError
       Rejected         the work raised ValueError: bad input

@@ -46,6 +46,10 @@ class Gate:
         return b""
 
 
+def waited(sandbox: Sandbox, gate: Gate) -> str:
+    return sandbox.run(WORK + "wait", None, result=str, handlers=gate.handlers)
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -197,7 +201,7 @@ def test_the_handlers_are_told_of_the_second_attempt(sandbox: Sandbox) -> None:
 def test_closing_ends_a_job_in_flight_without_another_attempt() -> None:
     gate = Gate()
     with Sandbox() as sandbox, ThreadPoolExecutor() as threads:
-        job = threads.submit(sandbox.run, WORK + "wait", None, result=str, handlers=gate.handlers)
+        job = threads.submit(waited, sandbox, gate)
         gate.reached.wait(10)
         sandbox.close()
         gate.opened.set()
@@ -248,7 +252,7 @@ def test_rubbish_written_to_every_descriptor_ends_that_job_only(sandbox: Sandbox
 def test_a_child_holds_one_socket_and_no_other_jobs(sandbox: Sandbox) -> None:
     gate = Gate()
     with ThreadPoolExecutor() as threads:
-        other = threads.submit(sandbox.run, WORK + "wait", None, result=str, handlers=gate.handlers)
+        other = threads.submit(waited, sandbox, gate)
         gate.reached.wait(10)
         count = sandbox.run(WORK + "open_sockets", None, result=int)
         gate.opened.set()
@@ -260,9 +264,7 @@ def test_a_child_holds_one_socket_and_no_other_jobs(sandbox: Sandbox) -> None:
 def test_jobs_of_several_threads_run_at_once(sandbox: Sandbox) -> None:
     gates = [Gate() for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
-        jobs = [
-            threads.submit(sandbox.run, WORK + "wait", None, result=str, handlers=gate.handlers) for gate in gates
-        ]
+        jobs = [threads.submit(waited, sandbox, gate) for gate in gates]
         assert all(gate.reached.wait(10) for gate in gates)
         for gate in gates:
             gate.opened.set()
@@ -303,7 +305,7 @@ def test_a_process_that_left_the_group_dies_with_its_job_where_no_wall_keeps_it_
 def test_a_job_whose_fork_server_is_killed_has_one_more_attempt_by_a_new_one() -> None:
     gate = Gate()
     with Sandbox() as sandbox, ThreadPoolExecutor() as threads:
-        job = threads.submit(sandbox.run, WORK + "wait", None, result=str, handlers=gate.handlers)
+        job = threads.submit(waited, sandbox, gate)
         gate.reached.wait(10)
         first = sandbox.pid or 0
         child = children_of(first)[0]
@@ -400,7 +402,9 @@ def test_a_sigterm_to_the_group_of_the_parent_leaves_the_job_alone(
 def test_work_asks_this_process_and_gets_its_response(sandbox: Sandbox) -> None:
     big = b"x" * (1 << 20)
 
-    response = sandbox.run(WORK + "ask_twice", b"what", result=bytes, handlers=Handlers(on_question=lambda question: question + big))
+    response = sandbox.run(
+        WORK + "ask_twice", b"what", result=bytes, handlers=Handlers(on_question=lambda question: question + big)
+    )
 
     assert response == (b"what" + big) * 2
 

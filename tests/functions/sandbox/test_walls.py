@@ -3,11 +3,10 @@
 import errno
 import logging
 import os
-import platform
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -131,21 +130,21 @@ def test_a_job_holds_its_own_files_and_no_other(sandbox: Sandbox) -> None:
     assert len(sandbox.run(WORK + "open_files", None, result=list[int])) == 4  # standard ones, and one socket
 
 
-def test_each_wall_holds_by_itself(tmp_path: Path, secret: str) -> None:
-    """In a thread, whose end ends its walls; each would hide a hole in the other."""
+def test_landlock_holds_without_the_filter(tmp_path: Path, secret: str) -> None:
+    """In a thread, whose end ends its walls: the filter would hide a hole."""
     seen: dict[str, str] = {}
+
+    def attempt(name: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as error:
+            seen[name] = type(error).__name__
 
     def within_landlock() -> None:
         prctl(38, 1)  # PR_SET_NO_NEW_PRIVS, of this thread
         landlock.restrict(readable=[], writable=str(tmp_path / "own"))
-        for name, attempt in {
-            "read": lambda: Path(secret).read_text(),
-            "connect": lambda: socket.create_connection(("127.0.0.1", 9)),
-        }.items():
-            try:
-                attempt()
-            except OSError as error:
-                seen[name] = error.__class__.__name__
+        attempt("read", Path(secret).read_text)
+        attempt("connect", lambda: socket.create_connection(("127.0.0.1", 9)))
 
     thread = threading.Thread(target=within_landlock)
     thread.start()
@@ -175,7 +174,7 @@ def test_the_numbers_of_the_calls_are_those_of_the_kernels_headers(machine: str)
 def test_a_wall_that_the_kernel_lacks_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(walls.landlock, "version", lambda: 0)
+    monkeypatch.setattr(landlock, "version", lambda: 0)
     monkeypatch.setattr(walls, "_told", [])
 
     with caplog.at_level(logging.WARNING):
@@ -189,7 +188,7 @@ def test_a_wall_that_the_kernel_lacks_is_warned_of_once(
 
 
 def test_a_wall_that_is_required_and_missing_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walls.seccomp, "is_offered", lambda: False)
+    monkeypatch.setattr(seccomp, "is_offered", lambda: False)
 
     with pytest.raises(WallsMissing, match="SANDBOX_WALLS=required, but this machine lacks seccomp"):
         Sandbox(walls="required")
@@ -207,4 +206,3 @@ def test_an_unknown_processor_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> 
         assert not seccomp.is_offered()
     finally:
         seccomp.is_offered.cache_clear()
-    assert platform.machine()
