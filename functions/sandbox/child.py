@@ -139,6 +139,8 @@ def _drop_capabilities() -> None:
 
 def _function(work: str) -> Callable[..., Any]:
     module, _, name = work.partition(":")
+    if module not in sys.modules:
+        walls.readable.cache_clear()  # it may lie where nothing did that was loaded before
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
 

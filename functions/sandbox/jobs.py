@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from functions.sandbox import fork_server
+from functions.sandbox import fork_server, walls
 from functions.sandbox.child import mapped_bytes_of, perform
 from functions.sandbox.protocol import ExitStatus, WorkRequest
 
@@ -235,6 +235,7 @@ def main(control_fd: int, preload: list[str]) -> None:
     fork_server.adopt_orphans()
     modules = [importlib.import_module(name) for name in preload]
     chores = [chore for module in modules for chore in getattr(module, "WARM_UP", ())]
+    walls.prepare()
     fork_server.share_memory()
     gc.enable()
     JobServer(socket.socket(fileno=control_fd), chores).serve()

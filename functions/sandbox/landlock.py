@@ -40,7 +40,7 @@ def restrict(*, readable: Iterable[str], writable: str) -> None:
     rules = struct.pack("=3Q", handled, _NET, _SCOPES)[:size_bytes]
     ruleset = _call(_CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), 0)
     try:
-        for path in dict.fromkeys(readable):
+        for path in readable:
             _allow(ruleset, path, _READ & handled)
         _allow(ruleset, "/dev/null", _OF_FILES & handled)
         _allow(ruleset, writable, _OWN & handled)

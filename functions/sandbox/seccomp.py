@@ -12,7 +12,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -101,9 +101,24 @@ def restrict() -> None:
         raise OSError(ctypes.get_errno(), "seccomp failed")
 
 
+def prepare() -> None:
+    """Have the children to come find all of the filter but for what names their process."""
+    if machine := _machine():
+        _refusals(machine)
+
+
 def filter_for(machine: _Machine, pid: int) -> bytes:
     """The filter of a process, as struct sock_filter: eight bytes each."""
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _instructions(machine, pid))
+    return _refusals(machine) + _packed(_conditions(machine, pid))
+
+
+@cache
+def _refusals(machine: _Machine) -> bytes:
+    return _packed(_instructions(machine))
+
+
+def _packed(instructions: Iterable["Instruction"]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *each) for each in instructions)
 
 
 def _machine() -> _Machine | None:
@@ -113,7 +128,7 @@ def _machine() -> _Machine | None:
 Instruction = tuple[int, int, int, int]  # operation; instructions to leave out if so, and if not; operand
 
 
-def _instructions(machine: _Machine, pid: int) -> Iterator[Instruction]:
+def _instructions(machine: _Machine) -> Iterator[Instruction]:
     yield _LOAD, 0, 0, _ARCH
     yield from _unless(_IF_EQUAL, machine.audit_arch, _KILL_PROCESS)
     yield _LOAD, 0, 0, _NR
@@ -122,6 +137,10 @@ def _instructions(machine: _Machine, pid: int) -> Iterator[Instruction]:
     for numbers in _CALLS.values():
         if (number := numbers[machine.column]) is not None:
             yield from _if(_IF_EQUAL, number, _ERRNO | errno.EPERM)
+
+
+def _conditions(machine: _Machine, pid: int) -> Iterator[Instruction]:
+    """Beyond the refusals; the number of the call is still loaded."""
     yield from _only(_CLONE[machine.column], _IF_BITS, _CLONE_THREAD)
     yield from _only(_KILL[machine.column], _IF_EQUAL, pid)
     yield from _only(_TGKILL[machine.column], _IF_EQUAL, pid)

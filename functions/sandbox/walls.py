@@ -9,6 +9,7 @@ import logging
 import os
 import site
 import sys
+from functools import cache
 from typing import Final
 
 from functions.sandbox import landlock, seccomp
@@ -52,6 +53,12 @@ def check(mode: str) -> bool:
     return mode != OFF
 
 
+def prepare() -> None:
+    """Have the children to come find what their walls are made of."""
+    readable()
+    seccomp.prepare()
+
+
 def close(directory: str) -> None:
     """Walls this process in with its directory; raises OSError when a wall that is there cannot be put up."""
     if landlock.version() >= 1:
@@ -60,9 +67,17 @@ def close(directory: str) -> None:
         seccomp.restrict()
 
 
-def readable() -> list[str]:
-    """Files and folders that a job's libraries read, those that are loaded later included."""
-    return [*SYSTEM, *_installed(), *_loaded()]
+@cache
+def readable() -> tuple[str, ...]:
+    """Files and folders that a job's libraries read, those that are loaded later included; none is below another.
+
+    A fork server looks once: it goes through all modules, and a child would write to the pages of each.
+    """
+    kept: list[str] = []
+    for path in sorted({*SYSTEM, *_installed(), *_loaded()}):
+        if os.path.exists(path) and not any(path.startswith(f"{above}/") for above in kept):
+            kept.append(path)
+    return tuple(kept)
 
 
 def _installed() -> list[str]:
