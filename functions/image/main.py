@@ -12,7 +12,7 @@ from functions.image.task import Output, Picture, Pictures, Task
 from functions.net.guard import Guard
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
-from functions.sandbox.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
+from functions.sandbox.sandbox import Crashed, LimitExceeded, ResourceLimits, Rejected, Sandbox
 from functions.storage.inputs import load
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
@@ -39,6 +39,7 @@ class Settings:
     cpu_limit_s: int = 20
     timeout_s: float = 30.0
     memory_limit_bytes: int = 1 << 30
+    sandbox_walls: str = "wanted"
 
     def __post_init__(self) -> None:
         Guard.parse(self.allowed_networks)
@@ -61,8 +62,9 @@ tunables = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.
 sandbox = Sandbox(
     preload=("functions.image.picture",),
     env={"GLIBC_TUNABLES": tunables, "PILLOW_BLOCKS_MAX": "32"},
+    walls=settings.sandbox_walls,
 )
-limits = Limits(
+limits = ResourceLimits(
     timeout_s=settings.timeout_s,
     cpu_s=settings.cpu_limit_s,
     memory_bytes=settings.memory_limit_bytes,

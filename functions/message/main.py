@@ -37,6 +37,7 @@ class Settings:
     fetch_timeout_s: float = 20.0
     claim_lease_s: float = 45.0
     attachments_limit_bytes: int = 10_000_000
+    sandbox_walls: str = "wanted"
 
     def __post_init__(self) -> None:
         read_sender(self.sender), self.relay(), Guard.parse(self.allowed_networks), Targets.parse(self.targets)
@@ -52,7 +53,8 @@ class Settings:
 
 
 settings = from_environment(Settings)
-targets, sandbox = Targets.parse(settings.targets), Sandbox(preload=("functions.message.filling",))
+sandbox = Sandbox(preload=("functions.message.filling",), walls=settings.sandbox_walls)
+targets = Targets.parse(settings.targets)
 relay, default_sender, guard = settings.relay(), read_sender(settings.sender), Guard.parse(settings.allowed_networks)
 store = Store(settings.store_url)
 ledger = ReplyLedger(store)

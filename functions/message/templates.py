@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from events.problem import FieldError, JobFailed
 from events.types import MessageRequested
-from functions.sandbox.sandbox import Crashed, LimitExceeded, Limits, Rejected, Sandbox
+from functions.sandbox.sandbox import Crashed, LimitExceeded, ResourceLimits, Rejected, Sandbox
 
-LIMITS: Final = Limits(timeout_s=5, cpu_s=5, memory_bytes=256 << 20)
+LIMITS: Final = ResourceLimits(timeout_s=5, cpu_s=5, memory_bytes=256 << 20)
 
 
 class Templates(Struct, frozen=True, kw_only=True):

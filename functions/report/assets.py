@@ -4,7 +4,7 @@ The rendering process has neither the network nor the store; every file it gets 
 """
 
 import mimetypes
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -49,6 +49,14 @@ class Assets:
     timeout_s: float
     patient: bool = True
     used_bytes: int = 0
+    used_before_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.used_before_bytes = self.used_bytes
+
+    def start_again(self) -> None:
+        """Counts from the start, as the rendering does that asks for all of them again."""
+        self.used_bytes = self.used_before_bytes
 
     def answer(self, question: bytes) -> bytes:
         """For `Sandbox.run`: a Wanted in, an Asset out; raises TryAgain."""

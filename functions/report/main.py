@@ -17,7 +17,7 @@ from functions.report.inputs import Loader, files_of
 from functions.report.pace import Pace
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
-from functions.sandbox.sandbox import Crashed, Ears, LimitExceeded, Limits, Rejected, Sandbox
+from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, ResourceLimits, Rejected, Sandbox
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store, job_key
 
@@ -46,6 +46,7 @@ class Settings:
     assets_limit_bytes: int = 20_000_000
     result_limit_bytes: int = 100_000_000
     fetch_timeout_s: float = 10.0
+    sandbox_walls: str = "wanted"
 
     def __post_init__(self) -> None:
         Guard.parse(self.allowed_networks)
@@ -54,13 +55,13 @@ class Settings:
 settings = from_environment(Settings)
 store = Store(settings.store_url, public_url=settings.store_public_url)
 guard = Guard.parse(settings.allowed_networks)
-limits = Limits(
+limits = ResourceLimits(
     timeout_s=settings.timeout_s,
     cpu_s=settings.cpu_limit_s,
     memory_bytes=settings.memory_limit_bytes,
     result_limit_bytes=settings.result_limit_bytes,
 )
-sandbox = Sandbox(preload=("functions.report.engine.preload",))
+sandbox = Sandbox(preload=("functions.report.engine.preload",), walls=settings.sandbox_walls)
 
 
 @function(ReportRequested, ledger=ReplyLedger(store))
@@ -88,7 +89,9 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
         used_bytes=sum(map(len, files.values())),
     )
     started_s = time.monotonic()
-    made = render(order, Ears(told=Pace(event.id).told, answer=assets.answer))
+    made = render(
+        order, Handlers(on_progress=Pace(event.id).told, on_question=assets.answer, on_restart=assets.start_again)
+    )
     render_s = round(time.monotonic() - started_s, 3)
     artifacts = tuple(_stored(event, each, made.documents[each.name]) for each in job.outputs)
     return ReportCompleted(
@@ -100,10 +103,12 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
     )
 
 
-def render(order: Draft, ears: Ears) -> Rendered:
+def render(order: Draft, handlers: Handlers) -> Rendered:
     """Render in a child process; raise JobFailed when the document cannot be made or reaches a limit."""
     try:
-        made = sandbox.run("functions.report.engine.preload:render", order, result=Rendered, limits=limits, ears=ears)
+        made = sandbox.run(
+            "functions.report.engine.preload:render", order, result=Rendered, limits=limits, handlers=handlers
+        )
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:

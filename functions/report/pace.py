@@ -17,7 +17,7 @@ class Pace:
         self._started_s = self._said_s = clock()
 
     def told(self, progress: str) -> None:
-        """For `Ears.told`."""
+        """For `Handlers.on_progress`."""
         now_s = self._clock()
         if now_s - self._said_s >= EVERY_S:
             self._said_s = now_s

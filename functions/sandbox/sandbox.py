@@ -1,17 +1,18 @@
-"""Hostile or heavy work in a child process with limits on time, processor, memory and output.
+"""Hostile or heavy work in a child process with limits on time, processor, memory and output, behind walls.
 
-`Sandbox` starts, with the first job, one clean interpreter (functions/sandbox/zygote.py) that loads the craft
-libraries once and forks a child for each job: a job costs about 3 ms more than a call, and holds none of the
-function's environment. Argument and result travel as MessagePack by their types, never as pickle: a child that was
-taken over cannot run code here.
+`Sandbox` starts, with the first job, one clean interpreter (functions/sandbox/jobs.py) that loads the craft libraries
+once and forks a child for each job; the child holds none of the function's environment, and the kernel refuses it what
+it does not need (functions/sandbox/walls.py). Argument and result travel as MessagePack by their types, never as
+pickle: a child that was taken over cannot run code here.
 
     ValueError
       Rejected         the work raised ValueError: bad input
     Exception
       LimitExceeded    .limit is "time", "cpu", "memory" or "output"; .progress what the work told last
-      Crashed          any other end: another exception, a signal, an exit; .evidence is the traceback, if there is one
+      Crashed          any other end: another exception, a signal, an exit; .failure_report is the traceback, if any
 """
 
+import logging
 import os
 import select
 import shutil
@@ -27,31 +28,34 @@ from typing import IO, Self, TypeVar
 
 import msgspec
 
-from functions.sandbox import launch
-from functions.sandbox.zygote import (
+from functions.sandbox import fork_server, launch
+from functions.sandbox.child import ask, progress
+from functions.sandbox.fork_server import OUT_OF_MEMORY
+from functions.sandbox.protocol import (
     FAILURE_LIMIT_BYTES,
     FRAME,
-    ORDER_LIMIT_BYTES,
-    OUT_OF_MEMORY,
     PROGRESS,
     PROGRESS_LIMIT_BYTES,
     QUESTION,
     RESPONSE,
     RESULT,
-    Ending,
-    Failure,
-    Limits,
-    Order,
-    ask,
-    progress,
-    receive,
+    ExitStatus,
+    ResourceLimits,
+    WorkError,
+    WorkRequest,
+    receive_exactly,
+    send_frame,
 )
+from functions.sandbox.walls import WANTED, check
 
-__all__ = ["Crashed", "LimitExceeded", "Limits", "Rejected", "Sandbox", "ask", "progress"]
+__all__ = ["Crashed", "Handlers", "LimitExceeded", "Rejected", "ResourceLimits", "Sandbox", "ask", "progress"]
+
+log = logging.getLogger("errands.sandbox")
 
 Result = TypeVar("Result")
-_DEFAULT_LIMITS = Limits()
-_GRACE_S = 60.0  # for a zygote that loads its libraries, or that has stopped answering
+_DEFAULT_LIMITS = ResourceLimits()
+_GRACE_S = 60.0  # for a fork server that loads its libraries, or that has stopped answering
+_STATUS_LIMIT_BYTES = 1024
 
 
 class Rejected(ValueError):
@@ -79,18 +83,23 @@ def _no_answer(question: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Ears:
-    """What the function's process does about a child's words: `told` hears its progress, `answer` what it asks."""
+class Handlers:
+    """What the function's process does about what a child says.
 
-    told: Callable[[str], None] = lambda _: None
-    answer: Callable[[bytes], bytes] = _no_answer
+    `on_progress` hears how far it is, `on_question` answers what it asks, `on_restart` is called before the work begins
+    from its start once more.
+    """
+
+    on_progress: Callable[[str], None] = lambda _: None
+    on_question: Callable[[bytes], bytes] = _no_answer
+    on_restart: Callable[[], None] = lambda: None
 
 
-_DEAF = Ears()
+_NO_HANDLERS = Handlers()
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Output:
     """What came from a child: the last progress, and the result or the failure."""
 
     progress: str | None = None
@@ -98,18 +107,29 @@ class _Said:
     failure: bytearray | None = None
 
 
+class _KilledFromOutside(Exception):
+    """The kernel, out of memory, chose the job or the fork server, which tells nothing about the job."""
+
+
 class Sandbox:
-    """Runs work in children of one zygote; any number of threads may call `run` at once.
+    """Runs work in children of one fork server; any number of threads may call `run` at once.
 
     `preload` names modules to load before the first fork, `env` adds to the scrubbed environment. Nothing is started
-    before the first job. The zygote has a session of its own: a SIGTERM to this process's group leaves a job in flight
-    alone. A zygote that died is started anew with the next job.
+    before the first job. The fork server has a session of its own: a SIGTERM to this process's group leaves a job in
+    flight alone. A fork server that died is started anew with the next job.
+
+    `walls` (SANDBOX_WALLS) is "wanted", "required" or "off": a kernel that lacks a wall is warned of, or, where they
+    are required, raises WallsMissing here.
     """
 
-    def __init__(self, preload: tuple[str, ...] = (), *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, preload: tuple[str, ...] = (), *, env: Mapping[str, str] | None = None, walls: str = WANTED
+    ) -> None:
         self._preload, self._env = preload, dict(env or {})
+        self._walled = check(walls)
         self._lock = threading.Lock()
-        self._zygote: _Zygote | None = None
+        self._server: _Server | None = None
+        self._closed_times = 0
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +139,14 @@ class Sandbox:
 
     @property
     def pid(self) -> int | None:
-        """The zygote's process id, once it runs."""
-        return self._zygote.process.pid if self._zygote else None
+        """The fork server's process id, once it runs."""
+        return self._server.process.pid if self._server else None
 
     def close(self) -> None:
-        """Ends the zygote and every job in flight. The next `run` would start a new one."""
+        """Ends the fork server and every job in flight. The next `run` would start a new one."""
         with self._lock:
-            self._end_zygote()
+            self._closed_times += 1
+            self._end_server()
 
     def run(
         self,
@@ -133,31 +154,53 @@ class Sandbox:
         argument: object,
         *attachments: bytes,
         result: type[Result],
-        limits: Limits = _DEFAULT_LIMITS,
-        ears: Ears = _DEAF,
+        limits: ResourceLimits = _DEFAULT_LIMITS,
+        handlers: Handlers = _NO_HANDLERS,
     ) -> Result:
         """What `work` ("package.module:function") returns for the argument, as the type `result`.
 
         The argument is decoded in the child by the annotation of the function's first parameter. Each attachment
         follows as an open file: large bytes that are not worth a copy more. Raises Rejected, LimitExceeded or Crashed,
-        and whatever `ears` raise.
+        and whatever `handlers` raise.
+
+        A job that was killed from outside is done once more, with the same limits: it need not be the one that took
+        the memory.
         """
+        contents, closed_times = (msgspec.msgpack.encode(argument), *attachments), self._closed_times
+        try:
+            return self._attempt(work, contents, result, limits, handlers)
+        except _KilledFromOutside as killed:
+            if self._closed_times != closed_times:
+                raise _cause_of(killed) from None
+            log.warning("%s is done once more: %s", work, killed.__cause__)
+        handlers.on_restart()
+        try:
+            return self._attempt(work, contents, result, limits, handlers)
+        except _KilledFromOutside as killed:
+            raise _cause_of(killed) from None
+
+    def _attempt(
+        self,
+        work: str,
+        contents: tuple[bytes, ...],
+        result: type[Result],
+        limits: ResourceLimits,
+        handlers: Handlers,
+    ) -> Result:
         directory = tempfile.mkdtemp(prefix="errands-")
         try:
-            data, status = self._submit(Order(work, limits, directory), msgspec.msgpack.encode(argument), *attachments)
+            data, status = self._submit(WorkRequest(work, limits, directory, self._walled), contents)
             with data, status:
-                said, ending = _converse(data, status, limits, ears)
+                output, ending = _converse(data, status, limits, handlers)
         except TimeoutError:
-            self.close()
+            with self._lock:
+                self._end_server()
             raise Crashed(f"the sandbox did not answer within {limits.timeout_s + _GRACE_S:g} s") from None
         finally:
             _remove(directory)
-        return _judge(said, ending, result, limits)
+        return _judge(output, ending, result, limits)
 
-    def _submit(self, order: Order, *contents: bytes) -> tuple[socket.socket, socket.socket]:
-        message = msgspec.msgpack.encode(order)
-        if len(message) > ORDER_LIMIT_BYTES:
-            raise ValueError(f"an order must have at most {ORDER_LIMIT_BYTES} bytes, got {len(message)}")
+    def _submit(self, request: WorkRequest, contents: tuple[bytes, ...]) -> tuple[socket.socket, socket.socket]:
         data, far_data = socket.socketpair()
         status, far_status = socket.socketpair()
         with far_data, far_status, ExitStack() as stack:
@@ -165,30 +208,30 @@ class Sandbox:
             fds = [far_status.fileno(), far_data.fileno(), *(each.fileno() for each in files)]
             with self._lock:
                 try:
-                    socket.send_fds(self._control(), [message], fds)
+                    fork_server.send(self._control(), request, fds)
                 except ConnectionError:
                     # it died between the look and the message
-                    self._end_zygote()
-                    socket.send_fds(self._control(), [message], fds)
+                    self._end_server()
+                    fork_server.send(self._control(), request, fds)
         return data, status
 
     def _control(self) -> socket.socket:
-        if self._zygote and not self._zygote.is_ours_and_alive:
-            self._end_zygote()
-        if self._zygote is None:
+        if self._server and not self._server.is_ours_and_alive:
+            self._end_server()
+        if self._server is None:
             early = None if self._env else launch.started_early(self._preload)
             started, owner = (early, None) if early else (launch.start(self._preload, self._env), os.getpid())
-            self._zygote = _Zygote(*started, owner)
-        return self._zygote.control
+            self._server = _Server(*started, owner)
+        return self._server.control
 
-    def _end_zygote(self) -> None:
-        if self._zygote is not None:
-            self._zygote.end()
-            self._zygote = None
+    def _end_server(self) -> None:
+        if self._server is not None:
+            self._server.end()
+            self._server = None
 
 
 @dataclass(frozen=True)
-class _Zygote:
+class _Server:
     """`owner` is the process that may use it; None: that which started it early, and each fork of that."""
 
     process: subprocess.Popen[bytes]
@@ -198,7 +241,7 @@ class _Zygote:
 
     @property
     def is_ours_and_alive(self) -> bool:
-        # a fork of the owner must not share the zygote: its children would not be ours to wait for
+        # a fork of the owner must not share the fork server: its children would not be ours to wait for
         ours = self.owner in (None, os.getpid())
         return ours and not select.select([self.pidfd], [], [], 0)[0]
 
@@ -229,88 +272,86 @@ def _remove(directory: str) -> None:
         subprocess.run([shutil.which("rm") or "/bin/rm", "-rf", "--", directory], check=False)
 
 
-def _converse(data: socket.socket, status: socket.socket, limits: Limits, ears: Ears) -> tuple[_Said, Ending | None]:
-    """Hears the child until its result, or to its ending; None when the zygote died.
+def _converse(
+    data: socket.socket, status: socket.socket, limits: ResourceLimits, handlers: Handlers
+) -> tuple[_Output, ExitStatus | None]:
+    """Hears the child until its result, or to its exit status; None when the fork server died.
 
-    With the result the work is done: the zygote ends what is left of the child, and nobody waits for that.
+    With the result the work is done: the fork server ends what is left of the child, and nobody waits for that.
     """
     for near in (data, status):
         near.settimeout(limits.timeout_s + _GRACE_S)
-    said = _Said()
+    output = _Output()
     try:
-        for heard in _hear(data, limits, ears):
-            said = heard
-            if said.result is not None:
-                return said, None
+        for heard in _hear(data, limits, handlers):
+            output = heard
+            if output.result is not None:
+                return output, None
     except TimeoutError:
         raise
     except Exception:
-        # our closed side makes the zygote kill the child; the ending tells that it is done
+        # our closed side makes the fork server kill the child; the exit status tells that it is done
         status.shutdown(socket.SHUT_WR)
-        _ending(status)
+        _exit_status(status)
         raise
-    return said, _ending(status)
+    return output, _exit_status(status)
 
 
-def _hear(data: socket.socket, limits: Limits, ears: Ears) -> Iterator[_Said]:
+def _hear(data: socket.socket, limits: ResourceLimits, handlers: Handlers) -> Iterator[_Output]:
     """What the child has said so far, after each of its frames, until it ends."""
-    said = _Said()
+    output = _Output()
     with suppress(ConnectionError, EOFError):
         while True:
-            kind, size_bytes = FRAME.unpack(receive(data, FRAME.size))
-            _check_size(kind, size_bytes, limits, said)
-            content = receive(data, size_bytes)
+            kind, size_bytes = FRAME.unpack(receive_exactly(data, FRAME.size))
+            _check_size(kind, size_bytes, limits, output)
+            content = receive_exactly(data, size_bytes)
             if kind == QUESTION:
-                _response(data, ears.answer(bytes(content)))
+                send_frame(data, RESPONSE, handlers.on_question(bytes(content)))
                 continue
-            said = _with_frame(said, kind, content)
-            if kind == PROGRESS and said.progress:
-                ears.told(said.progress)
-            yield said
+            output = _with_frame(output, kind, content)
+            if kind == PROGRESS and output.progress:
+                handlers.on_progress(output.progress)
+            yield output
 
 
-def _response(data: socket.socket, content: bytes) -> None:
-    data.sendall(FRAME.pack(RESPONSE, len(content)))
-    data.sendall(content)
-
-
-def _with_frame(said: _Said, kind: bytes, content: bytearray) -> _Said:
+def _with_frame(output: _Output, kind: bytes, content: bytearray) -> _Output:
     if kind == PROGRESS:
-        return replace(said, progress=content.decode(errors="replace"))
+        return replace(output, progress=content.decode(errors="replace"))
     if kind == RESULT:
-        return replace(said, result=content)
-    return replace(said, failure=content)
+        return replace(output, result=content)
+    return replace(output, failure=content)
 
 
-def _check_size(kind: bytes, size_bytes: int, limits: Limits, said: _Said) -> None:
+def _check_size(kind: bytes, size_bytes: int, limits: ResourceLimits, output: _Output) -> None:
     most_bytes = {PROGRESS: PROGRESS_LIMIT_BYTES, RESULT: limits.result_limit_bytes}.get(kind, FAILURE_LIMIT_BYTES)
     if size_bytes > most_bytes:
-        raise LimitExceeded("output", f"{most_bytes} bytes of output with {size_bytes} bytes", said.progress)
+        raise LimitExceeded("output", f"{most_bytes} bytes of output with {size_bytes} bytes", output.progress)
 
 
-def _ending(status: socket.socket) -> Ending | None:
+def _exit_status(status: socket.socket) -> ExitStatus | None:
     with suppress(ConnectionError):
-        if message := status.recv(ORDER_LIMIT_BYTES):
-            return msgspec.msgpack.decode(message, type=Ending)
+        if message := status.recv(_STATUS_LIMIT_BYTES):
+            return msgspec.msgpack.decode(message, type=ExitStatus)
     return None
 
 
-def _judge(said: _Said, ending: Ending | None, result: type[Result], limits: Limits) -> Result:
+def _judge(output: _Output, ending: ExitStatus | None, result: type[Result], limits: ResourceLimits) -> Result:
     try:
-        if said.result is not None:
-            return msgspec.msgpack.decode(said.result, type=result)
+        if output.result is not None:
+            return msgspec.msgpack.decode(output.result, type=result)
         if ending is None:
-            raise Crashed("the zygote of the sandbox died with the work in flight; its standard error may tell why")
-        _raise_for_limits(ending, limits, said.progress)
-        if said.failure is not None:
-            _raise_for_failure(msgspec.msgpack.decode(said.failure, type=Failure), limits, said.progress)
+            died = "the fork server of the sandbox died with the work in flight; its standard error may tell why"
+            raise _KilledFromOutside from Crashed(died)
+        _raise_for_limits(ending, limits, output.progress)
+        if output.failure is not None:
+            _raise_for_failure(msgspec.msgpack.decode(output.failure, type=WorkError), limits, output.progress)
     except msgspec.DecodeError as error:
         raise Crashed(f"the work must answer {result.__name__}: {error}") from error
-    after = f" after {said.progress}" if said.progress else ""
+    after = f" after {output.progress}" if output.progress else ""
     raise Crashed(f"the work ended by {_cause(ending.code)} without a result{after}", code=ending.code)
 
 
-def _raise_for_limits(ending: Ending, limits: Limits, after: str | None) -> None:
+def _raise_for_limits(ending: ExitStatus, limits: ResourceLimits, after: str | None) -> None:
     killed = ending.code == -signal.SIGKILL
     if ending.code == OUT_OF_MEMORY or (killed and ending.killed_for == "memory"):
         raise LimitExceeded("memory", f"{limits.memory_bytes} bytes of memory", after)
@@ -320,10 +361,10 @@ def _raise_for_limits(ending: Ending, limits: Limits, after: str | None) -> None
         raise LimitExceeded("cpu", f"{limits.cpu_s} s of processor time", after)
     if killed:
         # nobody else kills a child: the kernel was out of memory, or the container reached its own limit
-        raise LimitExceeded("memory", "the memory of this machine or container", after)
+        raise _KilledFromOutside from LimitExceeded("memory", "the memory of this machine or container", after)
 
 
-def _raise_for_failure(failure: Failure, limits: Limits, after: str | None) -> None:
+def _raise_for_failure(failure: WorkError, limits: ResourceLimits, after: str | None) -> None:
     match failure.kind:
         case "value":
             raise Rejected(failure.message)
@@ -332,6 +373,11 @@ def _raise_for_failure(failure: Failure, limits: Limits, after: str | None) -> N
         case "output":
             raise LimitExceeded("output", f"{limits.file_bytes} bytes in a file", after)
     raise Crashed(f"the work failed: {failure.message}", failure_report=failure.failure_report)
+
+
+def _cause_of(killed: _KilledFromOutside) -> BaseException:
+    """What it is to the caller."""
+    return killed.__cause__ or killed
 
 
 def _cause(code: int) -> str:

@@ -2,10 +2,12 @@
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
-import time
+import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -45,12 +47,137 @@ def place(argument: None) -> tuple[int, str]:
     return os.getpid(), os.getcwd()
 
 
-def environment_of(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/environ").read_bytes()
-
-
-def kill(pid: int) -> None:
+def signal_other(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
+
+
+def signal_itself(argument: None) -> None:
+    os.abort()
+
+
+def limit_other(pid: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def trace(pid: int) -> None:
+    attached = 16  # PTRACE_ATTACH of sys/ptrace.h
+    _must(ctypes.CDLL(None, use_errno=True).ptrace(attached, pid, None, None))
+
+
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def list_folder(path: str) -> list[str]:
+    return os.listdir(path)
+
+
+def write(path: str) -> None:
+    Path(path).write_bytes(b"forged")
+
+
+def change_rights(path: str) -> None:
+    Path(path).chmod(0o777)
+
+
+def cut(path: str) -> None:
+    os.truncate(path, 0)
+
+
+def link(path: str) -> bytes:
+    """A name of its own for a file elsewhere."""
+    os.symlink(path, "own")
+    return Path("own").read_bytes()
+
+
+def connect_tcp(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port)).close()
+
+
+def send_udp(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"stolen", ("127.0.0.1", port))
+
+
+def connect_unix(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(path)
+
+
+def make_pair(argument: None) -> None:
+    """Of datagrams, whose ends can be sent elsewhere."""
+    for each in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM):
+        each.close()
+
+
+def execute(argument: None) -> None:
+    os.execv("/bin/true", ["true"])  # noqa: S606 - no shell is wanted
+
+
+def fork(argument: None) -> None:
+    if not os.fork():
+        os._exit(0)
+
+
+def spawn(argument: None) -> None:
+    os.posix_spawn("/bin/true", ["true"], {})
+
+
+def make_ring(argument: None) -> None:
+    """What could open a socket where no filter sees it."""
+    io_uring_setup = 425  # asm-generic/unistd.h
+    _must(ctypes.CDLL(None, use_errno=True).syscall(io_uring_setup, 1, ctypes.create_string_buffer(120)))
+
+
+def call_what_is_newer(number: int) -> None:
+    _must(ctypes.CDLL(None, use_errno=True).syscall(number, 0, 0, 0))
+
+
+def make_memory_file(argument: None) -> None:
+    os.close(os.memfd_create("hoard"))
+
+
+def work_in_threads(count: int) -> int:
+    done: list[int] = []
+    threads = [threading.Thread(target=done.append, args=(number,)) for number in range(count)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return len(done)
+
+
+def work_in_folder(argument: None) -> bytes:
+    """Everything that a job may do in its own."""
+    Path("below").mkdir()
+    with tempfile.NamedTemporaryFile(dir="below", delete=False) as file:
+        file.write(b"kept")
+    os.rename(file.name, "moved")
+    os.rmdir("below")
+    return Path("moved").read_bytes()
+
+
+def limits_and_state(argument: None) -> tuple[int, int]:
+    """The soft limit of processes and threads, and whether the process is dumpable."""
+    get_dumpable = 3  # PR_GET_DUMPABLE of linux/prctl.h
+    return resource.getrlimit(resource.RLIMIT_NPROC)[0], ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0)
+
+
+def open_files(argument: None) -> list[int]:
+    return [file for file in range(256) if _is_open(file)]
+
+
+def _is_open(file: int) -> bool:
+    try:
+        os.fstat(file)
+    except OSError:
+        return False
+    return True
+
+
+def _must(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def loop(marker: str) -> None:
@@ -64,20 +191,17 @@ def loop_deaf(argument: None) -> None:
     loop("")
 
 
-def wait(path: str) -> str:
-    """Until the file exists; makes path + ".started" first."""
-    Path(path + ".started").touch()
+def wait(argument: None) -> str:
+    """Until it is told to go on; it has begun when that is asked."""
     progress("the first page")
     progress("page 212")
-    while not Path(path).exists():
-        time.sleep(0.005)
+    ask(b"may I go on?")
     return "done"
 
 
-def wait_with_a_stray(path: str) -> None:
-    """Leaves a grandchild in a session of its own, whose id is in path + ".stray"."""
-    stray = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    Path(path + ".stray").write_text(str(stray.pid))
+def leave_a_stray(argument: None) -> int:
+    """The id of a grandchild in a session of its own."""
+    return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
 
 
 def eat_memory(argument: None) -> int:

@@ -1,31 +1,27 @@
 """The fork server: a process with the libraries of functions loaded, of which the runner has them forked.
 
 A function still has a process of its own, as on a cluster: a session, the environment of its manifest and nothing
-else, its working directory, its output in the runner's log. It is the runner's own child (PR_SET_CHILD_SUBREAPER), so
-its end, its signals and its death with the runner are those of one that was started afresh, and it outlives the
-fork server. A function has our files as they are at its own start (forks.py says how), while a library that was
+else, its working directory, its output in the runner's log. It is the runner's own child, since the runner adopts
+orphans, so its end, its signals and its death with the runner are those of one that was started afresh, and it outlives
+the fork server. A function has our files as they are at its own start (forked.py says how), while a library that was
 upgraded is seen by the next `errands up`.
 
-2026-11-27: from zero to the first callback of an ics job, for which two functions start, it takes 0.16 s, not 0.63.
 The fork server is forked off the runner before that has a thread or has opened anything, so that the pages of what both
-have loaded are there once, and functions share them: the whole tree at rest took 94 MB (PSS) where it had taken 134.
-Of a web framework nothing is loaded here any more, nor in what runs at rest, nor in the runner an HTTP library beside
-uvicorn or the object store: 55 MB.
+have loaded are there once, and functions share them.
 Where the fork server is gone, or a function's environment speaks to the interpreter itself, it is started afresh.
 """
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from knative.local.process.forked import ORDER_LIMIT_BYTES, PID_BYTES, fork_fork_server
+from functions.sandbox import fork_server
+from knative.local.process import forked
 
 log = logging.getLogger("errands.fork_server")
 
@@ -66,21 +62,22 @@ class ForkServer:
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self.pid, self._control = fork_fork_server(data)
+        self.pid, self._control = forked.start(data)
         self._control.setblocking(False)
         self._turn = asyncio.Lock()
+        self._gone = ""  # why it is asked no more
+        self._process: Forked | None = None
 
     async def start(self, name: str, environment: Mapping[str, str], root: Path, output_fd: int) -> Forked:
-        """Have functions.runtime.serve run in a new process that writes to `output_fd`; raise NurseryGone."""
+        """Have functions.runtime.serve run in a new process that writes to `output_fd`; raise ForkServerGone."""
         if any(key.startswith(AT_START) and os.environ.get(key) != value for key, value in environment.items()):
             raise ForkServerGone("the environment speaks to the interpreter")
-        order = {"name": name, "data": str(self._data), "environment": dict(environment), "root": str(root)}
-        message = json.dumps(order).encode()
-        if len(message) > ORDER_LIMIT_BYTES:
-            raise ForkServerGone(f"an order must have at most {ORDER_LIMIT_BYTES} bytes, got {len(message)}")
+        if self._gone:
+            raise ForkServerGone(self._gone)
+        request = forked.FunctionRequest(name, str(self._data), dict(environment), str(root))
         try:
-            socket.send_fds(self._control, [message], [output_fd])
-        except OSError as error:
+            fork_server.send(self._control, request, [output_fd])
+        except (OSError, ValueError) as error:
             raise ForkServerGone(str(error)) from error
         response = asyncio.get_running_loop().create_task(self._response())
         try:
@@ -92,36 +89,47 @@ class ForkServer:
     @asynccontextmanager
     async def tended(self) -> AsyncIterator[None]:
         """Notices when it ends, and has it end; the functions do not."""
-        child = Forked(self.pid)
-        noticing = asyncio.get_running_loop().create_task(self._notice(child))
+        self._process = process = Forked(self.pid)
+        noticing = asyncio.get_running_loop().create_task(self._notice(process))
         try:
             yield
         finally:
             noticing.cancel()
             self._control.close()
-            await child.wait()
+            await process.wait()
 
-    async def _notice(self, child: Forked) -> None:
-        code = await child.wait()
+    async def _notice(self, process: Forked) -> None:
+        code = await process.wait()
         log.warning("the fork server ended with %s: functions start afresh from now on, which takes longer", code)
 
     async def _response(self) -> Forked:
         async with self._turn:  # in the order in which they were sent
+            if self._gone:
+                raise ForkServerGone(self._gone)
             try:
                 async with asyncio.timeout(RESPONSE_S):
-                    response = await asyncio.get_running_loop().sock_recv(self._control, PID_BYTES)
-            except (TimeoutError, OSError) as error:
-                self._control.close()
-                raise ForkServerGone(str(error) or f"no answer within {RESPONSE_S:g} s") from error
-        if not response:
-            raise ForkServerGone("it has ended, or could not fork")
-        return Forked(int(response))
+                    pid = await asyncio.get_running_loop().sock_recv(self._control, forked.PID_BYTES)
+                if pid:
+                    return Forked(int(pid))
+            except TimeoutError:
+                self._give_up(f"no answer within {RESPONSE_S:g} s")
+            except (OSError, ValueError) as error:
+                self._give_up(str(error))
+            raise ForkServerGone(self._gone or "it has ended, or could not fork")
+
+    def _give_up(self, why: str) -> None:
+        """Ask it no more, and let it fork nothing that nobody waits for."""
+        self._gone = why
+        self._control.close()
+        if self._process is None or self._process.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def _end(response: "asyncio.Task[Forked]") -> None:
     """Of a function that nobody wants any more."""
     if not response.cancelled() and not response.exception():
-        os.kill(response.result().pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(response.result().pid, signal.SIGKILL)
 
 
 async def reap_strays() -> None:
@@ -137,8 +145,7 @@ def reap(dead: set[int]) -> set[int]:
 
     Whoever waits for a child has reaped it long before the second look.
     """
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    found = {int(pid) for pid in children.read_text().split() if is_dead(int(pid))} if children.exists() else set()
+    found = {pid for pid in fork_server.children() if is_dead(pid)}
     for pid in found & dead:
         os.waitpid(pid, os.WNOHANG)
     return found - dead

@@ -1,16 +1,14 @@
-"""The far side of nursery.py: loads the libraries of functions, then forks a process for each order.
+"""The runner's fork server itself: loads the libraries of functions, then forks a process for each request.
 
 It has one thread and opens nothing, so a fork is safe. It ends when the control socket does, with the runner.
 
 What it has loaded of our own files, a function takes over only while all of them are as they were loaded; otherwise it
-reads them as they are then. That they are there is 5 MB less of what runs at rest, and 8 of the 41 ms of a start
-(2026-11-27).
+reads them as they are then.
 """
 
 import ctypes
 import gc
 import importlib
-import json
 import os
 import socket
 import sys
@@ -22,9 +20,12 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
+
+import msgspec
 
 from functions.runtime.serve import leave_out_command_line
+from functions.sandbox import fork_server
 
 # What the runner needs as well, loaded before the fork server is forked off it: the pages are there once.
 SHARED: Final = ("msgspec", "sqlite3", "uvloop")
@@ -48,31 +49,27 @@ SERVER: Final = (
 FUNCTIONS: Final = ("events", "functions")
 RUNNER: Final = ("keda", "knative")
 OURS: Final = (*FUNCTIONS, *RUNNER)
-ORDER_LIMIT_BYTES: Final = 1 << 17
 PID_BYTES: Final = 32
 GO: Final = b"go"
-_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 
-def fork_fork_server(data: Path) -> tuple[int, socket.socket]:
-    """Its process id and the socket for orders; this process must have one thread, and adopts what is forked there."""
+class FunctionRequest(msgspec.Struct, frozen=True):
+    """A function's process: its name and data folder for ps, its environment, the folder that it works in."""
+
+    name: str
+    data: str
+    environment: dict[str, str]
+    root: str
+
+
+def start(data: Path) -> tuple[int, socket.socket]:
+    """Its process id and the socket for requests; this process must have one thread, and adopts what is forked."""
     leave_out_command_line()
     load(SHARED + BASE)
     began_ns, runners = _began_ns(), _ours(RUNNER)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    gc.freeze()  # the collector does not write to the pages that are shared
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
-    if not pid:
-        try:
-            near.close()
-            _serve(far, data, began_ns, runners)
-        except BaseException:  # no further: the frames below are the runner's, with what it would tidy up
-            traceback.print_exc()
-        finally:
-            os._exit(1)
-    far.close()
-    return pid, near
+    fork_server.adopt_orphans()
+    fork_server.share_memory()
+    return fork_server.fork(lambda control: _serve(control, data, began_ns, runners))
 
 
 def load(modules: tuple[str, ...]) -> None:
@@ -83,7 +80,7 @@ def load(modules: tuple[str, ...]) -> None:
 
 
 def _serve(control: socket.socket, data: Path, began_ns: int, runners: list[str]) -> NoReturn:
-    """Take orders until the runner is gone."""
+    """Take requests until the runner is gone."""
     os.setsid()  # Ctrl-C is for the runner
     _show(f"errands fork server, data in {data}")
     _forget(runners)
@@ -93,13 +90,12 @@ def _serve(control: socket.socket, data: Path, began_ns: int, runners: list[str]
         _forget(_ours(OURS))  # changed while they were loaded: nobody knows which version that was
         files = {}
     gc.collect()
-    gc.freeze()
-    while True:
-        message, fds, _, _ = socket.recv_fds(control, ORDER_LIMIT_BYTES, 1)
-        if not message:
-            os._exit(0)
-        _fork_function(json.loads(message), fds[0], control, files)
-        os.close(fds[0])
+    fork_server.share_memory()
+    while received := fork_server.receive(control, FunctionRequest):
+        request, (output_fd,) = received
+        _fork_function(request, output_fd, control, files)
+        os.close(output_fd)
+    os._exit(0)
 
 
 Versions = dict[str, tuple[int, int, int] | None]  # of files: when written, how long, and which
@@ -153,12 +149,10 @@ def _began_ns() -> int:
     return time.time_ns() - int(age_s * 1e9)
 
 
-def _fork_function(order: dict[str, Any], output_fd: int, control: socket.socket, files: Versions) -> None:
+def _fork_function(request: FunctionRequest, output_fd: int, control: socket.socket, files: Versions) -> None:
     """Fork twice, so that the function becomes the runner's child; it begins when the runner has been told of it."""
-    near, far = socket.socketpair()
-    between = os.fork()
-    if not between:
-        near.close()
+
+    def be_between(far: socket.socket) -> None:
         if os.fork():
             os._exit(0)
         control.close()
@@ -167,9 +161,9 @@ def _fork_function(order: dict[str, Any], output_fd: int, control: socket.socket
             far.send(str(os.getpid()).encode())
             begins = far.recv(len(GO)) == GO
         if begins:
-            _become(order, output_fd, files)
-        os._exit(1)
-    far.close()
+            _become(request, output_fd, files)
+
+    between, near = fork_server.fork(be_between)
     with near, suppress(BrokenPipeError):  # the runner is gone, or has killed what it has just been told of
         pid = near.recv(PID_BYTES)
         os.waitpid(between, 0)
@@ -177,7 +171,7 @@ def _fork_function(order: dict[str, Any], output_fd: int, control: socket.socket
         near.send(GO)
 
 
-def _become(order: dict[str, Any], output_fd: int, files: Versions) -> NoReturn:
+def _become(request: FunctionRequest, output_fd: int, files: Versions) -> NoReturn:
     """Be `python -m functions.runtime.serve` with this environment; its end is the end of this process.
 
     As in a child of multiprocessing, threads are waited for, and what `errands up` registered with atexit is not run.
@@ -185,16 +179,16 @@ def _become(order: dict[str, Any], output_fd: int, files: Versions) -> NoReturn:
     code: object = 1
     try:
         _direct(output_fd)
-        _show(f"errands function {order['name']}, data in {order['data']}")
+        _show(f"errands function {request.name}, data in {request.data}")
         os.environ.clear()
-        for name, value in order["environment"].items():
+        for name, value in request.environment.items():
             os.environ[name] = value
         time.tzset()
-        os.chdir(order["root"])
+        os.chdir(request.root)
         unchanged = files and all(_version(file) == version for file, version in files.items())
-        if not unchanged or not _are_of(order["root"]):
+        if not unchanged or not _are_of(request.root):
             _forget(_ours(OURS))
-        sys.argv, sys.path[0] = ["functions.runtime.serve"], order["root"]
+        sys.argv, sys.path[0] = ["functions.runtime.serve"], request.root
         importlib.import_module("functions.runtime.serve").main()
         code = 0
     except SystemExit as end:

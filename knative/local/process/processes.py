@@ -6,70 +6,39 @@ or does not start is reported with its last lines of output, and the next start 
 """
 
 import asyncio
-import contextlib
-import os
+import logging
 import signal
-import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from knative.local.process.fork_server import ForkServer, ForkServerGone
-from knative.local.process.output import relay
+from knative.local.process.fork_server import ForkServer
+from knative.local.process.launch import (
+    LAST_OUTPUT_S,
+    Launcher,
+    Process,
+    Report,
+    StartFailed,
+    ending,
+    finish,
+    signal_group,
+)
 from knative.manifests.manifests import Service
 
-START_TIMEOUT_S: Final = 60.0
-START_POLL_S: Final = 0.002
+__all__ = ["Pool", "PoolStopping", "Process", "Report", "StartFailed"]
+
+log = logging.getLogger("errands.processes")
+
 STOP_POLL_S: Final = 0.01
 STOP_GRACE_S: Final = 10.0  # beyond a Service's own timeout, before SIGKILL
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
-SHOWN_LINES: Final = 20
-LAST_OUTPUT_S: Final = 1.0
-
-
-class StartFailed(Exception):
-    """The function's process did not come up; the message holds its last lines of output."""
 
 
 class PoolStopping(Exception):
     """No process is given any more; the event stays with the broker until the next start."""
-
-
-class Child(Protocol):
-    """A process of ours, whichever way it was started; it leads a process group."""
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def returncode(self) -> int | None: ...
-
-    async def wait(self) -> int | None:
-        """Its exit code, negative for a signal."""
-
-
-@dataclass(eq=False, slots=True)
-class Process:
-    """One running function; `busy` counts the events it works on."""
-
-    port: int
-    child: Child
-    busy: int = 0
-    ready: bool = False
-    retiring: bool = False
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=SHOWN_LINES))
-    idle_timer: asyncio.TimerHandle | None = None
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        """Where its events are posted."""
-        return f"http://127.0.0.1:{self.port}/"
 
 
 class Lease:
@@ -84,9 +53,6 @@ class Lease:
 
     async def __aexit__(self, *_error: object) -> None:
         self._pool.give_back(self._process)
-
-
-Report = Callable[[str, str, str], None]  # (level, service, text of one or more lines)
 
 
 class Pool:
@@ -104,10 +70,8 @@ class Pool:
     ) -> None:
         self.service = service
         self.max_scale = max_scale
-        self._environment = environment
-        self._root = root
         self._report = report
-        self._fork_server = fork_server
+        self._launcher = Launcher(service, environment=environment, root=root, report=report, fork_server=fork_server)
         self._processes: list[Process] = []
         self._waiting: deque[asyncio.Future[Process]] = deque()
         self._starting = 0
@@ -244,82 +208,37 @@ class Pool:
             self._spawn(self._bring_up(), self._starts)
 
     async def _bring_up(self) -> None:
-        await asyncio.sleep(max(0.0, self._not_before_s - time.monotonic()))
-        started_s = time.monotonic()
+        await_s = max(0.0, self._not_before_s - time.monotonic())
         try:
-            process = await self._launch()
-        except (StartFailed, OSError) as error:
-            self._starting -= 1
-            if self._closed:
-                return
-            self._count_failure()
-            self._report("error", self.service.name, f"does not start: {error}")
-            if not self.count:
-                self._fail_waiting(StartFailed(str(error)))
+            try:
+                await asyncio.sleep(await_s)
+                started_s = time.monotonic()
+                process = await self._launcher.launch()
+            finally:
+                self._starting -= 1  # whatever came of it: one that is counted for ever keeps others from starting
+        except Exception as error:  # told to those who wait; the next start is made
+            self._start_failed(error)
+        else:
+            self._report("info", self.service.name, f"started in {(time.monotonic() - started_s) * 1000:.0f} ms")
+            self._take_up(process)
+
+    def _start_failed(self, error: Exception) -> None:
+        if self._closed:
             return
-        self._starting -= 1
+        if not isinstance(error, StartFailed | OSError):
+            log.error("a start of %s failed by a bug", self.service.name, exc_info=error)
+        self._count_failure()
+        self._report("error", self.service.name, f"does not start: {error}")
+        if not self.count:
+            self._fail_waiting(StartFailed(str(error)))
+
+    def _take_up(self, process: Process) -> None:
         self._failures = 0
         self._processes.append(process)
+        process.tasks.append(asyncio.create_task(self._watch(process)))
         process.ready = True
-        self._report("info", self.service.name, f"started in {(time.monotonic() - started_s) * 1000:.0f} ms")
         self._take(process)  # and back at once: hands out its places and starts its idle time
         self.give_back(process)
-
-    async def _launch(self) -> Process:
-        read_fd, write_fd = os.pipe()
-        port = _free_port()
-        try:
-            child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
-        finally:
-            os.close(write_fd)
-        process = Process(port, child)
-        process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
-        try:
-            await asyncio.wait_for(self._until_ready(process), START_TIMEOUT_S)
-        except (StartFailed, TimeoutError, asyncio.CancelledError) as error:
-            _signal(process, signal.SIGKILL)
-            await child.wait()
-            await _finish(process)
-            shown = "\n".join(process.tail) or "it printed nothing"
-            raise StartFailed(f"{error or f'not ready after {START_TIMEOUT_S:.0f} s'}\n{shown}") from error
-        process.tasks.append(asyncio.create_task(self._watch(process)))
-        return process
-
-    async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
-        """functions.runtime.serve in a process of its own: forked where that can be had, or else started afresh."""
-        if self._fork_server:
-            with contextlib.suppress(ForkServerGone):
-                return await self._fork_server.start(self.service.name, environment, self._root, output_fd)
-        # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "functions.runtime.serve",
-            cwd=self._root,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output_fd,
-            stderr=output_fd,
-            start_new_session=True,  # Ctrl-C is for the runner, which lets them finish
-        )
-
-    async def _until_ready(self, process: Process) -> None:
-        """Until its port opens: the module is loaded before that, so an open port is a loaded function."""
-        while process.child.returncode is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", process.port)
-            except OSError:
-                await asyncio.sleep(START_POLL_S)
-                continue
-            writer.close()
-            return
-        raise StartFailed(f"its process ended with {_ending(process.child.returncode)}")
-
-    async def _relay(self, process: Process, read_fd: int) -> None:
-        """Pass the function's output on, and keep the last lines as failure report."""
-        await relay(
-            read_fd, keep=process.tail.extend, show=lambda text: self._report("output", self.service.name, text)
-        )
 
     async def _watch(self, process: Process) -> None:
         """Notice an end that nobody asked for."""
@@ -332,7 +251,7 @@ class Pool:
         self._count_failure()
         await asyncio.wait(process.tasks[:1], timeout=LAST_OUTPUT_S)  # its last words may still be on their way
         shown = "\n".join(process.tail)
-        self._report("error", self.service.name, f"ended with {_ending(code)}; its last lines:\n{shown}")
+        self._report("error", self.service.name, f"ended with {ending(code)}; its last lines:\n{shown}")
         self.keep_minimum()
         self._start_if_wanted()
 
@@ -340,8 +259,7 @@ class Pool:
         backoff_s = min(BACKOFF_FIRST_S * 2**self._failures, BACKOFF_LAST_S)
         self._failures += 1
         self._not_before_s = time.monotonic() + backoff_s
-        if self._starting == 0:
-            asyncio.get_running_loop().call_later(backoff_s, self.keep_minimum)
+        asyncio.get_running_loop().call_later(backoff_s, self.keep_minimum)
 
     def _fail_waiting(self, error: Exception) -> None:
         while self._waiting:
@@ -355,41 +273,16 @@ class Pool:
             process.idle_timer.cancel()
         while process.busy:  # finishes what it has before it is told to stop
             await asyncio.sleep(STOP_POLL_S)
-        _signal(process, signal.SIGTERM)
+        signal_group(process, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.child.wait(), self.service.timeout_s + STOP_GRACE_S)
         except TimeoutError:
-            _signal(process, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
             await process.child.wait()
-        await _finish(process)
+        await finish(process)
 
     @staticmethod
     def _spawn(work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         among.add(task)
         task.add_done_callback(among.discard)
-
-
-async def _finish(process: Process) -> None:
-    """Let the last output come through; a process that was left behind could hold the pipe for ever."""
-    _, left = await asyncio.wait(process.tasks, timeout=LAST_OUTPUT_S)
-    for task in left:
-        task.cancel()
-
-
-def _signal(process: Process, number: signal.Signals) -> None:
-    """To the function's whole group, so that nothing of it is left behind."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.child.pid, number)
-
-
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

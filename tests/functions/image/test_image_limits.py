@@ -1,4 +1,4 @@
-"""Limits, presets and hostile files, through the whole function: each job ends in completed or failed."""
+"""ResourceLimits, presets and hostile files, through the whole function: each job ends in completed or failed."""
 
 import json
 import os

@@ -83,7 +83,7 @@ def test_functions_outlive_a_killed_fork_server_and_later_ones_start_afresh(tmp_
     assert second["parent"] == runner.process.pid
 
 
-@pytest.mark.parametrize("variable", ["PYTHONHASHSEED=7", "LONG=" + 25_000 * "é"], ids=["interpreter", "long"])
+@pytest.mark.parametrize("variable", ["PYTHONHASHSEED=7", "LONG=" + 40_000 * "é"], ids=["interpreter", "long"])
 def test_a_function_is_started_afresh_when_its_environment_cannot_be_had_by_a_fork(
     tmp_path: Path, variable: str
 ) -> None:
@@ -121,7 +121,7 @@ def test_nothing_outlives_a_runner_that_ends_while_functions_start(tmp_path: Pat
 KILLED = """
 import os, signal
 from pathlib import Path
-from knative.local.process.forked import _fork_function
+from knative.local.process.forked import FunctionRequest, _fork_function
 from knative.local.process.fork_server import is_dead
 
 class Runner:
@@ -141,7 +141,7 @@ class Runner:
 
 runner = Runner()
 for _ in range(2):
-    _fork_function({}, os.dup(1), runner, {})
+    _fork_function(FunctionRequest("", "", {}, ""), os.dup(1), runner, {})
 print(runner.told)
 """
 
@@ -208,10 +208,10 @@ def test_functions_share_our_own_files_until_one_of_them_is_changed(tmp_path: Pa
 ADOPTS = """
 import subprocess, sys, time
 from pathlib import Path
-from knative.local.process.forked import fork_nursery
+from knative.local.process import forked
 from knative.local.process.fork_server import is_dead, reap
 
-pid, control = fork_nursery(Path("/"))  # which ends with the socket
+pid, control = forked.start(Path("/"))  # which ends with the socket
 orphan = int(subprocess.run(["sh", "-c", "sleep 0.1 >/dev/null & echo $!"], stdout=subprocess.PIPE).stdout)
 child = subprocess.Popen(["sh", "-c", "exit 7"])
 while not (is_dead(orphan) and is_dead(child.pid)):
