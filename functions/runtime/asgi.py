@@ -9,7 +9,7 @@ from events.problem import NotAnEvent
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BROKEN: Final = "errands.broken"  # a server says so in the scope of a request whose body ends before its end
 DISCARDED_BYTES: Final = 256 * 1024 * 1024  # of a body over the limit, before it is answered

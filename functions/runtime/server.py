@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -10,9 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server as UvicornServer
 
 from functions.runtime.adapter import TAKEN, Function, Response
-from functions.runtime.asgi import BROKEN, Receive, Send, send_whole
+from functions.runtime.asgi import BROKEN, Receive, Scope, Send, send_whole
 
-Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]  # ASGI 3.0
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # ASGI 3.0
 
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
@@ -60,10 +60,10 @@ class Undiverted:
         self._application = application
         self._function = function
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
 
-        async def send_of_function(message: dict[str, Any]) -> None:
+        async def send_of_function(message: MutableMapping[str, Any]) -> None:
             if TAKEN in scope:
                 await send(message)
 
