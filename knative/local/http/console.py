@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from events.problem import NotAnEvent
-<<<<<<< HEAD
-from functions.runtime.adapter import Receive, read_body
-from functions.runtime.asgi import Send, send_whole
-from knative.local.http.server import Application, Request, Response
-=======
 from functions.runtime.asgi import Receive, Send, read_body, send_whole
-from knative.local.http.server import Application, Reply, Request
->>>>>>> f365dc0 (Every function is one of functions-framework's asynchronous side, loaded, routed and served in one way)
+from knative.local.http.server import Application, Request, Response
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
 log = logging.getLogger("errands.console")

@@ -408,7 +408,7 @@ def test_a_mail_server_that_is_down_is_tried_again(starting: Starting) -> None:
 
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
-    assert "cannot be used" in response.json["detail"]
+    assert "cannot be used" in response.json()["detail"]
 
 
 def test_a_mail_server_that_says_nothing_is_left_after_the_timeout(starting: Starting) -> None:
@@ -455,7 +455,7 @@ def test_a_wrong_password_is_tried_again_and_not_shown(
     response = client.post(sample())
 
     assert response.status_code == 503
-    assert "does not take SMTP_USERNAME with SMTP_PASSWORD: 535" in response.json["detail"]
+    assert "does not take SMTP_USERNAME with SMTP_PASSWORD: 535" in response.json()["detail"]
     assert "a wrong one" not in response.text
 
 
@@ -467,7 +467,7 @@ def test_a_certificate_that_cannot_be_verified_stops_the_message(
     response = starting(server.port, SMTP_SECURITY="starttls").post(sample())
 
     assert response.status_code == 503
-    assert "certificate verify failed" in response.json["detail"]
+    assert "certificate verify failed" in response.json()["detail"]
     assert server.mails == []
 
 
@@ -475,7 +475,7 @@ def test_a_server_without_starttls_gets_nothing(server: MailServer, starting: St
     response = starting(server.port, SMTP_SECURITY="starttls").post(sample())
 
     assert response.status_code == 503
-    assert "STARTTLS" in response.json["detail"]
+    assert "STARTTLS" in response.json()["detail"]
     assert server.mails == []
 
 
