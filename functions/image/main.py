@@ -12,7 +12,7 @@ from functions.image.task import Output, Picture, Pictures, Task
 from functions.net.guard import Guard
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
-from functions.sandbox.sandbox import Crashed, LimitExceeded, ResourceLimits, Rejected, Sandbox
+from functions.sandbox.sandbox import Crashed, LimitExceeded, Rejected, ResourceLimits, Sandbox
 from functions.storage.inputs import load
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from events.problem import FieldError, JobFailed
 from events.types import MessageRequested
-from functions.sandbox.sandbox import Crashed, LimitExceeded, ResourceLimits, Rejected, Sandbox
+from functions.sandbox.sandbox import Crashed, LimitExceeded, Rejected, ResourceLimits, Sandbox
 
 LIMITS: Final = ResourceLimits(timeout_s=5, cpu_s=5, memory_bytes=256 << 20)
 

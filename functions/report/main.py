@@ -17,7 +17,7 @@ from functions.report.inputs import Loader, files_of
 from functions.report.pace import Pace
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
-from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, ResourceLimits, Rejected, Sandbox
+from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, Rejected, ResourceLimits, Sandbox
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store, job_key
 

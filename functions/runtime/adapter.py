@@ -17,18 +17,18 @@ Never a 4xx: the broker acknowledges most of them and the event is gone (eventin
 """
 
 import asyncio
+import functools
 import inspect
-import io
 import logging
 import math
-import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import Struct
@@ -36,10 +36,11 @@ from msgspec import Struct
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
 from events.problem import JobFailed, NotAnEvent, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
+from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
 from functions.runtime.logs import tail
+from functions.runtime.threads import in_thread
 
-if TYPE_CHECKING:  # each function pays at its start only for the web framework that serves it
-    import flask
+if TYPE_CHECKING:  # the runner imports this module, and makes no function
     import starlette.requests
     import starlette.responses
 
@@ -48,11 +49,7 @@ log = logging.getLogger("errands.function")
 J = TypeVar("J", bound=Struct)
 NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
-DELIVER: Final = (
-    "deliver"  # what a target has beside itself: the way without a web framework (functions.runtime.asgi, keda)
-)
-SIDE_ROUTE: Final = "side_route"
-DISCARDED_BYTES: Final = 256 * 1024 * 1024  # of a body over the limit, before it is answered
+TAKEN: Final = "errands.taken"  # in the scope of a request that has come to the function
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything
 FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
@@ -70,8 +67,7 @@ class Response:
     cookies: tuple[str, ...] = ()
 
 
-Target = Callable[[Any], Any]  # of functions-framework: a request of Flask's or Starlette's in, a response out
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]  # ASGI's
+Target = Callable[["starlette.requests.Request"], Awaitable["starlette.responses.Response"]]  # of functions-framework
 FailureListener = Callable[[Event, Response, Sequence[str]], None]  # with the lines that were logged meanwhile
 _failure_listeners: list[FailureListener] = []
 
@@ -89,6 +85,73 @@ class Ledger(Protocol):
 def system_clock() -> datetime:
     """The present in UTC."""
     return datetime.now(UTC)
+
+
+def side_route(method: str, path: str) -> Response | None:
+    """The answer to what is no delivery: the health probe, or a person who looks with a browser."""
+    if method in ("GET", "HEAD"):
+        text = "ok" if path == "/healthz" else "An Errands function: POST a CloudEvent; GET /healthz for its health."
+        return Response(200, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
+    if method != "POST":
+        return _problem(500, "not-an-event", f"a CloudEvent comes with POST, got {method[:20]}")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What stands behind a target: functions-framework itself takes nothing but a plain function.
+
+    `answer` is the way over HTTP. `deliver`, and for a list of events `deliver_many`, are those of a work queue's
+    worker (`keda/worker/loader.py`), where a function takes events.
+    """
+
+    answer: Callable[[Scope, Body], Awaitable[Response]]
+    deliver: Callable[[Callable[[], Event], str | None], Response] | None = None
+    deliver_many: Callable[[Sequence[Event]], Sequence[Response]] | None = None
+    side_route: Callable[[str, str], Response | None] = side_route
+    body_limit_bytes: int = BODY_LIMIT_BYTES
+
+    async def take(self, scope: Scope, receive: Receive) -> Response:
+        """The answer to one request (ASGI 3.0, HTTP), whatever it is; the scope keeps that the function has had it."""
+        scope[TAKEN] = True
+        beside = self.side_route(scope["method"], scope["path"])
+        if beside is not None:
+            return beside
+        body = await read_body(receive, limit_bytes=self.body_limit_bytes)
+        if BROKEN in scope:
+            body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
+        return await self.answer(scope, body)
+
+
+_made: WeakKeyDictionary[Target, Function] = WeakKeyDictionary()
+
+
+def target(function: Function, handler: Callable[..., Any] | None = None) -> Target:
+    """The function as one of functions-framework's asynchronous side, with the `handler`'s name, or else `handle`."""
+    from starlette.responses import Response as HttpResponse
+
+    from functions.runtime.framework import aio
+
+    async def handle(request: "starlette.requests.Request") -> HttpResponse:
+        response = await function.take(request.scope, request.receive)
+        sent = HttpResponse(response.body, response.status, dict(response.headers))
+        for cookie in response.cookies:
+            sent.headers.append("set-cookie", cookie)
+        return sent
+
+    made = cast(Target, aio.http(functools.update_wrapper(handle, handler) if handler else handle))
+    _made[made] = function
+    return made
+
+
+def function_of(target: object) -> Function | None:
+    """What stands behind a target; None where it was not made here."""
+    return _made.get(target)  # type: ignore[call-overload, no-any-return]  # any object may be asked for
+
+
+def is_made() -> bool:
+    """Whether any target was made in this process."""
+    return bool(_made)
 
 
 def function(
@@ -137,22 +200,37 @@ def function(
             require_type(event, request)
 
         waits = inspect.iscoroutinefunction(handler)
-        target = (
-            async_http_function(respond_waiting, accepts=accepts) if waits else http_function(respond, accepts=accepts)
-        )
-        setattr(target, "__wrapped__", handler)  # noqa: B010  # as functools has it: for inspect.unwrap
-        return target
+        return target(waiting(respond_waiting, accepts) if waits else blocking(respond, accepts), handler)
 
     return decorate
 
 
 def http_function(
     respond: Callable[[Event], Response], *, accepts: Callable[[Event], None] = lambda event: None
-) -> Callable[["flask.Request"], "flask.Response"]:
-    """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not.
+) -> Target:
+    """The target for a function that takes events as they are: `accepts` raises NotAnEvent for what it does not."""
+    return target(blocking(respond, accepts))
 
-    The target's `deliver` is the same without Flask: `(read, attempt) -> Response`; `aside` answers what is no delivery.
+
+def async_http_function(
+    respond: Callable[[Event], Awaitable[Response]],
+    *,
+    accepts: Callable[[Event], None] = lambda event: None,
+    pages: Mapping[str, Callable[[], Response]] = MappingProxyType({}),
+) -> Target:
+    """The same for a function that waits on I/O, which is done in the server's loop.
+
+    `pages` are what it shows to GET, by their paths, beside its health.
     """
+
+    def page_or_side_route(method: str, path: str) -> Response | None:
+        return pages[path]() if method == "GET" and path in pages else side_route(method, path)
+
+    return target(replace(waiting(respond, accepts), side_route=page_or_side_route))
+
+
+def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], None] = lambda event: None) -> Function:
+    """What a function is that answers an event in one of the threads (threads.py)."""
 
     def deliver(read_event: Callable[[], Event], attempt: str | None) -> Response:
         event, raised, started_s = None, None, time.monotonic()
@@ -167,29 +245,14 @@ def http_function(
         _tell(event, response, lines)
         return response
 
-    def handle(request: "flask.Request") -> "flask.Response":
-        import flask
+    async def answer(scope: Scope, body: Body) -> Response:
+        return await in_thread(deliver, *_delivery(scope, body))
 
-        response = side_route(request.method, request.path) or deliver(
-            lambda: read(dict(request.headers), flask_body(request)), request.headers.get(ATTEMPT_HEADER)
-        )
-        return flask.Response(response.body, response.status, dict(response.headers))
-
-    setattr(handle, DELIVER, deliver)  # functions-framework takes nothing but a plain function
-    setattr(handle, SIDE_ROUTE, side_route)
-    return handle
+    return Function(answer, deliver=deliver)
 
 
-def async_http_function(
-    respond: Callable[[Event], Awaitable[Response]],
-    *,
-    accepts: Callable[[Event], None] = lambda event: None,
-    pages: Mapping[str, Callable[[], Response]] = MappingProxyType({}),
-) -> Callable[["starlette.requests.Request"], Awaitable["starlette.responses.Response"]]:
-    """The same for a function that waits on I/O: functions-framework serves it on its ASGI side.
-
-    `pages` are what it shows to GET, by their paths, beside its health.
-    """
+def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[Event], None]) -> Function:
+    """What a function is that answers an event in the loop."""
 
     async def deliver(read_event: Callable[[], Event], attempt: str | None) -> Response:
         event, raised, started_s = None, None, time.monotonic()
@@ -205,29 +268,16 @@ def async_http_function(
             await asyncio.to_thread(_tell, event, response, lines)
         return response
 
-    def page_or_side_route(method: str, path: str) -> Response | None:
-        return pages[path]() if method == "GET" and path in pages else side_route(method, path)
+    async def answer(scope: Scope, body: Body) -> Response:
+        return await deliver(*_delivery(scope, body))
 
-    async def handle(request: "starlette.requests.Request") -> "starlette.responses.Response":
-        from starlette.responses import Response
-
-        response = page_or_side_route(request.method, request.url.path)
-        if response is None:
-            body = await read_body(request.receive)
-            response = await deliver(lambda: read(request.headers, body.whole()), request.headers.get(ATTEMPT_HEADER))
-        return Response(response.body, response.status, dict(response.headers))
-
-    setattr(handle, DELIVER, deliver)
-    setattr(handle, SIDE_ROUTE, page_or_side_route)
-    _register_asgi(handle.__name__)
-    return handle
+    return Function(answer, deliver=lambda read_event, attempt: asyncio.run(deliver(read_event, attempt)))
 
 
-def _register_asgi(name: str) -> None:
-    """Do as `functions_framework.aio.http`, where functions-framework is what loads the function: it takes 65 ms."""
-    framework = sys.modules.get("functions_framework._function_registry")
-    if framework is not None:
-        framework.ASGI_FUNCTIONS.add(name)
+def _delivery(scope: Scope, body: Body) -> tuple[Callable[[], Event], str | None]:
+    """What reads the event, and the attempt where the broker tells it."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return lambda: read(headers, body.whole()), headers.get(ATTEMPT_HEADER)
 
 
 def tell_failures(failure_listener: FailureListener) -> None:
@@ -293,16 +343,6 @@ def refusal(error: Exception) -> Response:
     return _problem(500, "internal-error", f"{type(error).__name__}: {error}")
 
 
-def side_route(method: str, path: str) -> Response | None:
-    """The answer to what is no delivery: the health probe, or a person who looks with a browser."""
-    if method in ("GET", "HEAD"):
-        text = "ok" if path == "/healthz" else "An Errands function: POST a CloudEvent; GET /healthz for its health."
-        return Response(200, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
-    if method != "POST":
-        return _problem(500, "not-an-event", f"a CloudEvent comes with POST, got {method[:20]}")
-    return None
-
-
 def log_response(
     response: Response, event: Event | None, attempt: str | None, elapsed_s: float, error: Exception | None = None
 ) -> None:
@@ -345,57 +385,3 @@ def require_type(event: Event, request: type[Struct]) -> None:
 def _problem(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     body = msgspec.json.encode(JobFailed(kind, detail).problem)
     return Response(status, {"content-type": "application/problem+json", **headers}, body)
-
-
-def flask_body(request: "flask.Request") -> bytes:
-    """The whole body; raise NotAnEvent when it is over the limit or does not come whole."""
-    request.max_content_length = BODY_LIMIT_BYTES + 1  # a chunked body is cut there, and `read` refuses it
-    try:
-        body = request.get_data()
-    except Exception as error:  # werkzeug's for the length, the server's own for a broken connection
-        request.stream = io.BytesIO()  # functions-framework reads again after the answer, which would fail again
-        raise NotAnEvent(f"the body must come whole and be at most {BODY_LIMIT_BYTES} bytes") from error
-    # gunicorn gives what came before the connection broke; taken as the data it would fail the job for good
-    if request.content_length is not None and len(body) < request.content_length:
-        raise NotAnEvent(f"the body must come whole: {request.content_length} bytes, got {len(body)}")
-    return body
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A request's body; its beginning, and the `fault`, where it did not come whole or is over the limit."""
-
-    content: bytes
-    fault: str | None = None
-
-    def whole(self) -> bytes:
-        """The content; raise NotAnEvent when it did not come whole or is over the limit."""
-        if self.fault is not None:
-            raise NotAnEvent(self.fault)
-        return self.content
-
-
-async def read_body(receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES) -> Body:
-    """What ASGI's `receive` brings."""
-    chunks: list[bytes] = []
-    size_bytes, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return Body(b"".join(chunks), "the body must come whole: the connection was closed")
-        chunks.append(message.get("body", b""))
-        size_bytes += len(chunks[-1])
-        more = message.get("more_body", False)
-        if size_bytes > limit_bytes:
-            await _discard(receive, DISCARDED_BYTES if more else 0)
-            return Body(b"".join(chunks)[:limit_bytes], f"the body must be at most {limit_bytes} bytes")
-    return Body(b"".join(chunks))
-
-
-async def _discard(receive: Receive, limit_bytes: int) -> None:
-    """Take the rest and forget it: a client that is still sending when its connection is closed sees no answer."""
-    while limit_bytes > 0:
-        message = await receive()
-        limit_bytes -= len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return

@@ -8,16 +8,16 @@ a JobFailed or TryAgain. A TryAgain that it raises is for all of the list. After
 called for each job by itself, so that a bad one spoils nothing but itself. Jobs that break the contract or are expired
 do not reach it.
 
-The target is an ordinary one for functions-framework, which brings lists of one. Its `deliver_many` is for the worker
+The target is an ordinary one, to which HTTP brings lists of one. The `deliver_many` of its `Function` is for the worker
 of the work queue (`keda/worker/worker.py`).
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -26,23 +26,21 @@ from events.problem import JobFailed, NotAnEvent, TryAgain
 from events.types import event_type, sibling_type
 from functions.runtime.adapter import (
     Response,
-    http_function,
+    Target,
+    blocking,
     open_job,
     refusal,
     reply_event,
     require_type,
     system_clock,
+    target,
 )
-
-if TYPE_CHECKING:
-    import flask
 
 log = logging.getLogger("errands.function")
 
 J = TypeVar("J", bound=Struct)
 Outcome = Struct | JobFailed | TryAgain | None
 
-DELIVER_MANY: Final = "deliver_many"
 DONE: Final = Response(202)
 
 
@@ -56,12 +54,10 @@ class Job(Generic[J]):
 
 def batch(
     request: type[J], *, clock: Callable[[], datetime] = system_clock
-) -> Callable[[Callable[[Sequence[Job[J]]], Sequence[Outcome]]], Callable[["flask.Request"], "flask.Response"]]:
+) -> Callable[[Callable[[Sequence[Job[J]]], Sequence[Outcome]]], Target]:
     """Turn a handler of lists of `request` jobs into a target."""
 
-    def decorate(
-        handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]],
-    ) -> Callable[["flask.Request"], "flask.Response"]:
+    def decorate(handler: Callable[[Sequence[Job[J]]], Sequence[Outcome]]) -> Target:
         def deliver_many(events: Sequence[Event]) -> list[Response]:
             started_s, now = time.monotonic(), clock()
             responses = _responses(events, request, handler, now)
@@ -71,9 +67,7 @@ def batch(
         def respond(event: Event) -> Response:
             return _responses([event], request, handler, clock())[0]
 
-        handle = http_function(respond)
-        setattr(handle, DELIVER_MANY, deliver_many)
-        return handle
+        return target(replace(blocking(respond), deliver_many=deliver_many), handler)
 
     return decorate
 

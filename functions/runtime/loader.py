@@ -1,27 +1,39 @@
-"""Loads the target of a function's file: the object that a server calls.
+"""Loads the function of a file as functions-framework does: its application, and what stands behind its target.
 
-As functions-framework does (`_function_registry.load_function_module`): the module has the name of its file, its folder
-counts as its package and is added to the end of the path, and it can be found while it is executed. To load it with
-functions-framework itself takes that library and Flask, 65 of the 150 ms in which a function is there.
+The module has the name of its file; its folder counts as its package, and is added to the end of the path.
 """
 
-import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from functions.runtime.adapter import Function, function_of, is_made
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 
-def load(source: str, name: str) -> object:
-    """What the file `source` calls `name`; exits with a sentence where there is none."""
-    file = Path(source).resolve()
-    spec = importlib.util.spec_from_file_location(file.stem, file, submodule_search_locations=[str(file.parent)])
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise SystemExit(f"FUNCTION_SOURCE must be a Python file, got {source!r}")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.append(str(file.parent))
-    sys.modules[file.stem] = module
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        found = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
-        raise SystemExit(f"FUNCTION_TARGET: {source} has no target {name!r}; it has {', '.join(found)}")
-    function: object = getattr(module, name)
-    return function
+class ForeignTarget(Exception):
+    """A target that the decorators of functions.runtime have not made."""
+
+
+def load(source: str, name: str) -> "tuple[Starlette, Function]":
+    """The application and the function `name` of the file `source`.
+
+    Exit with a sentence where there is none. Raise ForeignTarget for what is functions-framework's own to run, such as
+    a file that needs Flask's application around it while it is executed.
+    """
+    from functions.runtime.framework import MISSING, aio  # the runner imports this module, and runs no function
+
+    try:
+        app: Starlette = aio.create_asgi_app(name, source)  # type: ignore[no-untyped-call]  # it has no types
+    except MISSING as error:
+        raise SystemExit(f"FUNCTION_SOURCE, FUNCTION_TARGET: {error}") from error
+    except Exception as error:
+        if is_made():
+            raise
+        raise ForeignTarget(f"{source} makes no function of functions.runtime") from error
+    function = function_of(getattr(sys.modules[Path(source).resolve().stem], name))
+    if function is None:
+        raise ForeignTarget(f"{source} has {name!r}, which functions.runtime has not made")
+    return app, function

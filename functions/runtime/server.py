@@ -1,15 +1,18 @@
-"""uvicorn, for one application of `functions.runtime.asgi` in this one process."""
+"""uvicorn, for one application of functions-framework in this one process."""
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server as UvicornServer
 
-from functions.runtime.asgi import BROKEN, Application
+from functions.runtime.adapter import TAKEN, Function, Response
+from functions.runtime.asgi import BROKEN, Receive, Scope, Send, send_whole
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # ASGI 3.0
 
 # At least a Service's timeoutSeconds: Kubernetes ends the wait itself (terminationGracePeriodSeconds).
 STOP_TIMEOUT_S: Final = 600
@@ -46,6 +49,36 @@ class Protocol(HttpToolsProtocol):
         return True
 
 
+class Undiverted:
+    """functions-framework's application, with all that it would answer by itself brought to the function as well.
+
+    It knows seven methods, two paths that are nobody's, and no path with a line break; to a broker its 404 or 405 would
+    mean that the event is done with.
+    """
+
+    def __init__(self, application: Application, function: Function) -> None:
+        self._application = application
+        self._function = function
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request (ASGI 3.0, HTTP)."""
+
+        async def send_of_function(message: MutableMapping[str, Any]) -> None:
+            if TAKEN in scope:
+                await send(message)
+
+        await self._application(scope, receive, send_of_function)
+        if TAKEN not in scope:
+            await _send(await self._function.take(scope, receive), send)
+
+
+async def _send(response: Response, send: Send) -> None:
+    headers = [*response.headers.items(), ("content-length", str(len(response.body)))]
+    headers += [("set-cookie", cookie) for cookie in response.cookies]
+    encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
+    await send_whole(send, response.status, encoded, response.body)
+
+
 class Server(UvicornServer):
     """Ends with SIGTERM, when the requests in flight have."""
 
@@ -57,10 +90,10 @@ class Server(UvicornServer):
         yield
 
 
-def serve(application: Application, host: str, port: int) -> None:
-    """Until SIGTERM, which lets the jobs in flight end."""
+def serve(application: Application, function: Function, host: str, port: int) -> None:
+    """Serve the function by its application until SIGTERM, which lets the jobs in flight end."""
     place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
-    Server(configured(application, Protocol, **place)).run()
+    Server(configured(Undiverted(application, function), Protocol, **place)).run()
 
 
 def configured(application: Any, protocol: type[HttpToolsProtocol], **more: Any) -> Config:

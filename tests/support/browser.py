@@ -2,17 +2,16 @@
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from functions_framework import create_app
-from werkzeug.serving import make_server
 
+from tests.support.function_client import serving
 from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -123,21 +122,16 @@ def browser(chromium: Browser) -> Browser:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Starts the console on a port, with an environment of its own; returns the page's URL."""
-    servers = []
+    servers = ExitStack()
 
     def serve(**environment: str) -> str:
         given = {"DEADLETTERS_URL": database(tmp_path), "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        server = make_server("127.0.0.1", 0, create_app("handle", str(CONSOLE)), threaded=True)  # type: ignore[no-untyped-call]
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/dead/"
+        return f"{servers.enter_context(serving(CONSOLE, free_port()))}/dead/"
 
-    yield serve
-    for each in servers:
-        each.shutdown()
-        each.server_close()
+    with servers:
+        yield serve
 
 
 def database(tmp_path: Path) -> str:

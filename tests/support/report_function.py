@@ -15,8 +15,8 @@ from unittest.mock import patch
 
 import pypdf
 import pytest
-from flask.testing import FlaskClient
-from functions_framework import create_app
+
+from tests.support.function_client import FunctionClient
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = json.loads((ROOT / "events/samples/dev.errands.report.requested.v1.json").read_text())
@@ -44,26 +44,25 @@ def serving(store: Path, **environment: str) -> Iterator[Deliver]:
     """The function with a store in this folder; gives what delivers the sample with changes of its data."""
     require_pango()
     with patch.dict(os.environ, {"STORE_URL": store.as_uri(), **environment}):
-        app = create_app("handle", str(ROOT / "functions/report/main.py"))  # type: ignore[no-untyped-call]
-    client: FlaskClient = app.test_client()
+        client = FunctionClient(ROOT / "functions/report/main.py")
     with sys.modules["main"].sandbox:
         yield lambda **changes: post(client, changes)
 
 
-def post(client: FlaskClient, changes: dict[str, Any]) -> dict[str, Any]:
+def post(client: FunctionClient, changes: dict[str, Any]) -> dict[str, Any]:
     """The payload of the reply with the outcome beside it, or the problem with `outcome` `error`; a field that is
     None is left out of the data."""
     job_id = changes.pop("id", SAMPLE["id"])
     data = {name: value for name, value in {**SAMPLE["data"], **changes}.items() if value is not None}
-    answer = client.post("/", data=json.dumps({**SAMPLE, "id": job_id, "data": data}), content_type=CONTENT_TYPE)
+    answer = client.post("/", content=json.dumps({**SAMPLE, "id": job_id, "data": data}), headers=HEADERS)
     return {
         "outcome": answer.headers.get("ce-outcome", "error"),
         "status": answer.status_code,
-        **json.loads(answer.data),
+        **json.loads(answer.content),
     }
 
 
-CONTENT_TYPE = "application/cloudevents+json"
+HEADERS = {"content-type": "application/cloudevents+json"}
 
 
 def stored(reply: dict[str, Any], folder: Path, index: int = 0) -> bytes:

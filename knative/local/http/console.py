@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from events.problem import NotAnEvent
-from functions.runtime.adapter import Receive, read_body
-from functions.runtime.asgi import Send, send_whole
+from functions.runtime.asgi import Receive, Send, read_body, send_whole
 from knative.local.http.server import Application, Request, Response
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 

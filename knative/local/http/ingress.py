@@ -16,8 +16,7 @@ import msgspec
 
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, read, structured
 from events.problem import JobFailed, NotAnEvent
-from functions.runtime.adapter import Receive, read_body
-from functions.runtime.asgi import Send
+from functions.runtime.asgi import Receive, Send, read_body
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
 from knative.local.http.server import Application, Request, Response

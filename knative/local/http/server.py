@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from uvicorn.server import ServerState
 
-from functions.runtime.adapter import Receive
-from functions.runtime.asgi import Send, send_whole
+from functions.runtime.asgi import Receive, Send, send_whole
 from functions.runtime.server import configured
 from knative.local.http.connection import Connection
 

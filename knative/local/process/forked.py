@@ -42,6 +42,7 @@ BASE: Final = (
 # What functions alone need, loaded after the fork, beside the runner's own start; of our own what runs at rest, the
 # dead letters' sink and console.
 SERVER: Final = (
+    "functions.runtime.framework",
     *("encodings.idna", "uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo"),
     *(f"functions.deadletters.service.{each}" for each in ("maintenance", "operators", "outbox")),
     "functions.deadletters.replay.workers",

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from flask.testing import FlaskClient
-from functions_framework import create_app
 
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES
 from functions.storage.database import open_database
 from tests.functions.deadletters.test_dead_letters import dead, keep
 from tests.support.database_servers import database_url, postgresql_server
+from tests.support.function_client import FunctionClient
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
@@ -31,19 +30,18 @@ anna all anna-has-a-long-token
 ben  see,replay ben-has-a-long-token
 """
 JSON = {"content-type": "application/json"}
-START = Callable[..., FlaskClient]
+START = Callable[..., FunctionClient]
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, database_url: str) -> START:
     """Starts the console with an environment of its own."""
 
-    def start(**environment: str) -> FlaskClient:
+    def start(**environment: str) -> FunctionClient:
         given = {"DEADLETTERS_URL": database_url, "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        client: FlaskClient = create_app("handle", str(CONSOLE)).test_client()  # type: ignore[no-untyped-call]
-        return client
+        return FunctionClient(CONSOLE)
 
     return start
 
@@ -56,8 +54,8 @@ def test_the_dead_letters_are_listed_and_shown_as_json(start: START, database_ur
     console = start(DEADLETTERS_OPERATORS=OPERATORS)
     number = keep(open_database(database_url), dead())
 
-    page = console.get("/dead/api/list?job=ics&code=503&limit=10", headers=bearer("anna")).get_json()
-    shown = console.post("/dead/api/show", json={"dead_letter": number}, headers=bearer("anna")).get_json()
+    page = console.get("/dead/api/list?job=ics&code=503&limit=10", headers=bearer("anna")).json()
+    shown = console.post("/dead/api/show", json={"dead_letter": number}, headers=bearer("anna")).json()
 
     assert [each["id"] for each in page["dead_letters"]] == [number]
     assert (page["total"], page["next_before"]) == (1, None)
@@ -73,10 +71,10 @@ def test_who_lacks_a_right_is_told_which(start: START, database_url: str) -> Non
     refused = console.post(
         "/dead/api/discard", json={"selection": {"dead_letters": [number]}, "reason": "x"}, headers=bearer("ben")
     )
-    shown = console.get(f"/dead/api/show?letter={number}", headers=bearer("ben")).get_json()
+    shown = console.get(f"/dead/api/show?letter={number}", headers=bearer("ben")).json()
 
     assert (unknown.status_code, refused.status_code) == (401, 403)
-    assert "the right 'discard' is needed" in refused.get_json()["detail"]
+    assert "the right 'discard' is needed" in refused.json()["detail"]
     assert shown["body"]["data"] is None
     assert "#" in shown["body"]["masked"]
 
@@ -88,12 +86,12 @@ def test_a_mistake_names_the_field(start: START) -> None:
         console.get("/dead/api/list?limit=many"),
         console.get("/dead/api/nothing"),
         console.get("/dead/api/discard"),
-        console.post("/dead/api/list", data="{}", content_type="text/plain"),
+        console.post("/dead/api/list", content="{}", headers={"content-type": "text/plain"}),
         console.get("/dead/api/show?letter=7"),
         console.get("/dead/api/list", headers={"Host": "evil.example"}),
     ]
     assert [each.status_code for each in responses] == [422, 422, 404, 405, 422, 404, 421], [
-        each.data for each in responses
+        each.content for each in responses
     ]
 
 
@@ -106,10 +104,10 @@ def test_it_does_not_start_for_everybody_on_a_network(start: START, setting: str
 def test_the_ping_keeps_the_house(start: START) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/p", "ce-type": "dev.knative.sources.ping"}
 
-    response = start().post("/", data=b"{}", headers=headers)
+    response = start().post("/", content=b"{}", headers=headers)
 
     assert response.status_code == 202
-    assert json.loads(start().get("/dead/api/whoami").data)["name"] == "local"
+    assert json.loads(start().get("/dead/api/whoami").content)["name"] == "local"
 
 
 def test_flask_is_loaded_by_the_first_visit_and_not_by_a_ping(served: "Served") -> None:

@@ -18,9 +18,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from flask.testing import FlaskClient
-from functions_framework import create_app
-from werkzeug.test import TestResponse
 
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from functions.deadletters.store import dead_letters
@@ -28,6 +25,7 @@ from functions.runtime.adapter import system_clock
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.dead_letter_store import DeadLetterStore, Kept
+from tests.support.function_client import FunctionClient
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
@@ -71,14 +69,14 @@ class Broker:
 class Sink:
     """The function under test, with its store and its broker."""
 
-    client: FlaskClient
+    client: FunctionClient
     dead_letters: DeadLetterStore
     broker: Broker
 
-    def post(self, event: Event) -> TestResponse:
+    def post(self, event: Event) -> httpx.Response:
         """Deliver an event as the dispatcher does."""
         headers, body = binary(event)
-        return self.client.post("/", data=body, headers=headers)
+        return self.client.post("/", content=body, headers=headers)
 
     def keep(self, event: Event) -> Kept:
         """Deliver an event and find its dead letter, the newest."""
@@ -100,8 +98,7 @@ def start(monkeypatch: pytest.MonkeyPatch, database_url: str, broker: Broker) ->
     def start(**environment: str) -> Sink:
         for name, value in {"DEADLETTERS_URL": database_url, "K_SINK": broker.url, **environment}.items():
             monkeypatch.setenv(name, value)
-        app = create_app("handle", str(MAIN))  # type: ignore[no-untyped-call]
-        return Sink(app.test_client(), DeadLetterStore(database_url), broker)
+        return Sink(FunctionClient(MAIN), DeadLetterStore(database_url), broker)
 
     return start
 
@@ -142,10 +139,10 @@ def test_a_dead_letter_holds_the_event_whole_and_what_the_broker_said(sink: Sink
 
 
 def test_the_response_is_never_an_event(sink: Sink) -> None:
-    responses = [sink.post(dead()), sink.post(PING), sink.client.post("/", data=b"no event")]
+    responses = [sink.post(dead()), sink.post(PING), sink.client.post("/", content=b"no event")]
 
-    assert [(response.status_code, response.data) for response in responses] == [(202, b"")] * 3
-    assert not [name for response in responses for name, _ in response.headers if name.lower().startswith("ce-")]
+    assert [(response.status_code, response.content) for response in responses] == [(202, b"")] * 3
+    assert not [name for response in responses for name in response.headers if name.lower().startswith("ce-")]
 
 
 def test_the_same_dead_letter_twice_is_one_dead_letter_with_the_latest_reason(sink: Sink) -> None:
@@ -189,7 +186,7 @@ def test_a_dead_letter_that_comes_again_after_it_was_closed_is_open_again(sink: 
 )
 def test_what_is_no_event_is_kept_with_the_reason(sink: Sink, body: bytes, headers: dict[str, str]) -> None:
     told = {"ce-knativeerrorcode": "500", "ce-knativeerrortrigger": "ics"}
-    responses = [sink.client.post("/", data=body, headers={**headers, **told}).status_code for _ in range(2)]
+    responses = [sink.client.post("/", content=body, headers={**headers, **told}).status_code for _ in range(2)]
 
     dead_letter = sink.dead_letters.list()[0]
     assert responses == [202, 202]
@@ -259,7 +256,7 @@ def test_what_a_database_would_not_take_in_the_brokers_own_commands_does_not_los
     headers, body = binary(dead())
     headers |= {"ce-knativeerrortrigger": "a%00b", "ce-knativeerrordest": "http://[%00" + "x" * 5_000}
 
-    response = sink.client.post("/", data=body, headers=headers)
+    response = sink.client.post("/", content=body, headers=headers)
 
     assert response.status_code == 202
     assert sink.dead_letters.list()[0].trigger == "a�b"
@@ -390,13 +387,13 @@ def test_a_store_that_cannot_be_written_answers_503_until_it_can(
     store = tmp_path / "deadletters.db"
     monkeypatch.setenv("DEADLETTERS_URL", f"sqlite:///{store}")
     monkeypatch.setenv("K_SINK", broker.url)
-    client = create_app("handle", str(MAIN)).test_client()  # type: ignore[no-untyped-call]
+    client = FunctionClient(MAIN)
     headers, body = binary(dead())
 
     store.mkdir()
-    refused = client.post("/", data=body, headers=headers)
+    refused = client.post("/", content=body, headers=headers)
     store.rmdir()
-    taken = client.post("/", data=body, headers=headers)
+    taken = client.post("/", content=body, headers=headers)
 
     assert (refused.status_code, taken.status_code) == (503, 202)
     assert refused.headers["Retry-After"]
@@ -458,7 +455,7 @@ def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path:
 def test_sixty_four_threads_at_once_keep_every_dead_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
     def deliver(number: int) -> int:
         headers, body = binary(dead(id=str(number % 160)))
-        return sink.client.application.test_client().post("/", data=body, headers=headers).status_code
+        return sink.client.post("/", content=body, headers=headers).status_code
 
     with ThreadPoolExecutor(64) as pool:
         responses = list(pool.map(deliver, range(320)))

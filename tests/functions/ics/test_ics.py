@@ -15,8 +15,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from flask.testing import FlaskClient
-from functions_framework import create_app
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,31 +22,29 @@ from events.http import STRUCTURED
 from events.problem import JobFailed
 from tests.support.calendar_bytes import Line, calendar
 from tests.support.calendar_jobs import ROOT, SAMPLE, content, entry, inner, invitation, lines_of, made, refused
+from tests.support.function_client import FunctionClient
 
 
 @pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FunctionClient:
     monkeypatch.setenv("STORE_URL", tmp_path.as_uri())
     monkeypatch.delenv("STORE_PUBLIC_URL", raising=False)
-    app = create_app("handle", str(ROOT / "functions/ics/main.py"))  # type: ignore[no-untyped-call]  # untyped library
-    client = app.test_client()
-    assert isinstance(client, FlaskClient)
-    return client
+    return FunctionClient(ROOT / "functions/ics/main.py")
 
 
-def post(client: FlaskClient, event: dict[str, Any]) -> tuple[dict[str, str], Any]:
+def post(client: FunctionClient, event: dict[str, Any]) -> tuple[dict[str, str], Any]:
     """Deliver an event in structured mode; the attributes of the answer and its data."""
-    response = client.post("/", data=json.dumps(event), content_type=STRUCTURED)
-    assert response.status_code == 200, response.data
-    headers = {name.lower(): unquote(value) for name, value in response.headers}
+    response = client.post("/", content=json.dumps(event), headers={"content-type": STRUCTURED})
+    assert response.status_code == 200, response.content
+    headers = {name.lower(): unquote(value) for name, value in response.headers.items()}
     attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
-    return attributes, json.loads(response.data)
+    return attributes, json.loads(response.content)
 
 
 # --- the function
 
 
-def test_the_sample_is_answered_with_the_calendar_inline_and_in_the_store(client: FlaskClient) -> None:
+def test_the_sample_is_answered_with_the_calendar_inline_and_in_the_store(client: FunctionClient) -> None:
     attributes, data = post(client, SAMPLE)
 
     assert attributes["type"] == "dev.errands.ics.completed.v1"
@@ -63,7 +59,7 @@ def test_the_sample_is_answered_with_the_calendar_inline_and_in_the_store(client
     assert "DTSTAMP" in lines_of(stored)
 
 
-def test_a_second_delivery_gives_the_same_reply_and_one_file(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_second_delivery_gives_the_same_reply_and_one_file(client: FunctionClient, tmp_path: Path) -> None:
     first = post(client, SAMPLE)
     second = post(client, SAMPLE)
 
@@ -71,7 +67,7 @@ def test_a_second_delivery_gives_the_same_reply_and_one_file(client: FlaskClient
     assert len(list(tmp_path.rglob("*.ics"))) == 1
 
 
-def test_a_job_that_lost_its_recorded_reply_gives_the_same_bytes(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_job_that_lost_its_recorded_reply_gives_the_same_bytes(client: FunctionClient, tmp_path: Path) -> None:
     _, first = post(client, SAMPLE)
     for recorded in tmp_path.rglob("reply-*.json"):
         recorded.unlink()
@@ -80,7 +76,7 @@ def test_a_job_that_lost_its_recorded_reply_gives_the_same_bytes(client: FlaskCl
     assert first == second
 
 
-def test_a_large_calendar_is_in_the_store_only(client: FlaskClient) -> None:
+def test_a_large_calendar_is_in_the_store_only(client: FunctionClient) -> None:
     large = {"events": [entry(description="ż" * 40_000)]}
     _, data = post(client, {**SAMPLE, "data": large})
 
@@ -88,7 +84,7 @@ def test_a_large_calendar_is_in_the_store_only(client: FlaskClient) -> None:
     assert data["artifacts"][0]["size_bytes"] > 65_536
 
 
-def test_a_bad_payload_fails_the_job_and_is_never_a_4xx(client: FlaskClient) -> None:
+def test_a_bad_payload_fails_the_job_and_is_never_a_4xx(client: FunctionClient) -> None:
     bad = {**SAMPLE["data"], "events": [invitation(timezone="Europe/Warschau")]}
     attributes, problem = post(client, {**SAMPLE, "data": bad})
 
@@ -98,7 +94,7 @@ def test_a_bad_payload_fails_the_job_and_is_never_a_4xx(client: FlaskClient) -> 
     assert "'Europe/Warschau'" in problem["detail"]
 
 
-def test_the_function_gives_the_e_mail_part_inline_and_in_the_store(client: FlaskClient) -> None:
+def test_the_function_gives_the_e_mail_part_inline_and_in_the_store(client: FunctionClient) -> None:
     _, data = post(client, {**SAMPLE, "data": {**SAMPLE["data"], "email_part": {}}})
 
     file, part = data["artifacts"]
@@ -113,7 +109,7 @@ def test_the_function_gives_the_e_mail_part_inline_and_in_the_store(client: Flas
     ]
 
 
-def test_the_function_gives_a_set_of_files(client: FlaskClient) -> None:
+def test_the_function_gives_a_set_of_files(client: FunctionClient) -> None:
     events = [entry(uid="a"), entry(uid="b")]
     _, data = post(client, {**SAMPLE, "data": {"events": events, "separate": True, "method": "none"}})
 

@@ -18,8 +18,6 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from flask.testing import FlaskClient
-from functions_framework import create_app
 from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.ExifTags import Base
 
@@ -28,6 +26,7 @@ from events.types import ImageCompleted
 from functions.image.geometry import Turn, plan
 from functions.image.picture import render
 from functions.image.task import Output, Picture, Pictures, Task
+from tests.support.function_client import FunctionClient
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = json.loads((ROOT / "events/samples/dev.errands.image.requested.v1.json").read_text())
@@ -482,18 +481,17 @@ def test_an_output_over_a_limit_is_refused_with_the_field_and_the_measured_value
 
 # --- the whole function
 
-Client = Callable[..., FlaskClient]
+Client = Callable[..., FunctionClient]
 
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Makes the function's test client, with settings beside the store in tmp_path/store."""
 
-    def make(**environment: str) -> FlaskClient:
+    def make(**environment: str) -> FunctionClient:
         for name, value in {"STORE_URL": f"file://{tmp_path}/store", **environment}.items():
             monkeypatch.setenv(name, value)
-        app = create_app("handle", str(ROOT / "functions/image/main.py"))  # type: ignore[no-untyped-call]  # untyped
-        return cast(FlaskClient, app.test_client())
+        return FunctionClient(ROOT / "functions/image/main.py")
 
     return make
 
@@ -503,14 +501,14 @@ def request(source: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]
     return {**SAMPLE, "data": {**SAMPLE["data"], **({"source": source} if source else {}), **data}}
 
 
-def response(function: FlaskClient, event: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+def response(function: FunctionClient, event: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """The headers and the data of the function's 200."""
-    response = function.post("/", data=json.dumps(event), content_type=STRUCTURED)
+    response = function.post("/", content=json.dumps(event), headers={"content-type": STRUCTURED})
     assert response.status_code == 200, response.text
-    return {name.lower(): value for name, value in response.headers.items()}, json.loads(response.data)
+    return {name.lower(): value for name, value in response.headers.items()}, json.loads(response.content)
 
 
-def failure(function: FlaskClient, event: dict[str, Any]) -> tuple[str, str]:
+def failure(function: FunctionClient, event: dict[str, Any]) -> tuple[str, str]:
     """The kind and the detail of the failed event that the function answers."""
     headers, data = response(function, event)
     assert (headers["ce-type"], headers["ce-outcome"]) == ("dev.errands.image.failed.v1", "failed")
@@ -683,7 +681,7 @@ def test_a_url_that_is_not_there_fails_the_job_and_one_that_is_busy_is_tried_aga
 
     kind, detail = failure(function, request({"url": f"{photos}/gone.jpg"}))
     another = {**request({"url": f"{photos}/busy"}), "id": "order-1043-photo"}
-    busy = function.post("/", data=json.dumps(another), content_type=STRUCTURED)
+    busy = function.post("/", content=json.dumps(another), headers={"content-type": STRUCTURED})
 
     assert (kind, "answered 404" in detail) == ("source-refused", True)
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "7")

@@ -23,7 +23,6 @@ import msgspec
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from functions_framework import create_app
 
 from events.http import STRUCTURED, Event, binary, read
 from events.problem import TryAgain
@@ -34,6 +33,7 @@ from functions.runtime.adapter import reply_event
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
 from tests.support.callback_peers import Receiver, receiving, say
+from tests.support.function_client import FunctionClient
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -41,11 +41,11 @@ PASSWORD = "the password of the tests"
 COMPLETED = MessageCompleted(message_id="<1@shop.example>", accepted=("lee@client.example",))
 CRASHING = """
 import os, sys
-from functions_framework import create_app
 from functions.storage.ledger import ReplyLedger
+from tests.support.function_client import FunctionClient
 ReplyLedger.record = lambda *arguments: os._exit(9)
-client = create_app("handle", "functions/message/main.py").test_client()
-client.post("/", headers={"content-type": "application/cloudevents+json"}, data=sys.stdin.buffer.read())
+client = FunctionClient("functions/message/main.py")
+client.post("/", headers={"content-type": "application/cloudevents+json"}, content=sys.stdin.buffer.read())
 """
 
 
@@ -123,16 +123,16 @@ class Client:
     """The function as functions-framework loads it."""
 
     def __init__(self) -> None:
-        self._app = create_app("handle", str(ROOT / "functions/message/main.py"))  # type: ignore[no-untyped-call]
+        self._client = FunctionClient(ROOT / "functions/message/main.py")
 
     def post(self, event: Event) -> Any:
         headers, body = binary(event)
-        return self._app.test_client().post("/", headers=headers, data=body)
+        return self._client.post("/", headers=headers, content=body)
 
     def reply(self, event: Event) -> Event:
         response = self.post(event)
         assert response.status_code == 200, response.text
-        return read(dict(response.headers), response.data)
+        return read(dict(response.headers), response.content)
 
 
 Starting = Callable[..., Client]
@@ -403,7 +403,7 @@ def test_a_mail_server_that_is_down_is_tried_again(starting: Starting) -> None:
 
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
-    assert "cannot be used" in response.json["detail"]
+    assert "cannot be used" in response.json()["detail"]
 
 
 def test_a_mail_server_that_says_nothing_is_left_after_the_timeout(starting: Starting) -> None:
@@ -450,7 +450,7 @@ def test_a_wrong_password_is_tried_again_and_not_shown(
     response = client.post(sample())
 
     assert response.status_code == 503
-    assert "does not take SMTP_USERNAME with SMTP_PASSWORD: 535" in response.json["detail"]
+    assert "does not take SMTP_USERNAME with SMTP_PASSWORD: 535" in response.json()["detail"]
     assert "a wrong one" not in response.text
 
 
@@ -462,7 +462,7 @@ def test_a_certificate_that_cannot_be_verified_stops_the_message(
     response = starting(server.port, SMTP_SECURITY="starttls").post(sample())
 
     assert response.status_code == 503
-    assert "certificate verify failed" in response.json["detail"]
+    assert "certificate verify failed" in response.json()["detail"]
     assert server.mails == []
 
 
@@ -470,7 +470,7 @@ def test_a_server_without_starttls_gets_nothing(server: MailServer, starting: St
     response = starting(server.port, SMTP_SECURITY="starttls").post(sample())
 
     assert response.status_code == 503
-    assert "STARTTLS" in response.json["detail"]
+    assert "STARTTLS" in response.json()["detail"]
     assert server.mails == []
 
 
@@ -668,10 +668,10 @@ def test_an_invitation_of_the_calendar_function_arrives_as_it_was_made(
     server: MailServer, starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORE_URL", (tmp_path / "store").as_uri())
-    app = create_app("handle", str(ROOT / "functions/ics/main.py"))  # type: ignore[no-untyped-call]
+    calendars = FunctionClient(ROOT / "functions/ics/main.py")
     request = (ROOT / "events/samples/dev.errands.ics.requested.v1.json").read_bytes()
-    made = app.test_client().post("/", headers={"content-type": STRUCTURED}, data=request)
-    key = made.json["artifacts"][0]["key"]
+    made = calendars.post("/", headers={"content-type": STRUCTURED}, content=request)
+    key = made.json()["artifacts"][0]["key"]
 
     starting(server.port).reply(sample(calendar={"key": key, "method": "REQUEST"}))
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import flask
 import pytest
 
-from events.http import Event, binary
+from events.http import Event
 from functions.deadletters.service import commands
 from functions.runtime import adapter, failure_reports, logs
-from functions.runtime.adapter import Response, http_function
+from functions.runtime.adapter import Response, function_of, http_function
 from functions.runtime.failure_reports import FailureReport, Reader, Writer
 from functions.storage.store import Store
 from tests.functions.deadletters.test_dead_letters import at_console, dead
@@ -38,15 +37,16 @@ def test_on_a_cluster_a_function_leaves_what_it_said_and_logged(tmp_path: Path) 
     url = f"file://{tmp_path}"
     logs.configure()
     adapter.tell_failures(Writer(url, "ics"))
-    headers, body = binary(dead())
+    function = function_of(http_function(fails))
+    assert function is not None
+    assert function.deliver is not None
 
-    with flask.Flask("test").test_request_context("/", method="POST", data=body, headers=headers):
-        response = http_function(fails)(flask.request)
+    response = function.deliver(dead, None)
 
     found = Reader(url).find(dead(), "http://ics.default.svc.cluster.local")
     assert found is not None
     told = json.loads(found)
-    assert (response.status_code, told["status"]) == (500, 500)
+    assert (response.status, told["status"]) == (500, 500)
     assert json.loads(told["response"])["detail"] == "OSError: the disk is full" + "!" * 3_000
     assert [json.loads(line)["message"][:35] for line in told["log"]] == [
         "about to fail on order-1042-invite",

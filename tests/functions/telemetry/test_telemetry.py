@@ -17,7 +17,8 @@ from msgspec import Struct
 from events.http import Event
 from events.problem import JobFailed, TryAgain
 from functions.amqp.server import Server
-from functions.runtime.batch import DELIVER_MANY, Job, Outcome, batch
+from functions.runtime.adapter import function_of
+from functions.runtime.batch import Job, Outcome, batch
 from functions.telemetry.readings import Reading, Unreachable, open_readings
 from knative.local.queues.workers import declare
 from knative.manifests.queues import load_work_queues
@@ -204,7 +205,10 @@ def responses(handler: Any, *numbers: int | str) -> list[tuple[int, str | None]]
     target = batch(PackRequested)(handler)
     base = {"specversion": "1.0", "source": "/t", "type": "dev.errands.pack.requested.v1"}
     events = [Event(MappingProxyType({**base, "id": str(n)}), json.dumps({"n": n}).encode()) for n in numbers]
-    return [(each.status, each.headers.get("ce-type")) for each in getattr(target, DELIVER_MANY)(events)]
+    function = function_of(target)
+    assert function is not None
+    assert function.deliver_many is not None
+    return [(each.status, each.headers.get("ce-type")) for each in function.deliver_many(events)]
 
 
 COMPLETED = (200, "dev.errands.pack.completed.v1")

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from events.http import BODY_LIMIT_BYTES
-from functions.runtime.adapter import read_body
+from functions.runtime.asgi import read_body
 from knative.local.http import connection
 from knative.local.http.server import HttpServer, Response
 from tests.support.local_runner import event, service, trigger, up
