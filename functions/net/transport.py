@@ -11,12 +11,12 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Final
 
 import httpcore
 import httpx
 
+from functions.net.configured import tls_context
 from functions.net.dial import opened
 from functions.net.guard import AddressRefused, Guard
 from functions.net.url import Url, parsed
@@ -79,7 +79,7 @@ class GuardedTransport(httpx.BaseTransport):
         try:
             with _failing(httpx.ConnectTimeout, httpx.ConnectError):
                 sock.settimeout(_left_s(timeout_s, end_s))
-                return (self._tls or _tls_context()).wrap_socket(sock, server_hostname=url.host.rstrip("."))
+                return (self._tls or tls_context()).wrap_socket(sock, server_hostname=url.host.rstrip("."))
         except BaseException:
             sock.close()
             raise
@@ -177,11 +177,3 @@ def _as_of_httpx() -> Iterator[None]:
         yield
     except tuple(_OF_HTTPX) as error:
         raise _OF_HTTPX[type(error)](str(error)) from error
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    """One for the process, made at its first https URL: reading the certificate bundle takes longer than a request."""
-    context = httpx.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
