@@ -1,11 +1,8 @@
-"""CloudEvents over HTTP: a request's headers and body to an `Event`, and back.
+"""CloudEvents over HTTP: a request's headers and body to an `Event` or a batch of them, and back.
 
-The CloudEvents SDK does not validate (an empty id, bad JSON, any extension name pass it), encodes no header and makes
-up a time, so every rule that an event must keep is here. Structured mode is read by msgspec, which keeps the data's
-bytes as they came.
-
-Decided 2026-11-27: the SDK stands in the tests, as the judge of what is read and written here. With the rules here, it
-only put a prefix before each name, at ten times the price of an event in binary mode (18 against 2 us).
+Every rule that an event must keep is here, since the CloudEvents SDK validates nothing. The SDK reads and writes
+structured mode (events/sdk.py). Binary mode, in which the broker delivers, is read and written here; the SDK is its
+judge in the tests (tests/events/test_sdk.py).
 """
 
 import re
@@ -20,6 +17,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from events import sdk
 from events.problem import NotAnEvent
 
 BODY_LIMIT_BYTES: Final = 10 * 1024 * 1024
@@ -27,7 +25,10 @@ BODY_LIMIT_BYTES: Final = 10 * 1024 * 1024
 ATTRIBUTE_LIMIT_CHARACTERS: Final = 4_096
 ATTRIBUTE_LIMIT_COUNT: Final = 50
 
+BATCH_LIMIT_COUNT: Final = 1_000
+
 STRUCTURED: Final = "application/cloudevents+json"
+BATCH: Final = "application/cloudevents-batch+json"
 REQUIRED: Final = ("specversion", "id", "source", "type")
 RESERVED: Final = frozenset({"data", "extensions", "schemaurl"})
 
@@ -88,7 +89,34 @@ def read(headers: Mapping[str, str], body: bytes) -> Event:
         attributes, data = _read_binary(lowered, body)
     else:
         raise NotAnEvent(f"a ce-specversion header or content-type {STRUCTURED} is expected, got {media_type!r}")
-    return check(Event(MappingProxyType(_with_trace(attributes, lowered)), data))
+    return _checked(attributes, data, lowered)
+
+
+def read_batch(headers: Mapping[str, str], body: bytes) -> list[Event | NotAnEvent]:
+    """The events of a batch (CloudEvents JSON format 4) in their order, and in the place of each that is none the rule
+    that it breaks; raise NotAnEvent for a body that is no batch, or too long.
+    """
+    if len(body) > BODY_LIMIT_BYTES:
+        raise NotAnEvent(f"the body must be at most {BODY_LIMIT_BYTES} bytes, got {len(body)}")
+    try:
+        members = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAnEvent(f"the body must be a JSON list of events: {error}") from error
+    if len(members) > BATCH_LIMIT_COUNT:
+        raise NotAnEvent(f"a batch may hold at most {BATCH_LIMIT_COUNT} events, got {len(members)}")
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return [_member(bytes(each), lowered) for each in members]
+
+
+def _member(body: bytes, headers: Mapping[str, str]) -> Event | NotAnEvent:
+    try:
+        return _checked(*_read_structured(body), headers)
+    except NotAnEvent as error:
+        return error
+
+
+def _checked(attributes: dict[str, str], data: bytes, headers: Mapping[str, str]) -> Event:
+    return check(Event(MappingProxyType(_with_trace(attributes, headers)), data))
 
 
 def check(event: Event) -> Event:
@@ -96,8 +124,7 @@ def check(event: Event) -> Event:
     for name in REQUIRED:
         if not event.attributes.get(name):
             raise NotAnEvent(f"attribute {name} is required and must not be empty")
-    if event.attributes["specversion"] != "1.0":
-        raise NotAnEvent(f"specversion must be 1.0, got {event.attributes['specversion'][:20]!r}")
+    _check_version(event.attributes["specversion"])
     if len(event.attributes) > ATTRIBUTE_LIMIT_COUNT:
         raise NotAnEvent(f"at most {ATTRIBUTE_LIMIT_COUNT} attributes are taken, got {len(event.attributes)}")
     for name, value in event.attributes.items():
@@ -137,12 +164,7 @@ def binary(event: Event) -> tuple[dict[str, str], bytes]:
 
 def structured(event: Event) -> bytes:
     """The event in structured mode (`application/cloudevents+json`); data that is not JSON goes as base64."""
-    envelope: dict[str, object] = dict(event.attributes)
-    if event.data and _is_json(event):
-        envelope["data"] = msgspec.Raw(event.data)
-    elif event.data:
-        envelope["data_base64"] = event.data
-    return msgspec.json.encode(envelope)
+    return sdk.written(event.attributes, event.data, json=bool(event.data) and _is_json(event))
 
 
 def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
@@ -152,9 +174,8 @@ def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], 
     for name in REQUIRED:
         if name not in carried:
             raise NotAnEvent(f"attribute {name} is required: the header ce-{name} is missing")
-    if carried["specversion"] != "1.0":
-        raise NotAnEvent(f"specversion must be 1.0, got {carried['specversion'][:20]!r}")
-    attributes = {name: _percent_decode(value) for name, value in carried.items()}
+    _check_version(carried["specversion"])
+    attributes = _without_empty({name: _percent_decode(value) for name, value in carried.items()})
     attributes.pop("datacontenttype", None)
     if headers.get("content-type"):
         attributes["datacontenttype"] = headers["content-type"]
@@ -163,24 +184,49 @@ def _read_binary(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], 
 
 def _read_structured(body: bytes) -> tuple[dict[str, str], bytes]:
     try:
-        envelope = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        data_base64 = envelope.pop("data_base64", None)
-        data = bytes(envelope.pop("data", b""))
-        if data_base64 is not None and data:
-            raise NotAnEvent("only one of data and data_base64 is taken")
-        if data_base64 is not None:
-            data = msgspec.json.decode(data_base64, type=bytes)
-        else:
-            msgspec.json.decode(data or b"null")
-        values = {name: msgspec.json.decode(raw, type=_Value) for name, raw in envelope.items()}
+        envelope, data = _envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAnEvent(f"the body must be a JSON object of attributes and data: {error}") from error
-    attributes = {name: _canonical(value) for name, value in values.items() if value is not None}
-    if data and data_base64 is None:
+    for name in REQUIRED:
+        if name not in envelope:
+            raise NotAnEvent(f"attribute {name} is required and must not be empty")
+    _check_version(msgspec.json.decode(envelope["specversion"]))
+    values, binary_data = sdk.read(envelope)
+    attributes = _without_empty({name: _canonical(value) for name, value in values.items()})
+    if data:
         attributes.setdefault("datacontenttype", "application/json")  # CloudEvents JSON format 3.1.1
         if data.startswith(b'"') and not _declares_json(attributes):
             data = msgspec.json.decode(data, type=str).encode()  # text, such as XML, as a JSON string
-    return attributes, data
+    return attributes, data or binary_data
+
+
+def _envelope(body: bytes) -> tuple[dict[str, msgspec.Raw], bytes]:
+    """The members of a structured event that are not null, each of a type that it may have, without its `data`."""
+    envelope = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    data = bytes(envelope.pop("data", b""))
+    msgspec.json.decode(data or b"null")
+    data_base64 = envelope.pop("data_base64", None)
+    if data_base64 is not None and data:
+        raise NotAnEvent("only one of data and data_base64 is taken")
+    kept = {name: raw for name, raw in envelope.items() if msgspec.json.decode(raw, type=_Value) is not None}
+    for name in kept:
+        _check_name(name)
+    if data_base64 is not None:
+        msgspec.json.decode(data_base64, type=bytes)
+        kept["data_base64"] = data_base64
+    return kept, data
+
+
+def _check_version(version: object) -> None:
+    if version != "1.0":
+        raise NotAnEvent(f"specversion must be 1.0, got {str(version)[:20]!r}")
+
+
+def _without_empty(attributes: dict[str, str]) -> dict[str, str]:
+    """An empty attribute is one that was left out, as SDKs of other languages send it; a required one must not be."""
+    if all(attributes.values()):
+        return attributes
+    return {name: value for name, value in attributes.items() if value or name in REQUIRED}
 
 
 def _with_trace(attributes: dict[str, str], headers: Mapping[str, str]) -> dict[str, str]:

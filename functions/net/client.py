@@ -13,7 +13,9 @@ Dial = Callable[[Url, Callable[[], Connection]], Awaitable[Connection]]
 
 
 async def dial(url: Url, connection: Callable[[], Connection]) -> Connection:
-    """To wherever the URL leads, without TLS: for URLs of our own making (functions/net/dial.py has the others')."""
+    """A connection to wherever the URL leads, without TLS: for URLs of our own making (functions/net/dial.py has the
+    others').
+    """
     if url.scheme != "http":
         raise ValueError(f"url must be of http, got {url.scheme}")
     _, made = await asyncio.get_running_loop().create_connection(connection, host=url.host, port=url.port)
@@ -40,11 +42,11 @@ class Connections:
         timeout_s: float | None = None,
         again: bool = False,
     ) -> Response:
-        """Its answer; raise Broken or TooLong. When it is cancelled the connection goes with it.
+        """The request's response; raise Broken or TooLong. When it is cancelled the connection goes with it.
 
         `timeout_s` covers all of it, `connect_timeout_s` the name, the connection and TLS.
 
-        `again` sends it once more, over a new connection, where a kept one ends before any byte of the answer: mostly
+        `again` sends it once more, over a new connection, where a kept one ends before any byte of the response: mostly
         the server has closed it as idle while the request was on its way. It may also have taken the request, so this
         is for requests of which it takes a second one as the same (RFC 9110 9.2.2).
         """
@@ -60,14 +62,14 @@ class Connections:
         return await self._exchange(await self._connected(url, connect_timeout_s, end_s), start, body, end_s)
 
     def close(self) -> None:
-        """Close those that are idle."""
+        """Close the connections that are idle."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         for connection in [each for kept in self._idle.values() for each in kept]:
             connection.close()
 
     def forget(self, connection: Connection) -> None:
-        """It was closed."""
+        """Keep a connection that was closed no longer."""
         kept = self._idle.get(connection.origin, [])
         if connection in kept:
             kept.remove(connection)
@@ -88,7 +90,7 @@ class Connections:
         return response
 
     def _kept(self, origin: str) -> Connection | None:
-        """The one used last, so that the others grow old."""
+        """The connection used last, so that the others grow old."""
         kept = self._idle.get(origin)
         if not kept:
             return None

@@ -1,9 +1,7 @@
-"""One request after another, and their answers, over one HTTP/1.1 connection.
+"""One request after another, and their responses, over one HTTP/1.1 connection.
 
-Decided 2026-11-27: httptools parses, as it does in uvicorn, and the rest is here and in functions/net/client.py.
-aiohttp's client, which made the runner's deliveries and the notifier's callbacks before, took half of the processor
-time of the first and a quarter of the second, 9 MB, and 0.09 s of a notifier's first call: it can do redirects,
-cookies, proxies and compression, none of which is wanted here, and none of which is done.
+httptools parses, as it does in uvicorn. Redirects, cookies, proxies and compression are not wanted here, and not done
+(functions/net/README.md says why the client is our own).
 """
 
 import asyncio
@@ -20,11 +18,11 @@ CHUNKS_OVERHEAD: Final = 8  # a body in chunks of one byte takes six on the wire
 
 
 class Broken(Exception):
-    """The server cannot be reached, or its answer is not HTTP or not whole."""
+    """The server cannot be reached, or its response is not HTTP or not whole."""
 
 
 class Stale(Broken):
-    """The connection ended before any byte of the answer."""
+    """The connection ended before any byte of the response."""
 
 
 class NotConnected(Broken):
@@ -32,11 +30,11 @@ class NotConnected(Broken):
 
 
 class Late(Broken):
-    """There was no answer in time."""
+    """There was no response in time."""
 
 
 class TooLong(Exception):
-    """The answer is over the limit; the message is its status."""
+    """The response is over the limit; the message is its status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(str(status))
@@ -45,7 +43,7 @@ class TooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; the headers' names in lower case."""
+    """What a server answered; the headers' names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,9 +52,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much of an answer is read, and how long its connection stays open for the next.
+    """How much of a response is read, and how long its connection stays open for the next.
 
-    With `start_bytes` the start of an answer is enough: so much of the body is kept, and what goes wrong after the
+    With `start_bytes` the start of a response is enough: so much of the body is kept, and what goes wrong after the
     headers, or goes on for too long, ends it there.
     """
 
@@ -69,7 +67,7 @@ class Bounds:
 
 
 def head(method: str, url: Url, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A request's, for any method but HEAD and CONNECT, whose answers have a form of their own."""
+    """A request's head, for any method but HEAD and CONNECT, whose responses have a form of their own."""
     lines = [f"{method} {url.target} HTTP/1.1", f"host: {url.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body or method == "POST":  # RFC 9110 8.6
@@ -81,7 +79,7 @@ def head(method: str, url: Url, headers: Mapping[str, str], body: bytes) -> byte
 
 
 class Connection(asyncio.Protocol):
-    """Called by the loop, and by httptools for the parts of an answer."""
+    """Called by the loop, and by httptools for the parts of a response."""
 
     def __init__(self, origin: str, forget: "Callable[[Connection], None]", bounds: Bounds) -> None:
         self.origin = origin
@@ -97,7 +95,7 @@ class Connection(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def exchange(self, head: bytes, body: bytes, end_s: float | None = None) -> "asyncio.Future[Response]":
-        """Send a request; the future is its answer, or Late at `end_s` of the loop's clock."""
+        """Send a request; the future is its response, or Late at `end_s` of the loop's clock."""
         loop = asyncio.get_running_loop()
         self._response = loop.create_future()
         self._timer = None if end_s is None else loop.call_at(end_s, self._fail, Late("no answer in time"))
@@ -114,7 +112,7 @@ class Connection(asyncio.Protocol):
         return response
 
     def close(self) -> None:
-        """Without waiting for what is on its way."""
+        """Close the connection without waiting for what is on its way."""
         self._settle(None)
         self._transport.abort()
 
@@ -144,7 +142,7 @@ class Connection(asyncio.Protocol):
         self._fail(kind(f"the connection was closed before the answer was whole{f': {error}' if error else ''}"))
 
     def on_message_begin(self) -> None:
-        if self._response is None:  # a second answer behind the first: whose would the next one be?
+        if self._response is None:  # a second response behind the first: whose would the next one be?
             self._transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -167,14 +165,14 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._response is None:
             return
-        if self._parser.get_status_code() < 200:  # informational: the answer follows
+        if self._parser.get_status_code() < 200:  # informational: the response follows
             self._headers, self._head_is_whole = {}, False
             return
         self.reusable = self._parser.should_keep_alive() and self.is_open
         self._settle(self._begun())
 
     def _begun(self) -> Response:
-        """What has come."""
+        """The response as far as it has come."""
         body = b"".join(self._chunks)[: self._bounds.start_bytes]
         return Response(self._parser.get_status_code(), self._headers, body)
 

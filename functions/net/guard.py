@@ -136,6 +136,11 @@ class Guard:
             return None
         return reason
 
+    def require(self, address: str) -> None:
+        """Raise AddressRefused for an address that may not be called."""
+        if reason := self.refusal(address):
+            raise AddressRefused(f"{address} may not be called: it is in {reason}")
+
     def resolve(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of the host, all of them checked: one bad answer among good ones refuses the host.
 

@@ -84,13 +84,13 @@ class Assets:
 
     def _of_host(self, url: str, limit_bytes: int) -> Asset:
         # httpx takes a third of the function's start, and few templates load from a host
-        from functions.net.download import Refused, Unavailable, download
+        from functions.net.download import SourceRefused, SourceUnavailable, download
 
         try:
             got = download(url, guard=self.guard, limit_bytes=limit_bytes, timeout_s=self.timeout_s)
-        except Refused as error:
+        except SourceRefused as error:
             raise AssetRefused(str(error)) from error
-        except Unavailable as error:
+        except SourceUnavailable as error:
             raise TryAgain(str(error)) from error
         return Asset(content=got.content, media_type=got.media_type)
 

@@ -36,14 +36,14 @@ def _content(source: Input, store: Store, guard: Guard, limit_bytes: int, timeou
 
 
 def _downloaded(url: str, guard: Guard, limit_bytes: int, timeout_s: float) -> bytes:
-    # 0.1 s of a start, for httpx, that a job whose input comes inline or from the store does not owe
-    from functions.net.download import Refused, Unavailable, download
+    # httpx is a third of a start, which a job whose input comes inline or from the store does not owe
+    from functions.net.download import SourceRefused, SourceUnavailable, download
 
     try:
         return download(url, guard=guard, limit_bytes=limit_bytes, timeout_s=timeout_s).content
-    except Refused as error:
+    except SourceRefused as error:
         raise JobFailed("source-refused", str(error)) from error
-    except Unavailable as error:
+    except SourceUnavailable as error:
         if error.retry_after_s is None:
             raise TryAgain(str(error)) from error
         raise TryAgain(str(error), error.retry_after_s) from error

@@ -1,4 +1,4 @@
-"""Sends an event to an ingress and waits for the job's outcome, for the command line."""
+"""Sends an event to the ingress that the command line names, and waits for the job's outcome."""
 
 import time
 from typing import Any, Final
@@ -8,6 +8,7 @@ import msgspec
 
 from events.http import Event, binary, read
 from events.problem import sentence
+from functions.net.configured import client
 
 POST_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 20.0
@@ -27,7 +28,8 @@ def post(event: Event, sink: str, *, token: str | None) -> None:
     """Hand the event to the broker; raise NotAccepted with its reason."""
     headers, body = binary(event)  # functions/deadletters/replay/sending.py says why
     try:
-        response = httpx.post(sink, content=body, headers=headers | _authorization(token), timeout=POST_TIMEOUT_S)
+        sent = headers | _authorization(token)
+        response = client().post(sink, content=body, headers=sent, timeout=POST_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
     if response.status_code != 202:
@@ -38,20 +40,23 @@ def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Eve
     """The job's last event; raise NoOutcome when it has none within `timeout_s`, or nobody tells it (a cluster)."""
     end_s = time.monotonic() + timeout_s
     query = {"source": event.source, "id": event.id}
-    with httpx.Client(headers=_authorization(token), timeout=POLL_S + POST_TIMEOUT_S) as client:
-        while (left_s := end_s - time.monotonic()) > 0:
-            try:
-                waiting = {**query, "wait_s": f"{min(left_s, POLL_S):.3f}"}
-                response = client.get(f"{sink.rstrip('/')}/jobs", params=waiting)
-            except httpx.TransportError:  # it restarts, perhaps; the job is on its disk
-                time.sleep(min(left_s, RECONNECT_S))
-                continue
-            if response.status_code == 200:
-                return read(response.headers, response.content)
-            if response.status_code != 204:
-                said = f"{response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}"
-                raise NoOutcome(f"{sink} does not tell outcomes: it answered {said}")
+    while (left_s := end_s - time.monotonic()) > 0:
+        try:
+            response = _asked(f"{sink.rstrip('/')}/jobs", query, token, wait_s=min(left_s, POLL_S))
+        except httpx.TransportError:  # it restarts, perhaps; the job is on its disk
+            time.sleep(min(left_s, RECONNECT_S))
+            continue
+        if response.status_code == 200:
+            return read(response.headers, response.content)
+        if response.status_code != 204:
+            said = f"{response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}"
+            raise NoOutcome(f"{sink} does not tell outcomes: it answered {said}")
     raise NoOutcome(f"no outcome within {timeout_s:g} s")
+
+
+def _asked(url: str, query: dict[str, str], token: str | None, *, wait_s: float) -> httpx.Response:
+    waiting = {**query, "wait_s": f"{wait_s:.3f}"}
+    return client().get(url, params=waiting, headers=_authorization(token), timeout=POLL_S + POST_TIMEOUT_S)
 
 
 def describe(outcome: Event) -> str:

@@ -1,14 +1,13 @@
 """The event that `errands send` sends: from a sample's name, a structured event, or data and a type."""
 
 import sys
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
+from events import sdk
 from events.http import STRUCTURED, Event, check, read
 from events.problem import NotAnEvent
 
@@ -24,10 +23,10 @@ def build(name: str, type_: str | None, attributes: dict[str, str]) -> Event:
     content, is_sample = _content(name)
     if type_ is None:
         event = read({"content-type": STRUCTURED}, content)
-        fresh = {"id": str(uuid.uuid4()), "time": _now()} if is_sample else {}
+        fresh = sdk.new(type=event.type, source=event.source) if is_sample else {}
     else:
-        event = Event(MappingProxyType({"specversion": "1.0", "type": type_}), _json(content, name))
-        fresh = {"id": str(uuid.uuid4()), "source": SOURCE, "time": _now(), "datacontenttype": "application/json"}
+        event = Event(MappingProxyType({}), _json(content, name))
+        fresh = sdk.new(type=type_, source=SOURCE, datacontenttype="application/json")
     return check(event.with_attributes(**fresh | attributes))
 
 
@@ -55,7 +54,3 @@ def _json(content: bytes, name: str) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAnEvent(f"{name} must hold the job's data as a JSON object: {error}") from error
     return content
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

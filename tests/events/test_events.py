@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from events.http import BODY_LIMIT_BYTES, RESERVED, STRUCTURED, Event, binary, read, rfc3339, structured
+from events.http import (
+    BATCH,
+    BODY_LIMIT_BYTES,
+    RESERVED,
+    STRUCTURED,
+    Event,
+    binary,
+    read,
+    read_batch,
+    rfc3339,
+    structured,
+)
 from events.problem import SHOWN_ERRORS, FieldError, JobFailed, NotAnEvent, decode
 from events.schema import FOLDER, rendered, text
 from events.types import (
@@ -103,6 +114,29 @@ def test_a_required_attribute_that_is_missing_or_empty_is_refused(name: str, val
         read({**HEADERS, f"ce-{name}": value} if value is not None else without(f"ce-{name}"), b"")
     with pytest.raises(NotAnEvent, match=name):
         read_structured(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["subject", "time", "dataschema", "datacontenttype", "tenant", "correlationid"])
+@pytest.mark.parametrize("empty", ["", '""'])
+def test_an_empty_attribute_is_one_that_was_left_out(name: str, empty: str) -> None:
+    """The SDKs of Go, JavaScript and Python send one; two quotes are how an older SDK writes it in a header."""
+    header = "content-type" if name == "datacontenttype" else f"ce-{name}"
+    if name != "datacontenttype" or not empty:
+        assert name not in read({**HEADERS, header: empty}, b"").attributes
+    if not empty:
+        assert read_structured(**{name: empty}).attributes == ENVELOPE
+
+
+def test_json_data_under_an_empty_datacontenttype_is_json() -> None:
+    assert read_structured(datacontenttype="", data={"a": 1}).get("datacontenttype") == "application/json"
+
+
+def test_an_empty_attribute_with_a_bad_name_is_refused_all_the_same() -> None:
+    for name in ("with-hyphen", "schemaurl"):
+        with pytest.raises(NotAnEvent, match="an attribute name must be"):
+            read({**HEADERS, f"ce-{name}": ""}, b"")
+        with pytest.raises(NotAnEvent, match="an attribute name must be"):
+            read_structured(**{name: ""})
 
 
 @pytest.mark.parametrize("version", ["0.3", "1", "1.0.2", "2.0", "one"])
@@ -300,6 +334,77 @@ def test_null_is_an_attribute_left_out() -> None:
 def test_json_that_is_no_json_object_of_an_event_is_refused(body: bytes) -> None:
     with pytest.raises(NotAnEvent, match="the body must be a JSON object of attributes and data: "):
         read({"content-type": STRUCTURED}, body)
+
+
+# --- batch mode
+
+
+def read_batch_of(*members: Any, **headers: str) -> list[Event | NotAnEvent]:
+    return read_batch({"content-type": BATCH, **headers}, json.dumps(members).encode())
+
+
+def test_a_batch_is_its_events_in_their_order_as_structured_mode_reads_each() -> None:
+    numbered = [{**ENVELOPE, "id": str(n), "data": {"n": n}} for n in range(1_000)]
+
+    events = read_batch_of(*numbered)
+
+    assert events == [read({"content-type": STRUCTURED}, json.dumps(each).encode()) for each in numbered]
+
+
+def test_a_batch_keeps_the_bytes_of_each_event_s_data() -> None:
+    body = b'[{"specversion":"1.0","id":"1","source":"/tests","type":"t","data": {"b" :1.50, "a":"\\u0141" } }]'
+
+    [event] = read_batch({"content-type": BATCH}, body)
+
+    assert isinstance(event, Event)
+    assert event.data == b'{"b" :1.50, "a":"\\u0141" }'
+
+
+@pytest.mark.parametrize("bad", [None, 1, "x", [], {}, {**ENVELOPE, "id": ""}, {**ENVELOPE, "tries": 1.5}, [ENVELOPE]])
+def test_what_is_no_event_in_a_batch_stands_in_its_place_and_spoils_no_other(bad: Any) -> None:
+    first, wrong, last = read_batch_of(ENVELOPE, bad, ENVELOPE)
+
+    assert (first, last) == (read_structured(), read_structured())
+    assert isinstance(wrong, NotAnEvent)
+
+
+def test_a_batch_may_be_empty_and_hold_a_thousand_events_and_no_more() -> None:
+    assert read_batch_of() == []
+    with pytest.raises(NotAnEvent, match="a batch may hold at most 1000 events, got 1001"):
+        read_batch_of(*[{}] * 1_001)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"[", b"[{}", b"[{},]", b"\xff", b"[" * 100_000, b"[1] x"])
+def test_a_body_that_is_no_json_list_is_no_batch(body: bytes) -> None:
+    with pytest.raises(NotAnEvent, match="the body must be a JSON list of events: "):
+        read_batch({"content-type": BATCH}, body)
+
+
+def test_a_batch_over_ten_mebibytes_is_refused() -> None:
+    with pytest.raises(NotAnEvent, match="the body must be at most 10485760 bytes, got 10485761"):
+        read_batch({"content-type": BATCH}, b" " * (BODY_LIMIT_BYTES + 1))
+
+
+def test_events_of_a_batch_take_the_trace_of_the_http_request_where_they_have_none() -> None:
+    own = {**ENVELOPE, "traceparent": TRACEPARENT.replace("4", "5")}
+
+    events = read_batch_of(ENVELOPE, own, traceparent=TRACEPARENT)
+
+    assert [isinstance(each, Event) and each.get("traceparent") for each in events] == [TRACEPARENT, own["traceparent"]]
+
+
+@given(
+    st.binary(max_size=60)
+    | st.lists(st.sampled_from([b"{}", b"1", b"null", b"[]"])).map(lambda each: b"[%s]" % b",".join(each))
+)
+@settings(deadline=None)
+def test_any_body_is_a_batch_or_refused_and_nothing_else(body: bytes) -> None:
+    try:
+        found = read_batch({"content-type": BATCH}, body)
+    except NotAnEvent:
+        return
+
+    assert [type(each) for each in found] == [NotAnEvent] * len(json.loads(body))
 
 
 # --- rules for both modes

@@ -208,11 +208,13 @@ def signed(id_: str, body: bytes, *, secret: str = SECRET, shift_s: int = 0) -> 
     }
 
 
-def emit(sink: str, *, retries: int = 3, token: str | None = None) -> Any:
+def emit(sink: str, *, retries: int = 3, token: str | None = None, proxy: str | None = None, **environment: str) -> Any:
     """Emit the message sample with the PHP client and return what it tells."""
-    command = ["php", str(PHP / "tests" / "emit.php"), sink, str(retries), *([token] if token else [])]
+    more = [each for each in (token, proxy) if each]
+    command = ["php", str(PHP / "tests" / "emit.php"), sink, str(retries), *more]
     data = json.dumps(sample("message.requested")["data"]).encode()
-    done = subprocess.run(command, input=data, capture_output=True, check=False, env=clean_environment(), timeout=60)
+    env = clean_environment() | environment
+    done = subprocess.run(command, input=data, capture_output=True, check=False, env=env, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 
@@ -359,6 +361,27 @@ def test_a_sink_that_never_answers_is_left_after_the_timeout() -> None:
 
     assert told["exception"] == "Errands\\Unreachable"
     assert "timed out" in told["message"]
+
+
+PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "errands.invalid"])
+def test_token_and_event_go_to_no_proxy_of_the_environment_and_its_202_accepts_nothing(
+    ingress: Ingress, name: str, host: str
+) -> None:
+    told = emit(f"http://{host}:{free_port()}", retries=0, token="abc.def", **{name: ingress.url})
+
+    assert told["exception"] == "Errands\\Unreachable"
+    assert ingress.requests == []
+
+
+def test_a_proxy_that_is_named_is_used(ingress: Ingress) -> None:
+    told = emit("http://errands.invalid/", retries=0, token="abc.def", proxy=ingress.url)
+
+    assert "id" in told
+    assert len(ingress.requests) == 1
 
 
 def test_a_token_goes_as_bearer(ingress: Ingress) -> None:

@@ -16,7 +16,7 @@ namespace Errands;
 final class Client
 {
     private const FIRST_WAIT_SECONDS = 0.2;
-    private const ANSWER_LIMIT_BYTES = 65_536;
+    private const RESPONSE_LIMIT_BYTES = 65_536;
 
     private readonly string $sink;
     private readonly \Closure $sleep;
@@ -29,6 +29,7 @@ final class Client
      * @param ?string                    $token           sent as `Authorization: Bearer`
      * @param float                      $maxWaitSeconds  the longest pause between attempts, whatever Retry-After says
      * @param ?\Closure(float): mixed    $sleep           waits so many seconds; for tests
+     * @param ?string                    $proxy           a URL, for a sink behind one; the environment's is never used
      */
     public function __construct(
         private readonly string $source,
@@ -39,6 +40,7 @@ final class Client
         #[\SensitiveParameter] private readonly ?string $token = null,
         private readonly float $maxWaitSeconds = 5.0,
         ?\Closure $sleep = null,
+        private readonly ?string $proxy = null,
     ) {
         $this->sink = self::checkedSink($sink ?? (getenv('K_SINK') ?: 'http://127.0.0.1:8080'));
         $this->sleep = $sleep ?? static fn (float $seconds) => usleep((int) ($seconds * 1_000_000));
@@ -62,19 +64,19 @@ final class Client
         $job = $job->source === null ? $job->withSource($this->source) : $job;
         $handle = $this->handle($job->toHeaders(), $job->dataToJson());
         for ($attempt = 1; ; $attempt++) {
-            $answer = $this->post($handle);
-            if ($answer->isAccepted()) {
+            $response = $this->post($handle);
+            if ($response->isAccepted()) {
                 return $job->id;
             }
-            $told = "job {$job->id} at {$this->sink}: {$answer->reason()}";
-            if (!$answer->isTransient()) {
-                throw new Refused("not accepted: $told", $job->id, $answer->status);
+            $told = "job {$job->id} at {$this->sink}: {$response->reason()}";
+            if (!$response->isTransient()) {
+                throw new Refused("not accepted: $told", $job->id, $response->status);
             }
             if ($attempt > $this->retries) {
                 $times = $attempt === 1 ? '1 attempt' : "$attempt attempts";
-                throw new Unreachable("not accepted in $times: $told", $job->id, $answer->status, $attempt);
+                throw new Unreachable("not accepted in $times: $told", $job->id, $response->status, $attempt);
             }
-            ($this->sleep)($this->waitSeconds($attempt, $answer));
+            ($this->sleep)($this->waitSeconds($attempt, $response));
         }
     }
 
@@ -101,6 +103,8 @@ final class Client
             CURLOPT_HTTPHEADER => $headers,
             CURLOPT_PROTOCOLS => CURLPROTO_HTTP | CURLPROTO_HTTPS,
             CURLOPT_FOLLOWLOCATION => false,
+            // '' and not null: else curl gives token and event to the environment's http_proxy, whose 202 is not the sink's
+            CURLOPT_PROXY => $this->proxy ?? '',
             CURLOPT_CONNECTTIMEOUT_MS => (int) ceil($this->connectTimeoutSeconds * 1000),
             CURLOPT_TIMEOUT_MS => (int) ceil($this->timeoutSeconds * 1000),
             CURLOPT_NOSIGNAL => true,
@@ -109,12 +113,12 @@ final class Client
         return $handle;
     }
 
-    private function post(\CurlHandle $handle): Answer
+    private function post(\CurlHandle $handle): Response
     {
         $received = '';
         $retryAfter = null;
         curl_setopt($handle, CURLOPT_WRITEFUNCTION, static function ($_, string $chunk) use (&$received): int {
-            $received .= substr($chunk, 0, max(0, self::ANSWER_LIMIT_BYTES - strlen($received)));
+            $received .= substr($chunk, 0, max(0, self::RESPONSE_LIMIT_BYTES - strlen($received)));
             return strlen($chunk);
         });
         curl_setopt($handle, CURLOPT_HEADERFUNCTION, static function ($_, string $line) use (&$retryAfter): int {
@@ -125,14 +129,14 @@ final class Client
         });
         curl_exec($handle);
         $status = (int) curl_getinfo($handle, CURLINFO_RESPONSE_CODE);
-        return new Answer($status, $received, $retryAfter, curl_errno($handle), curl_error($handle));
+        return new Response($status, $received, $retryAfter, curl_errno($handle), curl_error($handle));
     }
 
     /** Exponential, with jitter so that many callers do not come back at the same moment; at least Retry-After. */
-    private function waitSeconds(int $attempt, Answer $answer): float
+    private function waitSeconds(int $attempt, Response $response): float
     {
         $backoff = self::FIRST_WAIT_SECONDS * 2 ** ($attempt - 1) * (0.5 + mt_rand() / mt_getrandmax());
-        return min($this->maxWaitSeconds, max($backoff, $answer->retryAfterSeconds(time()) ?? 0.0));
+        return min($this->maxWaitSeconds, max($backoff, $response->retryAfterSeconds(time()) ?? 0.0));
     }
 
     private static function checkedSink(string $sink): string

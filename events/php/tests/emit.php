@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-// `php tests/emit.php SINK RETRIES [TOKEN]` emits a sample's data from standard input and says as JSON what came of
+// `php tests/emit.php SINK RETRIES [TOKEN [PROXY]]` emits a sample's data from standard input and says as JSON what came of
 // it; pauses are told, not taken.
 
 require __DIR__ . '/../src/autoload.php';
@@ -10,7 +10,7 @@ require __DIR__ . '/../src/autoload.php';
 use Errands\Client;
 use Errands\Job;
 
-[, $sink, $retries, $token] = $argv + [3 => null];
+[, $sink, $retries, $token, $proxy] = $argv + [3 => null, 4 => null];
 $waits = [];
 $told = [];
 try {
@@ -23,6 +23,7 @@ try {
         sleep: function (float $seconds) use (&$waits): void {
             $waits[] = $seconds;
         },
+        proxy: $proxy,
     );
     $told['id'] = $client->emit(Job::message(json_decode((string) stream_get_contents(STDIN), true)));
 } catch (Throwable $error) {

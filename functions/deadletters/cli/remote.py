@@ -27,8 +27,10 @@ class Remote:
     token: str
 
     def ask(self, command: Command) -> Response:
-        """Do what a word says there; raises what an `OperatorSession` raises, and Forbidden also when nobody knows who asks."""
+        """Do the command there; raises what an `OperatorSession` raises, and Forbidden when nobody knows who asks."""
         import httpx
+
+        from functions.net.configured import client
 
         name = NAMES[type(command)]
         headers = {"content-type": "application/json"} | (
@@ -37,7 +39,7 @@ class Remote:
         wait_s = TIMEOUT_S + (command.wait_s if isinstance(command, Watch) else 0)
         try:
             url = f"{self.url.rstrip('/')}/api/{name}"
-            response = httpx.post(url, content=msgspec.json.encode(command), headers=headers, timeout=wait_s)
+            response = client().post(url, content=msgspec.json.encode(command), headers=headers, timeout=wait_s)
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
             raise Unavailable(f"{self.url} cannot be reached: {error}") from error
         if response.status_code != 200:

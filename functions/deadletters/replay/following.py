@@ -51,8 +51,6 @@ def _send(console: Connection, run: Run, sink: str, told: Callable[[Run], None])
         Engine(console.database, broker, stop=threading.Event()).run(run.id, told)
     except Unavailable as error:
         stop(f"replay {run.id} is interrupted: {error}; go on with: errands dead resume {run.id}", code=UNAVAILABLE)
-    finally:
-        broker.close()
 
 
 def _poll(console: Connection, run: Run, told: Callable[[Run], None]) -> None:

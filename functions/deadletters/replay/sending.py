@@ -1,10 +1,10 @@
 """Hands an event to the broker, or to the one function that failed; in binary mode, as the broker itself delivers.
 
-2026-11-22: not in structured mode: sdk-go, which Knative's ingress reads with, decodes percent signs in its attributes
-once too often.
+Not in structured mode: sdk-go, which Knative's ingress reads with, decodes percent signs in its attributes once too
+often. Both addresses are the installation's own (K_SINK, and a Service of the cluster).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -24,13 +24,12 @@ class NotTaken(Exception):
     """The event was not taken; the message says why, and by whom."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Broker:
-    """The ingress, and the functions behind it; one connection pool, for several threads."""
+    """The ingress, and the functions behind it."""
 
     url: str
     token: str = ""
-    _client: "httpx.Client | None" = field(default=None, init=False)
 
     def send(self, event: Event) -> None:
         """Hand the event to every Trigger that wants it; raise NotTaken."""
@@ -54,11 +53,6 @@ class Broker:
             self._hand_on(response)
         return None
 
-    def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-
     def _hand_on(self, response: "httpx.Response") -> None:
         try:
             self.send(read(dict(response.headers), response.content))
@@ -66,16 +60,16 @@ class Broker:
             raise NotTaken(f"the reply of {response.url} is not an event: {error}") from error
 
     def _post(self, url: str, event: Event, timeout_s: float, *, token: str | None = None) -> "httpx.Response":
-        import httpx  # 79 ms that who sends nothing need not wait for
+        import httpx  # a large import, which who sends nothing need not wait for
 
-        if self._client is None:
-            self._client = httpx.Client(trust_env=False)
+        from functions.net.configured import client
+
         token = self.token if token is None else token
         headers, body = binary(event)
         if token:
             headers["authorization"] = f"Bearer {token}"
         try:
-            return self._client.post(url, content=body, headers=headers, timeout=timeout_s)
+            return client().post(url, content=body, headers=headers, timeout=timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise NotTaken(f"{url} cannot be reached: {error or type(error).__name__}") from error
 

@@ -1,11 +1,13 @@
 """The HTTP side of the runner: events in on `POST /`, and what people and monitors ask for."""
 
+import asyncio
 import hmac
 import logging
 import math
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, read, structured
+from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured
 from events.problem import JobFailed, NotAnEvent
 from functions.runtime.asgi import Receive, Send, read_body
 from knative.local.broker.broker import Broker, BrokerUnavailable
@@ -26,7 +28,6 @@ from knative.manifests.manifests import Manifests, Trigger
 log = logging.getLogger("errands.ingress")
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-BATCH: Final = "application/cloudevents-batch+json"
 WAIT_LIMIT_S: Final = 60.0
 # A result is somebody's data: it is shown, but runs nothing and loads nothing.
 ARTIFACT_HEADERS: Final = {
@@ -39,6 +40,21 @@ PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
 ACCEPTED: Final = Response(202)
 
 Handler = Callable[[Request], Awaitable[Application]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an event was not accepted."""
+
+    status: int
+    kind: str
+    detail: str
+    retry_after_s: float | None = None
+
+    def response(self) -> Response:
+        """As the response to a request of one event."""
+        headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:.0f}"}
+        return _refusal(self.status, self.kind, self.detail, headers)
 
 
 class Ingress:
@@ -129,22 +145,47 @@ class Ingress:
 
     async def _publish(self, request: Request, chosen: Callable[[Trigger], bool]) -> Response:
         try:
-            event = _timed(await _event(request))
+            body = await _body(request)
+            if _media_type(request) == BATCH:
+                return await self._publish_batch(read_batch(request.headers, body), request, chosen)
+            event: Event | NotAnEvent = read(request.headers, body)
+        except NotAnEvent as error:
+            event = error
+        refusal = await self._publish_one(event, request, chosen)
+        return ACCEPTED if refusal is None else refusal.response()
+
+    async def _publish_batch(
+        self, events: Sequence[Event | NotAnEvent], request: Request, chosen: Callable[[Trigger], bool]
+    ) -> Response:
+        """One result for each event, in the batch's order: some may be accepted where others are not."""
+        refusals = await asyncio.gather(*(self._publish_one(each, request, chosen) for each in events))
+        results = [_result(event, refusal) for event, refusal in zip(events, refusals, strict=True)]
+        return Response(200, msgspec.json.encode(results), {"content-type": "application/json"})
+
+    async def _publish_one(
+        self, event: Event | NotAnEvent, request: Request, chosen: Callable[[Trigger], bool]
+    ) -> Refusal | None:
+        """None once the broker has the event, and otherwise why it has not."""
+        try:
+            if isinstance(event, NotAnEvent):
+                raise event
+            event = _timed(event)
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
-            status = 413 if isinstance(error, TooLarge) else 400
-            self._metrics.refused(status)
-            return _refusal(status, "not-an-event", str(error))
+            return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
         except BrokerUnavailable as error:
-            self._metrics.refused(503)
             log.error("not accepted: %s", error)
-            return _refusal(503, "unavailable", str(error), {"retry-after": f"{error.retry_after_s:.0f}"})
+            return self._refuse(Refusal(503, "unavailable", str(error), error.retry_after_s))
         self._metrics.accepted()
         self._outcomes.announce(event)
-        return ACCEPTED
+        return None
+
+    def _refuse(self, refusal: Refusal) -> Refusal:
+        self._metrics.refused(refusal.status)
+        return refusal
 
     def _wanting(self, event: Event, request: Request) -> tuple[Trigger, ...]:
         if request.query:
@@ -208,17 +249,34 @@ class TooLarge(NotAnEvent):
     """The body is over the limit."""
 
 
+def _result(event: Event | NotAnEvent, refusal: Refusal | None) -> dict[str, Any]:
+    """What became of one event of a batch: `status` and `detail` are what it would have been answered by itself."""
+    id_, source = (None, None) if isinstance(event, NotAnEvent) else (event.id, event.source)
+    named = {"id": id_, "source": source, "status": ACCEPTED.status if refusal is None else refusal.status}
+    if refusal is None:
+        return named
+    later = {} if refusal.retry_after_s is None else {"retry_after_s": refusal.retry_after_s}
+    return {**named, "detail": refusal.detail, **later}
+
+
+def _media_type(request: Request) -> str:
+    return str(request.headers.get("content-type", "")).split(";")[0].strip().lower()
+
+
 async def _event(request: Request) -> Event:
     """The request's event; raise NotAnEvent."""
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() == BATCH:
-        raise NotAnEvent("a batch is not taken: send one event a request")
+    return read(request.headers, await _body(request))
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body; raise NotAnEvent."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise NotAnEvent(f"content-encoding {coding[:20]!r} is not taken: send the event as it is")
     body = await read_body(request.receive)
     if body.fault and len(body.content) >= BODY_LIMIT_BYTES:
         raise TooLarge(body.fault)
-    return read(request.headers, body.whole())
+    return body.whole()
 
 
 def _timed(event: Event) -> Event:

@@ -19,6 +19,8 @@ INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_
 # What an installation can make for itself: both sides are told it, nobody has to know it before.
 CALLBACK: Final = ("callback", "secrets")
 READINGS: Final = ("readings", "url")
+LOOPBACK: Final = "127.0.0.0/8,::1/128"
+NOTIFIER: Final = "notifier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,9 @@ class Machine:
     def config_map(self) -> dict[str, str]:
         """The ConfigMap `errands` of a single machine: everything below the data directory, this machine called.
 
-        Who may send an event here may have it call any port of this machine: the ingress is for loopback or a token.
+        Without a token only this machine's own users send events, and a job of theirs may call any of its ports. With
+        one a sender is somebody else: functions fetch nothing from here, and the API is called at its configured
+        origins alone; --set opens more by name (image.ALLOWED_NETWORKS, notifier.ALLOWED_ORIGINS).
         """
         return {
             "STORE_URL": self.store.as_uri(),
@@ -49,8 +53,8 @@ class Machine:
             "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",
-            "ALLOWED_ORIGINS": "http://127.0.0.1:*,http://localhost:*",
-            "ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+            "ALLOWED_ORIGINS": "" if self.token else "http://127.0.0.1:*,http://localhost:*",
+            "ALLOWED_NETWORKS": "" if self.token else LOOPBACK,
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": "25",
             "SMTP_SECURITY": "none",
@@ -62,6 +66,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     built = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for name in service.config_maps:
         built |= _config_map(name, manifests, machine, service)
+    if service.name == NOTIFIER and "ALLOWED_NETWORKS" in built:  # it calls configured origins alone, mostly of here
+        built["ALLOWED_NETWORKS"] = built["ALLOWED_NETWORKS"] or LOOPBACK
     work_queue = machine.work_queue if service.environment.keys() & {"WORK_EXCHANGE", "WORK_QUEUE"} else {}
     given = {**work_queue, **machine.settings.get(service.name, {})}
     for name, value in service.environment.items():

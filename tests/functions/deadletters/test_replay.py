@@ -111,7 +111,6 @@ def run(store: DeadLetterStore, ingress: Ingress, replay: int, *, stop: threadin
     """Send a replay in this thread, as the command line does."""
     broker = Broker(ingress.url)
     Engine(store.database, broker, stop=stop or threading.Event()).run(replay)
-    broker.close()
 
 
 def fill(store: DeadLetterStore, count: int) -> None:

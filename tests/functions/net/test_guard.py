@@ -1,18 +1,25 @@
+import asyncio
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
 
+import httpcore
 import httpx
 import pytest
 
+from functions.net.client import Connections
+from functions.net.dial import GuardedDial
 from functions.net.guard import AddressRefused, Guard, refusal
-from functions.net.transport import guarded_transport
+from functions.net.transport import GuardedTransport
+from functions.net.url import parsed
 
 REFUSED = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16
@@ -122,7 +129,7 @@ def port() -> Iterator[int]:
 
 
 def get(guard: Guard, url: str) -> httpx.Response:
-    with httpx.Client(transport=guarded_transport(guard), trust_env=False, follow_redirects=True) as client:
+    with httpx.Client(transport=GuardedTransport(guard), trust_env=False, follow_redirects=True) as client:
         return client.get(url)
 
 
@@ -182,7 +189,7 @@ def test_a_resolver_that_hangs_ends_with_the_connect_timeout() -> None:
         released.wait(5)
         return ("8.8.8.8",)
 
-    client = httpx.Client(transport=guarded_transport(Guard(lookup=hang)), timeout=0.05)
+    client = httpx.Client(transport=GuardedTransport(Guard(lookup=hang)), timeout=0.05)
     with client, pytest.raises(httpx.ConnectTimeout, match=r"no DNS answer for slow\.test"):
         client.get("http://slow.test/")
     released.set()
@@ -196,12 +203,134 @@ def test_a_failure_of_dns_is_a_connect_error() -> None:
         get(Guard(lookup=fail), "http://any.test/")
 
 
-def test_a_unix_socket_is_refused() -> None:
-    with guarded_transport(Guard()) as transport:
-        backend = transport._pool._network_backend
+@dataclass
+class Recorder:
+    """A listener that counts who comes and what they send, and answers as any server would."""
 
-        with pytest.raises(AddressRefused, match=r"/run/docker\.sock"):
-            backend.connect_unix_socket("/run/docker.sock")
+    port: int = 0
+    received: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder()
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                recorder.connections += 1
+                with connection:
+                    connection.settimeout(0.5)
+                    with suppress(OSError):
+                        recorder.received.append(connection.recv(65_536))
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        recorder.port = listener.getsockname()[1]
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield recorder
+
+
+class Rogue(httpcore.HTTP11Connection):
+    """A connection of a new release that connects by itself, whatever stream it is given."""
+
+    def __init__(self, origin: httpcore.Origin, stream: httpcore.NetworkStream) -> None:
+        stream.close()
+        super().__init__(origin, httpcore.SyncBackend().connect_tcp(origin.host.decode(), origin.port, 5))
+
+
+USED_OF_HTTPCORE = ("HTTP11Connection", "Request", "URL")
+
+
+@pytest.mark.parametrize("name", [*USED_OF_HTTPCORE, "ConnectionPool", "SyncBackend", "NetworkBackend"])
+def test_a_release_of_httpcore_without_a_name_that_is_used_opens_nothing_past_the_guard(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(httpcore, name)
+
+    with pytest.raises(AddressRefused, match=r"127\.0\.0\.1 may not be called"):
+        get(Guard(), f"http://127.0.0.1:{recorder.port}/")
+    assert recorder.connections == 0
+
+
+@pytest.mark.parametrize("name", USED_OF_HTTPCORE)
+def test_a_release_of_httpcore_without_a_name_that_is_used_ends_in_an_error(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(httpcore, name)
+
+    with pytest.raises(AttributeError, match=name):
+        get(Guard.parse("127.0.0.1/32"), f"http://127.0.0.1:{recorder.port}/")
+    assert not any(recorder.received)
+
+
+def test_a_release_of_httpcore_that_connects_by_itself_is_refused(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpcore, "HTTP11Connection", Rogue)
+
+    with pytest.raises(AddressRefused, match="the guard did not open its connection"):
+        get(Guard.parse("127.0.0.1/32"), f"http://127.0.0.1:{recorder.port}/")
+    with pytest.raises(AddressRefused, match=r"127\.0\.0\.1 may not be called"):
+        get(Guard(), f"http://127.0.0.1:{recorder.port}/")
+
+
+@pytest.mark.parametrize("name", ["_pool", "_transport", "_mounts"])
+def test_private_attributes_of_httpx_play_no_part(recorder: Recorder, name: str) -> None:
+    with httpx.Client(transport=GuardedTransport(Guard()), trust_env=False) as client:
+        transport = client._transport
+        vars(transport).pop(name, None)
+
+        with pytest.raises(AddressRefused, match=r"127\.0\.0\.1 may not be called"):
+            client.get(f"http://127.0.0.1:{recorder.port}/")
+    assert recorder.connections == 0
+
+
+class Changing(Guard):
+    """Lets so many looks at an address pass, and none after them."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__((ip_network("127.0.0.0/8"),))
+        object.__setattr__(self, "looks", iter([None] * looks))
+
+    def refusal(self, address: str) -> str | None:
+        return next(self.looks, "a place that it was not a moment ago")  # type: ignore[attr-defined]  # set above
+
+
+async def by_own_client(guard: Guard, url: str) -> None:
+    connections = Connections(GuardedDial(guard))
+    await connections.request("GET", parsed(url), {})
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_an_address_is_checked_before_it_is_tried_and_its_peer_before_anything_is_sent(
+    recorder: Recorder, looks: int
+) -> None:
+    url = f"http://127.0.0.1:{recorder.port}/"
+
+    with pytest.raises(AddressRefused, match="a place that it was not"):
+        get(Changing(looks), url)
+    with pytest.raises(AddressRefused, match="a place that it was not"):
+        asyncio.run(by_own_client(Changing(looks), url))
+
+    assert not any(recorder.received)
+    assert get(Changing(3), url).text == "ok"
+
+
+def test_the_next_address_is_tried_when_the_first_one_does_not_answer(port: int) -> None:
+    guard = Guard((ip_network("127.0.0.0/8"),), Resolver(("127.0.0.9", "127.0.0.2")))
+
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.9", port))
+        full.listen(0)
+        for each in (first, second):  # its queue is full: the kernel answers no further connection
+            each.setblocking(False)
+            with suppress(BlockingIOError):
+                each.connect(("127.0.0.9", port))
+
+        assert get(guard, f"http://two.test:{port}/").text == "ok"
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +356,7 @@ def tls_port(certificate: Path) -> Iterator[int]:
 def test_tls_is_verified_against_the_name_and_not_the_address(certificate: Path, tls_port: int) -> None:
     guard = Guard((ip_network("127.0.0.2/32"),), lambda host, port: ("127.0.0.2",))
     tls = ssl.create_default_context(cafile=f"{certificate}.crt")
-    with httpx.Client(transport=guarded_transport(guard, tls=tls), trust_env=False) as client:
+    with httpx.Client(transport=GuardedTransport(guard, tls=tls), trust_env=False) as client:
         assert client.get(f"https://good.test:{tls_port}/").text == "ok"
 
         with pytest.raises(httpx.ConnectError, match="Hostname mismatch"):

@@ -49,18 +49,45 @@ def test_what_is_no_event_or_wanted_by_nobody_is_refused_with_the_reason(
     assert reason in response.json()["detail"]
 
 
-def test_a_path_a_query_a_batch_and_a_body_over_the_limit_are_refused(tmp_path: Path) -> None:
+def test_a_path_a_query_a_batch_that_is_none_and_a_body_over_the_limit_are_refused(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         structured = {"content-type": "application/cloudevents+json"}
         batch = {"content-type": "application/cloudevents-batch+json"}
         statuses = [
             runner.client.post("/other", json=event("1")).status_code,
             runner.client.post("/?a=b", content=json.dumps(event("1")), headers=structured).status_code,
-            runner.client.post("/", content="[]", headers=batch).status_code,
+            runner.client.post("/", content="{}", headers=batch).status_code,
             runner.client.post("/", content=b"x" * (10 * 1024 * 1024 + 1), headers=structured).status_code,
         ]
 
-    assert statuses == [404, 400, 400, 400]
+    assert statuses == [404, 400, 400, 413]
+
+
+def test_a_batch_is_taken_and_answered_with_one_result_each_in_its_order(tmp_path: Path) -> None:
+    batch = [
+        event("1", {"n": 1}),
+        {"id": "none"},
+        {**event("2"), "type": "unknown"},
+        *(event(f"{n}") for n in range(3, 60)),
+    ]
+    headers = {"content-type": "application/cloudevents-batch+json; charset=utf-8"}
+    with up(tmp_path, ECHOING) as runner:
+        answered = runner.client.post("/", content=json.dumps(batch), headers=headers)
+        empty = runner.client.post("/", content="[]", headers=headers)
+        many = runner.client.post("/", content=json.dumps([event("1")] * 1_001), headers=headers)
+        queried = runner.client.post("/?a=b", content=json.dumps(batch[:1]), headers=headers)
+        ended = [runner.outcome(each) is not None for each in ("1", "59")]
+        accepted = runner.metric("errands_events_accepted_total")
+
+    results = answered.json()
+    assert (answered.status_code, empty.status_code, empty.json()) == (200, 200, [])
+    assert [each["id"] for each in results] == ["1", None, "2", *(f"{n}" for n in range(3, 60))]
+    assert [each["status"] for each in results] == [202, 400, 400] + [202] * 57
+    assert "attribute specversion is required" in results[1]["detail"]
+    assert "no Trigger wants type 'unknown'" in results[2]["detail"]
+    assert results[0] == {"id": "1", "source": event("1")["source"], "status": 202}
+    assert (many.status_code, [each["status"] for each in queried.json()]) == (400, [400])
+    assert (ended, accepted) == ([True, True], 58)
 
 
 def test_a_failed_attempt_is_made_again_as_often_as_declared_and_then_dead_lettered(tmp_path: Path) -> None:

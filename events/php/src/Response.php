@@ -9,7 +9,7 @@ namespace Errands;
  *
  * @internal
  */
-final class Answer
+final class Response
 {
     // A repeated job does no harm, so every fault of the connection is worth another try; a bad certificate is not.
     private const TRANSIENT = [
