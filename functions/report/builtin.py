@@ -36,7 +36,7 @@ Data = Invoice | Letter | Table | Dashboard | Certificate
 TEMPLATES: Final[Mapping[str, type[Data]]] = MappingProxyType(
     {"invoice": Invoice, "letter": Letter, "table": Table, "dashboard": Dashboard, "certificate": Certificate}
 )
-# the tags of a long table take a third more time, and twice the bytes
+# the tags of a long table take time, and twice the bytes
 TAGGED_ROWS: Final = 200
 
 
@@ -59,7 +59,6 @@ def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, mad
         tagged=not is_long,
         landscape=it.landscape if isinstance(it, Table) else isinstance(it, Certificate),
         is_xml=True,
-        is_long_table=is_long,
     )
 
 
@@ -130,7 +129,7 @@ def _html(name: str, it: Data, language: Language, made_at: datetime) -> str:
 
 
 class Compiled(jinja2.BytecodeCache):
-    """The templates' code, compiled once in a process that then forks: nine tenths of a first page's 25 ms.
+    """The templates' code, compiled once in a process that then forks.
 
     Kept among our own .pyc files it is there for the first page, too. Jinja tells by a checksum whether it is of this
     source, and by a number whether it is of this Python and this Jinja.

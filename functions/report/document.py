@@ -13,9 +13,9 @@ from functions.report.csv_file import csv_file
 from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted
 from functions.report.engine.fonts import use_one_heap
 from functions.report.engine.messages import AssetMissing, Journal
+from functions.report.engine.pdf import Press, pdf
 from functions.report.own import own_page
 from functions.report.page import Page
-from functions.report.pdf import Press, pdf
 from functions.report.picture import check_picture
 from functions.report.records import with_source
 from functions.sandbox.sandbox import ask, progress
@@ -68,7 +68,7 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
         case "csv":
             return Document(content=csv_file(page.sheets[0], output.csv or ReportCsv()))
         case _:
-            from functions.report.workbook import workbook  # 20 ms that the first report need not wait for
+            from functions.report.workbook import workbook  # the first report need not wait for it
 
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
 
@@ -82,7 +82,7 @@ def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press)
     made = pdf(page, options, files, press, watermark=watermark)
     if not (options.before or options.after or options.encryption):
         return made
-    # 60 ms to import, and few jobs need it
+    # slow to import, and few jobs need it
     from functions.report.joining import encrypted, joined
 
     content, pages = made.content, made.pages

@@ -80,7 +80,7 @@ def _check(data: dict[str, Any], schema: dict[str, Any] | None) -> None:
     """Hold the data against the JSON Schema; its references lead nowhere but into itself."""
     if schema is None:
         return
-    # 40 ms to import, and few jobs need it
+    # slow to import, and few jobs need it
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError, ValidationError
     from referencing import Registry

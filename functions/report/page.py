@@ -10,8 +10,7 @@ class Page:
     """`sheets` are for CSV and XLSX; `tagged` says whether a PDF of it is by default made for screen readers.
 
     `title` names a workbook; `day` is the request's in the document's language, for running headers, and `contents` is
-    what the language calls a table of contents. `is_xml` says that the HTML is XML as well,
-    `is_long_table` that it is one built-in table of many rows.
+    what the language calls a table of contents. `is_xml` says that the HTML is XML as well.
     """
 
     html: str
@@ -22,4 +21,3 @@ class Page:
     tagged: bool = True
     landscape: bool = False
     is_xml: bool = False
-    is_long_table: bool = False

@@ -122,9 +122,7 @@ class Worker:
         task = Task(channel, message.tag, event, attempt, message.headers.get(POST))
         self._held[task] = None
         if problem:
-            self._settle(
-                task, self._give_up(task, Result(NO_RESPONSE, error=problem))
-            )
+            self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=problem)))
         elif task.place in (BROKER, SINK):
             self._settle(task, self._post(task, task.place))
         elif attempt > self._work_queue.work_retry + 1:

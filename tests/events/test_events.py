@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from events import types
 from events.http import (
     BATCH,
     BODY_LIMIT_BYTES,
@@ -886,3 +887,10 @@ def test_a_bad_password_is_not_quoted() -> None:
     [error] = raised.value.errors
     assert error.pointer == "#/outputs/0/pdf/encryption/password"
     assert "hunter2" not in raised.value.detail + error.detail
+
+
+def test_every_module_of_a_job_is_a_part_of_the_registry() -> None:
+    folder = Path(types.__file__).parent
+    jobs = {file.stem for file in folder.glob("*.py")} - {"__init__", "base"}
+
+    assert {struct.__module__.rpartition(".")[2] for struct in REGISTRY.values()} == jobs

@@ -1,8 +1,7 @@
 """Gives WeasyPrint its C declarations ready made, in place of cffi's parser.
 
-WeasyPrint has cffi parse what it declares of Pango each time that it is imported: a fourth of that time. cffi can write
-a module of what it parsed, for its part in C to load at once, which also knows every array's type without parsing it
-together with all else (3 ms a type). That module is declarations.py:
+WeasyPrint has cffi parse what it declares of Pango each time that it is imported. cffi can write a module of what it
+parsed, for its part in C to load at once. That module is declarations.py:
 
     python -m functions.report.engine.binding     # after WeasyPrint's declarations have changed
 
@@ -19,67 +18,52 @@ from types import ModuleType
 from typing import Any, Final
 
 MADE: Final = Path(__file__).with_name("declarations.py")
-
-
 Sources = list[tuple[str, dict[str, Any]]]
 """What was declared, and with which of cffi's options."""
 
 
 class Declared:
-    """`cffi.FFI` for WeasyPrint: what it declares decides which one is behind it."""
+    """`cffi.FFI` for WeasyPrint: what it declares decides which one is behind it, at the first use."""
 
     def __init__(self) -> None:
         self.sources: Sources = []
-        self._ffi: Any = None
 
     def cdef(self, source: str, **options: Any) -> None:
         """As cffi's."""
         self.sources.append((source, options))
-        self._ffi = _made_of(self.sources) or parsed(self.sources)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_ffi":
+            self._ffi = _made_of(self.sources) or parsed(self.sources)
+            return self._ffi
         value = getattr(self._ffi, name)
         setattr(self, name, value)  # asked for once
         return value
 
 
-class Cffi(ModuleType):
-    """`cffi` for WeasyPrint, which has of it nothing but this."""
-
-    FFI = Declared
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(_cffi(), name)
-
-
 @contextmanager
 def ready_made() -> Iterator[None]:
-    """While the block runs, `import cffi` gives this one."""
+    """While the block runs, `import cffi` gives one that has `FFI` alone."""
+    stand_in = ModuleType("cffi")
+    stand_in.FFI = Declared  # type: ignore[attr-defined]  # a module's attributes are what is put there
     there = sys.modules.get("cffi")
-    stand_in = sys.modules["cffi"] = Cffi("cffi")
+    sys.modules["cffi"] = stand_in
     try:
         yield
     finally:
-        if sys.modules["cffi"] is stand_in:
-            del sys.modules["cffi"]
+        del sys.modules["cffi"]
         if there is not None:
             sys.modules["cffi"] = there
 
 
 def parsed(sources: Sources) -> Any:
     """cffi's own, which takes its time."""
-    ffi = _cffi().FFI()
+    if not hasattr(sys.modules.get("cffi"), "__file__"):  # the one that stands in
+        sys.modules.pop("cffi", None)
+    ffi = importlib.import_module("cffi").FFI()
     for source, options in sources:
         ffi.cdef(source, **options)
     return ffi
-
-
-def _cffi() -> ModuleType:
-    if isinstance(sys.modules.get("cffi"), Cffi):
-        del sys.modules["cffi"]
-    return importlib.import_module("cffi")
 
 
 def digest(sources: Sources) -> str:
@@ -112,7 +96,7 @@ def write(file: Path) -> None:
 
 def made_with() -> str:
     """The versions here of what decides about the module."""
-    from importlib.metadata import version  # 18 ms, and nothing that a report needs
+    from importlib.metadata import version  # slow, and nothing that a report needs
 
     return ", ".join(f"{each} {version(each)}" for each in ("weasyprint", "cffi"))
 

@@ -1,9 +1,8 @@
 """The fonts that a process has found, which the processes forked from it need not look for.
 
-For each size and weight of a document Pango asks fontconfig to sort all fonts of the machine: 3 ms each, a third of a
-short document's time. It asks in threads, and a fork has none of them. Pango 1.50 starts one for each question and is
-done with it; where threads stay with the font map (later versions) a fork would wait for them forever, and its fonts
-are not shared.
+For each size and weight of a document Pango asks fontconfig to sort all fonts of the machine. It asks in threads, and a
+fork has none of them. Pango 1.50 starts one for each question and is done with it; where threads stay with the font map
+(later versions) a fork would wait for them forever, and its fonts are not shared.
 """
 
 import ctypes

@@ -1,9 +1,7 @@
-"""Reads a built-in template's page for WeasyPrint in a tenth of the time, and leaves out what no such page has.
+"""Reads a built-in template's page without WeasyPrint's forgiving reader, and without the styles that no such page has.
 
-2026-11-27: of a long table's time WeasyPrint's reader, which forgives every mistake in HTML, took a twentieth, and as
-much again the styles of six pseudo-elements of each element, for notes and the markers of lists; a third of its memory
-went there, too. The built-in templates are written as XML, which the C parser reads, have no notes, and their lists are
-of `li`. The bytes of the PDF are the same.
+The built-in templates are written as XML, which the C parser reads; they have no notes, and their lists are of `li`.
+The bytes of the PDF are the same.
 """
 
 import copy
@@ -13,17 +11,13 @@ from xml.etree import ElementTree
 
 import cssselect2  # type: ignore[import-untyped]  # it has no types
 
-from functions.report.engine import user_agent
 from functions.report.engine.weasy import URLFetcher, weasyprint
 from functions.report.page import Page
 
 # html5_ua.css: rules for every element, whether it has a note or not, and whether it is an item of a list or not.
 MARKER: Final = "marker"
 NOTES: Final = frozenset({"footnote-call", "footnote-marker", "note-call", "note-marker", "note-callback"})
-
-
-# In small letters HTML's alone.
-_DOCTYPE: Final = "<!doctype html>"
+_DOCTYPE: Final = "<!doctype html>"  # XML knows it in capitals alone
 
 
 class LeanHTML(weasyprint.HTML):  # type: ignore[misc]  # it has no types
@@ -35,10 +29,7 @@ class LeanHTML(weasyprint.HTML):  # type: ignore[misc]  # it has no types
         self.base_url, self.url_fetcher, self.media_type = base_url, url_fetcher, "print"
 
     def _ua_stylesheets(self, forms: bool = False) -> list[Any]:
-        return [_SHEET]
-
-    def _ua_counter_style(self) -> list[Any]:
-        return [_COUNTERS.copy()]
+        return [_lean(each) for each in super()._ua_stylesheets(forms)]
 
 
 def read(page: Page, *, base_url: str, url_fetcher: URLFetcher) -> Any:
@@ -46,11 +37,10 @@ def read(page: Page, *, base_url: str, url_fetcher: URLFetcher) -> Any:
     if page.is_xml:
         with suppress(ElementTree.ParseError):
             return LeanHTML(page.html, base_url=base_url, url_fetcher=url_fetcher)
-    user_agent.fill()
     return weasyprint.HTML(string=page.html, base_url=base_url, url_fetcher=url_fetcher)
 
 
-def _lean_sheet(sheet: Any) -> Any:
+def _lean(sheet: Any) -> Any:
     lean = copy.copy(sheet)
     lean.matcher = copy.copy(sheet.matcher)
     # an entry is the test, specificity, order, pseudo-element and declarations (cssselect2/__init__.py)
@@ -61,7 +51,3 @@ def _lean_sheet(sheet: Any) -> Any:
 
 def _is_item(element: Any) -> bool:
     return bool(element.local_name == "li")
-
-
-_WHOLE, _COUNTERS = user_agent.built_in()
-_SHEET: Final = _lean_sheet(_WHOLE)

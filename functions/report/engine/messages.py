@@ -70,14 +70,14 @@ class Journal(logging.Handler):
 @contextmanager
 def listening(journal: Journal) -> Iterator[None]:
     """While the block runs, the journal hears WeasyPrint."""
-    logs = {PAGES_LOG: logging.INFO, LOG: logging.WARNING}
-    before = {name: logging.getLogger(name).level for name in logs}
-    for name, level in logs.items():
-        logging.getLogger(name).addHandler(journal)
+    levels = {PAGES_LOG: logging.INFO, LOG: logging.WARNING}
+    before = {name: logging.getLogger(name).level for name in levels}
+    logging.getLogger(LOG).addHandler(journal)  # which hears PAGES_LOG as well
+    for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
+        logging.getLogger(LOG).removeHandler(journal)
         for name, level in before.items():
-            logging.getLogger(name).removeHandler(journal)
             logging.getLogger(name).setLevel(level)

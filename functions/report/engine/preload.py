@@ -1,7 +1,7 @@
 """What the sandbox loads before its first fork, and makes ready once its first job is under way.
 
-2026-11-27: a first report waits for the import of the renderer alone. A later one finds the templates compiled, the
-fonts found, and everything imported and warm: half the time.
+A first report waits for the import of the renderer alone. A later one finds the templates compiled, the fonts found,
+and everything imported and warm.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from events.types.report import ReportPdf
 from functions.report.builtin import builtin_page, compile_all
 from functions.report.document import render
 from functions.report.draft import Asset
-from functions.report.engine import fonts, weasy
+from functions.report.engine import fonts
 from functions.report.engine.messages import Journal
-from functions.report.pdf import Press, pdf
+from functions.report.engine.pdf import Press, pdf
 
 __all__ = ["WARM_UP", "render"]
 
@@ -79,7 +79,7 @@ WARM_UP: Final[tuple[Callable[[], object], ...]] = (
     fonts.gather,
     *(partial(print_example, name) for name in EXAMPLES),
     fonts.settle,
-    weasy.complete,
+    partial(import_module, "tinyhtml5"),  # of a template of one's own
     partial(import_module, "functions.report.workbook"),
     partial(import_module, "functions.report.joining"),
 )

@@ -1,9 +1,9 @@
 """Lays a text out once, however often it stands in a document in the same style.
 
-WeasyPrint measures each text anew for every box that holds it: a third of the layout of a long table, whose cells
-repeat names, days and amounts. The functions below are pure, so their answers are kept while one document is laid out.
-They are WeasyPrint's inner ones: tests/functions/report/test_report_speed.py fails where a version has them no
-longer, or no longer calls them.
+WeasyPrint measures each text anew for every box that holds it, and the cells of a long table repeat names, days and
+amounts. The functions below are pure, so what they answered is kept while one document is laid out. They are
+WeasyPrint's inner ones: tests/functions/report/test_weasyprint.py fails where a version has them no longer, or no
+longer calls them.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from functions.report.engine.weasy import inline, preferred
 
-# Of lines, after which all are forgotten: about 10 MB.
+# Of lines, after which all are forgotten.
 KEPT: Final = 10_000
 
 

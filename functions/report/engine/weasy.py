@@ -1,8 +1,8 @@
-"""Imports WeasyPrint in less than half the time: everything else here takes it from this module.
+"""Imports WeasyPrint in half the time: everything else in this folder takes it from this module.
 
-Its C declarations are ready made (binding.py), its style sheets empty until somebody needs them (user_agent.py), and
-what a page of ours never or seldom needs is imported with the first call: fontTools' subsetter, which WeasyPrint calls
-for variable fonts and where HarfBuzz has none, and its reader of WOFF 2; the forgiving reader of HTML.
+Its C declarations are ready made (binding.py), and what a page of ours never or seldom needs is imported with the first
+call: fontTools' subsetter, which WeasyPrint calls for variable fonts and where HarfBuzz has none, and its reader of
+WOFF 2; the forgiving reader of HTML.
 """
 
 import importlib
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
-from functions.report.engine import user_agent
 from functions.report.engine.binding import ready_made
 
 SELDOM: Final = (
@@ -48,12 +47,8 @@ def _later(*names: str) -> Iterator[None]:
 
 
 with ready_made(), _later(*SELDOM):
-    user_agent.load()
     import weasyprint  # type: ignore[import-untyped]  # it has no types
-    from weasyprint.formatting_structure import boxes  # type: ignore[import-untyped]  # as above
     from weasyprint.layout import inline, preferred  # type: ignore[import-untyped]  # as above
-    from weasyprint.layout import page as layout_page
-    from weasyprint.text.ffi import ffi  # type: ignore[import-untyped]  # as above
     from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]  # as above
     from weasyprint.urls import (  # type: ignore[import-untyped]  # as above
         FatalURLFetchingError,
@@ -61,23 +56,12 @@ with ready_made(), _later(*SELDOM):
         URLFetcherResponse,
     )
 
-
-def complete() -> None:
-    """Make ready what a job's own template needs."""
-    user_agent.fill()
-    importlib.import_module("tinyhtml5")
-
-
 __all__ = [
     "FatalURLFetchingError",
     "FontConfiguration",
     "URLFetcher",
     "URLFetcherResponse",
-    "boxes",
-    "complete",
-    "ffi",
     "inline",
-    "layout_page",
     "preferred",
     "weasyprint",
 ]

@@ -19,7 +19,6 @@ from functions.report.engine import fonts
 from functions.report.engine.lean import read
 from functions.report.engine.messages import Journal, listening
 from functions.report.engine.repeats import remembered
-from functions.report.engine.rows import let_go
 from functions.report.engine.weasy import URLFetcher, URLFetcherResponse, weasyprint
 from functions.report.page import Page
 from functions.report.paper import WATERMARK_URL, style
@@ -80,12 +79,7 @@ def pdf(
     if options.contents is not None:
         add_contents(html.etree_element, options.contents, title=page.contents)
         css += CONTENTS_STYLE
-    with (
-        listening(press.journal),
-        _without_collector(),
-        remembered(),
-        let_go(wanted=page.is_long_table and options.contents is None),
-    ):
+    with listening(press.journal), _without_collector(), remembered():
         own = [weasyprint.CSS(string=css, font_config=fonts.shared())] if css else None
         document = html.render(stylesheets=own, font_config=fonts.shared())
         pages = len(document.pages)
@@ -95,14 +89,17 @@ def pdf(
         content = document.write_pdf(
             pdf_identifier=press.identifier.encode(),
             pdf_variant=options.variant,
-            pdf_tags=True
-            if options.variant == "pdf/ua-1"
-            else page.tagged
-            if options.tagged is None
-            else options.tagged,
+            pdf_tags=_tagged(page, options),
             attachments=list(_attachments(options, files, press.made_at)),
         )
     return Document(content=content, pages=pages)
+
+
+def _tagged(page: Page, options: ReportPdf) -> bool:
+    """Whether the PDF is made for screen readers: as asked for, else as the template has it."""
+    if options.variant == "pdf/ua-1":
+        return True
+    return page.tagged if options.tagged is None else options.tagged
 
 
 def _title(html: Any) -> str | None:
@@ -112,9 +109,9 @@ def _title(html: Any) -> str | None:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """A quarter less time: a layout makes millions of objects, and they all die with the child.
+    """No collection of garbage: a layout makes millions of objects, and they all die with the child.
 
-    Frozen, they are left out of the collection that follows at once: a twelfth of a long table's time.
+    Frozen, they are left out of the collection that follows at once.
     """
     gc.disable()
     try:
