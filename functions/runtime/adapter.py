@@ -34,6 +34,7 @@ import msgspec
 from msgspec import Struct
 
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
+from events.job import carried, job_of, too_much
 from events.problem import JobFailed, NotAnEvent, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
@@ -54,7 +55,6 @@ RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own s
 FAILED: Final = 500  # and beyond: what may become a dead letter
 LEVELS: Final = {500: logging.ERROR}  # of an answer; a failed job and a later attempt are warnings
 REPLAYED: Final = "replayed"  # on a job that was a dead letter: the sink hears by it how such a job ended
-COPIED: Final = ("subject", "callbackurl", "traceparent", "tracestate", REPLAYED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +293,9 @@ def _tell(event: Event | None, response: Response, lines: Sequence[str]) -> None
 
 def open_job(event: Event, request: type[J], *, now: datetime) -> J:
     """The event's data as the job it asks for; raise JobFailed when it is expired or breaks the contract."""
+    over = too_much(event)
+    if over:
+        raise JobFailed("invalid-attribute", over)
     expiry = event.get("expirytime")
     if expiry is not None:
         try:
@@ -310,9 +313,9 @@ def open_job(event: Event, request: type[J], *, now: datetime) -> J:
 def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> Event:
     """The event that answers `cause`: the same cause and type give the same id, so that consumers can deduplicate.
 
-    `correlationid` and `jobsource` are the request's id and source, which together identify the job: two APIs may
-    use the same id, and an event's own source has to be ours.
+    `jobsource` and `jobid` are the request's source and id, which together identify the job (events/job.py).
     """
+    source, id_ = job_of(cause)
     job, phase = type_.split(".")[-3:-1]
     attributes = {
         "specversion": "1.0",
@@ -321,11 +324,13 @@ def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> 
         "type": type_,
         "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",
-        "correlationid": cause.get("correlationid") or cause.id,
-        "jobsource": cause.get("jobsource") or cause.source,
+        "jobsource": source,
+        "jobid": id_,
         "causationid": cause.id,
     }
-    attributes |= {name: cause.attributes[name] for name in COPIED if name in cause.attributes}
+    attributes |= carried(cause)
+    if REPLAYED in cause.attributes:
+        attributes[REPLAYED] = cause.attributes[REPLAYED]
     if phase in ("completed", "failed", "deadlettered"):
         attributes["outcome"] = phase
     return Event(MappingProxyType(attributes), msgspec.json.encode(payload))
@@ -355,7 +360,7 @@ def log_response(
         return  # a flood's worker has no time for a line that nobody reads
     fields = {"status": response.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
     if event is not None:
-        fields |= {"job": event.get("correlationid") or event.id, "event": event.id, "type": event.type}
+        fields |= {"job": job_of(event)[1], "event": event.id, "type": event.type}
     said = response.headers.get("ce-type", "done" if response.status < 300 else "not done")
     if done:
         log.info("%s", said, extra=fields)

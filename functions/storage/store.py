@@ -15,6 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
 from events.http import Event
+from events.job import job_of
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 from functions.runtime.adapter import NAMESPACE
@@ -128,7 +129,7 @@ class Store:
 
 def job_key(cause: Event) -> str:
     """A name for the job, safe in a path: its request's source and id may hold anything."""
-    source, id_ = cause.get("jobsource") or cause.source, cause.get("correlationid") or cause.id
+    source, id_ = job_of(cause)
     return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
 
 

@@ -62,7 +62,7 @@ def _asked(url: str, query: dict[str, str], token: str | None, *, wait_s: float)
 def describe(outcome: Event) -> str:
     """What came of a job, for a person: its artefacts, or why there are none."""
     data: dict[str, Any] = msgspec.json.decode(outcome.data)
-    lines = [f"{outcome.attributes['outcome']} {outcome.get('correlationid')}"]
+    lines = [f"{outcome.attributes['outcome']} {outcome.get('jobid')}"]
     lines += [f"  {each['name']}  {each['size_bytes']} bytes  {each['url']}" for each in data.get("artifacts", ())]
     if "message_id" in data:
         lines.append(f"  {data['message_id']} accepted for {', '.join(data['accepted'])}")

@@ -176,7 +176,7 @@ def test_a_process_that_is_gone_takes_nothing() -> None:
 
 def call_back(receiver: Receiver, secret: str, id_: str = "job-1") -> int:
     """A callback as a peer's worker makes it."""
-    now, body = datetime.now(UTC), f'{{"type": "job.completed", "correlationid": "{id_}"}}'
+    now, body = datetime.now(UTC), f'{{"type": "job.completed", "jobid": "{id_}"}}'
     signature = Webhook(secret).sign(msg_id=id_, timestamp=now, data=body)
     stamp = str(int(now.timestamp()))
     headers = {"webhook-id": id_, "webhook-timestamp": stamp, "webhook-signature": signature}
@@ -211,7 +211,7 @@ def test_a_callback_that_comes_again_is_counted_and_the_first_ones_time_kept() -
 
 def test_a_job_that_failed_is_not_taken_for_one_that_was_done() -> None:
     receiver = Receiver()
-    receiver.take(b"", b'{"correlationid": "job-1", "outcome": "failed"}')
+    receiver.take(b"", b'{"jobid": "job-1", "outcome": "failed"}')
 
     with pytest.raises(ValueError, match="every job must be completed, 1 were not"):
         receiver.verify(SECRET)

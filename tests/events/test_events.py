@@ -117,7 +117,7 @@ def test_a_required_attribute_that_is_missing_or_empty_is_refused(name: str, val
         read_structured(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["subject", "time", "dataschema", "datacontenttype", "tenant", "correlationid"])
+@pytest.mark.parametrize("name", ["subject", "time", "dataschema", "datacontenttype", "tenant", "jobid"])
 @pytest.mark.parametrize("empty", ["", '""'])
 def test_an_empty_attribute_is_one_that_was_left_out(name: str, empty: str) -> None:
     """The SDKs of Go, JavaScript and Python send one; two quotes are how an older SDK writes it in a header."""
@@ -628,7 +628,7 @@ def test_each_outcome_in_the_samples_names_its_job(type_: str) -> None:
 
     cause = sample(job)
     assert (event.get("outcome"), event.source) == (phase, f"/errands/{job}")
-    assert (event.get("correlationid"), event.get("causationid")) == (cause["id"], cause["id"])
+    assert (event.get("jobid"), event.get("causationid")) == (cause["id"], cause["id"])
     assert (event.get("jobsource"), event.get("subject")) == (cause["source"], cause["subject"])
 
 

@@ -125,7 +125,7 @@ class Shop:
 
     def call_back(self, job: str, outcome: str, id_: str, **changes: str) -> Sent:
         """Post the sample of this outcome for the job `id_`, rightly signed; `changes` replace attributes."""
-        event = sample(f"{job}.{outcome}") | {"correlationid": id_} | changes
+        event = sample(f"{job}.{outcome}") | {"jobid": id_} | changes
         body = json.dumps(event).encode()
         return self.post("/callbacks", body, signed(str(event["id"]), body))
 
@@ -525,7 +525,7 @@ def test_a_callback_moves_the_job_to_its_outcome(shop: Shop, outcome: str) -> No
 
 def test_a_bad_signature_is_a_401_and_changes_nothing(shop: Shop) -> None:
     id_ = shop.order("ics")
-    body = json.dumps(sample("ics.completed") | {"correlationid": id_}).encode()
+    body = json.dumps(sample("ics.completed") | {"jobid": id_}).encode()
     other = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"
     forged: list[Callable[[], Sent]] = [
         lambda: shop.post("/callbacks", body, signed("a", body, secret=other)),
@@ -608,7 +608,7 @@ def test_the_callback_of_a_job_from_elsewhere_is_listed(shop: Shop) -> None:
 
 
 def test_the_page_runs_no_foreign_script(shop: Shop) -> None:
-    event = sample("ics.completed") | {"correlationid": "<img src=x onerror=alert(1)>", "subject": "<script>"}
+    event = sample("ics.completed") | {"jobid": "<img src=x onerror=alert(1)>", "subject": "<script>"}
     event["data"]["artifacts"][0] |= {"url": "javascript:alert(1)", "name": '"onclick="'}
     body = json.dumps(event).encode()
     shop.post("/callbacks", body, signed("a", body))

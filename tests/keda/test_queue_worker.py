@@ -137,7 +137,7 @@ def test_sigterm_finishes_the_job_in_hand_and_leaves_the_rest(made: WorkQueue, p
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(20) == 0
-    assert [each.get("correlationid") for each in places.replies()] == ["1"]
+    assert [each.get("jobid") for each in places.replies()] == ["1"]
     assert made.ready() == 1
 
 

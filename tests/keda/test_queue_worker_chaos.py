@@ -24,7 +24,7 @@ def test_two_hundred_long_jobs_with_workers_killed_at_random_and_none_lost(
         jobs = [job(f"long-{number}", {"do": "sleep", "s": chance.uniform(0.1, 0.6)}) for number in range(JOBS)]
         made.send(*jobs)
         kills, end_s = 0, time.monotonic() + 180
-        while len({each.get("correlationid") for each in places.replies()}) < JOBS and time.monotonic() < end_s:
+        while len({each.get("jobid") for each in places.replies()}) < JOBS and time.monotonic() < end_s:
             while sum(worker.poll() is None for worker in made.workers) < WORKERS:
                 made.start()
             time.sleep(KILL_EVERY_S)
@@ -35,7 +35,7 @@ def test_two_hundred_long_jobs_with_workers_killed_at_random_and_none_lost(
 
         replies = places.replies()
         print(f"{kills} workers killed, {len(replies)} replies to {JOBS} jobs")
-        assert {each.get("correlationid") for each in replies} == {each.id for each in jobs}
+        assert {each.get("jobid") for each in replies} == {each.id for each in jobs}
         assert len({each.id for each in replies}) == JOBS  # a job that was done twice has the same reply twice
         assert not places.dead_letters()
         assert made.ready() == 0

@@ -112,7 +112,7 @@ class PythonApi:
         data = told["data"]
         reason = data.get("detail") or data.get("error")
         ended = {"state": told["outcome"], "reason": reason, "artifacts": data.get("artifacts", [])}
-        self._states[told["correlationid"]] = ended
+        self._states[told["jobid"]] = ended
         return 204
 
     @contextmanager

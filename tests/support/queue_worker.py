@@ -197,7 +197,7 @@ def job(id_: str, data: dict[str, Any] | None = None, **attributes: str) -> Even
 
 def done(places: Inbox, id_: str) -> bool:
     """Whether the broker has the job's completed event."""
-    return any(each.get("correlationid") == id_ and each.type == COMPLETED for each in places.replies())
+    return any(each.get("jobid") == id_ and each.type == COMPLETED for each in places.replies())
 
 
 def wait_empty(made: WorkQueue, *, timeout_s: float = 30) -> None:

@@ -30,6 +30,8 @@ final class Callback
         /** The source that the job was emitted with. */
         public readonly ?string $jobSource,
         public readonly ?string $subject,
+        /** The request's own, if it had one (CloudEvents' correlation extension). */
+        public readonly ?string $correlationId,
         public readonly ?\DateTimeImmutable $time,
         public readonly ?string $traceparent,
         public readonly array $data,
@@ -51,8 +53,8 @@ final class Callback
         if (preg_match('/\.([a-z0-9]+)\.(completed|failed|deadlettered)\.v[0-9]+$/D', $type, $parts) !== 1) {
             throw new InvalidCallback("type must be that of an outcome, got '" . substr($type, 0, 100) . "'");
         }
-        $jobId = self::text($event, 'correlationid')
-            ?? throw new InvalidCallback('the event must have a correlationid');
+        $jobId = self::text($event, 'jobid')
+            ?? throw new InvalidCallback('the event must have a jobid');
         $data = is_array($event['data'] ?? null) ? $event['data'] : [];
         return new self(
             id: $id,
@@ -62,6 +64,7 @@ final class Callback
             jobId: $jobId,
             jobSource: self::text($event, 'jobsource'),
             subject: self::text($event, 'subject'),
+            correlationId: self::text($event, 'correlationid'),
             time: self::time($event['time'] ?? null),
             traceparent: self::text($event, 'traceparent'),
             data: $data,

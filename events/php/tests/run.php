@@ -220,8 +220,8 @@ test('every outcome in the samples is read', function (): void {
 });
 
 test('a body that is no outcome is refused after its signature', function (): void {
-    $bodies = ['not json', '[]', '"text"', '{"type":"dev.errands.ics.requested.v1","correlationid":"a"}',
-        '{"type":"dev.errands.ics.completed.v1"}', '{"type":["dev.errands.ics.completed.v1"],"correlationid":"a"}'];
+    $bodies = ['not json', '[]', '"text"', '{"type":"dev.errands.ics.requested.v1","jobid":"a"}',
+        '{"type":"dev.errands.ics.completed.v1"}', '{"type":["dev.errands.ics.completed.v1"],"jobid":"a"}'];
     foreach ($bodies as $body) {
         $headers = ['webhook-signature' => signature($body)] + VECTOR_HEADERS;
         throws(InvalidCallback::class, '', fn () => webhook()->verify($body, $headers));

@@ -16,11 +16,12 @@ from datetime import datetime
 from typing import Final
 
 from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
+from events.job import is_request
 from events.problem import NotAnEvent
 from functions.deadletters.replay.sending import Broker, NotTaken
 from functions.deadletters.service.commands import DeadLetter, Run
 from functions.deadletters.store import dead_letters, replays
-from functions.deadletters.store.dead_letter import REPLAY_OF, is_request
+from functions.deadletters.store.dead_letter import REPLAY_OF
 from functions.deadletters.store.replays import Order, Result
 from functions.runtime.adapter import NAMESPACE, REPLAYED, system_clock
 from functions.storage.database import Database, Session

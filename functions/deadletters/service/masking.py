@@ -24,7 +24,7 @@ ALWAYS: Final = (
     *("password", "passwd", "secret", "token", "authorization", "api_key", "access_token", "refresh_token"),
     *("private_key", "client_secret", "credit_card", "card_number", "cvc", "iban", "ssn"),
 )
-WITHOUT_DATA: Final = ("specversion", "id", "source", "type", "time", "datacontenttype", "correlationid", "jobsource")
+WITHOUT_DATA: Final = ("specversion", "id", "source", "type", "time", "datacontenttype", "jobid", "jobsource")
 
 Path = tuple[str, ...]
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from events.http import Event
+from events.job import job_of
 from events.problem import sentence
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.failure_reports import service_of
@@ -79,7 +80,7 @@ def key(event: Event, failure: Failure) -> str:
 
 def job_key(event: Event) -> str:
     """The same for every event of a job: its request's source and id."""
-    return digest(event.get("jobsource") or event.source, event.get("correlationid") or event.id)
+    return digest(*job_of(event))
 
 
 def fingerprint(event: Event, failure: Failure) -> str:
@@ -91,11 +92,6 @@ def job_name(type_: str) -> str:
     """The job in an event type: `image` of `dev.errands.image.requested.v1`; otherwise the type itself."""
     parts = re.fullmatch(r".*\.([a-z0-9]+)\.[a-z]+\.v[0-9]+", type_[:500])
     return parts[1] if parts else type_[:100]
-
-
-def is_request(event: Event) -> bool:
-    """Whether the event asks for a job, so that an outcome follows it; of others none does."""
-    return ".requested." in event.type
 
 
 def is_replay_outcome(event: Event) -> bool:

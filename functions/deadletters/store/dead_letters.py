@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 
 from events.http import Event
+from events.job import is_request
 from functions.deadletters.service.commands import UNRESOLVED, Body, DeadLetter, Record, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
     REPLAY_OF,
     Failure,
     failure,
-    is_request,
     job_key,
     key,
     original,

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from events.http import STRUCTURED, Event, check, read, structured
+from events.job import is_request
 from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
 from functions.deadletters.store import history
-from functions.deadletters.store.dead_letter import Failure, failure, is_request, original, timestamp
+from functions.deadletters.store.dead_letter import Failure, failure, original, timestamp
 from functions.runtime.adapter import reply_event
 from functions.storage.database import Session
 

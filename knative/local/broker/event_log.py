@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from events.http import Event
+from events.job import is_request
 from knative.local.broker.broker import BrokerUnavailable, Delivery
 
 SCHEMA: Final = """
@@ -191,13 +192,13 @@ def _make_ends(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
     ends: dict[Values, tuple[float, Event]] = {}
     begun: dict[Values, None] = {}
     for change in changes:
-        if change.begun is not None and not change.begun.get("correlationid"):
+        if change.begun is not None and is_request(change.begun):
             job: Values = (change.begun.source, change.begun.id)
             begun[job] = None
             if job in ends and ends[job][1].get("outcome") == "deadlettered":
                 del ends[job]
         if change.ended is not None and change.ended.get("outcome"):
-            job = (change.ended.get("jobsource"), change.ended.get("correlationid"))
+            job = (change.ended.get("jobsource"), change.ended.get("jobid"))
             if all(job):
                 ends[job] = change.now, change.ended
     FORGET.run(db, list(begun))

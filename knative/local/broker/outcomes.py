@@ -17,7 +17,7 @@ class Outcomes:
 
     def announce(self, event: Event) -> None:
         """A last event was accepted; any other event is passed over."""
-        job = (event.get("jobsource") or "", event.get("correlationid") or "")
+        job = (event.get("jobsource") or "", event.get("jobid") or "")
         if event.get("outcome"):
             for waiter in self._waiters.pop(job, ()):
                 if not waiter.done():

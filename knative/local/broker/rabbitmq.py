@@ -182,7 +182,7 @@ class RabbitBroker:
             channel.acknowledge(tag)
 
     def _remember(self, event: Event) -> None:
-        job = (event.get("jobsource") or "", event.get("correlationid") or "")
+        job = (event.get("jobsource") or "", event.get("jobid") or "")
         if event.get("outcome") and all(job):
             self._outcomes[job] = event
             self._outcomes.move_to_end(job)

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 RESPONSE: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-JOB: Final = re.compile(rb'"correlationid": ?"([^"]+)"')
+JOB: Final = re.compile(rb'"jobid": ?"([^"]+)"')
 UNDONE: Final = re.compile(rb'"outcome": ?"(failed|deadlettered)"')
 KEPT_EVERY: Final = 50  # each signature would take the processor time of what is measured
 

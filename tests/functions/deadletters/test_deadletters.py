@@ -211,7 +211,7 @@ def test_an_event_with_as_many_attributes_as_are_taken_keeps_them_as_a_dead_lett
     dead_letter = sink.keep(full.with_attributes(**ADDED))
 
     assert (dead_letter.event, dead_letter.code) == (full, 503)
-    assert [event.attributes["correlationid"] for event in sink.broker.events] == [full.id]
+    assert [event.attributes["jobid"] for event in sink.broker.events] == [full.id]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_the_api_hears_of_a_job_that_is_kept(sink: Sink) -> None:
     told = dict(event.attributes)
     assert told["type"] == expected["type"]
     assert (told["outcome"], told["source"]) == ("deadlettered", "/errands/ics")
-    assert (told["correlationid"], told["jobsource"], told["causationid"]) == (
+    assert (told["jobid"], told["jobsource"], told["causationid"]) == (
         "order-1042-invite",
         "https://shop.example/orders",
         "order-1042-invite",
@@ -329,7 +329,7 @@ def test_while_the_broker_is_down_the_event_waits_for_the_next_ping_or_dead_lett
     sink.post(next_event)
 
     assert response.status_code == 202
-    assert [event.attributes["correlationid"] for event in waiting] == ["order-1042-invite"]
+    assert [event.attributes["jobid"] for event in waiting] == ["order-1042-invite"]
     assert sink.broker.events[0] == waiting[0]
     assert sink.dead_letters.unsent() == []
 
@@ -345,21 +345,21 @@ def test_a_dead_letter_is_kept_and_taken_when_nobody_is_at_k_sink(start: Callabl
 
 
 def test_an_event_that_the_broker_refuses_does_not_hold_back_those_behind_it(sink: Sink) -> None:
-    sink.broker.refuses = lambda event: event.attributes["correlationid"] == "refused"
+    sink.broker.refuses = lambda event: event.attributes["jobid"] == "refused"
     for id_ in ("refused", "second", "third"):
         sink.post(dead(id=id_))
 
-    assert [event.attributes["correlationid"] for event in sink.broker.events] == ["second", "third"]
-    assert [event.attributes["correlationid"] for event in sink.dead_letters.unsent()] == ["refused"]
+    assert [event.attributes["jobid"] for event in sink.broker.events] == ["second", "third"]
+    assert [event.attributes["jobid"] for event in sink.dead_letters.unsent()] == ["refused"]
 
 
 def test_a_hundred_refused_events_leave_room_for_others(sink: Sink) -> None:
-    sink.broker.refuses = lambda event: event.attributes["correlationid"] != "good"
+    sink.broker.refuses = lambda event: event.attributes["jobid"] != "good"
     for number in range(100):
         sink.dead_letters.keep(dead(id=f"refused-{number}"))
     sink.post(dead(id="good"))
 
-    assert [event.attributes["correlationid"] for event in sink.broker.events] == ["good"]
+    assert [event.attributes["jobid"] for event in sink.broker.events] == ["good"]
     assert len(sink.dead_letters.unsent()) == 100
 
 
@@ -466,7 +466,7 @@ def test_sixty_four_threads_at_once_keep_every_dead_letter_of_a_new_store_and_te
     assert {dead_letter.event.id: dead_letter.times for dead_letter in kept} == {
         str(number): 2 for number in range(160)
     }
-    assert {event.attributes["correlationid"] for event in sink.broker.events} == set(map(str, range(160)))
+    assert {event.attributes["jobid"] for event in sink.broker.events} == set(map(str, range(160)))
     assert sink.dead_letters.unsent() == []
 
 
@@ -494,7 +494,7 @@ def test_kill_9_loses_no_dead_letter_that_was_answered_and_keeps_none_twice(data
     kept = [dead_letter.event.id for dead_letter in box.list()]
     assert sorted(kept) == sorted(map(str, range(1_000)))
     assert all(dead_letter.times >= 1 for dead_letter in box.list())
-    assert {event.attributes["correlationid"] for event in broker.events} == set(kept)
+    assert {event.attributes["jobid"] for event in broker.events} == set(kept)
 
 
 HELLO = b"5\r\nhello\r\n"

@@ -48,7 +48,7 @@ def test_the_sample_is_answered_with_the_calendar_inline_and_in_the_store(client
     attributes, data = post(client, SAMPLE)
 
     assert attributes["type"] == "dev.errands.ics.completed.v1"
-    assert (attributes["outcome"], attributes["correlationid"]) == ("completed", SAMPLE["id"])
+    assert (attributes["outcome"], attributes["jobid"]) == ("completed", SAMPLE["id"])
     assert data["uids"] == ["kickoff-1042@shop.example"]
     (artifact,) = data["artifacts"]
     assert artifact["name"] == "kickoff.ics"

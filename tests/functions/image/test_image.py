@@ -520,7 +520,7 @@ def test_the_sample_is_answered_with_a_completed_event_and_stored_files(client: 
 
     completed = msgspec.convert(data, ImageCompleted)
     assert (headers["ce-type"], headers["ce-outcome"]) == ("dev.errands.image.completed.v1", "completed")
-    assert headers["ce-correlationid"] == SAMPLE["id"]
+    assert headers["ce-jobid"] == SAMPLE["id"]
     source = completed.source
     assert (source.format, source.width_px, source.height_px) == ("png", 64, 48)
     assert [(each.name, each.media_type, each.width_px, each.height_px) for each in completed.artifacts] == [

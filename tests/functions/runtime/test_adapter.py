@@ -277,7 +277,7 @@ def test_a_reply_says_which_job_it_ends_and_how(adapter: Adapter) -> None:
         "source": "/errands/ics",
         "type": "dev.errands.ics.completed.v1",
         "datacontenttype": "application/json",
-        "correlationid": "order-1042-invite",
+        "jobid": "order-1042-invite",
         "jobsource": "https://shop.example/orders",
         "causationid": "order-1042-invite",
         "outcome": "completed",
@@ -304,9 +304,9 @@ def test_what_is_absent_from_the_cause_is_absent_from_the_reply(adapter: Adapter
 
 
 def test_a_job_keeps_its_identity_over_a_chain_of_events(adapter: Adapter) -> None:
-    reply = adapter.send({**sample("ics"), "id": "later", "correlationid": "first", "jobsource": "/api"}).event
+    reply = adapter.send({**sample("ics"), "id": "later", "jobid": "first", "jobsource": "/api"}).event
 
-    assert (reply.get("correlationid"), reply.get("jobsource"), reply.get("causationid")) == ("first", "/api", "later")
+    assert (reply.get("jobid"), reply.get("jobsource"), reply.get("causationid")) == ("first", "/api", "later")
 
 
 def test_a_delivery_in_binary_mode_is_answered_alike(adapter: Adapter) -> None:
@@ -790,7 +790,7 @@ def test_a_process_answers_events_and_its_health_probe(server: Server) -> None:
 
 
 def test_each_event_has_one_json_line_with_its_job_and_attempt(server: Server) -> None:
-    server.post({**sample("ics"), "id": "log-1", "correlationid": "job-1"}, errands_attempt="3")
+    server.post({**sample("ics"), "id": "log-1", "jobid": "job-1"}, errands_attempt="3")
 
     found = [line for line in server.lines() if line.get("event") == "log-1"]
     assert len(found) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.function_client import FunctionClient
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
@@ -124,3 +125,41 @@ def test_a_job_that_failed_is_answered_with_the_same_failure_again(tmp_path: Pat
     assert [response.headers["ce-outcome"] for response in responses] == ["failed", "failed"]
     assert responses[0].headers["ce-id"] == responses[1].headers["ce-id"]
     assert responses[0].headers["ce-time"] == responses[1].headers["ce-time"]
+
+
+def test_jobs_of_one_correlation_or_with_anothers_name_are_each_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_URL", tmp_path.as_uri())
+    client = FunctionClient(ROOT / "functions/ics/main.py")
+    request = json.loads((ROOT / "events/samples/dev.errands.ics.requested.v1.json").read_text())
+    victim = {"jobsource": request["source"], "jobid": "2"}
+    asked = [
+        request | {"id": "attacker", "source": "/evil", **victim},
+        *(request | {"id": id_, "correlationid": "one-correlation"} for id_ in ("1", "2")),
+    ]
+
+    answers = [client.post("/", content=json.dumps(each), headers=STRUCTURED) for each in asked]
+
+    assert [each.headers["ce-outcome"] for each in answers] == ["completed"] * 3
+    assert [(each.headers["ce-jobsource"], each.headers["ce-jobid"]) for each in answers] == [
+        ("/evil", "attacker"),
+        (request["source"], "1"),
+        (request["source"], "2"),
+    ]
+    assert "ce-correlationid" not in answers[0].headers
+    assert {each.headers["ce-correlationid"] for each in answers[1:]} == {"one-correlation"}
+    assert len({each.json()["artifacts"][0]["key"] for each in answers}) == 3
+
+
+def test_more_extensions_than_are_carried_fail_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_URL", tmp_path.as_uri())
+    client = FunctionClient(ROOT / "functions/ics/main.py")
+    request = json.loads((ROOT / "events/samples/dev.errands.ics.requested.v1.json").read_text())
+    many = {f"x{number}": "y" for number in range(21)}
+
+    answer = client.post("/", content=json.dumps(request | many), headers=STRUCTURED)
+
+    assert answer.headers["ce-outcome"] == "failed"
+    assert answer.json()["detail"] == "at most 20 extension attributes are carried, got 22"
+    assert "ce-x20" not in answer.headers

@@ -442,7 +442,7 @@ def test_an_outcome_that_holds_hostile_text_is_shown_harmlessly(runner: Up, tmp_
     job_id = f"/{tmp_path.name}"
     about = {
         "jobsource": "/tests",
-        "correlationid": job_id,
+        "jobid": job_id,
         "outcome": "deadlettered",
         "type": "dev.errands.echo.any.v1",
     }
@@ -468,7 +468,7 @@ def test_dead_letters_are_replayed_and_then_complete(runner: Up, tmp_path: Path)
 
     assert (dead.returncode, replayed.returncode) == (2, 0)
     assert replayed.stdout.endswith(": 1 of 1 sent; done\n")
-    assert outcome["correlationid"] == f"/{tmp_path.name}"
+    assert outcome["jobid"] == f"/{tmp_path.name}"
     assert "state:        replayed\n" in shown.stdout
     assert "replays:      1\n" in shown.stdout
 

@@ -34,7 +34,7 @@ class Callbacks:
         told = json.loads(body)
         with self._lock:
             self.count += 1
-            self.outcomes[told["correlationid"]].add((webhook_id, told["outcome"]))
+            self.outcomes[told["jobid"]].add((webhook_id, told["outcome"]))
 
 
 class Receiver(ThreadingHTTPServer):

@@ -27,7 +27,7 @@ def test_an_event_goes_in_and_its_outcome_comes_out(tmp_path: Path) -> None:
     assert response.status_code == 202
     assert outcome is not None
     assert outcome["data"]["n"] == 7
-    assert (outcome["outcome"], outcome["correlationid"], outcome["subject"]) == ("completed", "1", "order-1")
+    assert (outcome["outcome"], outcome["jobid"], outcome["subject"]) == ("completed", "1", "order-1")
 
 
 @pytest.mark.parametrize(

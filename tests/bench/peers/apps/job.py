@@ -47,7 +47,7 @@ def make_small(id_: str) -> dict[str, Any]:
 def call_back(id_: str, data: dict[str, Any]) -> None:
     """Tell the API; raises when it does not answer with 2xx."""
     now = datetime.now(UTC)
-    told = {"type": "job.completed", "timestamp": now.isoformat(), "correlationid": id_, "data": data}
+    told = {"type": "job.completed", "timestamp": now.isoformat(), "jobid": id_, "data": data}
     body = json.dumps(told)
     headers = {
         "content-type": "application/json",

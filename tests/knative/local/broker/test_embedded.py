@@ -233,7 +233,7 @@ def test_the_last_event_of_a_job_is_remembered_for_a_day(tmp_path: Path) -> None
     clock = Clock()
 
     async def scenario(broker: EmbeddedBroker) -> None:
-        last = numbered(2).with_attributes(outcome="completed", jobsource="/tests", correlationid="1")
+        last = numbered(2).with_attributes(outcome="completed", jobsource="/tests", jobid="1")
         await broker.publish(last, ["q"])
         await broker.prune()
         assert await broker.outcome("/tests", "1") == last

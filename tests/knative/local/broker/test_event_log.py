@@ -168,4 +168,4 @@ def event(number: int) -> Event:
 
 def ended(of: Event, how: str = "completed") -> Event:
     """The last event of a job that has this one's id."""
-    return of.with_attributes(outcome=how, jobsource="/jobs", correlationid=of.id)
+    return of.with_attributes(outcome=how, jobsource="/jobs", jobid=of.id)
