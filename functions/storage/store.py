@@ -7,6 +7,7 @@ import hashlib
 import re
 import uuid
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,6 +20,7 @@ from events.job import job_of
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 from functions.runtime.adapter import NAMESPACE
+from functions.storage.folder import leads_astray
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -39,11 +41,14 @@ class Store:
         self._url = url
         self._public_url = public_url
         self._store = _open(url, patient=patient)
+        self._folder = Path(unquote(urlsplit(url).path)) if isinstance(self._store, LocalStore) else None
 
     def put(self, cause: Event, name: str, content: bytes, media_type: str, *, now: datetime) -> Artifact:
         """Store a job's result; raise TryAgain when the store is down."""
         sha256 = hashlib.sha256(content).hexdigest()
         key = f"jobs/{job_key(cause)}/{sha256[:16]}/{name}"
+        if self._folder is not None and leads_astray(self._folder, key):
+            raise TryAgain(f"the store does not take {name}: a link stands where {key} is to be")
         attributes = {"Content-Type": media_type} if isinstance(self._store, S3Store) else None
         try:
             obstore.put(self._store, key, content, attributes=attributes, use_multipart=False)
@@ -64,6 +69,7 @@ class Store:
         """Read an object; raise JobFailed when there is none or it is too large, TryAgain when the store is down."""
         _check_key(key)
         try:
+            self._require_plain(key)
             found = obstore.get(self._store, key)
             if found.meta["size"] > limit_bytes:
                 size_bytes = found.meta["size"]
@@ -87,6 +93,7 @@ class Store:
     def read(self, key: str) -> bytes | None:
         """Read a small object of our own, or None."""
         try:
+            self._require_plain(key)
             return bytes(obstore.get(self._store, key).bytes())
         except FileNotFoundError:
             return None
@@ -117,6 +124,11 @@ class Store:
             return
         except (BaseError, OSError) as error:
             raise TryAgain(f"the store does not remove {key}: {error}") from error
+
+    def _require_plain(self, key: str) -> None:
+        """What is reached by a link in a folder is not there: its key is asked for by others than who made the link."""
+        if self._folder is not None and leads_astray(self._folder, key):
+            raise FileNotFoundError(key)
 
     def _artifact_url(self, key: str, now: datetime) -> tuple[str, str | None]:
         if self._public_url:

@@ -19,6 +19,7 @@ import msgspec
 from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured
 from events.problem import JobFailed, NotAnEvent
 from functions.runtime.asgi import Receive, Send, read_body
+from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
 from knative.local.http.server import Application, Request, Response
@@ -239,6 +240,9 @@ class Ingress:
         parts = key.split("/")
         file = self._artifacts / key if self._artifacts and len(parts) == 4 and parts[0] == "jobs" else None
         if file is None or ".." in parts or "\0" in key or not os.path.isfile(file):  # Path's raises for a long name
+            return _refusal(404, "not-found", "there is no such artefact here")
+        if leads_astray(cast(Path, self._artifacts), key):
+            log.error("not served: a link stands at %s or on the way there", file)
             return _refusal(404, "not-found", "there is no such artefact here")
         from starlette.responses import FileResponse  # 40 ms, and only for who reads one here
 

@@ -1,6 +1,8 @@
 """The store of results and the ledger of replies, on a folder and in memory."""
 
 import hashlib
+import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -240,3 +242,60 @@ def test_what_only_the_slower_of_two_deliveries_stored_is_removed(store: Store) 
 
     assert recorded == [replies[0], replies[0]]
     assert (store.get(made[0].key, limit_bytes=10), store.read(made[1].key)) == (b"first", None)
+
+
+PLANTED = ("file", "folder", "job", "name with blank", "100%", "dangling", "pipe")
+
+
+def plant(root: Path, outside: Path, what: str) -> str:
+    """A link in the store to something outside of it, or what is no file; the key that leads there."""
+    (outside / "deep").mkdir(parents=True)
+    (outside / "secret.txt").write_bytes(b"secret")
+    (outside / "deep" / "secret.txt").write_bytes(b"secret")
+    job = root / "jobs" / "1"
+    if what == "job":
+        job.parent.mkdir(parents=True)
+        job.symlink_to(outside)
+        return "jobs/1/deep/secret.txt"
+    job.mkdir(parents=True)
+    if what == "folder":
+        (job / "deep").symlink_to(outside / "deep")
+        return "jobs/1/deep/secret.txt"
+    (job / "deep").mkdir()
+    if what == "pipe":
+        os.mkfifo(job / "deep" / "pipe")
+        return "jobs/1/deep/pipe"
+    (job / "deep" / what).symlink_to(outside / ("none" if what == "dangling" else "secret.txt"))
+    return f"jobs/1/deep/{what}"
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_a_link_that_was_planted_in_the_folder_is_not_followed(tmp_path: Path, what: str) -> None:
+    key = plant(tmp_path / "store", tmp_path / "outside", what)
+    store = Store(f"file://{tmp_path}/store")
+
+    with pytest.raises(JobFailed, match="the store has no key"):
+        store.get(key, limit_bytes=1_000)
+    assert store.read(key) is None
+
+
+def test_no_result_is_put_through_a_link(tmp_path: Path) -> None:
+    store, outside = Store(f"file://{tmp_path}/store"), tmp_path / "outside"
+    folder = tmp_path / "store" / store.put(cause(), "a.png", b"1", "image/png", now=NOW).key.rpartition("/")[0]
+    outside.mkdir()
+    shutil.rmtree(folder.parent)
+    folder.parent.symlink_to(outside)
+
+    with pytest.raises(TryAgain, match="a link stands where"):
+        store.put(cause(), "a.png", b"1", "image/png", now=NOW)
+    assert list(outside.iterdir()) == []
+
+
+def test_the_store_s_own_folder_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "disk")
+    store = Store(f"file://{tmp_path}/store")
+
+    artifact = store.put(cause(), "a b%.png", b"1", "image/png", now=NOW)
+
+    assert store.get(artifact.key, limit_bytes=10) == b"1"

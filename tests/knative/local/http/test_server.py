@@ -102,6 +102,21 @@ def test_nothing_but_results_is_served(tmp_path: Path, key: str) -> None:
     assert response.startswith(b"HTTP/1.1 404 ")
 
 
+@pytest.mark.parametrize("linked", [0, 1, 2, 3])
+def test_a_link_that_was_planted_in_the_store_is_not_served(tmp_path: Path, linked: int) -> None:
+    parts = KEY.split("/")
+    outside = tmp_path.joinpath("outside", *parts[linked:])
+    outside.parent.mkdir(parents=True)
+    outside.write_text("secret")
+    with up(tmp_path, ECHOING) as runner:
+        link = runner.data.joinpath("store", *parts[: linked + 1])
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(tmp_path / "outside" / parts[linked])
+        status = runner.client.get(f"/artifacts/{KEY}").status_code
+
+    assert status == 404
+
+
 def test_who_waits_for_an_outcome_is_answered_before_the_runner_ends(tmp_path: Path) -> None:
     responses: list[int] = []
     with up(tmp_path, ECHOING) as runner:
