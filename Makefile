@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PRODUCTION := kubectl kustomize --load-restrictor LoadRestrictionsNone knative/overlays/production
+# a file's tests share what it starts; the files that take long begin first (tests/conftest.py)
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+FAST := not server and not slow
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-newest check bench lock upgrade schemas doctor images image deploy undeploy clean
+.PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -14,13 +17,19 @@ demo: .venv/ready ## set up what is missing, run six real jobs, show what came o
 up: .venv/ready ## run Errands on this machine until Ctrl-C (BROKER=amqp://... ARGS="--port 9000 --set ...")
 	$(BIN)/errands up $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
-test: .venv/ready ## all tests (ARGS="-k image -x")
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/ready ## all tests, a worker for each core (ARGS="-k image -x")
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-fast: .venv/ready ## the quick ones that need no server
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" $(ARGS)
+
+coverage: .venv/ready ## the quick ones, and how much of the code they run: not less than pyproject.toml says
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" --cov --cov-report=term:skip-covered $(ARGS)
 
 test-newest: ## all tests with the newest releases allowed (BEYOND="weasyprint pika": past their bounds)
 	VENV=.newest NEWEST=1 PYTHON=$(PYTHON) .ci/setup
 	$(if $(BEYOND),.newest/bin/python -m pip install --quiet --upgrade $(BEYOND))
-	.newest/bin/python -m pytest $(ARGS)
+	.newest/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 check: .venv/ready ## formatting, lint, types, the direction of imports, what they declare, the locks, the manifests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(kind)
         if any(item.get_closest_marker(kind) for kind in KINDS):
             item.add_marker("server")
+    long = {item.path for item in items if item.get_closest_marker("server") or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)  # so that no worker has one of them left at the end
 
 
 def asked_by(item: pytest.Item) -> list[str]:

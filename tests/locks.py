@@ -41,6 +41,9 @@ def lock(extra: str) -> str:
 
 def flaws(extra: str, extras: Extras, text: str) -> Iterator[str]:
     """What the file that is locked for an extra lacks, has too much of, or has in a release that is not allowed."""
+    if not text:
+        yield f"locks/{extra}.txt: it is not there"
+        return
     wanted: dict[str, Requirement] = {canonicalize_name(each.name): each for each in asked(extra, extras)}
     pinned = dict(pins(text))
     for name, requirement in wanted.items():
@@ -56,7 +59,7 @@ def flaws(extra: str, extras: Extras, text: str) -> Iterator[str]:
 
 def asked(extra: str, extras: Extras) -> Iterator[Requirement]:
     """What the distribution needs with an extra, and with those that it names in turn (`errands[amqp]`)."""
-    for line in (*extras[""], *(extras[extra] if extra else ())):
+    for line in (*extras[""], *extras.get(extra, ())):
         requirement = Requirement(line)
         if requirement.name != "errands":
             yield requirement

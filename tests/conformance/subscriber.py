@@ -55,6 +55,7 @@ class Subscriber(ThreadingHTTPServer):
         self._scripts: dict[tuple[str, str], list[Response]] = {}
         self._attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
         self.sequence: list[tuple[str, str]] = []  # (service, id), in the order of arrival
+        self.patience_s = 0.0  # how long it waits at least, whatever a test asks for
 
     @property
     def url(self) -> str:
@@ -74,7 +75,7 @@ class Subscriber(ThreadingHTTPServer):
         """Wait for so many attempts."""
         until(
             lambda: len(self.attempts(id_, service=service)) >= count,
-            timeout_s=timeout_s,
+            timeout_s=max(timeout_s, self.patience_s),
             what=f"attempt {count} of {id_} at {service}, which has {len(self.attempts(id_, service=service))},",
         )
         return self.attempts(id_, service=service)
@@ -87,7 +88,7 @@ class Subscriber(ThreadingHTTPServer):
         """The dead letters of several events."""
         until(
             lambda: all(self.attempts(each, service="sink") for each in ids),
-            timeout_s=timeout_s,
+            timeout_s=max(timeout_s, self.patience_s),
             what=f"the dead letters of {', '.join(ids)}",
         )
         return [self.attempts(each, service="sink")[0] for each in ids]

@@ -35,7 +35,7 @@ PHP = ROOT / "events" / "php"
 SAMPLES = ROOT / "events" / "samples"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # the public vector of Standard Webhooks
 CALLBACK_URL = "http://127.0.0.1:8000/callbacks"
-STARTING_S = 10.0
+STARTING_S = 60.0
 
 if shutil.which("php") is None and os.environ.get("CI") != "true":
     pytest.skip("php is not installed", allow_module_level=True)
@@ -182,7 +182,7 @@ def send(request: urllib.request.Request) -> Sent:
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
     try:
-        with opener.open(request, timeout=30) as response:
+        with opener.open(request, timeout=120) as response:
             return Sent(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -136,7 +136,7 @@ def test_sigterm_finishes_the_job_in_hand_and_leaves_the_rest(made: WorkQueue, p
 
     worker.send_signal(signal.SIGTERM)
 
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
     assert [each.get("jobid") for each in places.replies()] == ["1"]
     assert made.ready() == 1
 
@@ -152,7 +152,7 @@ def test_what_is_not_done_when_a_stop_must_end_goes_back_without_being_counted(
 
         worker.send_signal(signal.SIGTERM)
 
-        assert worker.wait(20) == 0
+        assert worker.wait(60) == 0
         assert made.ready() == 1
         made.start()
         until(lambda: done(places, "1"))
@@ -165,7 +165,7 @@ def test_a_job_over_its_time_is_counted_and_its_worker_ends_to_be_started_anew(
     with work_queue(rabbit, places, tmp_path, work_timeout_s=0.5) as made:
         made.send(job("1", {"do": "sleep", "s": 60, "once": str(tmp_path / "begun")}))
 
-        assert made.start().wait(20) == 1
+        assert made.start().wait(60) == 1
 
         made.start()
         until(lambda: done(places, "1"))
@@ -176,7 +176,7 @@ def test_a_job_that_kills_its_workers_ends_as_a_dead_letter(made: WorkQueue, pla
     made.send(job("1", {"do": "exit"}))
 
     for _ in range(3):
-        assert made.start().wait(20) == -signal.SIGKILL
+        assert made.start().wait(60) == -signal.SIGKILL
 
     made.start()
     until(places.dead_letters)
@@ -250,7 +250,7 @@ def test_a_worker_that_dies_with_a_job_loses_nothing(
     made.send(job("1", {"do": "exit", "once": str(tmp_path / "once")} if point == "in the handler" else {}))
     if point != "in the handler":
         places.hook = kill
-    assert made.start().wait(20) == -signal.SIGKILL
+    assert made.start().wait(60) == -signal.SIGKILL
 
     made.start()
 
@@ -279,7 +279,7 @@ def test_a_worker_that_dies_while_it_puts_a_job_back_loses_nothing(
 
     wire = Wire(made.rabbit.port, cut)
     made.send(job("1", {"do": "status", "status": 503, "once": str(tmp_path / "once")}))
-    assert made.start(amqp_url=made.rabbit.url.replace(str(made.rabbit.port), str(wire.port))).wait(20) < 0
+    assert made.start(amqp_url=made.rabbit.url.replace(str(made.rabbit.port), str(wire.port))).wait(60) < 0
 
     made.start()
 
@@ -311,7 +311,7 @@ def test_a_worker_with_nothing_to_do_ends_when_it_may(rabbit: RabbitServer, plac
         made.send(job("1", {"do": "sleep", "s": 1}))
         started_s = time.monotonic()
 
-        assert made.start().wait(20) == 0
+        assert made.start().wait(60) == 0
 
         assert done(places, "1")
         assert time.monotonic() - started_s > 1.5
@@ -330,5 +330,5 @@ def test_a_worker_with_nothing_to_do_ends_when_it_may(rabbit: RabbitServer, plac
     ],
 )
 def test_a_worker_that_cannot_work_says_what_is_wrong(made: WorkQueue, variables: dict[str, object], said: str) -> None:
-    assert made.start(**variables).wait(20) == 1
+    assert made.start(**variables).wait(60) == 1
     assert said in made.log

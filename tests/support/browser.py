@@ -40,7 +40,7 @@ class Browser:
 
     def one(self, selector: str) -> "WebElement":
         """The first that fits, as soon as it is there."""
-        found: WebElement = until(lambda: self.all(selector), timeout_s=15, what=selector)[0]
+        found: WebElement = until(lambda: self.all(selector), what=selector)[0]
         return found
 
     def all(self, selector: str) -> "list[WebElement]":
@@ -48,12 +48,12 @@ class Browser:
 
     def text(self, selector: str = "main") -> str:
         """What is to read there, in a page that may go on at any moment."""
-        text: str = until(lambda: self._texts(selector), timeout_s=15, what=selector)[0]
+        text: str = until(lambda: self._texts(selector), what=selector)[0]
         return text
 
     def says(self, text: str, selector: str = "main") -> None:
         """Wait until it is there to read."""
-        until(lambda: text in self._read(selector), timeout_s=15, what=f"{text!r} in {self._read(selector)[:2_000]!r}")
+        until(lambda: text in self._read(selector), what=f"{text!r} in {self._read(selector)[:2_000]!r}")
 
     def fill(self, selector: str, text: str) -> None:
         """In place of what was there; by script, since typing 5,000 characters takes long."""

@@ -100,7 +100,7 @@ class Notifier:
         if self.callback and "callbackurl" not in event.attributes:
             event = event.with_attributes(callbackurl=self.callback)
         sent, body = binary(event)
-        return httpx.post(self.url, headers=sent, content=body, timeout=30)
+        return httpx.post(self.url, headers=sent, content=body, timeout=120)
 
 
 def start(folder: Path, port: int, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -131,11 +131,11 @@ def notifying(**settings: str) -> Iterator[Notifier]:
             yield Notifier(f"http://127.0.0.1:{port}", Path(folder) / "log")
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    for _ in range(400):
+    for _ in range(2_400):
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return
         with suppress(subprocess.TimeoutExpired):

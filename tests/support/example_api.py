@@ -57,7 +57,7 @@ class PhpApi:
 
     def order(self, job: str, data: dict[str, Any]) -> str:
         """POST /jobs, as its own page does."""
-        response = httpx.post(f"{self.url}/jobs", json={"job": job, "data": data}, timeout=20)
+        response = httpx.post(f"{self.url}/jobs", json={"job": job, "data": data}, timeout=120)
         response.raise_for_status()
         return str(response.json()["id"])
 

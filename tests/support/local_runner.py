@@ -118,7 +118,7 @@ def event(id_: str, data: dict[str, Any] | None = None, **attributes: str) -> di
 
 
 def until(
-    condition: Callable[[], Any], *, timeout_s: float = 30.0, poll_s: float = 0.02, what: str = "the condition"
+    condition: Callable[[], Any], *, timeout_s: float = 120.0, poll_s: float = 0.02, what: str = "the condition"
 ) -> Any:
     """The first true value of a condition that is looked at again and again; fails after `timeout_s`."""
     end_s = time.monotonic() + timeout_s
@@ -149,7 +149,7 @@ class Up:
             str(self.port),
         ]
         self._command += ["--manifests", str(manifests), *arguments]
-        self.client = httpx.Client(base_url=self.url, timeout=30)
+        self.client = httpx.Client(base_url=self.url, timeout=120)
 
     def __enter__(self) -> "Up":
         return self.start()
@@ -183,7 +183,7 @@ class Up:
         """Send an event."""
         return self.client.post("/", content=json.dumps(structured), headers={"content-type": STRUCTURED})
 
-    def outcome(self, id_: str, *, wait_s: float = 20.0, source: str = "/tests") -> dict[str, Any] | None:
+    def outcome(self, id_: str, *, wait_s: float = 60.0, source: str = "/tests") -> dict[str, Any] | None:
         """The job's last event, or None."""
         response = self.client.get("/jobs", params={"source": source, "id": id_, "wait_s": wait_s})
         return json.loads(response.content) if response.status_code == 200 else None

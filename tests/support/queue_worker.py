@@ -141,7 +141,7 @@ class WorkQueue:
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
-            worker.wait(30)
+            worker.wait(120)
 
     def close(self) -> None:
         """Kill what is left, and say what it wrote, which pytest shows when the test has failed."""
@@ -200,7 +200,7 @@ def done(places: Inbox, id_: str) -> bool:
     return any(each.get("jobid") == id_ and each.type == COMPLETED for each in places.replies())
 
 
-def wait_empty(made: WorkQueue, *, timeout_s: float = 30) -> None:
+def wait_empty(made: WorkQueue, *, timeout_s: float = 120) -> None:
     """Stop the workers once nothing waits; fails when one of them held something that came back."""
     until(lambda: made.ready() == 0, timeout_s=timeout_s, poll_s=0.1, what=f"{made.queue} to be empty")
     made.stop()

@@ -70,7 +70,7 @@ class RabbitServer:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._up, timeout_s=60, poll_s=0.2, what="the RabbitMQ server")
+        until(self._up, poll_s=0.2, what="the RabbitMQ server")
         return self
 
     @property
@@ -81,12 +81,12 @@ class RabbitServer:
     def stop(self) -> None:
         """As an administrator stops it."""
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
+        self._process.wait(120)
 
     def kill(self) -> None:
         """SIGKILL to the whole of it."""
         os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(60)
+        self._process.wait(120)
 
     def control(self, *command: str) -> str:
         """rabbitmqctl."""

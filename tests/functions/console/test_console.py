@@ -183,7 +183,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     command = [sys.executable, "-m", "functions.runtime.serve"]
     with (
         subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         until(lambda: responses(client), what="the console")
         yield Served(client, process.pid)

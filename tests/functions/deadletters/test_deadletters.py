@@ -409,7 +409,7 @@ def test_a_full_disk_is_answered_503_and_what_was_taken_before_is_there(tmp_path
     large = json.dumps({"text": "x" * 20_000}).encode()
     with (
         process(environment) as sink,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         until(lambda: responses_at(client), what="the sink")
         limit_files(sink.pid, room_bytes)
@@ -477,7 +477,7 @@ def test_kill_9_loses_no_dead_letter_that_was_answered_and_keeps_none_twice(data
     port = free_port()
     environment = process_environment(database_url, broker.url, port)
     box, answered = DeadLetterStore(database_url), set[str]()
-    with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+    with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         sending = [pool.submit(deliver_until_taken, client, str(number), answered) for number in range(1_000)]
         for count in (200, 500, 800):
             with process(environment) as sink:
@@ -518,7 +518,7 @@ def test_whatever_is_wrong_with_a_request_its_body_is_kept_as_far_as_it_came(
     port, box = served
     head = "\r\n".join(["POST / HTTP/1.1", "host: sink", *headers, "\r\n"]).encode()
 
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(head + body)
         connection.shutdown(socket.SHUT_WR)
         response = connection.recv(65_536)
@@ -533,7 +533,7 @@ def test_a_dead_letter_whose_sender_hangs_up_is_kept(served: tuple[int, DeadLett
     lines = [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join(["POST / HTTP/1.1", "host: sink", *lines, f"content-length: {len(body)}", "\r\n"]).encode()
 
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(head + body)
 
     until(lambda: any(dead_letter.event.id == "hangs up" for dead_letter in box.list()), what="the dead letter")
@@ -558,7 +558,7 @@ def deliver_until_taken(client: httpx.Client, id_: str, answered: set[str]) -> N
             return client.post("/", content=body, headers=headers).status_code == 202
         return False
 
-    until(taken, timeout_s=60, what=f"the answer to dead letter {id_}")
+    until(taken, what=f"the answer to dead letter {id_}")
     answered.add(id_)
 
 

@@ -37,13 +37,13 @@ def enqueue(url: str, exchange: str) -> Iterator[httpx.Client]:
         "WORK_EXCHANGE": exchange,
     }
     process = subprocess.Popen([sys.executable, "-m", "functions.runtime.serve"], cwd=ROOT, env=environment)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=120) as client:
         try:
             until(lambda: healthy(client), what="the function")
             yield client
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def healthy(client: httpx.Client) -> bool:

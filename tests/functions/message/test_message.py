@@ -242,7 +242,7 @@ def test_a_job_delivered_while_it_is_sent_is_tried_again_later(server: MailServe
     server.data_goes_on.clear()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(client.reply, sample())
-        assert server.data_began.wait(20)
+        assert server.data_began.wait(60)
 
         second = client.post(sample())
         server.data_goes_on.set()

@@ -36,11 +36,11 @@ def php_api(secret: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def until_open(port: int) -> None:
-    for _ in range(200):
+    for _ in range(3_000):
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.02)

@@ -189,7 +189,7 @@ def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(called: tuple
     done = threading.Event()
 
     def ponder(handler: BaseHTTPRequestHandler) -> None:
-        done.wait(20)
+        done.wait(60)
         say(handler, 204)
 
     receiver.response = ponder
@@ -209,7 +209,7 @@ def test_a_receiver_that_accepts_and_then_dawdles_has_the_event(called: tuple[No
         handler.send_response(200)
         handler.send_header("content-length", "100")
         handler.end_headers()
-        done.wait(20)
+        done.wait(60)
 
     receiver.response = dawdle
 
@@ -355,7 +355,7 @@ def test_the_health_probe_is_answered(called: tuple[Notifier, Receiver]) -> None
 def test_a_bad_setting_stops_the_start_and_is_named_but_not_shown(tmp_path: Path, name: str, value: str) -> None:
     process = start(tmp_path, 0, {"CALLBACK_SECRETS": SECRET, "STORE_URL": "memory:///", name: value})
 
-    assert process.wait(20) == 1
+    assert process.wait(60) == 1
     said = (tmp_path / "log").read_text()
     assert "this function cannot start" in said
     assert name in said

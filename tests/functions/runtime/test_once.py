@@ -58,7 +58,7 @@ def serving(source: Path, store: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _healthy(port: int) -> bool:

@@ -293,7 +293,7 @@ def test_a_wait_outlives_a_restart_of_the_runner(tmp_path: Path) -> None:
             until(lambda: runner.metric("errands_processes", function="echo"), what="the start of the job")
             runner.kill()
             runner.start()
-            shown, errors = sent.communicate(timeout=30)
+            shown, errors = sent.communicate(timeout=120)
 
     assert (sent.returncode, errors) == (0, b"")
     assert shown.startswith(b"completed")
@@ -641,7 +641,7 @@ def test_sigterm_to_exec_stops_the_command_and_everything(tmp_path: Path, progra
             during = until(lambda: len(using(tmp_path)) >= 3, what="exec, its command and the dead-letter sink")
             running.send_signal(signal.SIGTERM)
 
-            assert running.wait(30) == code
+            assert running.wait(120) == code
         finally:
             running.kill()
     assert during

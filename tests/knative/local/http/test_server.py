@@ -51,7 +51,7 @@ def test_a_compressed_event_is_refused_and_not_kept_as_what_it_is_not(tmp_path: 
 
 @pytest.mark.parametrize("flood", [b"x: " + b"a" * 4096, b"x: a\r\n" * 700], ids=["one header", "many headers"])
 def test_headers_without_an_end_are_cut_off(tmp_path: Path, flood: bytes) -> None:
-    with up(tmp_path, ECHOING) as runner, socket.create_connection(("127.0.0.1", runner.port), timeout=10) as client:
+    with up(tmp_path, ECHOING) as runner, socket.create_connection(("127.0.0.1", runner.port), timeout=60) as client:
         client.sendall(b"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\n")
         with pytest.raises(OSError):  # noqa: PT011  # reset, or a broken pipe
             client.sendall(flood * (100 * HEAD_LIMIT_BYTES // len(flood)))
@@ -95,7 +95,7 @@ def test_nothing_but_results_is_served(tmp_path: Path, key: str) -> None:
     with up(tmp_path, ECHOING) as runner:
         (runner.data / "secret").write_text("secret")
         (runner.data / "store").mkdir(exist_ok=True)
-        with socket.create_connection(("127.0.0.1", runner.port), timeout=10) as client:  # httpx would tidy the path up
+        with socket.create_connection(("127.0.0.1", runner.port), timeout=60) as client:  # httpx would tidy the path up
             client.sendall(f"GET /artifacts/{key} HTTP/1.0\r\nhost: localhost\r\n\r\n".encode())
             response = client.makefile("rb").read()
 
@@ -124,7 +124,7 @@ def test_who_waits_for_an_outcome_is_answered_before_the_runner_ends(tmp_path: P
         waiting.start()
         time.sleep(1.5)
         code = runner.stop()
-        waiting.join(20)
+        waiting.join(60)
 
     assert (responses, code) == ([204], 0)
 
@@ -157,7 +157,7 @@ def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_console() ->
 
 def wait_for_an_outcome(runner: Up) -> int:
     """Of a job that never ends."""
-    return httpx.get(f"{runner.url}jobs", params={"source": "/x", "id": "1", "wait_s": 4}, timeout=20).status_code
+    return httpx.get(f"{runner.url}jobs", params={"source": "/x", "id": "1", "wait_s": 4}, timeout=60).status_code
 
 
 @pytest.mark.parametrize("wait_s", ["nan", "inf", "-1", "1e9", "٣", "1" * 5000])

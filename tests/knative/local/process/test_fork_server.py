@@ -150,7 +150,7 @@ def test_a_function_that_is_killed_before_it_begins_and_a_runner_that_is_gone_ar
     None
 ):
     killed = [sys.executable, "-c", KILLED]
-    done = subprocess.run(killed, check=False, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    done = subprocess.run(killed, check=False, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
     assert (done.stdout, done.stderr) == ("2\n", "")
 
@@ -197,7 +197,7 @@ def test_functions_share_our_own_files_until_one_of_them_is_changed(tmp_path: Pa
     (tmp_path / "says.py").write_text(SAYS)
 
     started = [sys.executable, "-c", STARTS_TWICE]
-    done = subprocess.run(started, check=False, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+    done = subprocess.run(started, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)
 
     assert (done.stdout, done.stderr) == (
         "version 1, read by the function: False\nversion 2, read by the function: True\n",
@@ -225,7 +225,7 @@ print(first == {orphan, child.pid}, code, second, Path(f"/proc/{orphan}").exists
 
 def test_orphans_are_reaped_and_children_that_somebody_waits_for_are_not() -> None:
     adopts = [sys.executable, "-c", ADOPTS]
-    done = subprocess.run(adopts, check=False, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    done = subprocess.run(adopts, check=False, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
     assert done.stdout == "True 7 set() False\n", done.stderr
 

@@ -105,7 +105,7 @@ def test_jobs_take_the_work_queue_that_their_trigger_leads_to(work_runner: Calla
         for number in range(6):
             assert runner.post(event(f"work-{number}", {"n": number})).status_code == 202
 
-        outcomes = [runner.outcome(f"work-{number}", wait_s=8) for number in range(6)]
+        outcomes = [runner.outcome(f"work-{number}") for number in range(6)]
         assert [each and each["type"] for each in outcomes] == ["dev.errands.echo.completed.v1"] * 6
         until(lambda: runner.metric("errands_processes", function="slow") == 0, what="idle workers to end")
 
@@ -114,7 +114,7 @@ def test_a_work_queue_retries_and_gives_up_by_its_own_policy(work_runner: Callab
     with work_runner() as runner:
         runner.post(event("work-bad", {"do": "status", "status": 503}))
 
-        outcome = runner.outcome("work-bad", wait_s=3)
+        outcome = runner.outcome("work-bad")
         assert outcome is None  # nobody wants the notice here, but the dead letter is kept
 
         def dead_letters() -> str:
@@ -133,7 +133,7 @@ def test_as_many_workers_start_as_keda_would_start(work_runner: Callable[..., Up
         until(lambda: runner.metric("errands_processes", function="slow") >= 1)
         counts = {runner.metric("errands_processes", function="slow") for _ in range(200)}
         assert max(counts) <= 3
-        assert all(runner.outcome(f"many-{number}", wait_s=40) for number in range(9))
+        assert all(runner.outcome(f"many-{number}") for number in range(9))
 
 
 def test_the_runner_killed_leaves_no_worker_behind(rabbit: RabbitServer, tmp_path: Path) -> None:
