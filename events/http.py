@@ -21,7 +21,7 @@ from events import sdk
 from events.problem import NotAnEvent
 
 BODY_LIMIT_BYTES: Final = 10 * 1024 * 1024
-# An attribute becomes a header on its way: gunicorn refuses one over 8,190 bytes, and more than 100 of them.
+# An attribute becomes a header on its way; gunicorn, in functions-framework's command, refuses one over 8,190 bytes.
 ATTRIBUTE_LIMIT_CHARACTERS: Final = 4_096
 ATTRIBUTE_LIMIT_COUNT: Final = 50
 

@@ -1,4 +1,4 @@
-"""Sends a job's e-mail or notification, once; smtplib and Apprise block, so functions-framework's threads serve it."""
+"""Sends a job's e-mail or notification, once; smtplib and Apprise block, so it has a thread (threads.py)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

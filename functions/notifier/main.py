@@ -1,5 +1,5 @@
-"""Tells the API how a job ended: each last event becomes a signed callback. It waits on I/O, so it is a coroutine,
-which functions-framework serves on its ASGI side."""
+"""Tells the API how a job ended: each last event becomes a signed callback. It waits on I/O, so it is a coroutine
+in the server's loop."""
 
 import logging
 import time

@@ -71,7 +71,7 @@ class Writer:
 
     def __call__(self, event: Event, response: Response, lines: Iterable[str]) -> None:
         """One failure. Without its failure report a dead letter is as good as ever, so nothing fails for its sake."""
-        from functions.storage.store import Store  # 12 ms that only a failure need wait for
+        from functions.storage.store import Store  # only a failure need wait for it
 
         try:
             self._store = self._store or Store(self._store_url, patient=False)
@@ -93,7 +93,7 @@ class Reader:
         service = service_of(destination)
         if not self._store_url or not service:
             return None
-        from functions.storage.store import Store  # 12 ms that the sink's start need not wait for
+        from functions.storage.store import Store  # the sink's start need not wait for it
 
         try:
             self._store = self._store or Store(self._store_url, patient=False)

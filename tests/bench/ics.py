@@ -30,7 +30,7 @@ WARSAW = "Europe/Warsaw"
 PROCESS = """
 import re, sys
 from datetime import UTC, datetime
-import flask, functions_framework
+import functions.runtime.framework
 from events.types.ics import IcsRequested
 from events.problem import decode
 from functions.ics.calendar_file import render

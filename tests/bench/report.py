@@ -69,7 +69,7 @@ def main() -> None:
                 "xlsx": lambda: post({**long, "data": table(rows=orders(10_000)), "outputs": XLSX}),
                 "two at once": lambda: at_once(post, long),
                 "cold": lambda: cold(folder, ROOT / "functions/report/main.py", REPORT, one),
-                "cold, eager function": lambda: cold(folder, eager_function(folder), {}, html),
+                "cold, eager function": lambda: cold(folder, eager_function(folder), {}, html, "functions_framework"),
                 "cold, bare process": lambda: cold_process(html),
             },
         )
@@ -126,8 +126,10 @@ REPORT = {"SANDBOX_PRELOAD": "functions.report.engine.preload"}  # as in knative
 
 
 @contextmanager
-def served(folder: Path, main: Path, extra: dict[str, str]) -> Iterator[Callable[[Job | str], bytes]]:
-    """A function as the local runner starts it; the first post waits until it answers."""
+def served(
+    folder: Path, main: Path, extra: dict[str, str], module: str = "functions.runtime.serve"
+) -> Iterator[Callable[[Job | str], bytes]]:
+    """A function as the local runner starts it, or by another module; the first post waits until it answers."""
     port = free_port()
     environment = {
         "HOST": "127.0.0.1",
@@ -140,7 +142,7 @@ def served(folder: Path, main: Path, extra: dict[str, str]) -> Iterator[Callable
     }
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "functions.runtime.serve"],
+            [sys.executable, "-m", module],
             env=os.environ | environment,
             cwd=ROOT,
             stderr=log,
@@ -191,8 +193,10 @@ def eager_function(folder: Path) -> Path:
     return folder / "eager.py"
 
 
-def cold(folder: Path, main: Path, extra: dict[str, str], job: Job | str) -> None:
-    with served(folder, main, extra) as first:
+def cold(
+    folder: Path, main: Path, extra: dict[str, str], job: Job | str, module: str = "functions.runtime.serve"
+) -> None:
+    with served(folder, main, extra, module) as first:
         first(job)
 
 

@@ -40,7 +40,7 @@ STARTED: Final = ("ics", "image", "notifier", "report")
 READY, CALLBACK, REST, AT_MIN = "`errands up` to ready", "from zero to the first callback", "at zero", "at min-scale"
 SCALE: Final = "bare wsgiref server, start to first answer"
 WSGIREF: Final = "from wsgiref.simple_server import *; make_server('127.0.0.1', {}, demo_app).serve_forever()"
-# What the runner is to reach (2026-11-27), in seconds, megabytes, and times the bare server's start.
+# What the runner is to reach, in seconds, megabytes, and times the bare server's start.
 AIMS: Final = {
     READY: 2.0,
     f"memory, all functions {REST}, PSS": 60.0,
