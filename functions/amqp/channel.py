@@ -16,7 +16,7 @@ from functions.amqp.message import Message
 from functions.amqp.server import CONNECT_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from functions.amqp.connection import Connection
+    from functions.amqp.connection import AmqpConnection
 
 log = logging.getLogger("errands.amqp")
 
@@ -26,7 +26,7 @@ CONFIRM_TIMEOUT_S: Final = 5.0
 class Channel:
     """One channel: declarations, confirmed publishing, consuming. Any error of the server closes it for good."""
 
-    def __init__(self, connection: "Connection", channel: PikaChannel) -> None:
+    def __init__(self, connection: "AmqpConnection", channel: PikaChannel) -> None:
         self._connection = connection
         self._channel = channel
         self._calls: set[asyncio.Future[Any]] = set()
@@ -42,11 +42,11 @@ class Channel:
 
     @property
     def open(self) -> bool:
-        """Whether anything can still be asked of it."""
+        """Whether anything can still be asked of the channel."""
         return self._channel.is_open
 
     async def call(self, method: str, **arguments: Any) -> Any:
-        """One of pika's channel methods (`queue_declare`, `exchange_bind`, ...); returns the server's answer."""
+        """Call one of pika's channel methods (`queue_declare`, `exchange_bind`, ...); returns the server's answer."""
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._calls.add(answered)
         answered.add_done_callback(self._calls.discard)
@@ -93,7 +93,7 @@ class Channel:
         return str((await self.call("basic_consume", queue=queue, on_message_callback=deliver)).consumer_tag)
 
     def acknowledge(self, tag: int) -> bool:
-        """The message is done with; False when the channel is gone: the server delivers it again.
+        """Say that the message is done with; False when the channel is gone: the server delivers it again.
 
         The server is told at the end of this turn of the loop, of all in a row at once: fewer frames under load, none
         of which says more than was said here.
@@ -119,7 +119,7 @@ class Channel:
             await asyncio.wait((self.closed,), timeout=CONNECT_TIMEOUT_S)
 
     def on_confirm(self, frame: Any) -> None:
-        """The server's word on one published message, or on all up to it."""
+        """Take the server's word on one published message, or on all up to it."""
         method = frame.method
         if not method.multiple:
             self._confirm(method.delivery_tag, method)
@@ -128,7 +128,7 @@ class Channel:
             self._confirm(tag, method)
 
     def _send_acknowledgements(self) -> None:
-        """All up to the first that is not done at once, and each that is done beyond it."""
+        """Acknowledge all up to the first that is not done at once, and each that is done beyond it."""
         done, self._acknowledged = self._acknowledged, set()
         if not self._channel.is_open or not done:
             return
@@ -141,7 +141,7 @@ class Channel:
             self._unsettled.pop(tag)
 
     def _fail_late(self) -> None:
-        """One timer for all, at the oldest's time: one for each is three calls more a publish."""
+        """Fail the publishes whose confirm is late; one timer serves all, at the oldest's time."""
         loop, self._confirms_watched = asyncio.get_running_loop(), None
         while self._unconfirmed:
             number, (confirmed, late_s) = next(iter(self._unconfirmed.items()))

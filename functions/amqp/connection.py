@@ -18,7 +18,7 @@ from functions.amqp.adapter import GatheringConnection, read_all_messages
 from functions.amqp.channel import Channel
 from functions.amqp.errors import ServerRefused, ServerUnavailable, words
 from functions.amqp.futures import fail, resolve
-from functions.amqp.server import CONNECT_TIMEOUT_S, Server
+from functions.amqp.server import CONNECT_TIMEOUT_S, AmqpServer
 
 log = logging.getLogger("errands.amqp")
 
@@ -26,7 +26,7 @@ RECONNECT_FIRST_S: Final = 0.2
 RECONNECT_LAST_S: Final = 15.0
 
 
-class Connection:
+class AmqpConnection:
     """One open connection. `closed` resolves with the reason when it is gone; it does not come back by itself."""
 
     def __init__(self, connection: GatheringConnection, closed: "asyncio.Future[str]") -> None:
@@ -70,8 +70,8 @@ class Connection:
         log.info("RabbitMQ takes messages again")
 
 
-async def connect(server: Server, *, name: str = "errands") -> Connection:
-    """One connection; raises ServerRefused, ServerUnavailable, and ValueError for files that cannot be used.
+async def connect(server: AmqpServer, *, name: str = "errands") -> AmqpConnection:
+    """Open a connection; raises ServerRefused, ServerUnavailable, and ValueError for files that cannot be used.
 
     `name` is shown beside the connection to who administers the server.
     """
@@ -88,7 +88,7 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
         custom_ioloop=loop,
     )
     try:
-        return Connection(await opened, closed)
+        return AmqpConnection(await opened, closed)
     except (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError) as error:
         raise ServerRefused(f"{server.place} does not let this user in: {words(error)}") from error
     except (AMQPError, AMQPConnectorException, OSError) as error:
@@ -96,8 +96,8 @@ async def connect(server: Server, *, name: str = "errands") -> Connection:
 
 
 @asynccontextmanager
-async def connected(server: Server, *, name: str = "errands") -> AsyncIterator[Connection]:
-    """One connection as a context; raises as `connect` does."""
+async def connected(server: AmqpServer, *, name: str = "errands") -> AsyncIterator[AmqpConnection]:
+    """A connection as a context; raises as `connect` does."""
     connection = await connect(server, name=name)
     try:
         yield connection
@@ -106,7 +106,7 @@ async def connected(server: Server, *, name: str = "errands") -> AsyncIterator[C
 
 
 async def stay_connected(
-    server: Server, serve: Callable[[Connection], Awaitable[None]], *, name: str = "errands"
+    server: AmqpServer, serve: Callable[[AmqpConnection], Awaitable[None]], *, name: str = "errands"
 ) -> None:
     """Connect, call `serve` with the connection, and again whenever it is lost, with growing waits, until cancelled.
 
@@ -129,7 +129,7 @@ async def stay_connected(
         delay_s = min(delay_s * 2, RECONNECT_LAST_S)
 
 
-async def _serve(connection: Connection, serve: Callable[[Connection], Awaitable[None]]) -> None:
+async def _serve(connection: AmqpConnection, serve: Callable[[AmqpConnection], Awaitable[None]]) -> None:
     work = asyncio.ensure_future(serve(connection))
     try:
         await asyncio.wait((work, connection.closed), return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,7 @@ PORTS: Final = MappingProxyType({"amqp": 5672, "amqps": 5671})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class AmqpServer:
     """Where a RabbitMQ server is and how to be let in; raises ValueError with the part that is wrong.
 
     `url` is `amqp://` or `amqps://[user[:password]@]host[:port][/vhost]`, percent-encoded, the virtual host `/` by

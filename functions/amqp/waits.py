@@ -34,11 +34,11 @@ class Waits:
         return f"{self._name}.{delay_ms}"
 
     def forget(self) -> None:
-        """Declare each again: the server of a new connection may have been set up anew."""
+        """Have each wait declared again: the server of a new connection may have been set up anew."""
         self._declared.clear()
 
     async def of(self, channel: "Channel", delay_s: float) -> str:
-        """The name of the wait that is so long, which is there when this returns."""
+        """The name of the wait of this length, which has been declared when this returns."""
         delay_ms = wait_ms(delay_s)
         if delay_ms not in self._declared:
             await declare_wait(channel, self.name(delay_ms), delay_ms, back_to=self._back_to)
@@ -47,7 +47,7 @@ class Waits:
 
 
 async def declare_wait(channel: "Channel", name: str, delay_ms: int, *, back_to: str | None) -> None:
-    """See that there is the queue of a wait and, where messages go back by their routing key, its exchange."""
+    """Declare the queue of a wait and, where messages go back by their routing key, its exchange."""
     arguments: dict[str, Any] = {
         **QUORUM,
         "x-message-ttl": delay_ms,

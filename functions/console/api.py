@@ -17,7 +17,7 @@ from functions.deadletters.service.commands import BODY_LIMIT_BYTES, Command
 from functions.deadletters.service.operations import COMMANDS, READ_COMMANDS, Console, NotFound
 from functions.deadletters.service.operators import LOOPBACK, Forbidden, Operator, Operators
 from functions.runtime.adapter import Response
-from functions.storage.database import Unavailable
+from functions.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
     import flask
@@ -92,7 +92,7 @@ def refusal(error: Exception) -> Reply:
         return problem(422, error.kind, error.detail, errors=error.errors)
     if isinstance(error, Unauthorized):
         return problem(401, "unauthorized", str(error), headers={"www-authenticate": "Bearer"})
-    if isinstance(error, Unavailable):
+    if isinstance(error, StorageUnavailable):
         return problem(503, "unavailable", str(error), headers={"retry-after": "5"})
     status, kind = {
         Forbidden: (403, "forbidden"),
@@ -102,7 +102,7 @@ def refusal(error: Exception) -> Reply:
     return problem(status, kind, str(error))
 
 
-REFUSALS: Final = (Unauthorized, Misdirected, Forbidden, NotFound, JobFailed, Unavailable)
+REFUSALS: Final = (Unauthorized, Misdirected, Forbidden, NotFound, JobFailed, StorageUnavailable)
 
 
 def problem(

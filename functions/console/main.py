@@ -27,7 +27,7 @@ from functions.deadletters.store.retention import Limits
 from functions.runtime.adapter import Response, refusal, system_clock
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
-from functions.storage.database import Unavailable, open_database
+from functions.storage.database import StorageUnavailable, open_database
 
 if TYPE_CHECKING:
     from functions.console.api import Access
@@ -157,11 +157,11 @@ def _take(request: Request) -> Response:
         if event.type == PING_TYPE:
             maintenance.keep(database, workers, settings.house, now=system_clock())
         elif is_replay_outcome(event):
-            with database.transaction() as session:
-                dead_letters.settle(session, event, now=system_clock())
+            with database.transaction() as transaction:
+                dead_letters.settle(transaction, event, now=system_clock())
     except NotAnEvent as error:
         return refusal(error)
-    except Unavailable as error:
+    except StorageUnavailable as error:
         return refusal(TryAgain(str(error)))
     return Response(202)
 

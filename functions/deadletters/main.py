@@ -22,7 +22,7 @@ from functions.runtime.adapter import Response, log_response, refusal, system_cl
 from functions.runtime.failure_reports import Reader
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
-from functions.storage.database import Unavailable, open_database
+from functions.storage.database import StorageUnavailable, open_database
 
 log = logging.getLogger("errands.deadletters")
 
@@ -53,7 +53,7 @@ def respond(request: Request) -> Response:
     event, raised, response = _event(request), None, Response(202)
     try:
         take(event)
-    except Unavailable as error:  # a full disk, for one: the runner keeps the dead letter and comes again
+    except StorageUnavailable as error:  # a full disk, for one: the runner keeps the dead letter and comes again
         raised = TryAgain(str(error))
         response = refusal(raised)
     log_response(response, event, None, 0.0, raised)
@@ -66,12 +66,12 @@ def take(event: Event) -> None:
     if event.type == PING_TYPE:
         return
     now = system_clock()
-    with database.transaction() as session:
+    with database.transaction() as transaction:
         if is_replay_outcome(event):
-            dead_letters.settle(session, event, now=now)
+            dead_letters.settle(transaction, event, now=now)
             return
-        id_, _ = dead_letters.keep(session, event, now=now)
-        notices.write(session, event, id_, now=now)
+        id_, _ = dead_letters.keep(transaction, event, now=now)
+        notices.write(transaction, event, id_, now=now)
     _add_failure_report(id_, event)
 
 
@@ -79,8 +79,8 @@ def _add_failure_report(id_: int, event: Event) -> None:
     """What the function itself said, where it left that; the dead letter is kept by now, whatever becomes of this."""
     found = reader.find(original(event), failure(event).destination)
     if found is not None:
-        with suppress(Unavailable), database.transaction() as session:
-            dead_letters.add_failure_report(session, id_, found)
+        with suppress(StorageUnavailable), database.transaction() as transaction:
+            dead_letters.add_failure_report(transaction, id_, found)
 
 
 def _event(request: Request) -> Event:

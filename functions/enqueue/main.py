@@ -6,7 +6,7 @@ from pathlib import Path
 from events.http import Event
 from events.problem import TryAgain
 from functions.amqp.errors import ServerRefused, ServerUnavailable
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from functions.enqueue.publisher import Publisher
 from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.settings import from_environment
@@ -22,10 +22,10 @@ class Settings:
     amqp_ca_file: str | None = None
 
     @property
-    def server(self) -> Server:
+    def server(self) -> AmqpServer:
         """The RabbitMQ server; raises ValueError with what is wrong of the URL."""
         credentials, ca_file = (Path(each) if each else None for each in (self.amqp_login, self.amqp_ca_file))
-        return Server(url=self.amqp_url, credentials=credentials, ca_file=ca_file)
+        return AmqpServer(url=self.amqp_url, credentials=credentials, ca_file=ca_file)
 
     def __post_init__(self) -> None:
         _ = self.server

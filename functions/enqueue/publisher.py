@@ -5,9 +5,9 @@ from typing import Final
 
 from events.http import Event
 from functions.amqp.channel import Channel
-from functions.amqp.connection import Connection, connect
+from functions.amqp.connection import AmqpConnection, connect
 from functions.amqp.message import to_message
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 
 NAME: Final = "enqueue"
 
@@ -15,10 +15,10 @@ NAME: Final = "enqueue"
 class Publisher:
     """One exchange of one server. The routing key is the event's type, to which the work queues' queues are bound."""
 
-    def __init__(self, server: Server, exchange: str) -> None:
+    def __init__(self, server: AmqpServer, exchange: str) -> None:
         self._server = server
         self._exchange = exchange
-        self._connection: Connection | None = None
+        self._connection: AmqpConnection | None = None
         self._channel: Channel | None = None
         self._connecting: asyncio.Lock | None = None  # made on the loop that serves
 

@@ -26,18 +26,18 @@ CONNECT_TIMEOUT_S: Final = 5
 MIGRATING: Final = 0x65727264  # PostgreSQL's advisory lock while the schema is brought up to date
 
 
-class Unavailable(Exception):
-    """The dead letters cannot be read or written now: a full disk, a server down, a file that is no database."""
+class StorageUnavailable(Exception):
+    """What is kept cannot be read or written now: a full disk, a server down, a file that is no database."""
 
 
-class Session(Protocol):
-    """One transaction."""
+class Transaction(Protocol):
+    """What is executed together: all of it holds, or nothing does."""
 
     def execute(self, query: str, *values: object) -> list[Row]:
         """The rows of a query; none of a statement without RETURNING."""
 
     def execute_many(self, query: str, rows: Sequence[Sequence[object]]) -> None:
-        """The same statement for each of the rows."""
+        """Execute the same statement for each of the rows."""
 
 
 class Database(ABC):
@@ -49,14 +49,14 @@ class Database(ABC):
         self._migrated = False
 
     @contextmanager
-    def transaction(self, *, writes: bool = True) -> Iterator[Session]:
-        """All that is executed within holds at its end, or nothing does; raises Unavailable."""
+    def transaction(self, *, writes: bool = True) -> Iterator[Transaction]:
+        """All that is executed within holds at its end, or nothing does; raises StorageUnavailable."""
         if not self._migrated:
-            with self._begin(writes=True) as session:
-                self._migrate(session)
+            with self._begin(writes=True) as transaction:
+                self._migrate(transaction)
             self._migrated = True
-        with self._begin(writes=writes) as session:
-            yield session
+        with self._begin(writes=writes) as transaction:
+            yield transaction
 
     @abstractmethod
     def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
@@ -64,23 +64,25 @@ class Database(ABC):
 
     @abstractmethod
     def _begin(self, *, writes: bool) -> Any:
-        """One transaction, as a context."""
+        """A transaction as a context, whatever the schema is."""
 
     @abstractmethod
-    def _lock_schema(self, session: Session) -> None:
+    def _lock_schema(self, transaction: Transaction) -> None:
         """Let nobody else migrate until the transaction's end."""
 
-    def _migrate(self, session: Session) -> None:
+    def _migrate(self, transaction: Transaction) -> None:
         """Bring the schema up to date; several processes may start at once."""
-        self._lock_schema(session)
-        session.execute("CREATE TABLE IF NOT EXISTS dead_version (version INTEGER NOT NULL)")
-        version = (session.execute("SELECT max(version) AS version FROM dead_version")[0]["version"]) or 0
+        self._lock_schema(transaction)
+        transaction.execute("CREATE TABLE IF NOT EXISTS dead_version (version INTEGER NOT NULL)")
+        version = (transaction.execute("SELECT max(version) AS version FROM dead_version")[0]["version"]) or 0
         if version > len(MIGRATIONS):
-            raise Unavailable(f"{self.name} was written by a newer Errands: schema {version}, not {len(MIGRATIONS)}")
+            raise StorageUnavailable(
+                f"{self.name} was written by a newer Errands: schema {version}, not {len(MIGRATIONS)}"
+            )
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):
             for statement in migration.split(";\n"):
-                session.execute(statement.format(**DIALECTS[type(self).__name__]))
-            session.execute("INSERT INTO dead_version VALUES (?)", number)
+                transaction.execute(statement.format(**DIALECTS[type(self).__name__]))
+            transaction.execute("INSERT INTO dead_version VALUES (?)", number)
 
 
 class Sqlite(Database):
@@ -94,12 +96,12 @@ class Sqlite(Database):
         self._writing = threading.Lock()  # SQLite's own waiting is by sleeping, and fair to nobody
 
     def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
-        """By LIKE, which takes a third of the time of instr and lower, and no copy."""
+        """The condition by LIKE, which is faster than instr and lower, and copies nothing."""
         escaped = re.sub("([!%_])", r"!\1", text)
         return f"CAST({column} AS TEXT) LIKE ? ESCAPE '!'", f"%{escaped}%"
 
     @contextmanager
-    def _begin(self, *, writes: bool) -> Iterator[Session]:
+    def _begin(self, *, writes: bool) -> Iterator[Transaction]:
         try:
             db = self._connection()
             if not writes:
@@ -109,12 +111,12 @@ class Sqlite(Database):
                     yield from self._within(db, "BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             self._close()
-            raise Unavailable(f"{self.name} cannot be used: {error}") from error
+            raise StorageUnavailable(f"{self.name} cannot be used: {error}") from error
 
-    def _within(self, db: sqlite3.Connection, begin: str) -> Iterator[Session]:
+    def _within(self, db: sqlite3.Connection, begin: str) -> Iterator[Transaction]:
         db.execute(begin)
         try:
-            yield _SqliteSession(db)
+            yield _SqliteTransaction(db)
             db.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # a full disk has rolled back already
@@ -138,17 +140,17 @@ class Sqlite(Database):
         return db
 
     def _close(self) -> None:
-        """The file may be another one, or a good one, when it is next opened."""
+        """Close the connection: the file may be another one, or a good one, when it is next opened."""
         db = self._local.__dict__.pop("db", None)
         if db is not None:
             db.close()
         self._migrated = False
 
-    def _lock_schema(self, session: Session) -> None:
-        """BEGIN IMMEDIATE has done it."""
+    def _lock_schema(self, transaction: Transaction) -> None:
+        """Nothing: BEGIN IMMEDIATE has locked the file."""
 
 
-class _SqliteSession:
+class _SqliteTransaction:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
@@ -170,24 +172,24 @@ class Postgresql(Database):
         self._local = threading.local()
 
     def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
-        """In PostgreSQL's notation of bytes, which any bytes have; bytes that are no UTF-8 make no text there."""
+        """The condition in PostgreSQL's notation of bytes, which any bytes have, also those that make no text there."""
         noted = "".join(chr(byte) if byte < 0x80 else f"\\{byte:03o}" for byte in text.replace("\\", "\\\\").encode())
         return f"position(? IN lower(encode({column}, 'escape'))) > 0", noted.lower()
 
     @contextmanager
-    def _begin(self, *, writes: bool) -> Iterator[Session]:
-        import psycopg  # 130 ms that an installation on SQLite need not wait for
+    def _begin(self, *, writes: bool) -> Iterator[Transaction]:
+        import psycopg  # an installation on SQLite need not wait for it
 
         try:
             db = self._connection()
             with db.transaction():
                 if not writes:
                     db.execute("SET TRANSACTION READ ONLY")
-                yield _PostgresqlSession(db)
+                yield _PostgresqlTransaction(db)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError):
                 self._close()
-            raise Unavailable(f"{self.name} cannot be used: {_first_line(error)}") from error
+            raise StorageUnavailable(f"{self.name} cannot be used: {_first_line(error)}") from error
 
     def _connection(self) -> "psycopg.Connection[Row]":
         import psycopg
@@ -208,11 +210,11 @@ class Postgresql(Database):
         if db is not None:
             db.close()
 
-    def _lock_schema(self, session: Session) -> None:
-        session.execute("SELECT pg_advisory_xact_lock(?)", MIGRATING)
+    def _lock_schema(self, transaction: Transaction) -> None:
+        transaction.execute("SELECT pg_advisory_xact_lock(?)", MIGRATING)
 
 
-class _PostgresqlSession:
+class _PostgresqlTransaction:
     def __init__(self, db: "psycopg.Connection[Row]") -> None:
         self._db = db
 

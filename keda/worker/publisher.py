@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from events.http import STRUCTURED, Event, structured
 from functions.amqp.channel import Channel
-from functions.amqp.connection import Connection, stay_connected
+from functions.amqp.connection import AmqpConnection, stay_connected
 from functions.amqp.errors import ServerRefused, ServerUnavailable
 from functions.amqp.message import to_message
 from functions.runtime.outcome import RETRIED_4XX
-from keda.worker.queue import WorkQueue
+from keda.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     import httpx
@@ -35,28 +35,28 @@ class PostRefused(Exception):
     """The event itself is refused; posting it again would not help."""
 
 
-class Publisher:
-    """One work queue's way out, over a connection of its own: RabbitMQ under an alarm stops those that publish."""
+class ResultPublisher:
+    """Takes results away over a connection of its own, since RabbitMQ under an alarm stops those that publish."""
 
-    def __init__(self, work_queue: WorkQueue) -> None:
-        self._work_queue = work_queue
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
         self._channel: Channel | None = None
-        self._waits = work_queue.waits
-        self._places = {BROKER: work_queue.k_sink, SINK: work_queue.work_dead_letter_sink}
+        self._waits = settings.waits
+        self._places = {BROKER: settings.k_sink, SINK: settings.work_dead_letter_sink}
         self._http: httpx.AsyncClient | None = None
 
     async def stay_connected(self) -> None:
         """Keep the publishing connection, until cancelled."""
         await stay_connected(
-            self._work_queue.server, self._publish_on, name=f"work queue {self._work_queue.work_queue}, publishing"
+            self._settings.server, self._publish_on, name=f"work queue {self._settings.work_queue}, publishing"
         )
 
     async def post(self, event: Event, place: str) -> None:
         """Return when the broker or the sink has taken the event; raise NotPosted or PostRefused."""
         import httpx
 
-        if self._http is None:  # 79 ms of import, and a flood may never need it
-            token = self._work_queue.errands_token
+        if self._http is None:  # imported late: a flood may never need it
+            token = self._settings.errands_token
             headers = {"content-type": STRUCTURED} | ({"authorization": f"Bearer {token}"} if token else {})
             self._http = httpx.AsyncClient(headers=headers, timeout=POST_TIMEOUT_S, trust_env=False)
         try:
@@ -75,7 +75,7 @@ class Publisher:
 
     async def give_back(self, event: Event, *, attempt: int, place: str | None = None) -> None:
         """Back to the work queue at once as the same attempt: unlike a rejection, it is not counted as a delivery."""
-        await self._publish(self._open_channel(), event, self._work_queue.work_queue, attempt, place)
+        await self._publish(self._open_channel(), event, self._settings.work_queue, attempt, place)
 
     async def close(self) -> None:
         """Close the HTTP connections."""
@@ -97,10 +97,10 @@ class Publisher:
 
     def _open_channel(self) -> Channel:
         if self._channel is None:
-            raise ServerUnavailable(f"no connection to {self._work_queue.server.place}")
+            raise ServerUnavailable(f"no connection to {self._settings.server.place}")
         return self._channel
 
-    async def _publish_on(self, connection: Connection) -> None:
+    async def _publish_on(self, connection: AmqpConnection) -> None:
         channel = await connection.channel()
         self._waits.forget()
         self._channel = channel

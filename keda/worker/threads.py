@@ -40,7 +40,7 @@ class Threads(Generic[T, A]):
             threading.Thread(target=self._run, args=(number,), name=f"function-{number}", daemon=True).start()
 
     def put(self, task: T) -> None:
-        """Have it done by the next thread that is free."""
+        """Have a task done by the next thread that is free."""
         self._tasks.put(task)
 
     def take_back(self) -> list[T]:

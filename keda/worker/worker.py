@@ -1,6 +1,6 @@
 """Runs a function off a RabbitMQ queue: what takes minutes, or comes by the thousand, and so does not fit HTTP.
 
-    python -m keda.worker.worker    # FUNCTION_SOURCE, FUNCTION_TARGET and the variables of keda/worker/queue.py
+    python -m keda.worker.worker    # FUNCTION_SOURCE, FUNCTION_TARGET and the variables of keda/worker/settings.py
 
 The function is called in this process, through the adapter that also serves it over HTTP; heartbeats go on meanwhile.
 What follows from a message is safe elsewhere before the message is acknowledged: a reply is with the broker, another
@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from events.http import Event
 from functions.amqp.channel import Channel
-from functions.amqp.connection import Connection, stay_connected
+from functions.amqp.connection import AmqpConnection, stay_connected
 from functions.amqp.errors import ServerUnavailable
 from functions.amqp.message import Message
 from functions.runtime import logs as json_log
@@ -36,8 +36,8 @@ from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
 from keda.worker.loader import load
-from keda.worker.publisher import BROKER, POST, SINK, NotPosted, PostRefused, Publisher
-from keda.worker.queue import WorkQueue
+from keda.worker.publisher import BROKER, POST, SINK, NotPosted, PostRefused, ResultPublisher
+from keda.worker.settings import WorkerSettings
 from keda.worker.threads import Threads
 
 log = logging.getLogger("errands.work_queue")
@@ -47,7 +47,7 @@ AGAIN_S: Final = 1.0  # until what follows from a message is tried again while R
 
 
 @dataclass(eq=False, slots=True)
-class Task:
+class QueuedJob:
     """One message that is here; `place` is set on a pending reply, which is to be posted there and not worked on."""
 
     channel: Channel
@@ -61,13 +61,11 @@ class Task:
 class Worker:
     """Consumes one work queue's queue until it is told to stop, or until it has been idle for as long as it may."""
 
-    def __init__(self, work_queue: WorkQueue, work: Callable[[Sequence[Task]], Sequence[Response]]) -> None:
-        self._work_queue = work_queue
-        self._publisher = Publisher(work_queue)
-        self._threads = Threads(
-            work, self._answered, count=work_queue.work_concurrency, limit=work_queue.work_batch_limit
-        )
-        self._held: dict[Task, None] = {}  # in the order of their arrival, so of their tags
+    def __init__(self, settings: WorkerSettings, work: Callable[[Sequence[QueuedJob]], Sequence[Response]]) -> None:
+        self._settings = settings
+        self._publisher = ResultPublisher(settings)
+        self._threads = Threads(work, self._answered, count=settings.work_concurrency, limit=settings.work_batch_limit)
+        self._held: dict[QueuedJob, None] = {}  # in the order of their arrival, so of their tags
         self._settling: set[asyncio.Task[None]] = set()
         self._consumer: tuple[Channel, str] | None = None
         self._stopping = asyncio.Event()
@@ -81,10 +79,10 @@ class Worker:
 
     async def run(self) -> int:
         """Work until stopped; returns the exit code."""
-        name = f"work queue {self._work_queue.work_queue}, consuming"
+        name = f"work queue {self._settings.work_queue}, consuming"
         links = [
             asyncio.create_task(self._publisher.stay_connected()),
-            asyncio.create_task(stay_connected(self._work_queue.server, self._consume_on, name=name)),
+            asyncio.create_task(stay_connected(self._settings.server, self._consume_on, name=name)),
             asyncio.create_task(self._watch()),
         ]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -98,12 +96,12 @@ class Worker:
         await self._publisher.close()
         return self._code
 
-    async def _consume_on(self, connection: Connection) -> None:
+    async def _consume_on(self, connection: AmqpConnection) -> None:
         channel = await connection.channel()
         tag = await channel.consume(
-            self._work_queue.work_queue,
+            self._settings.work_queue,
             lambda message: self._on_message(channel, message),
-            prefetch=self._work_queue.prefetch,
+            prefetch=self._settings.prefetch,
         )
         self._consumer = (channel, tag)
         if self._stopping.is_set():
@@ -113,99 +111,99 @@ class Worker:
         finally:
             self._consumer = None
             self._threads.take_back()  # RabbitMQ delivers them again, to here or to another worker
-            self._held = {task: None for task in self._held if task.channel is not channel}
+            self._held = {job: None for job in self._held if job.channel is not channel}
         await connection.close()
 
     def _on_message(self, channel: Channel, message: Message) -> None:
-        event, problem = message.read(self._work_queue.work_queue)
+        event, problem = message.read(self._settings.work_queue)
         attempt = message.attempt + message.deliveries
-        task = Task(channel, message.tag, event, attempt, message.headers.get(POST))
-        self._held[task] = None
+        job = QueuedJob(channel, message.tag, event, attempt, message.headers.get(POST))
+        self._held[job] = None
         if problem:
-            self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=problem)))
-        elif task.place in (BROKER, SINK):
-            self._settle(task, self._post(task, task.place))
-        elif attempt > self._work_queue.work_retry + 1:
+            self._settle(job, self._give_up(job, Result(NO_RESPONSE, error=problem)))
+        elif job.place in (BROKER, SINK):
+            self._settle(job, self._post(job, job.place))
+        elif attempt > self._settings.work_retry + 1:
             reason = f"its workers ended {message.deliveries} times while they had it"
-            self._settle(task, self._give_up(task, Result(NO_RESPONSE, error=reason.encode())))
+            self._settle(job, self._give_up(job, Result(NO_RESPONSE, error=reason.encode())))
         else:
-            self._threads.put(task)
+            self._threads.put(job)
 
-    def _answered(self, tasks: Sequence[Task], responses: Sequence[Response]) -> None:
+    def _answered(self, jobs: Sequence[QueuedJob], responses: Sequence[Response]) -> None:
         done = []
-        for task, response in zip(tasks, responses, strict=True):
-            if task.settling:
+        for job, response in zip(jobs, responses, strict=True):
+            if job.settling:
                 continue  # it took too long, and was settled as failed
             if response.status >= 300 or response.headers:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                self._settle(task, self._follow(task, judge(response.status, headers, response.body)))
-            elif task in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
-                del self._held[task]
-                done.append(task)
+                self._settle(job, self._follow(job, judge(response.status, headers, response.body)))
+            elif job in self._held:  # and its channel is not gone, or RabbitMQ delivers it again
+                del self._held[job]
+                done.append(job)
         self._acknowledge(done)
 
-    def _acknowledge(self, done: Sequence[Task]) -> None:
+    def _acknowledge(self, done: Sequence[QueuedJob]) -> None:
         self._busy_at_s = time.monotonic()
-        for task in done:
-            task.channel.acknowledge(task.tag)
+        for job in done:
+            job.channel.acknowledge(job.tag)
 
-    def _settle(self, task: Task, work: Coroutine[Any, Any, None]) -> None:
-        task.settling = True
-        running = asyncio.get_running_loop().create_task(self._until_settled(task, work))
+    def _settle(self, job: QueuedJob, work: Coroutine[Any, Any, None]) -> None:
+        job.settling = True
+        running = asyncio.get_running_loop().create_task(self._until_settled(job, work))
         self._settling.add(running)
         running.add_done_callback(self._settling.discard)
 
-    async def _until_settled(self, task: Task, work: Coroutine[Any, Any, None]) -> None:
+    async def _until_settled(self, job: QueuedJob, work: Coroutine[Any, Any, None]) -> None:
         await work
-        self._done(task)
+        self._done(job)
 
-    def _done(self, task: Task) -> None:
-        self._held.pop(task, None)
+    def _done(self, job: QueuedJob) -> None:
+        self._held.pop(job, None)
         self._busy_at_s = time.monotonic()
-        task.channel.acknowledge(task.tag)
+        job.channel.acknowledge(job.tag)
 
-    async def _follow(self, task: Task, result: Result) -> None:
+    async def _follow(self, job: QueuedJob, result: Result) -> None:
         """What an answer leads to; returns when it is safe elsewhere."""
         if result.reply is not None:
             try:
                 return await self._publisher.post(result.reply, BROKER)
             except NotPosted as error:
-                log.warning("the reply waits: %s", error, extra={"event": task.event.id})
-                return await self._later(task, result.reply, retry=1, attempt=1, place=BROKER)
+                log.warning("the reply waits: %s", error, extra={"event": job.event.id})
+                return await self._later(job, result.reply, retry=1, attempt=1, place=BROKER)
             except PostRefused as error:
                 result = Result(result.code, error=str(error).encode())
         if not result.failed:
             return None
-        if result.retriable and task.attempt <= self._work_queue.work_retry:
-            return await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1)
-        return await self._give_up(task, result)
+        if result.retriable and job.attempt <= self._settings.work_retry:
+            return await self._later(job, job.event, retry=job.attempt, attempt=job.attempt + 1)
+        return await self._give_up(job, result)
 
-    async def _give_up(self, task: Task, result: Result) -> None:
+    async def _give_up(self, job: QueuedJob, result: Result) -> None:
         """The event as a dead letter to the sink."""
-        queue = self._work_queue.work_queue  # it stands for the Trigger
-        made = dead_letter(task.event, result, destination=f"amqp:{queue}", trigger=queue, attempts=task.attempt)
-        log.error("dead letter: %s", result.sentence, extra={"event": task.event.id, "attempt": task.attempt})
+        queue = self._settings.work_queue  # it stands for the Trigger
+        made = dead_letter(job.event, result, destination=f"amqp:{queue}", trigger=queue, attempts=job.attempt)
+        log.error("dead letter: %s", result.sentence, extra={"event": job.event.id, "attempt": job.attempt})
         try:
             await self._publisher.post(made, SINK)
         except (NotPosted, PostRefused) as error:
-            log.error("the dead letter waits: %s", error, extra={"event": task.event.id})
-            await self._later(task, made, retry=1, attempt=1, place=SINK)
+            log.error("the dead letter waits: %s", error, extra={"event": job.event.id})
+            await self._later(job, made, retry=1, attempt=1, place=SINK)
 
-    async def _post(self, task: Task, place: str) -> None:
+    async def _post(self, job: QueuedJob, place: str) -> None:
         """A pending reply: posted, or put back for the next longer wait, for as long as it takes."""
         try:
-            await self._publisher.post(task.event, place)
+            await self._publisher.post(job.event, place)
         except (NotPosted, PostRefused) as error:
             if place == BROKER and isinstance(error, PostRefused):
-                return await self._give_up(task, Result(NO_RESPONSE, error=str(error).encode()))
-            log.warning("still kept: %s", error, extra={"event": task.event.id})
-            await self._later(task, task.event, retry=task.attempt, attempt=task.attempt + 1, place=place)
+                return await self._give_up(job, Result(NO_RESPONSE, error=str(error).encode()))
+            log.warning("still kept: %s", error, extra={"event": job.event.id})
+            await self._later(job, job.event, retry=job.attempt, attempt=job.attempt + 1, place=place)
 
-    async def _later(self, task: Task, event: Event, *, retry: int, attempt: int, place: str | None = None) -> None:
-        """Have RabbitMQ keep it for a while; nothing is done when it delivers the task's message again anyway."""
-        delay_s = self._work_queue.backoff_s(retry)
+    async def _later(self, job: QueuedJob, event: Event, *, retry: int, attempt: int, place: str | None = None) -> None:
+        """Have RabbitMQ keep it for a while; nothing is done when it delivers the job's message again anyway."""
+        delay_s = self._settings.backoff_s(retry)
         log.warning("again in %g s", delay_s, extra={"event": event.id, "attempt": attempt})
-        while task.channel.open:
+        while job.channel.open:
             try:
                 await self._publisher.later(event, delay_s=delay_s, attempt=attempt, place=place)
                 return
@@ -217,29 +215,29 @@ class Worker:
         """Time limits, and the end of a worker that has nothing to do."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            for task in self._threads.overdue(self._work_queue.work_timeout_s):
-                if task.settling or task not in self._held:
+            for job in self._threads.overdue(self._settings.work_timeout_s):
+                if job.settling or job not in self._held:
                     continue
-                error = f"no answer within {self._work_queue.work_timeout_s:g} s"
-                self._settle(task, self._follow(task, Result(NO_RESPONSE, error=error.encode(), retriable=True)))
+                error = f"no answer within {self._settings.work_timeout_s:g} s"
+                self._settle(job, self._follow(job, Result(NO_RESPONSE, error=error.encode(), retriable=True)))
                 self.stop(1)
             idle_s = 0.0 if self._held else time.monotonic() - self._busy_at_s
-            if self._work_queue.work_idle_s and idle_s > self._work_queue.work_idle_s:
-                log.info("nothing to do for %g s", self._work_queue.work_idle_s)
+            if self._settings.work_idle_s and idle_s > self._settings.work_idle_s:
+                log.info("nothing to do for %g s", self._settings.work_idle_s)
                 return self.stop()
 
     async def _drain(self) -> None:
         await self._cancel_consumer()
-        for task in self._threads.take_back():
-            await self._give_back(task)
+        for job in self._threads.take_back():
+            await self._give_back(job)
         try:
-            async with asyncio.timeout(self._work_queue.work_stop_s):
+            async with asyncio.timeout(self._settings.work_stop_s):
                 while self._held:
                     await asyncio.sleep(CHECK_INTERVAL_S / 10)
         except TimeoutError:
             log.warning("stopping with %d jobs unfinished: they go back to the work queue", len(self._held))
-        for task in [task for task in self._held if not task.settling]:
-            await self._give_back(task)
+        for job in [job for job in self._held if not job.settling]:
+            await self._give_back(job)
 
     async def _cancel_consumer(self) -> None:
         if self._consumer:
@@ -249,19 +247,19 @@ class Worker:
             except ServerUnavailable as error:
                 log.warning("the consumer is gone already: %s", error)
 
-    async def _give_back(self, task: Task) -> None:
-        task.settling = True
+    async def _give_back(self, job: QueuedJob) -> None:
+        job.settling = True
         try:
-            await self._publisher.give_back(task.event, attempt=task.attempt, place=task.place)
-            self._done(task)
+            await self._publisher.give_back(job.event, attempt=job.attempt, place=job.place)
+            self._done(job)
         except ServerUnavailable:
-            task.channel.reject(task.tag, requeue=True)
-            self._held.pop(task, None)
+            job.channel.reject(job.tag, requeue=True)
+            self._held.pop(job, None)
 
 
-async def serve(work_queue: WorkQueue, work: Callable[[Sequence[Task]], Sequence[Response]]) -> int:
+async def serve(settings: WorkerSettings, work: Callable[[Sequence[QueuedJob]], Sequence[Response]]) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code."""
-    worker = Worker(work_queue, work)
+    worker = Worker(settings, work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     return await worker.run()
@@ -269,12 +267,12 @@ async def serve(work_queue: WorkQueue, work: Callable[[Sequence[Task]], Sequence
 
 def main() -> None:
     """Load the function, then consume until SIGTERM."""
-    work_queue = from_environment(WorkQueue)
-    json_log.configure(work_queue.log_level)
+    settings = from_environment(WorkerSettings)
+    json_log.configure(settings.log_level)
     if "ERRANDS_RUNNER_PID" in os.environ:
         stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
     work = load(os.environ["FUNCTION_SOURCE"], os.environ["FUNCTION_TARGET"])
-    code = asyncio.run(serve(work_queue, work))
+    code = asyncio.run(serve(settings, work))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)  # a function that takes too long still runs on its thread, and would keep the process

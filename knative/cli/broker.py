@@ -10,7 +10,7 @@ from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
 
 if TYPE_CHECKING:  # pika takes 40 ms that no other command need wait for
-    from functions.amqp.server import Server
+    from functions.amqp.server import AmqpServer
 
 app = typer.Typer(help="The runner's exchanges and queues on a RabbitMQ server.", no_args_is_help=True)
 
@@ -68,16 +68,16 @@ def purge(
         _stop(str(error))
 
 
-def server_of(url: str | None, credentials: Path | None, tls: Path | None) -> "Server | None":
+def server_of(url: str | None, credentials: Path | None, tls: Path | None) -> "AmqpServer | None":
     """The RabbitMQ server that the options name; None without a URL."""
     if not url:
         return None
-    from functions.amqp.server import Server
+    from functions.amqp.server import AmqpServer
 
     own = tls / "tls.crt" if tls else None
     own = own if own and own.exists() else None
     try:
-        return Server(
+        return AmqpServer(
             url=url,
             credentials=credentials,
             ca_file=tls / "ca.crt" if tls else None,

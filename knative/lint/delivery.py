@@ -7,7 +7,7 @@ from typing import Final
 from knative.lint.findings import Flaw, near, rule
 from knative.lint.resources import Resources, answers, broker_class
 from knative.manifests.declared import MIN_SCALE, DeclaredDelivery, DeclaredService, DeclaredTrigger, duration_s
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 
 PREFETCH: Final = 100  # of a dispatcher, fixed (eventing-rabbitmq)
 # What eventing-rabbitmq takes (pkg/brokerconfig); a cluster itself leaves no choice of queues.
@@ -224,7 +224,7 @@ def _destination(sink: Place) -> bool:
 
 
 def _deliveries(resources: Resources) -> Iterator[DeclaredDelivery]:
-    owners: list[Document] = [*resources.brokers.values(), *(each.document for each in resources.triggers)]
+    owners: list[ManifestDocument] = [*resources.brokers.values(), *(each.document for each in resources.triggers)]
     return (DeclaredDelivery(each.root["spec"]["delivery"]) for each in owners if each.root["spec"]["delivery"])
 
 

@@ -25,7 +25,7 @@ class Emitted:
         return str(self.attributes.get("type", ""))
 
     def matches(self, filter_: Mapping[str, str]) -> bool:
-        """Whether it could match; a value that varies from event to event is no reason against it."""
+        """Whether the event could match a filter; a value that varies from event to event is no reason against it."""
         return all(self.attributes.get(name) == value for name, value in filter_.items() if name not in OPEN_ATTRIBUTES)
 
 

@@ -16,7 +16,7 @@ ALLOW: Final = "lint.errands.dev/allow"  # on a resource: the rules that it may 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class LintRule:
     """A trap. `consequence` is what happens on the broker, `fix` what to write instead: each a clause of a sentence."""
 
     name: str
@@ -37,7 +37,7 @@ class Flaw:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Finding:
-    """One line of the answer."""
+    """A flaw as it is reported, with the rule that it breaks."""
 
     file: str
     line: int
@@ -50,7 +50,7 @@ class Finding:
     fix: str
 
 
-RULES: Final[dict[str, Rule]] = {}
+RULES: Final[dict[str, LintRule]] = {}
 
 
 def rule(
@@ -59,7 +59,7 @@ def rule(
     """Declare the decorated function as a rule of this name."""
 
     def declare(check: "Callable[[Resources], Iterator[Flaw]]") -> "Callable[[Resources], Iterator[Flaw]]":
-        RULES[name] = Rule(name=name, severity=severity, consequence=consequence, fix=fix, check=check)
+        RULES[name] = LintRule(name=name, severity=severity, consequence=consequence, fix=fix, check=check)
         return functools.wraps(check)(check)
 
     return declare
@@ -83,7 +83,7 @@ def near(name: str, known: "Iterator[str] | list[str] | tuple[str, ...]") -> str
     return f"; did you mean {folded[found[0]]}?" if found else ""
 
 
-def _finding(rule_: Rule, flaw: Flaw) -> Finding:
+def _finding(rule_: LintRule, flaw: Flaw) -> Finding:
     document = flaw.place.document
     return Finding(
         file=document.file,

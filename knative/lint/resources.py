@@ -7,7 +7,7 @@ from typing import Final
 
 from knative.lint.events import Emitted
 from knative.manifests.declared import DeclaredDelivery, DeclaredService, DeclaredTrigger
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 
 BROKER_CLASS: Final = "eventing.knative.dev/broker.class"
 RABBITMQ: Final = "RabbitMQBroker"
@@ -18,21 +18,21 @@ ANSWERS: Final = "lint.errands.dev/answers"  # on a Service: the event types tha
 class Resources:
     """All that is linted together. `samples` are events that are known to be emitted, beside the EventTypes."""
 
-    documents: tuple[Document, ...]
+    documents: tuple[ManifestDocument, ...]
     samples: tuple[Emitted, ...] = field(default=())
     production: bool = False
 
-    def of(self, kind: str, group: str) -> Iterator[Document]:
+    def of(self, kind: str, group: str) -> Iterator[ManifestDocument]:
         """The resources of a kind; the group tells Knative's Service from that of Kubernetes."""
         return (each for each in self.documents if each.kind == kind and each.group == group)
 
     @cached_property
-    def all_brokers(self) -> Mapping[str, Document]:
+    def all_brokers(self) -> Mapping[str, ManifestDocument]:
         """Every Broker by name, of whatever class."""
         return {each.name: each for each in self.of("Broker", "eventing.knative.dev")}
 
     @cached_property
-    def brokers(self) -> Mapping[str, Document]:
+    def brokers(self) -> Mapping[str, ManifestDocument]:
         """The Brokers that are RabbitMQ's, or could be: without a class they are what the cluster's default is."""
         return {name: each for name, each in self.all_brokers.items() if broker_class(each) in (RABBITMQ, "")}
 
@@ -74,7 +74,7 @@ class Resources:
                 yield Emitted({"type": type_}, type_, each.root["spec"]["sink"])
 
 
-def broker_class(broker: Document) -> str:
+def broker_class(broker: ManifestDocument) -> str:
     """The Broker's class, empty when the cluster's default decides."""
     return broker.root["metadata"]["annotations"][BROKER_CLASS].text
 
@@ -84,7 +84,7 @@ def answers(service: DeclaredService) -> list[str]:
     return service.document.root["metadata"]["annotations"][ANSWERS].text.replace(",", " ").split()
 
 
-def _event_type(document: Document) -> Emitted:
+def _event_type(document: ManifestDocument) -> Emitted:
     """v1beta3 lists attributes, those before have spec.type; a value with {} in it varies."""
     spec = document.root["spec"]
     attributes: dict[str, str | int | bool] = {"type": spec["type"].text} if spec["type"] else {}

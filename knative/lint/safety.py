@@ -6,7 +6,7 @@ from typing import Final
 
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import Resources
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 
 SECRET_NAME: Final = re.compile(
     r"(?i)(?:^|[_.-])(?:password|passwd|passphrase|secrets?|tokens?|api[_.-]?keys?|private[_.-]?keys?|access[_.-]?keys?"
@@ -66,7 +66,7 @@ def _containers(resources: Resources) -> Iterator[Place]:
                 yield from pod[name]
 
 
-def _pods(document: Document) -> Iterator[Place]:
+def _pods(document: ManifestDocument) -> Iterator[Place]:
     for path in (*POD_SPECS, SCALED_JOB):
         pod = Place(document, path)
         if pod["containers"]:

@@ -7,7 +7,7 @@ from typing import Final
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import Resources
 from knative.manifests.declared import UTILIZATION, DeclaredService, DeclaredTrigger
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 
 MAX_TIMEOUT_S: Final = 600  # serving config-defaults, max-revision-timeout-seconds
 MOST_WORKERS: Final = 1000
@@ -111,7 +111,7 @@ def hardly_parallel(resources: Resources) -> Iterator[Flaw]:
     fix='autoscaling.knative.dev/target-utilization-percentage: "100"',
 )
 def idle_share(resources: Resources) -> Iterator[Flaw]:
-    """One event at a time, with the default target."""
+    """A Service that takes one event at a time, with the default target of utilization."""
     for trigger, service in _subscribed(resources):
         if trigger.parallelism and service.concurrency == 1 and not service.annotation(UTILIZATION):
             yield Flaw(service.pod["containerConcurrency"], "containerConcurrency 1 with the default utilization")
@@ -159,7 +159,7 @@ def scaler_mode_needs_http(resources: Resources) -> Iterator[Flaw]:
                 yield Flaw(metadata["mode"], f"mode {mode} over amqp")
 
 
-def _autoscalers(resources: Resources) -> Iterator[Document]:
+def _autoscalers(resources: Resources) -> Iterator[ManifestDocument]:
     yield from resources.of("ScaledObject", "keda.sh")
     yield from resources.of("ScaledJob", "keda.sh")
     yield from resources.of("HorizontalPodAutoscaler", "autoscaling")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from knative.lint.findings import Flaw, near, rule
 from knative.lint.resources import Resources
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -136,7 +136,7 @@ def _published() -> Mapping[str, Any]:
 
 @cache
 def _validator(identity: str) -> "Validator | None":
-    from jsonschema import Draft202012Validator  # 120 ms, and only the linter needs it
+    from jsonschema import Draft202012Validator  # only the linter needs it, and its import is slow
 
     published = _published()
     if identity not in published["kinds"]:
@@ -145,7 +145,7 @@ def _validator(identity: str) -> "Validator | None":
     return Draft202012Validator({"$ref": f"#/definitions/{pointer}", "definitions": published["definitions"]})
 
 
-def _flaws(document: Document, error: "ValidationError") -> Iterator[Flaw]:
+def _flaws(document: ManifestDocument, error: "ValidationError") -> Iterator[Flaw]:
     """A schema's error as we say it: the field's line, the value, what is expected."""
     place = Place(document, tuple(error.absolute_path))
     value: Any = error.instance

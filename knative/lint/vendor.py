@@ -3,9 +3,6 @@
 The published custom resource definitions come from the Go module proxy, those of Kubernetes itself from the package
 kubernetes-validate (install it for this). Kept: structure, types, enumerations. Left out: descriptions, status,
 versions not served, and the parts in OPEN, which are larger than all the rest together.
-
-Decided 2026-11-22: vendored, not `cloudcoil`, whose current models need Python 3.14 (for 3.11 they stop at Knative 1.17
-and KEDA 2.16), cover neither eventing-rabbitmq nor the RabbitMQ operators, and pass over unknown fields.
 """
 
 import importlib.util

@@ -34,7 +34,7 @@ from knative.manifests.manifests import Manifests, Service, load
 from knative.manifests.queues import WorkQueue, load_work_queues
 
 if TYPE_CHECKING:
-    from functions.amqp.server import Server
+    from functions.amqp.server import AmqpServer
 
 log = logging.getLogger("errands.runner")
 
@@ -59,7 +59,7 @@ class Options:
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
-    rabbitmq: "Server | None" = None
+    rabbitmq: "AmqpServer | None" = None
     work_queues: Path | None = None  # the folder of the work queues' manifests
 
 

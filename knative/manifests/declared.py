@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 
 Policy = Literal["linear", "exponential"]
 
@@ -74,7 +74,7 @@ class DeclaredDelivery:
 class DeclaredTrigger:
     """A Trigger of a RabbitMQ broker."""
 
-    document: Document
+    document: ManifestDocument
 
     @property
     def spec(self) -> Place:
@@ -111,7 +111,7 @@ class DeclaredTrigger:
 class DeclaredService:
     """A Knative Service."""
 
-    document: Document
+    document: ManifestDocument
 
     @property
     def pod(self) -> Place:

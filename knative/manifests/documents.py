@@ -1,4 +1,4 @@
-"""Manifests as data that knows its file and line: `Document`, and `Place`, a value within one.
+"""Manifests as data that knows its file and line: `ManifestDocument`, and `Place`, a value within one.
 
 A Place may be of a value that is not there: reading on gives more of the same, its line is that of the nearest thing
 that is there, and it is false. So a rule asks for `trigger["spec"]["delivery"]["timeout"]` without looking first.
@@ -31,7 +31,7 @@ class KubernetesLoader(yaml.SafeLoader):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Document:
+class ManifestDocument:
     """One resource: its data, and the line of each value by its path. `repeated` are keys given twice."""
 
     file: str
@@ -77,9 +77,9 @@ class Document:
 
 @dataclass(frozen=True)
 class Place:
-    """A value in a Document, or the absence of one."""
+    """A value in a ManifestDocument, or the absence of one."""
 
-    document: Document
+    document: ManifestDocument
     path: Path_ = ()
 
     def __getitem__(self, step: str | int) -> "Place":
@@ -145,7 +145,7 @@ class Place:
         return shown.removeprefix(".")
 
 
-def parse(text: str, file: str) -> Iterator[Document]:
+def parse(text: str, file: str) -> Iterator[ManifestDocument]:
     """The resources in a text, those of a List among them; raise ManifestError for what is no YAML."""
     if len(text) > LIMIT_BYTES:
         raise _unreadable(file, 1, f"manifests of at most {LIMIT_BYTES} characters are expected, got {len(text)}")
@@ -169,7 +169,7 @@ def _unreadable(file: str, line: int, reason: str) -> ManifestError:
     return ManifestError(f"{file}:{line}: {reason}")
 
 
-def _documents(loader: KubernetesLoader, node: yaml.Node, file: str) -> Iterator[Document]:
+def _documents(loader: KubernetesLoader, node: yaml.Node, file: str) -> Iterator[ManifestDocument]:
     lines: dict[Path_, int] = {}
     repeated: list[Path_] = []
     if not _locate(node, (), lines, repeated):
@@ -180,7 +180,7 @@ def _documents(loader: KubernetesLoader, node: yaml.Node, file: str) -> Iterator
         return
     if not isinstance(data, dict):
         raise _unreadable(file, node.start_mark.line + 1, "a resource is a mapping")
-    whole = Document(file=file, data=data, lines=lines, repeated=tuple(repeated))
+    whole = ManifestDocument(file=file, data=data, lines=lines, repeated=tuple(repeated))
     if whole.kind.endswith("List") and isinstance(data.get("items"), list):
         for index, item in enumerate(data["items"]):
             yield _within(whole, ("items", index), item)
@@ -188,11 +188,13 @@ def _documents(loader: KubernetesLoader, node: yaml.Node, file: str) -> Iterator
         yield whole
 
 
-def _within(whole: Document, start: Path_, data: Any) -> Document:
+def _within(whole: ManifestDocument, start: Path_, data: Any) -> ManifestDocument:
     depth = len(start)
     lines = {path[depth:]: line for path, line in whole.lines.items() if path[:depth] == start}
     repeated = tuple(path[depth:] for path in whole.repeated if path[:depth] == start)
-    return Document(file=whole.file, data=data if isinstance(data, dict) else {}, lines=lines, repeated=repeated)
+    return ManifestDocument(
+        file=whole.file, data=data if isinstance(data, dict) else {}, lines=lines, repeated=repeated
+    )
 
 
 def _locate(node: yaml.Node, path: Path_, lines: dict[Path_, int], repeated: list[Path_]) -> bool:

@@ -23,21 +23,9 @@ from knative.manifests.declared import (
     Policy,
     go_duration_s,
 )
-from knative.manifests.documents import Document, ManifestError, Place
+from knative.manifests.documents import ManifestDocument, ManifestError, Place
 from knative.manifests.fields import seconds, text, texts, whole
 from knative.manifests.reading import read_listed
-
-__all__ = [
-    "MANIFESTS",
-    "Delivery",
-    "ManifestError",
-    "Manifests",
-    "PingSource",
-    "Reference",
-    "Service",
-    "Trigger",
-    "load",
-]
 
 MANIFESTS: Final = Path(__file__).parents[1] / "base"  # our own
 
@@ -51,7 +39,7 @@ HONOURED: Final = frozenset({"retry", "backoffPolicy", "backoffDelay", "timeout"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class DeliverySpec:
     """How a Trigger's events are tried: waits in seconds, the dead-letter sink as the name of a Service."""
 
     retry: int
@@ -74,7 +62,7 @@ class Trigger:
     name: str
     filter: Mapping[str, str]
     subscriber: str
-    delivery: Delivery
+    delivery: DeliverySpec
     parallelism: int
 
 
@@ -141,7 +129,7 @@ class Manifests:
 
     @cached_property
     def _by_type(self) -> Mapping[str, tuple[Trigger, ...]]:
-        """Those that an event of each known type may be for, in their order."""
+        """The Triggers that an event of each known type may be for, in their order."""
         return {
             type_: tuple(trigger for trigger in self.triggers if trigger.filter.get("type", type_) == type_)
             for type_ in self.known_types
@@ -155,7 +143,7 @@ class Manifests:
 
 def load(folder: Path) -> Manifests:
     """Read the folder's kustomization and the files it lists; raise ManifestError for what cannot be honoured."""
-    by_kind: dict[str, list[Document]] = {}
+    by_kind: dict[str, list[ManifestDocument]] = {}
     for document in read_listed(folder):
         _refuse_unknown(document)
         by_kind.setdefault(document.kind, []).append(document)
@@ -176,7 +164,7 @@ def load(folder: Path) -> Manifests:
     )
 
 
-def name_of(document: Document) -> str:
+def name_of(document: ManifestDocument) -> str:
     """The resource's name, which it must have."""
     return text(document.root["metadata"]["name"])
 
@@ -197,7 +185,7 @@ def _root(folder: Path) -> Path:
     return folder.parents[1] if folder.name == "base" else folder.parent
 
 
-def _refuse_unknown(document: Document) -> None:
+def _refuse_unknown(document: ManifestDocument) -> None:
     version, kind = text(document.root["apiVersion"]), text(document.root["kind"])
     ours = {"Broker", "Trigger", "PingSource", "SinkBinding", "Service"} | CLUSTER_ONLY
     if KNATIVE_GROUP.fullmatch(version) and kind not in ours:
@@ -206,7 +194,7 @@ def _refuse_unknown(document: Document) -> None:
         raise document.root["apiVersion"].error(f"a Service must be of serving.knative.dev/v1, got {version}")
 
 
-def _trigger(document: Document, default: Place, services: Mapping[str, Service]) -> Trigger:
+def _trigger(document: ManifestDocument, default: Place, services: Mapping[str, Service]) -> Trigger:
     declared = DeclaredTrigger(document)
     spec = declared.spec
     if spec["filters"]:
@@ -227,7 +215,7 @@ def _trigger(document: Document, default: Place, services: Mapping[str, Service]
     )
 
 
-def _delivery(declared: DeclaredDelivery, services: Mapping[str, Service]) -> Delivery:
+def _delivery(declared: DeclaredDelivery, services: Mapping[str, Service]) -> DeliverySpec:
     place = declared.place
     for name, member in place.members:
         if name not in HONOURED:
@@ -235,7 +223,7 @@ def _delivery(declared: DeclaredDelivery, services: Mapping[str, Service]) -> De
     policy, delay = place["backoffPolicy"], place["backoffDelay"]
     if policy and text(policy) not in ("linear", "exponential"):
         raise policy.error(f"linear or exponential is expected, got {text(policy)!r}")
-    return Delivery(
+    return DeliverySpec(
         retry=whole(place["retry"], 0, 1000, default=declared.retry),
         backoff_policy=declared.policy,
         backoff_delay_s=seconds(delay) if delay else declared.delay_s,
@@ -252,7 +240,7 @@ def _service_name(destination: Place, services: Mapping[str, Service]) -> str:
     return name
 
 
-def _service(document: Document) -> Service:
+def _service(document: ManifestDocument) -> Service:
     declared = DeclaredService(document)
     container, pod = declared.pod["containers"][0], declared.pod
     variables, config_maps = environment_of(container)
@@ -283,7 +271,7 @@ def _reference(source: Place) -> Reference:
     raise source.error("secretKeyRef or configMapKeyRef is expected")
 
 
-def _ping(document: Document, services: Mapping[str, Service]) -> PingSource:
+def _ping(document: ManifestDocument, services: Mapping[str, Service]) -> PingSource:
     spec = document.root["spec"]
     content_type, data = spec["contentType"], spec["data"]
     return PingSource(

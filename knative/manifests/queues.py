@@ -2,7 +2,7 @@
 
 A work queue is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in
 `WORK_QUEUE`. The Bindings say which event types come to that queue. The policy of retries is the container's
-environment, which `keda/worker/worker.py` reads.
+environment, which `keda/worker/settings.py` reads.
 """
 
 import math
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from knative.manifests.documents import Document, Place
+from knative.manifests.documents import ManifestDocument, Place
 from knative.manifests.fields import positive, text, whole
-from knative.manifests.manifests import Delivery, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.manifests import DeliverySpec, Manifests, Reference, Service, Trigger, environment_of, name_of
 from knative.manifests.reading import read_listed
 
 WORK_QUEUES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
@@ -53,7 +53,7 @@ class WorkQueue:
     types: tuple[str, ...]
     environment: Mapping[str, str | Reference]
     config_maps: tuple[str, ...]
-    delivery: Delivery
+    delivery: DeliverySpec
     concurrency: int
     idle_s: float
     scaling: Scaling
@@ -81,7 +81,7 @@ def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
     """
     if not folder.is_dir():
         return ()
-    by_kind: dict[str, list[Document]] = {}
+    by_kind: dict[str, list[ManifestDocument]] = {}
     for document in read_listed(folder):
         by_kind.setdefault(document.kind, []).append(document)
     bindings = [each.root["spec"] for each in by_kind.get("Binding", [])]
@@ -93,7 +93,7 @@ def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
     )
 
 
-def _container(document: Document, deployments: Mapping[str, Document]) -> Place:
+def _container(document: ManifestDocument, deployments: Mapping[str, ManifestDocument]) -> Place:
     """What KEDA scales: the job's container, or that of the Deployment."""
     spec = document.root["spec"]
     if document.kind == "ScaledJob":
@@ -104,7 +104,7 @@ def _container(document: Document, deployments: Mapping[str, Document]) -> Place
     return deployments[text(name)].root["spec"]["template"]["spec"]["containers"][0]
 
 
-def _work_queue(document: Document, container: Place, bindings: list[Place]) -> WorkQueue:
+def _work_queue(document: ManifestDocument, container: Place, bindings: list[Place]) -> WorkQueue:
     variables, config_maps = environment_of(container)
     values = {name: value for name, value in variables.items() if isinstance(value, str)}
     for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "WORK_QUEUE", SINK):
@@ -130,11 +130,11 @@ def _work_queue(document: Document, container: Place, bindings: list[Place]) -> 
     )
 
 
-def _delivery(container: Place, values: Mapping[str, str]) -> Delivery:
+def _delivery(container: Place, values: Mapping[str, str]) -> DeliverySpec:
     policy = values.get("WORK_BACKOFF_POLICY")
     if policy not in ("linear", "exponential"):
         raise container.error(f"env WORK_BACKOFF_POLICY must be linear or exponential, got {policy!r}")
-    return Delivery(
+    return DeliverySpec(
         retry=int(_number(container, values, "WORK_RETRY")),
         backoff_policy="linear" if policy == "linear" else "exponential",
         backoff_delay_s=_number(container, values, "WORK_BACKOFF_DELAY_S"),
@@ -143,7 +143,7 @@ def _delivery(container: Place, values: Mapping[str, str]) -> Delivery:
     )
 
 
-def _scaling(document: Document, queue: str) -> Scaling:
+def _scaling(document: ManifestDocument, queue: str) -> Scaling:
     spec = document.root["spec"]
     metadata = _scaler(spec, queue)
     activation = metadata["activationValue"]

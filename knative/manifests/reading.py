@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from knative.manifests.documents import Document, ManifestError, parse
+from knative.manifests.documents import ManifestDocument, ManifestError, parse
 from knative.manifests.fields import text
 
 KUSTOMIZATION: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PLAIN: Final = frozenset({"apiVersion", "kind", "metadata", "resources"})
 STDIN: Final = "-"
 
-_Patched = Callable[[Path, Document], Iterator[Document]]  # what becomes of a folder whose kustomization changes things
+# what becomes of a folder whose kustomization changes things
+_Patched = Callable[[Path, ManifestDocument], Iterator[ManifestDocument]]
 
 
-def read(target: str) -> tuple[Document, ...]:
+def read(target: str) -> tuple[ManifestDocument, ...]:
     """The resources of a file, a folder, or standard input (`-`); raise ManifestError."""
     if target == STDIN:
         return tuple(parse(sys.stdin.read(), "<stdin>"))
@@ -34,7 +35,7 @@ def read(target: str) -> tuple[Document, ...]:
     return found
 
 
-def read_listed(folder: Path) -> Iterator[Document]:
+def read_listed(folder: Path) -> Iterator[ManifestDocument]:
     """The resources of the files that the folder's kustomization lists; raise ManifestError."""
     listing = _listing(folder)
     if listing is None:
@@ -47,7 +48,7 @@ def _listing(folder: Path) -> Path | None:
     return next((folder / each for each in KUSTOMIZATION if (folder / each).is_file()), None)
 
 
-def _folder(folder: Path) -> Iterator[Document]:
+def _folder(folder: Path) -> Iterator[ManifestDocument]:
     listing = _listing(folder)
     if listing is None:
         for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
@@ -56,7 +57,7 @@ def _folder(folder: Path) -> Iterator[Document]:
         yield from _listed(folder, listing, _rendered)
 
 
-def _listed(folder: Path, listing: Path, patched: _Patched) -> Iterator[Document]:
+def _listed(folder: Path, listing: Path, patched: _Patched) -> Iterator[ManifestDocument]:
     for kustomization in _file(listing):
         if not kustomization.data.keys() <= PLAIN:
             yield from patched(folder, kustomization)
@@ -72,12 +73,12 @@ def _listed(folder: Path, listing: Path, patched: _Patched) -> Iterator[Document
                 yield from _folder(path) if path.is_dir() else _file(path)
 
 
-def _refused(_folder: Path, kustomization: Document) -> Iterator[Document]:
+def _refused(_folder: Path, kustomization: ManifestDocument) -> Iterator[ManifestDocument]:
     name = min(kustomization.data.keys() - PLAIN)
     raise kustomization.root[name].error(f"{name} is not honoured here; render it first with kubectl kustomize")
 
 
-def _rendered(folder: Path, _kustomization: Document) -> Iterator[Document]:
+def _rendered(folder: Path, _kustomization: ManifestDocument) -> Iterator[ManifestDocument]:
     """What kustomize makes of it; lines are those of its output."""
     commands = {"kustomize": ["kustomize", "build"], "kubectl": ["kubectl", "kustomize"]}
     command = next((each for name, each in commands.items() if shutil.which(name)), None)
@@ -93,7 +94,7 @@ def _rendered(folder: Path, _kustomization: Document) -> Iterator[Document]:
     return parse(shown.stdout, f"{folder} (rendered)")
 
 
-def _file(file: Path) -> tuple[Document, ...]:
+def _file(file: Path) -> tuple[ManifestDocument, ...]:
     try:
         written = file.read_text()
     except (OSError, UnicodeError) as error:

@@ -68,9 +68,9 @@ def stored_per_s(database: Database, events: list[Event], threads: int) -> float
     stored_per_s.__dict__["next"] = start + STORED
 
     def keep(number: int) -> None:
-        with database.transaction() as session:
-            id_, _ = dead_letters.keep(session, dead_letter(events, number), now=system_clock())
-            notices.write(session, dead_letter(events, number), id_, now=system_clock())
+        with database.transaction() as transaction:
+            id_, _ = dead_letters.keep(transaction, dead_letter(events, number), now=system_clock())
+            notices.write(transaction, dead_letter(events, number), id_, now=system_clock())
 
     with ThreadPoolExecutor(threads) as pool:
         started_s = time.monotonic()
@@ -81,9 +81,9 @@ def stored_per_s(database: Database, events: list[Event], threads: int) -> float
 def fill(database: Database, events: list[Event], count: int) -> None:
     """Many in few transactions."""
     for start in range(0, count, 5_000):
-        with database.transaction() as session:
+        with database.transaction() as transaction:
             for number in range(start, min(start + 5_000, count)):
-                dead_letters.keep(session, dead_letter(events, number), now=system_clock())
+                dead_letters.keep(transaction, dead_letter(events, number), now=system_clock())
 
 
 def asked(operator_session: OperatorSession) -> dict[str, Callable[[], object]]:

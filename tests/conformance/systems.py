@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import httpx
 
 from functions.amqp.connection import connected
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from knative.local.broker.broker import DLQ
 from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Trigger, load
@@ -174,7 +174,7 @@ class KnativeDataPlane:
         """What the controllers would have made in RabbitMQ."""
 
         async def work() -> None:
-            async with connected(Server(url=self._rabbit.url + self._vhost)) as connection:
+            async with connected(AmqpServer(url=self._rabbit.url + self._vhost)) as connection:
                 await declare(await connection.channel(), self._names, self.manifests.triggers)
 
         asyncio.run(work())

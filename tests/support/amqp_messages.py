@@ -8,7 +8,7 @@ from typing import Any
 from pika.spec import BasicProperties
 
 from functions.amqp.connection import connected
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 
 NOT_UTF8 = b"\xff\xfe"
 
@@ -92,7 +92,7 @@ HELD = {reason: raw for reason, raw in HOSTILE.items() if NAN not in raw and INF
 
 async def publish_hostile(url: str, queue: str) -> None:
     """Publish each message that RabbitMQ keeps to a queue, all with the same body."""
-    async with connected(Server(url=url)) as connection:
+    async with connected(AmqpServer(url=url)) as connection:
         channel = await connection.channel()
         for raw in HELD.values():
             await channel.publish(RawProperties(raw, delivery_mode=2), b"the same", routing_key=queue)

@@ -32,19 +32,19 @@ class DeadLetterStore:
 
     def list(self, matching: Filter = Filter(state="all")) -> Sequence[Kept]:  # noqa: B008  # frozen
         """All that match, the newest first."""
-        with self.database.transaction(writes=False) as session:
-            found = selection.page(self.database, session, matching, before=None, limit=100_000, now=NOW)
-            stored = [dead_letters.stored(session, each.id) for each in found]
+        with self.database.transaction(writes=False) as transaction:
+            found = selection.page(self.database, transaction, matching, before=None, limit=100_000, now=NOW)
+            stored = [dead_letters.stored(transaction, each.id) for each in found]
         return [Kept(dead_letter, each.original) for dead_letter, each in zip(found, stored, strict=True) if each]
 
     def keep(self, event: Event, *, now: datetime = NOW) -> int:
         """Store a dead letter and its notice, as the sink does; returns its number."""
-        with self.database.transaction() as session:
-            id_, _ = dead_letters.keep(session, event, now=now)
-            notices.write(session, event, id_, now=now)
+        with self.database.transaction() as transaction:
+            id_, _ = dead_letters.keep(transaction, event, now=now)
+            notices.write(transaction, event, id_, now=now)
             return id_
 
     def unsent(self) -> Sequence[Event]:
         """What the API has not been told yet, due or not."""
-        with self.database.transaction(writes=False) as session:
-            return notices.due(session, now=datetime(2999, 1, 1, tzinfo=UTC), limit=100_000)
+        with self.database.transaction(writes=False) as transaction:
+            return notices.due(transaction, now=datetime(2999, 1, 1, tzinfo=UTC), limit=100_000)

@@ -18,7 +18,7 @@ from typing import Any
 from events.http import Event, read
 from functions.amqp.connection import connected
 from functions.amqp.message import to_message
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from tests.support.local_runner import COMPLETED, ECHO, REQUESTED, ROOT, until
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -152,7 +152,7 @@ class WorkQueue:
         print(self.log[-6000:])
 
     async def _declare(self) -> None:
-        async with connected(Server(url=self.rabbit.url)) as connection:
+        async with connected(AmqpServer(url=self.rabbit.url)) as connection:
             channel = await connection.channel()
             await channel.call("queue_declare", queue=self.queue, durable=True, arguments=QUORUM)
 
@@ -162,14 +162,14 @@ class WorkQueue:
             names = [self.queue]
         else:
             names = [n for n in self.rabbit.queues() if n == self.queue or n.startswith(f"{self.queue}.wait.")]
-        async with connected(Server(url=self.rabbit.url)) as connection:
+        async with connected(AmqpServer(url=self.rabbit.url)) as connection:
             channel = await connection.channel()
             found = [await channel.call("queue_declare", queue=name, passive=True) for name in names]
         return sum(int(each.message_count) for each in found)
 
     async def send_async(self, *events: Event, **headers: int | str) -> None:
         """Publish to the queue, confirmed."""
-        async with connected(Server(url=self.rabbit.url)) as connection:
+        async with connected(AmqpServer(url=self.rabbit.url)) as connection:
             channel = await connection.channel()
             for start in range(0, len(events), 500):
                 some = events[start : start + 500]

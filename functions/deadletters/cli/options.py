@@ -24,7 +24,7 @@ from functions.deadletters.service.commands import Command, Filter, Response
 from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, NotFound
 from functions.deadletters.service.operators import Forbidden, everything
-from functions.storage.database import Database, Unavailable, open_database
+from functions.storage.database import Database, StorageUnavailable, open_database
 
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h, as in all of `errands`
 UNAVAILABLE: Final = 69  # EX_UNAVAILABLE
@@ -100,7 +100,7 @@ class Connection:
             stop(_reason(error))
         except Forbidden as error:
             stop(str(error), code=NOT_ALLOWED)
-        except Unavailable as error:
+        except StorageUnavailable as error:
             stop(str(error), code=UNAVAILABLE)
         assert isinstance(found, response)  # noqa: S101  # a console answers each word with its own struct
         return found

@@ -10,7 +10,7 @@ from events.problem import JobFailed, Problem
 from functions.deadletters.service.commands import Command, Response, Watch
 from functions.deadletters.service.operations import METHODS, NAMES, NotFound, OperatorSession
 from functions.deadletters.service.operators import Forbidden
-from functions.storage.database import Unavailable
+from functions.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -41,25 +41,25 @@ class Remote:
             url = f"{self.url.rstrip('/')}/api/{name}"
             response = client().post(url, content=msgspec.json.encode(command), headers=headers, timeout=wait_s)
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
-            raise Unavailable(f"{self.url} cannot be reached: {error}") from error
+            raise StorageUnavailable(f"{self.url} cannot be reached: {error}") from error
         if response.status_code != 200:
             raise _refusal(response, self.url)
         try:
             expected: type[Response] = get_type_hints(getattr(OperatorSession, METHODS.get(name, name)))["return"]
             return msgspec.json.decode(response.content, type=expected)
         except msgspec.DecodeError as error:
-            raise Unavailable(f"{self.url} is no console of dead letters: {error}") from error
+            raise StorageUnavailable(f"{self.url} is no console of dead letters: {error}") from error
 
 
 def _refusal(response: "httpx.Response", url: str) -> Exception:
     try:
         told = msgspec.json.decode(response.content, type=Problem)
     except msgspec.DecodeError:
-        return Unavailable(f"{url} answered {response.status_code}: {response.text[:SAID_CHARACTERS]}")
+        return StorageUnavailable(f"{url} answered {response.status_code}: {response.text[:SAID_CHARACTERS]}")
     if response.status_code in (401, 403):
         return Forbidden(told.detail)
     if response.status_code == 404:
         return NotFound(told.detail)
     if response.status_code == 422:
         return JobFailed(told.type.rpartition("/")[2], told.detail, told.errors)
-    return Unavailable(f"{url}: {told.detail}")
+    return StorageUnavailable(f"{url}: {told.detail}")

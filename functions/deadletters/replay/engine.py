@@ -24,7 +24,7 @@ from functions.deadletters.store import dead_letters, replays
 from functions.deadletters.store.dead_letter import REPLAY_OF
 from functions.deadletters.store.replays import Order, Result
 from functions.runtime.adapter import NAMESPACE, REPLAYED, system_clock
-from functions.storage.database import Database, Session
+from functions.storage.database import Database, Transaction
 
 ROUND_S: Final = 0.1
 SENDERS: Final = 8
@@ -57,37 +57,37 @@ class Engine:
                 if pace.second_passed():
                     self._look(order, told)
                 self._stop.wait(pace.wait_s(order.rate_per_s))
-        with self._database.transaction() as session:
-            replays.release(session, replay, self._worker)
-            run = replays.find(session, replay)
+        with self._database.transaction() as transaction:
+            replays.release(transaction, replay, self._worker)
+            run = replays.find(transaction, replay)
         if run is not None:
             told(run)
 
     def _begin(self, replay: int, pace: "Pace") -> "tuple[Order | None, list[PendingReply]]":
         """Mark what this round sends. No order: the replay has ended, or is another's."""
         now = self._clock()
-        with self._database.transaction() as session:
-            order = replays.claim(session, replay, self._worker, now=now)
+        with self._database.transaction() as transaction:
+            order = replays.claim(transaction, replay, self._worker, now=now)
             if order is None:
                 return None, []
             if not pace.count:
-                replays.give_up_unknown(session, order, now=now)
+                replays.give_up_unknown(transaction, order, now=now)
             limit = pace.allowed(order.rate_per_s)
-            taken = replays.take(session, order, limit) if limit else []
-            if limit and not taken and not replays.waiting(session, replay):
-                replays.end(session, replay, "done", "")
+            taken = replays.take(transaction, order, limit) if limit else []
+            if limit and not taken and not replays.waiting(transaction, replay):
+                replays.end(transaction, replay, "done", "")
                 return None, []
-            return order, self._pending_replies(session, order, taken)
+            return order, self._pending_replies(transaction, order, taken)
 
-    def _pending_replies(self, session: Session, order: Order, taken: list[int]) -> "list[PendingReply]":
+    def _pending_replies(self, transaction: Transaction, order: Order, taken: list[int]) -> "list[PendingReply]":
         if not taken:
             return []
         end_s = time.monotonic() + SENDING_S
         sent = [
             (dead_letter, outgoing(event, order, dead_letter.id))
-            for dead_letter, event in dead_letters.to_send(session, taken)
+            for dead_letter, event in dead_letters.to_send(transaction, taken)
         ]
-        dead_letters.expect(session, {dead_letter.id: event for dead_letter, event in sent})
+        dead_letters.expect(transaction, {dead_letter.id: event for dead_letter, event in sent})
         return [PendingReply(dead_letter, event, order.trigger_only, end_s) for dead_letter, event in sent]
 
     @property
@@ -124,23 +124,23 @@ class Engine:
     def _finish(self, order: Order, results: list[Result]) -> None:
         if not results:
             return
-        with self._database.transaction() as session:
-            replays.note(session, order, results, now=self._clock())
+        with self._database.transaction() as transaction:
+            replays.note(transaction, order, results, now=self._clock())
             if any(each.refusal for each in results):
-                self._stop_when_too_many_fail(session, order)
+                self._stop_when_too_many_fail(transaction, order)
 
     def _look(self, order: Order, told: Callable[[Run], None]) -> None:
-        with self._database.transaction() as session:
-            self._stop_when_too_many_fail(session, order)
-            run = replays.find(session, order.id)
+        with self._database.transaction() as transaction:
+            self._stop_when_too_many_fail(transaction, order)
+            run = replays.find(transaction, order.id)
         if run is not None and run.state == "running":
             told(run)
 
-    def _stop_when_too_many_fail(self, session: Session, order: Order) -> None:
-        failed = replays.failures(session, order.id)
+    def _stop_when_too_many_fail(self, transaction: Transaction, order: Order) -> None:
+        failed = replays.failures(transaction, order.id)
         if failed >= order.stop_after:
             reason = f"{failed} dead letters were refused or came back; it stops after {order.stop_after}"
-            replays.end(session, order.id, "stopped", reason)
+            replays.end(transaction, order.id, "stopped", reason)
 
 
 @dataclass(frozen=True)

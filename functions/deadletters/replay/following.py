@@ -14,7 +14,7 @@ from functions.deadletters.cli.options import UNAVAILABLE, Connection, stop
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Run
-from functions.storage.database import Unavailable
+from functions.storage.database import StorageUnavailable
 
 NOT_ALL: Final = 1  # the exit code of what was done in part
 POLL_S: Final = 0.5
@@ -49,7 +49,7 @@ def _send(console: Connection, run: Run, sink: str, told: Callable[[Run], None])
     broker = Broker(sink, console.token)
     try:
         Engine(console.database, broker, stop=threading.Event()).run(run.id, told)
-    except Unavailable as error:
+    except StorageUnavailable as error:
         stop(f"replay {run.id} is interrupted: {error}; go on with: errands dead resume {run.id}", code=UNAVAILABLE)
 
 

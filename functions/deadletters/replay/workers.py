@@ -6,7 +6,7 @@ from typing import Final
 
 from functions.deadletters.replay.engine import Engine
 from functions.deadletters.replay.sending import Broker
-from functions.storage.database import Database, Unavailable
+from functions.storage.database import Database, StorageUnavailable
 
 log = logging.getLogger("errands.deadletters")
 
@@ -36,5 +36,5 @@ class Workers:
     def _send(self, replay: int) -> None:
         try:
             Engine(self._database, self._broker, stop=threading.Event()).run(replay)
-        except Unavailable as error:
+        except StorageUnavailable as error:
             log.error("replay %d is interrupted: %s; the next ping goes on with it", replay, error)

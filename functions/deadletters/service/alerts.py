@@ -20,7 +20,7 @@ from functions.deadletters.service.commands import Group
 from functions.deadletters.store import groups, notices
 from functions.deadletters.store.dead_letter import timestamp
 from functions.runtime.adapter import NAMESPACE
-from functions.storage.database import Database, Session
+from functions.storage.database import Database, Transaction
 
 log = logging.getLogger("errands.deadletters")
 
@@ -43,16 +43,16 @@ def send(database: Database, to: Recipients, *, now: datetime) -> int:
     """Tell of the groups that started or grew; returns how many. What could not be told is told the next time."""
     if not (to.webhook_url or to.email):
         return 0
-    with database.transaction() as session:
-        _forget_ended(session)
-        news = _news(session)
+    with database.transaction() as transaction:
+        _forget_ended(transaction)
+        news = _news(transaction)
     if not news or (to.webhook_url and not _post(to.webhook_url, text(news, to.page_url))):
         return 0
-    with database.transaction() as session:
+    with database.transaction() as transaction:
         for each in news:
-            session.execute("UPDATE dead_group SET alerted = ? WHERE id = ?", each.open, each.id)
+            transaction.execute("UPDATE dead_group SET alerted = ? WHERE id = ?", each.open, each.id)
         if to.email:
-            notices.post(session, _message(news, to, now), dead_letter=None, now=now)
+            notices.post(transaction, _message(news, to, now), dead_letter=None, now=now)
     return len(news)
 
 
@@ -67,17 +67,17 @@ def text(news: list[Group], page_url: str) -> str:
     return "\n".join([*lines, *more, *([page_url] if page_url else [])])
 
 
-def _news(session: Session) -> list[Group]:
+def _news(transaction: Transaction) -> list[Group]:
     """Groups with dead letters waiting, of which nobody was told yet, or ten times fewer."""
-    told = {row["id"]: row["alerted"] for row in session.execute("SELECT id, alerted FROM dead_group")}
-    waiting = groups.listed(session, "waiting", 1_000)
+    told = {row["id"]: row["alerted"] for row in transaction.execute("SELECT id, alerted FROM dead_group")}
+    waiting = groups.listed(transaction, "waiting", 1_000)
     return [each for each in waiting if not told.get(each.id) or each.open >= GROWN * told[each.id]]
 
 
-def _forget_ended(session: Session) -> None:
+def _forget_ended(transaction: Transaction) -> None:
     """A group without open dead letters starts anew with the next one."""
     waiting = "SELECT 1 FROM dead_letter WHERE group_id = dead_group.id AND state IN ('open', 'quarantined')"
-    session.execute(f"UPDATE dead_group SET alerted = 0 WHERE alerted > 0 AND NOT EXISTS ({waiting})")  # noqa: S608  # a constant
+    transaction.execute(f"UPDATE dead_group SET alerted = 0 WHERE alerted > 0 AND NOT EXISTS ({waiting})")  # noqa: S608  # a constant
 
 
 def _post(url: str, said: str) -> bool:

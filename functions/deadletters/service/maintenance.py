@@ -30,8 +30,8 @@ class House:
 
 def keep(database: Database, workers: Workers, house: House, *, now: datetime) -> None:
     """Once; several may do it at the same time."""
-    with database.transaction(writes=False) as session:
-        interrupted = replays.interrupted(session, now=now)
+    with database.transaction(writes=False) as transaction:
+        interrupted = replays.interrupted(transaction, now=now)
     for each in interrupted:
         workers.launch(each)
     replay = replay_unanswered(database, house.unanswered_limit, now=now) if house.unanswered_limit else None
@@ -43,15 +43,15 @@ def keep(database: Database, workers: Workers, house: House, *, now: datetime) -
 
 def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int | None:
     """Order the replay of open dead letters without an answer; None for none, or while the one before is running."""
-    with database.transaction() as session:
-        if replays.running(session, AUTOMATIC):
+    with database.transaction() as transaction:
+        if replays.running(transaction, AUTOMATIC):
             return None
         matching = Filter(code=UNANSWERED, state="open")
-        found = selection.numbers(database, session, matching, after=0, limit=limit, now=now)
+        found = selection.numbers(database, transaction, matching, after=0, limit=limit, now=now)
         if not found:
             return None
         command = Replay(selection=Selection(dead_letters=tuple(found)), rate_per_s=AUTOMATIC_RATE_PER_S)
-        replay = replays.create(session, database, command, AUTOMATIC, now=now)
+        replay = replays.create(transaction, database, command, AUTOMATIC, now=now)
         detail = {"total": len(found)}
-        history.record(session, "replay ordered", AUTOMATIC, now=now, replay=replay, detail=detail)
+        history.record(transaction, "replay ordered", AUTOMATIC, now=now, replay=replay, detail=detail)
         return replay

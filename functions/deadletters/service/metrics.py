@@ -25,9 +25,9 @@ def render(database: Database, *, now: datetime) -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest  # 40 ms that only a monitor need wait for
 
     registry = CollectorRegistry()
-    with database.transaction(writes=False) as session:
-        rows = session.execute(COUNTS)
-        unsent = session.execute("SELECT count(*) AS n FROM dead_notice")[0]["n"]
+    with database.transaction(writes=False) as transaction:
+        rows = transaction.execute(COUNTS)
+        unsent = transaction.execute("SELECT count(*) AS n FROM dead_notice")[0]["n"]
     registry.register(_Collector(rows, int(unsent), now))
     return generate_latest(registry)
 

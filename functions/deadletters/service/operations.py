@@ -25,7 +25,7 @@ from functions.deadletters.store.dead_letter import storable, timestamp
 from functions.deadletters.store.dead_letters import Stored
 from functions.runtime.adapter import system_clock
 from functions.runtime.failure_reports import FailureReport
-from functions.storage.database import Database, Session
+from functions.storage.database import Database, Transaction
 
 WATCH_EVERY_S: Final = 0.25
 BATCH: Final = 500
@@ -73,8 +73,8 @@ class OperatorSession:
 
     def list(self, command: commands.List) -> commands.Page:
         self._may_find(command.matching)
-        with self._reading() as session:
-            where = (self.console.database, session, command.matching)
+        with self._reading() as transaction:
+            where = (self.console.database, transaction, command.matching)
             found = selection.page(*where, before=command.before, limit=command.limit + 1, now=self.console.clock())
             # a text is looked for in every body: as far as the page needs, and no further
             total = None if command.matching.text else selection.count(*where, now=self.console.clock())
@@ -83,32 +83,32 @@ class OperatorSession:
 
     def groups(self, command: commands.ListGroups) -> commands.Groups:
         self.operator.require("see")
-        with self._reading() as session:
-            return commands.Groups(groups=groups.listed(session, command.state, command.limit))
+        with self._reading() as transaction:
+            return commands.Groups(groups=groups.listed(transaction, command.state, command.limit))
 
     def group(self, command: commands.ShowGroup) -> commands.GroupDetail:
         self.operator.require("see")
-        with self._reading() as session:
-            return self._group(session, command.group)
+        with self._reading() as transaction:
+            return self._group(transaction, command.group)
 
     def show(self, command: commands.Show) -> commands.Detail:
         self.operator.require("see")
-        with self._reading() as session:
-            return self._detail(session, command.dead_letter, self._shown)
+        with self._reading() as transaction:
+            return self._detail(transaction, command.dead_letter, self._shown)
 
     def unmask(self, command: commands.Unmask) -> commands.Detail:
         self.operator.require("unmask")
-        with self._writing() as session:
-            self._note(session, "unmasked", dead_letter=self._dead_letter(session, command.dead_letter).id)
-            return self._detail(session, command.dead_letter, masking.whole)
+        with self._writing() as transaction:
+            self._note(transaction, "unmasked", dead_letter=self._dead_letter(transaction, command.dead_letter).id)
+            return self._detail(transaction, command.dead_letter, masking.whole)
 
     def watch(self, command: commands.Watch) -> commands.Arrivals:
         self.operator.require("see")
         end_s = time.monotonic() + command.wait_s
         cursor, waiting = command.cursor, threading.Event()
         while True:
-            with self._reading() as session:
-                arrivals = selection.arrivals(session, cursor)
+            with self._reading() as transaction:
+                arrivals = selection.arrivals(transaction, cursor)
                 if arrivals.dead_letters or time.monotonic() >= end_s:
                     return arrivals
             cursor = arrivals.cursor
@@ -116,8 +116,8 @@ class OperatorSession:
 
     def audit(self, command: commands.Audit) -> commands.Trail:
         self.operator.require("see")
-        with self._reading() as session:
-            actions = history.everything(session, before=command.before, limit=command.limit)
+        with self._reading() as transaction:
+            actions = history.everything(transaction, before=command.before, limit=command.limit)
         more = actions[-1].id if len(actions) == command.limit else None
         return commands.Trail(actions=actions, next_before=more)
 
@@ -126,24 +126,24 @@ class OperatorSession:
     def edit(self, command: commands.Edit) -> commands.Detail:
         self.operator.require("edit")
         self.operator.require("data")
-        with self._writing() as session:
-            self._dead_letter(session, command.dead_letter)
-            stored = self._stored(session, command.dead_letter)
+        with self._writing() as transaction:
+            self._dead_letter(transaction, command.dead_letter)
+            stored = self._stored(transaction, command.dead_letter)
             before = stored.original if command.revert else stored.event
             changed = _edited(before, command)
             contract.require(changed)
             same = changed == stored.original
-            dead_letters.edit(session, command.dead_letter, None if same else changed)
+            dead_letters.edit(transaction, command.dead_letter, None if same else changed)
             difference = contract.diff(self._shown(stored.event), self._shown(changed))
-            self._note(session, "edited", dead_letter=command.dead_letter, detail={"diff": difference[:4_000]})
-            return self._detail(session, command.dead_letter, self._shown)
+            self._note(transaction, "edited", dead_letter=command.dead_letter, detail={"diff": difference[:4_000]})
+            return self._detail(transaction, command.dead_letter, self._shown)
 
     def discard(self, command: commands.Discard) -> Done:
         self.operator.require("discard")
         return self._each(
             command.selection,
             "discarded",
-            lambda session, dead_letter: dead_letters.discard(session, dead_letter, now=self.console.clock()),
+            lambda transaction, dead_letter: dead_letters.discard(transaction, dead_letter, now=self.console.clock()),
             otherwise="it is not open",
             detail={"reason": command.reason},
         )
@@ -154,8 +154,8 @@ class OperatorSession:
         return self._each(
             command.selection,
             "taken back",
-            lambda session, dead_letter: dead_letters.reopen(
-                session, dead_letter, among=("discarded",), closed_after=after
+            lambda transaction, dead_letter: dead_letters.reopen(
+                transaction, dead_letter, among=("discarded",), closed_after=after
             ),
             otherwise="it was not discarded within the last 24 hours",
         )
@@ -182,41 +182,41 @@ class OperatorSession:
         if command.selection.matching:
             self._may_find(command.selection.matching)
         now = self.console.clock()
-        with self._reading() as session:
+        with self._reading() as transaction:
             for each in command.selection.dead_letters:
-                self._dead_letter(session, each)
+                self._dead_letter(transaction, each)
             if command.dry_run:
-                return replays.rehearse(session, self.console.database, command, self.operator.name, now=now)
-        with self._writing() as session:
-            replay = replays.create(session, self.console.database, command, self.operator.name, now=now)
-            run = self._run(session, replay)
-            self._note(session, "replay ordered", replay=replay, detail={"total": run.total})
+                return replays.rehearse(transaction, self.console.database, command, self.operator.name, now=now)
+        with self._writing() as transaction:
+            replay = replays.create(transaction, self.console.database, command, self.operator.name, now=now)
+            run = self._run(transaction, replay)
+            self._note(transaction, "replay ordered", replay=replay, detail={"total": run.total})
         self.console.launch(replay)
         return run
 
     def progress(self, command: commands.Progress) -> Run:
         self.operator.require("see")
-        with self._reading() as session:
-            return self._run(session, command.replay)
+        with self._reading() as transaction:
+            return self._run(transaction, command.replay)
 
     def replays(self, command: commands.Replays) -> commands.Runs:
         self.operator.require("see")
-        with self._reading() as session:
-            return commands.Runs(runs=replays.latest(session, command.limit))
+        with self._reading() as transaction:
+            return commands.Runs(runs=replays.latest(transaction, command.limit))
 
     def cancel(self, command: commands.Cancel) -> Run:
         self.operator.require("replay")
-        with self._writing() as session:
-            if replays.end(session, command.replay, "cancelled", f"by {self.operator.name}"):
-                self._note(session, "replay cancelled", replay=command.replay)
-            return self._run(session, command.replay)
+        with self._writing() as transaction:
+            if replays.end(transaction, command.replay, "cancelled", f"by {self.operator.name}"):
+                self._note(transaction, "replay cancelled", replay=command.replay)
+            return self._run(transaction, command.replay)
 
     def resume(self, command: commands.Resume) -> Run:
         self.operator.require("replay")
-        with self._writing() as session:
-            if replays.resume(session, command.replay):
-                self._note(session, "replay resumed", replay=command.replay)
-            run = self._run(session, command.replay)
+        with self._writing() as transaction:
+            if replays.resume(transaction, command.replay):
+                self._note(transaction, "replay resumed", replay=command.replay)
+            run = self._run(transaction, command.replay)
         if run.state == "running":
             self.console.launch(command.replay)
         return run
@@ -227,27 +227,27 @@ class OperatorSession:
         self.operator.require("unmask" if command.unmasked else "data")
         self._may_find(command.matching)
         now = self.console.clock()
-        with self._writing() as session:
-            where = (self.console.database, session, command.matching)
+        with self._writing() as transaction:
+            where = (self.console.database, transaction, command.matching)
             found = selection.numbers(*where, after=command.after, limit=command.limit, now=now)
             shown = masking.whole if command.unmasked else self._shown
-            records = tuple(dead_letters.record(session, each, shown) for each in found)
+            records = tuple(dead_letters.record(transaction, each, shown) for each in found)
             if command.unmasked and found:
-                self._note(session, "exported unmasked", detail={"dead_letters": found})
+                self._note(transaction, "exported unmasked", detail={"dead_letters": found})
         return commands.Records(records=records, next_after=found[-1] if len(found) == command.limit else None)
 
     def take_in(self, command: commands.Import) -> Done:
         self.operator.require("edit")
         kept, passed = [], {}
-        with self._writing() as session:
+        with self._writing() as transaction:
             for number, each in enumerate(command.records):
                 refusal = _refusal(each)
-                dead_letter = None if refusal else dead_letters.take_in(session, each, now=self.console.clock())
+                dead_letter = None if refusal else dead_letters.take_in(transaction, each, now=self.console.clock())
                 if dead_letter is None:
                     passed[str(number)] = refusal or "the same dead letter is here"
                     continue
                 kept.append(dead_letter)
-                self._note(session, "imported", dead_letter=dead_letter)
+                self._note(transaction, "imported", dead_letter=dead_letter)
         return Done(dead_letters=tuple(kept), passed=passed)
 
     # --- what the words share
@@ -258,8 +258,8 @@ class OperatorSession:
     def _writing(self) -> Any:
         return self.console.database.transaction()
 
-    def _note(self, session: Session, verb: str, **about: Any) -> None:
-        history.record(session, verb, self.operator.name, now=self.console.clock(), **about)
+    def _note(self, transaction: Transaction, verb: str, **about: Any) -> None:
+        history.record(transaction, verb, self.operator.name, now=self.console.clock(), **about)
 
     def _may_find(self, matching: Filter) -> None:
         """Who may not see data may not guess at it either."""
@@ -272,20 +272,20 @@ class OperatorSession:
             return masking.without_data(event)
         return self.console.rules.body(event)
 
-    def _dead_letter(self, session: Session, id_: int) -> DeadLetter:
-        dead_letter = dead_letters.find(session, id_)
+    def _dead_letter(self, transaction: Transaction, id_: int) -> DeadLetter:
+        dead_letter = dead_letters.find(transaction, id_)
         if dead_letter is None:
             raise NotFound(f"there is no dead letter {id_}")
         return dead_letter
 
-    def _stored(self, session: Session, id_: int) -> Stored:
-        stored = dead_letters.stored(session, id_)
+    def _stored(self, transaction: Transaction, id_: int) -> Stored:
+        stored = dead_letters.stored(transaction, id_)
         if stored is None:
             raise NotFound(f"there is no dead letter {id_}")
         return stored
 
-    def _detail(self, session: Session, id_: int, shown: Callable[[Event], Body]) -> commands.Detail:
-        dead_letter, stored = self._dead_letter(session, id_), self._stored(session, id_)
+    def _detail(self, transaction: Transaction, id_: int, shown: Callable[[Event], Body]) -> commands.Detail:
+        dead_letter, stored = self._dead_letter(transaction, id_), self._stored(transaction, id_)
         body = shown(stored.event)
         failure_report = stored.failure_report if "data" in self.operator.rights else None
         return commands.Detail(
@@ -295,36 +295,36 @@ class OperatorSession:
             failure_report=msgspec.json.decode(failure_report, type=FailureReport) if failure_report else None,
             diff=contract.diff(shown(stored.original), body) if dead_letter.edited else "",
             curl=None if body.masked else contract.curl(stored.event, self.console.sink_url, id_),
-            history=history.of_dead_letter(session, id_),
-            related=dead_letters.related(session, id_),
+            history=history.of_dead_letter(transaction, id_),
+            related=dead_letters.related(transaction, id_),
         )
 
-    def _group(self, session: Session, id_: int) -> commands.GroupDetail:
-        group = groups.find(session, id_)
+    def _group(self, transaction: Transaction, id_: int) -> commands.GroupDetail:
+        group = groups.find(transaction, id_)
         if group is None:
             raise NotFound(f"there is no group {id_}")
-        return commands.GroupDetail(group=group, history=history.of_group(session, id_))
+        return commands.GroupDetail(group=group, history=history.of_group(transaction, id_))
 
-    def _run(self, session: Session, id_: int) -> Run:
-        run = replays.find(session, id_)
+    def _run(self, transaction: Transaction, id_: int) -> Run:
+        run = replays.find(transaction, id_)
         if run is None:
             raise NotFound(f"there is no replay {id_}")
         return run
 
     def _change(self, group: int, column: str, value: str, *, verb: str) -> commands.GroupDetail:
         self.operator.require("edit")
-        with self._writing() as session:
-            if not groups.change(session, group, column, value):
+        with self._writing() as transaction:
+            if not groups.change(transaction, group, column, value):
                 raise NotFound(f"there is no group {group}")
             detail = {} if column == "state" else {column: value}
-            self._note(session, verb, group=group, detail=detail)
-            return self._group(session, group)
+            self._note(transaction, verb, group=group, detail=detail)
+            return self._group(transaction, group)
 
     def _each(
         self,
         chosen: Selection,
         verb: str,
-        act: Callable[[Session, int], bool],
+        act: Callable[[Transaction, int], bool],
         *,
         otherwise: str,
         detail: dict[str, object] | None = None,
@@ -332,13 +332,13 @@ class OperatorSession:
         """Do it to each dead letter, in transactions of a bounded size, so that the sink need not wait for long."""
         done, passed = [], {}
         for batch in self._batches(chosen):
-            with self._writing() as session:
+            with self._writing() as transaction:
                 for dead_letter in batch:
-                    if act(session, dead_letter):
-                        self._note(session, verb, dead_letter=dead_letter, detail=detail)
+                    if act(transaction, dead_letter):
+                        self._note(transaction, verb, dead_letter=dead_letter, detail=detail)
                         done.append(dead_letter)
                     else:
-                        known = dead_letters.find(session, dead_letter) is not None
+                        known = dead_letters.find(transaction, dead_letter) is not None
                         passed[str(dead_letter)] = otherwise if known else f"there is no dead letter {dead_letter}"
         return Done(dead_letters=tuple(done), passed=passed)
 
@@ -350,8 +350,8 @@ class OperatorSession:
         self._may_find(chosen.matching)
         now, after = self.console.clock(), 0
         while True:
-            with self._reading() as session:
-                where = (self.console.database, session, chosen.matching)
+            with self._reading() as transaction:
+                where = (self.console.database, transaction, chosen.matching)
                 batch = selection.numbers(*where, after=after, limit=BATCH, now=now)
             if not batch:
                 return

@@ -10,7 +10,7 @@ from typing import Final
 from events.http import Event, binary
 from functions.deadletters.store import notices
 from functions.runtime.adapter import system_clock
-from functions.storage.database import Database, Unavailable
+from functions.storage.database import Database, StorageUnavailable
 
 log = logging.getLogger("errands.deadletters")
 
@@ -28,7 +28,7 @@ def send(database: Database, sink_url: str, lock: threading.Lock, *, token: str)
         first = next(events, None)
         if first is not None:
             _send(database, chain((first,), events), sink_url, token)
-    except Unavailable as error:
+    except StorageUnavailable as error:
         log.warning("the notices cannot be read or marked: %s", error)
     finally:
         lock.release()
@@ -52,12 +52,12 @@ def _send(database: Database, events: Iterable[Event], sink_url: str, token: str
 
 
 def _note(database: Database, event: Event, refusal: str | None) -> None:
-    with database.transaction() as session:
+    with database.transaction() as transaction:
         if refusal is None:
-            notices.sent(session, event)
+            notices.sent(transaction, event)
         else:
             log.warning("the broker refuses the notice %s: %s", event.id, refusal)
-            notices.refused(session, event, refusal, now=system_clock())
+            notices.refused(transaction, event, refusal, now=system_clock())
 
 
 def _waiting(database: Database) -> Iterator[Event]:
@@ -72,5 +72,5 @@ def _waiting(database: Database) -> Iterator[Event]:
 
 
 def _due(database: Database) -> list[Event]:
-    with database.transaction(writes=False) as session:
-        return notices.due(session, now=system_clock())
+    with database.transaction(writes=False) as transaction:
+        return notices.due(transaction, now=system_clock())

@@ -21,7 +21,7 @@ from functions.deadletters.store.dead_letter import (
     storable,
     timestamp,
 )
-from functions.storage.database import Row, Session
+from functions.storage.database import Row, Transaction
 
 FROM: Final = "FROM dead_letter l JOIN dead_group g ON g.id = l.group_id"
 COLUMNS: Final = (
@@ -41,31 +41,31 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     failure_report: bytes | None
 
 
-def keep(session: Session, event: Event, *, now: datetime) -> tuple[int, bool]:
+def keep(transaction: Transaction, event: Event, *, now: datetime) -> tuple[int, bool]:
     """Store a dead letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
     why, sent = failure(event), original(event)
-    group = groups.place(session, sent, why, now=now)
-    id_ = _insert(session, sent, why, group, now)
+    group = groups.place(transaction, sent, why, now=now)
+    id_ = _insert(transaction, sent, why, group, now)
     new = id_ is not None
     if id_ is None:
-        id_ = _count(session, key(sent, why), why, group, now)
+        id_ = _count(transaction, key(sent, why), why, group, now)
     else:
-        _write_body(session, id_, sent)
-        _supersede(session, sent, id_, now)
+        _write_body(transaction, id_, sent)
+        _supersede(transaction, sent, id_, now)
     detail = {"code": why.code, "attempts": why.attempts, "error": why.error[:500]}
-    history.record(session, "arrived", history.BROKER, now=now, dead_letter=id_, detail=detail)
+    history.record(transaction, "arrived", history.BROKER, now=now, dead_letter=id_, detail=detail)
     return id_, new
 
 
-def add_failure_report(session: Session, id_: int, failure_report: bytes) -> None:
+def add_failure_report(transaction: Transaction, id_: int, failure_report: bytes) -> None:
     """What the function said of its latest failure."""
-    session.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", failure_report, id_)
+    transaction.execute("UPDATE dead_body SET evidence = ? WHERE letter_id = ?", failure_report, id_)
 
 
-def _insert(session: Session, event: Event, why: Failure, group: int, now: datetime) -> int | None:
+def _insert(transaction: Transaction, event: Event, why: Failure, group: int, now: datetime) -> int | None:
     """A new dead letter, or None when the same one is there."""
-    setbacks, seen = _inherited_setbacks(session, event), timestamp(now)
-    rows = session.execute(
+    setbacks, seen = _inherited_setbacks(transaction, event), timestamp(now)
+    rows = transaction.execute(
         "INSERT INTO dead_letter (key, job_key, group_id, state, event_id, event_source, subject, error, attempts,"
         " size_bytes, first_seen, last_seen, setbacks, is_request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (key) DO NOTHING RETURNING id",
@@ -87,9 +87,9 @@ def _insert(session: Session, event: Event, why: Failure, group: int, now: datet
     return int(rows[0]["id"]) if rows else None
 
 
-def _count(session: Session, key_: str, why: Failure, group: int, now: datetime) -> int:
+def _count(transaction: Transaction, key_: str, why: Failure, group: int, now: datetime) -> int:
     """One more delivery of a dead letter: it is open again, and has had a setback when it had been replayed."""
-    rows = session.execute(
+    rows = transaction.execute(
         "UPDATE dead_letter SET times = times + 1, last_seen = ?, error = ?, attempts = ?, group_id = ?,"
         " closed_at = NULL, setbacks = setbacks + CASE WHEN state = 'replayed' THEN 1 ELSE 0 END,"
         " state = CASE WHEN state = 'quarantined' OR (state = 'replayed' AND setbacks + 1 >= ?) THEN 'quarantined'"
@@ -104,17 +104,19 @@ def _count(session: Session, key_: str, why: Failure, group: int, now: datetime)
     return int(rows[0]["id"])
 
 
-def _inherited_setbacks(session: Session, event: Event) -> int:
+def _inherited_setbacks(transaction: Transaction, event: Event) -> int:
     """A job that was made anew of a dead letter, and failed, is one more setback of that letter's."""
-    rows = session.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
+    rows = transaction.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
     return int(rows[0]["setbacks"]) + 1 if rows else 0
 
 
-def _supersede(session: Session, event: Event, id_: int, now: datetime) -> None:
+def _supersede(transaction: Transaction, event: Event, id_: int, now: datetime) -> None:
     """The dead letter that this one's job was made anew of waits for no outcome any more."""
     query = "UPDATE dead_letter SET state = 'failed', closed_at = ? WHERE id = ? AND state = 'replayed' RETURNING id"
-    for row in session.execute(query, timestamp(now), _made_of(event)):
-        history.record(session, "failed", history.BROKER, now=now, dead_letter=row["id"], detail={"dead_letter": id_})
+    for row in transaction.execute(query, timestamp(now), _made_of(event)):
+        history.record(
+            transaction, "failed", history.BROKER, now=now, dead_letter=row["id"], detail={"dead_letter": id_}
+        )
 
 
 def _made_of(event: Event) -> int:
@@ -123,18 +125,18 @@ def _made_of(event: Event) -> int:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 18 else 0
 
 
-def expect(session: Session, outgoing: Mapping[int, Event]) -> None:
+def expect(transaction: Transaction, outgoing: Mapping[int, Event]) -> None:
     """The dead letters go out as these events: the outcomes of those are the letters'."""
     query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
-    session.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
+    transaction.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
 
 
-def settle(session: Session, outcome: Event, *, now: datetime) -> int:
+def settle(transaction: Transaction, outcome: Event, *, now: datetime) -> int:
     """Mark the dead letters of a job that has ended; returns how many had been replayed and waited for that."""
     state = outcome.get("outcome") or ""
     if state not in ("completed", "failed"):
         return 0
-    rows = session.execute(
+    rows = transaction.execute(
         "UPDATE dead_letter SET state = ?, closed_at = ? WHERE replay_key = ? AND state = 'replayed' AND is_request = 1"
         " RETURNING id",
         state,
@@ -142,69 +144,69 @@ def settle(session: Session, outcome: Event, *, now: datetime) -> int:
         job_key(outcome),
     )
     for row in rows:
-        history.record(session, state, history.BROKER, now=now, dead_letter=row["id"], detail={"event": outcome.id})
+        history.record(transaction, state, history.BROKER, now=now, dead_letter=row["id"], detail={"event": outcome.id})
     return len(rows)
 
 
-def find(session: Session, id_: int) -> DeadLetter | None:
+def find(transaction: Transaction, id_: int) -> DeadLetter | None:
     """One dead letter, or None."""
-    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id = ?", id_)  # constants
+    rows = transaction.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id = ?", id_)  # constants
     return dead_letter(rows[0]) if rows else None
 
 
-def stored(session: Session, id_: int) -> Stored | None:
+def stored(transaction: Transaction, id_: int) -> Stored | None:
     """A letter's event, or None."""
-    rows = session.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
+    rows = transaction.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
     return _stored(rows[0]) if rows else None
 
 
-def to_send(session: Session, ids: Sequence[int]) -> list[tuple[DeadLetter, Event]]:
+def to_send(transaction: Transaction, ids: Sequence[int]) -> list[tuple[DeadLetter, Event]]:
     """Dead letters with the events that a replay sends."""
     marks = ", ".join("?" for _ in ids)
-    bodies = session.execute(f"SELECT * FROM dead_body WHERE letter_id IN ({marks})", *ids)  # noqa: S608  # marks
+    bodies = transaction.execute(f"SELECT * FROM dead_body WHERE letter_id IN ({marks})", *ids)  # noqa: S608  # marks
     events = {row["letter_id"]: _stored(row).event for row in bodies}
-    rows = session.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id", *ids)  # marks
+    rows = transaction.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id", *ids)  # marks
     return [(dead_letter(row), events[row["id"]]) for row in rows]
 
 
-def related(session: Session, id_: int) -> tuple[DeadLetter, ...]:
+def related(transaction: Transaction, id_: int) -> tuple[DeadLetter, ...]:
     """The other dead letters of a letter's job."""
     query = (
         f"SELECT {COLUMNS} {FROM} WHERE l.job_key = (SELECT job_key FROM dead_letter WHERE id = ?) AND l.id <> ?"  # noqa: S608  # constants
         " ORDER BY l.id DESC LIMIT ?"
     )
-    return tuple(dead_letter(row) for row in session.execute(query, id_, id_, RELATED_LIMIT))
+    return tuple(dead_letter(row) for row in transaction.execute(query, id_, id_, RELATED_LIMIT))
 
 
-def edit(session: Session, id_: int, event: Event | None) -> None:
+def edit(transaction: Transaction, id_: int, event: Event | None) -> None:
     """What a replay is to send instead of what came; None takes that back."""
     values = (None, None) if event is None else (encode_attributes(event), event.data)
-    session.execute("UPDATE dead_body SET edited_attributes = ?, edited_data = ? WHERE letter_id = ?", *values, id_)
-    session.execute("UPDATE dead_letter SET edited = ? WHERE id = ?", int(event is not None), id_)
+    transaction.execute("UPDATE dead_body SET edited_attributes = ?, edited_data = ? WHERE letter_id = ?", *values, id_)
+    transaction.execute("UPDATE dead_letter SET edited = ? WHERE id = ?", int(event is not None), id_)
 
 
-def discard(session: Session, id_: int, *, now: datetime) -> bool:
+def discard(transaction: Transaction, id_: int, *, now: datetime) -> bool:
     """Close a dead letter without a replay; returns whether it was open."""
     query = (
         "UPDATE dead_letter SET state = 'discarded', closed_at = ?"
         " WHERE id = ? AND state IN ('open', 'quarantined') RETURNING id"
     )
-    return bool(session.execute(query, timestamp(now), id_))
+    return bool(transaction.execute(query, timestamp(now), id_))
 
 
-def reopen(session: Session, id_: int, *, among: Sequence[State], closed_after: str = "") -> bool:
+def reopen(transaction: Transaction, id_: int, *, among: Sequence[State], closed_after: str = "") -> bool:
     """Open a dead letter that is in one of these states, or quarantine it again; returns whether it was."""
     marks = ", ".join("?" for _ in among)
     query = (
         "UPDATE dead_letter SET state = CASE WHEN setbacks >= ? THEN 'quarantined' ELSE 'open' END, closed_at = NULL"  # noqa: S608  # marks
         f" WHERE id = ? AND coalesce(closed_at, '9') >= ? AND state IN ({marks}) RETURNING id"
     )
-    return bool(session.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
+    return bool(transaction.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
 
 
-def record(session: Session, id_: int, shown: Callable[[Event], Body]) -> Record:
+def record(transaction: Transaction, id_: int, shown: Callable[[Event], Body]) -> Record:
     """A dead letter as a line of an export, with its event as it came."""
-    row, event = find(session, id_), stored(session, id_)
+    row, event = find(transaction, id_), stored(transaction, id_)
     if row is None or event is None:
         raise LookupError(f"dead letter {id_} has gone")
     body = shown(event.original)
@@ -214,7 +216,7 @@ def record(session: Session, id_: int, shown: Callable[[Event], Body]) -> Record
     return Record(attributes=body.attributes, data_base64=data, masked=body.masked, **values)
 
 
-def take_in(session: Session, came: Record, *, now: datetime) -> int | None:
+def take_in(transaction: Transaction, came: Record, *, now: datetime) -> int | None:
     """Keep a dead letter of an export with its times and state; None when the same dead letter is here."""
     event = Event(MappingProxyType(dict(came.attributes)), came.data_base64)
     why = Failure(
@@ -224,19 +226,19 @@ def take_in(session: Session, came: Record, *, now: datetime) -> int | None:
         error=storable(came.error),
         attempts=came.attempts,
     )
-    id_ = _insert(session, event, why, groups.place(session, event, why, now=now), now)
+    id_ = _insert(transaction, event, why, groups.place(transaction, event, why, now=now), now)
     if id_ is not None:
-        _write_body(session, id_, event)
+        _write_body(transaction, id_, event)
         seen = (came.first_seen or timestamp(now), came.last_seen or timestamp(now))
         query = "UPDATE dead_letter SET first_seen = ?, last_seen = ?, times = ?, state = ?, closed_at = ? WHERE id = ?"
         closed_at = None if came.state in UNRESOLVED else timestamp(now)
-        session.execute(query, *seen, came.times, came.state, closed_at, id_)
+        transaction.execute(query, *seen, came.times, came.state, closed_at, id_)
     return id_
 
 
-def _write_body(session: Session, id_: int, event: Event) -> None:
+def _write_body(transaction: Transaction, id_: int, event: Event) -> None:
     query = "INSERT INTO dead_body (letter_id, attributes, data) VALUES (?, ?, ?)"
-    session.execute(query, id_, encode_attributes(event), event.data)
+    transaction.execute(query, id_, encode_attributes(event), event.data)
 
 
 def encode_attributes(event: Event) -> bytes:

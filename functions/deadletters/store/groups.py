@@ -8,7 +8,7 @@ from functions.deadletters.service.codes import explain
 from functions.deadletters.service.commands import Group
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name, timestamp
-from functions.storage.database import Row, Session
+from functions.storage.database import Row, Transaction
 
 # The error is one letter's own, so that a person reads a sentence and no pattern.
 GROUPS: Final = (
@@ -20,24 +20,24 @@ GROUPS: Final = (
 )
 
 
-def place(session: Session, event: Event, why: Failure, *, now: datetime) -> int:
+def place(transaction: Transaction, event: Event, why: Failure, *, now: datetime) -> int:
     """The number of the group that a dead letter belongs to; a new one, or one that was resolved and is back."""
     key = fingerprint(event, why)
-    found = session.execute("SELECT id, state FROM dead_group WHERE fingerprint = ?", key)
+    found = transaction.execute("SELECT id, state FROM dead_group WHERE fingerprint = ?", key)
     if not found:
-        found = _create(session, key, event, why, now)
+        found = _create(transaction, key, event, why, now)
     group = int(found[0]["id"])
     if found[0]["state"] == "resolved":
         query = (
             "UPDATE dead_group SET state = 'open', came_back_at = ?, alerted = 0 WHERE id = ? AND state = 'resolved'"
         )
-        session.execute(query, timestamp(now), group)
-        history.record(session, "came back", history.BROKER, now=now, group=group)
+        transaction.execute(query, timestamp(now), group)
+        history.record(transaction, "came back", history.BROKER, now=now, group=group)
     return group
 
 
-def _create(session: Session, key: str, event: Event, why: Failure, now: datetime) -> list[Row]:
-    return session.execute(
+def _create(transaction: Transaction, key: str, event: Event, why: Failure, now: datetime) -> list[Row]:
+    return transaction.execute(
         "INSERT INTO dead_group (fingerprint, type, job, code, trigger_name, destination, pattern, first_seen)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint"
         " RETURNING id, state",
@@ -52,29 +52,29 @@ def _create(session: Session, key: str, event: Event, why: Failure, now: datetim
     )
 
 
-def find(session: Session, id_: int) -> Group | None:
+def find(transaction: Transaction, id_: int) -> Group | None:
     """One group, or None."""
-    rows = session.execute(GROUPS.format(where="WHERE group_id = ?"), id_)
+    rows = transaction.execute(GROUPS.format(where="WHERE group_id = ?"), id_)
     return _group(rows[0]) if rows else None
 
 
-def listed(session: Session, state: str, limit: int) -> tuple[Group, ...]:
+def listed(transaction: Transaction, state: str, limit: int) -> tuple[Group, ...]:
     """The groups of a state, of all, or those with dead letters waiting."""
     wanted = {"waiting": "c.open > 0", "all": "1 = 1"}.get(state, "g.state = ?")
     values = () if state in ("waiting", "all") else (state,)
     query = f"{GROUPS.format(where='')} WHERE {wanted} ORDER BY c.open DESC, g.id DESC LIMIT ?"
-    return tuple(_group(row) for row in session.execute(query, *values, limit))
+    return tuple(_group(row) for row in transaction.execute(query, *values, limit))
 
 
-def change(session: Session, id_: int, column: str, value: str) -> bool:
+def change(transaction: Transaction, id_: int, column: str, value: str) -> bool:
     """Set a group's state, note or owner; returns whether there is such a group."""
     if column not in ("state", "note", "owner"):
         raise ValueError(f"column must be state, note or owner, got {column!r}")
     query = f"UPDATE dead_group SET {column} = ? WHERE id = ? RETURNING id"  # noqa: S608  # one of three
-    if not session.execute(query, value, id_):
+    if not transaction.execute(query, value, id_):
         return False
     if column == "state":
-        session.execute("UPDATE dead_group SET came_back_at = NULL WHERE id = ?", id_)
+        transaction.execute("UPDATE dead_group SET came_back_at = NULL WHERE id = ?", id_)
     return True
 
 

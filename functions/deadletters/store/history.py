@@ -8,7 +8,7 @@ import msgspec
 
 from functions.deadletters.service.commands import Action
 from functions.deadletters.store.dead_letter import timestamp
-from functions.storage.database import Row, Session
+from functions.storage.database import Row, Transaction
 
 RECORD: Final = (
     "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -18,7 +18,7 @@ BROKER: Final = "broker"  # the actor of what nobody did by hand
 
 
 def record(
-    session: Session,
+    transaction: Transaction,
     verb: str,
     actor: str,
     *,
@@ -30,11 +30,11 @@ def record(
 ) -> None:
     """Note one action; `detail` holds what a person wants to know of it, and nothing secret."""
     told = msgspec.json.encode(detail or {}).decode()
-    session.execute(RECORD, timestamp(now), actor, verb, dead_letter, group, replay, told)
+    transaction.execute(RECORD, timestamp(now), actor, verb, dead_letter, group, replay, told)
 
 
 def record_each(
-    session: Session,
+    transaction: Transaction,
     verb: str,
     actor: str,
     dead_letters: Sequence[int],
@@ -45,25 +45,25 @@ def record_each(
 ) -> None:
     """Note the same of several dead letters of a replay."""
     at, told = timestamp(now), msgspec.json.encode(detail).decode()
-    session.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in dead_letters])
+    transaction.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in dead_letters])
 
 
-def of_dead_letter(session: Session, dead_letter: int, limit: int = 200) -> tuple[Action, ...]:
+def of_dead_letter(transaction: Transaction, dead_letter: int, limit: int = 200) -> tuple[Action, ...]:
     """The latest of what befell a dead letter, the oldest first."""
     query = "SELECT * FROM dead_action WHERE letter_id = ? ORDER BY id DESC LIMIT ?"
-    return tuple(_action(row) for row in reversed(session.execute(query, dead_letter, limit)))
+    return tuple(_action(row) for row in reversed(transaction.execute(query, dead_letter, limit)))
 
 
-def of_group(session: Session, group: int, limit: int = 200) -> tuple[Action, ...]:
+def of_group(transaction: Transaction, group: int, limit: int = 200) -> tuple[Action, ...]:
     """The latest of what was done to a group, the oldest first."""
     query = "SELECT * FROM dead_action WHERE group_id = ? ORDER BY id DESC LIMIT ?"
-    return tuple(_action(row) for row in reversed(session.execute(query, group, limit)))
+    return tuple(_action(row) for row in reversed(transaction.execute(query, group, limit)))
 
 
-def everything(session: Session, *, before: int | None, limit: int) -> tuple[Action, ...]:
+def everything(transaction: Transaction, *, before: int | None, limit: int) -> tuple[Action, ...]:
     """What people did, the newest first; what the broker brought is left out."""
     query = "SELECT * FROM dead_action WHERE actor <> ? AND id < ? ORDER BY id DESC LIMIT ?"
-    return tuple(_action(row) for row in session.execute(query, BROKER, before or 2**62, limit))
+    return tuple(_action(row) for row in transaction.execute(query, BROKER, before or 2**62, limit))
 
 
 def _action(row: Row) -> Action:

@@ -13,7 +13,7 @@ from events.types import DeadLetter, sibling_type
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure, failure, original, timestamp
 from functions.runtime.adapter import reply_event
-from functions.storage.database import Session
+from functions.storage.database import Transaction
 
 log = logging.getLogger("errands.deadletters")
 
@@ -23,16 +23,16 @@ REFUSED_FIRST_S: Final = 60
 REFUSED_LAST_S: Final = 3_600
 
 
-def write(session: Session, dead_letter: Event, id_: int, *, now: datetime) -> None:
+def write(transaction: Transaction, dead_letter: Event, id_: int, *, now: datetime) -> None:
     """Put the event that tells of a dead letter into the outbox, if it is one to be told of."""
     notice = _notice(original(dead_letter), id_, failure(dead_letter), now)
     if notice is not None:
-        post(session, notice, dead_letter=id_, now=now)
+        post(transaction, notice, dead_letter=id_, now=now)
 
 
-def post(session: Session, event: Event, *, dead_letter: int | None, now: datetime) -> None:
+def post(transaction: Transaction, event: Event, *, dead_letter: int | None, now: datetime) -> None:
     """Put an event into the outbox, where it is not there already."""
-    session.execute(
+    transaction.execute(
         "INSERT INTO dead_notice (event_id, letter_id, event, due_at) VALUES (?, ?, ?, ?) ON CONFLICT (event_id)"
         " DO NOTHING",
         event.id,
@@ -42,31 +42,33 @@ def post(session: Session, event: Event, *, dead_letter: int | None, now: dateti
     )
 
 
-def due(session: Session, *, now: datetime, limit: int = 100) -> list[Event]:
+def due(transaction: Transaction, *, now: datetime, limit: int = 100) -> list[Event]:
     """The oldest events that are to be sent now."""
     query = "SELECT event FROM dead_notice WHERE due_at <= ? ORDER BY due_at, id LIMIT ?"
-    rows = session.execute(query, timestamp(now), limit)
+    rows = transaction.execute(query, timestamp(now), limit)
     return [read({"content-type": STRUCTURED}, bytes(row["event"])) for row in rows]
 
 
-def sent(session: Session, event: Event) -> None:
+def sent(transaction: Transaction, event: Event) -> None:
     """The broker has taken the event."""
-    session.execute("DELETE FROM dead_notice WHERE event_id = ?", event.id)
+    transaction.execute("DELETE FROM dead_notice WHERE event_id = ?", event.id)
 
 
-def refused(session: Session, event: Event, reason: str, *, now: datetime) -> None:
+def refused(transaction: Transaction, event: Event, reason: str, *, now: datetime) -> None:
     """The broker refuses the event for what it is: later again, ever more seldom, and at last never more."""
     query = "UPDATE dead_notice SET tries = tries + 1 WHERE event_id = ? RETURNING letter_id, tries"
-    for row in session.execute(query, event.id):
+    for row in transaction.execute(query, event.id):
         if row["tries"] >= REFUSALS:
             log.error("the broker refuses the notice %s for good: %s", event.id, reason)
-            sent(session, event)
+            sent(transaction, event)
             detail = {"event": event.id, "reason": reason}
-            history.record(session, "not told", history.BROKER, now=now, dead_letter=row["letter_id"], detail=detail)
+            history.record(
+                transaction, "not told", history.BROKER, now=now, dead_letter=row["letter_id"], detail=detail
+            )
             return
         delay_s = min(REFUSED_FIRST_S * 2 ** (row["tries"] - 1), REFUSED_LAST_S)
         later = timestamp(now + timedelta(seconds=delay_s))
-        session.execute("UPDATE dead_notice SET due_at = ? WHERE event_id = ?", later, event.id)
+        transaction.execute("UPDATE dead_notice SET due_at = ? WHERE event_id = ?", later, event.id)
 
 
 def _notice(event: Event, id_: int, why: Failure, now: datetime) -> Event | None:

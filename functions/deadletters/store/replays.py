@@ -15,7 +15,7 @@ from functions.deadletters.service.commands import Filter, Replay, Run
 from functions.deadletters.store import history, selection
 from functions.deadletters.store.dead_letter import timestamp
 from functions.deadletters.store.dead_letters import FROM, reopen
-from functions.storage.database import Database, Row, Session
+from functions.storage.database import Database, Row, Transaction
 
 LEASE_S: Final = 10.0  # a worker that says nothing for so long is gone
 SENDABLE: Final = (
@@ -53,9 +53,9 @@ class Result:
     tried: bool = True
 
 
-def create(session: Session, database: Database, command: Replay, actor: str, *, now: datetime) -> int:
+def create(transaction: Transaction, database: Database, command: Replay, actor: str, *, now: datetime) -> int:
     """Note a replay and its dead letters; returns its number. Those who are to send it call `claim`."""
-    rows = session.execute(
+    rows = transaction.execute(
         "INSERT INTO dead_replay (actor, at, as_new, trigger_only, rate_per_s, stop_after, total)"
         " VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
         actor,
@@ -68,13 +68,13 @@ def create(session: Session, database: Database, command: Replay, actor: str, *,
     replay = int(rows[0]["id"])
     if command.selection.matching is None:
         items = [(replay, dead_letter) for dead_letter in dict.fromkeys(command.selection.dead_letters)]
-        session.execute_many("INSERT INTO dead_replay_item (replay_id, letter_id) VALUES (?, ?)", items)
+        transaction.execute_many("INSERT INTO dead_replay_item (replay_id, letter_id) VALUES (?, ?)", items)
     else:
         where, values = selection.condition(database, meant(command.selection.matching), now)
         query = f"SELECT ?, l.id {FROM} WHERE {where}"  # values apart
-        session.execute(f"INSERT INTO dead_replay_item (replay_id, letter_id) {query}", replay, *values)
+        transaction.execute(f"INSERT INTO dead_replay_item (replay_id, letter_id) {query}", replay, *values)
     total = "UPDATE dead_replay SET total = (SELECT count(*) FROM dead_replay_item WHERE replay_id = id) WHERE id = ?"
-    session.execute(total, replay)
+    transaction.execute(total, replay)
     return replay
 
 
@@ -85,18 +85,18 @@ def meant(matching: Filter) -> Filter:
     return structs.replace(matching, state="open") if matching.state in ("unresolved", "all") else matching
 
 
-def rehearse(session: Session, database: Database, command: Replay, actor: str, *, now: datetime) -> Run:
+def rehearse(transaction: Transaction, database: Database, command: Replay, actor: str, *, now: datetime) -> Run:
     """What a replay would send, without sending or noting anything."""
     if command.selection.matching is None:
         query = f"SELECT 1 AS one FROM dead_letter WHERE id = ? AND state IN ({_marks(SENDABLE)})"  # noqa: S608  # marks
         asked = tuple(dict.fromkeys(command.selection.dead_letters))
-        found = [each for each in asked if session.execute(query, each, *SENDABLE)]
+        found = [each for each in asked if transaction.execute(query, each, *SENDABLE)]
         total, passed = len(found), len(asked) - len(found)
     else:
         matching = meant(command.selection.matching)
-        total = selection.count(database, session, matching, now=now)
-        passed = selection.count(database, session, command.selection.matching, now=now) - total
-        found = selection.numbers(database, session, matching, after=0, limit=REHEARSED, now=now)
+        total = selection.count(database, transaction, matching, now=now)
+        passed = selection.count(database, transaction, command.selection.matching, now=now) - total
+        found = selection.numbers(database, transaction, matching, after=0, limit=REHEARSED, now=now)
     return Run(
         id=0,
         state="done",
@@ -113,9 +113,9 @@ def rehearse(session: Session, database: Database, command: Replay, actor: str, 
     )
 
 
-def claim(session: Session, replay: int, worker: str, *, now: datetime) -> Order | None:
+def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) -> Order | None:
     """Take or keep the replay for a worker; None when it has ended or another worker is at it."""
-    rows = session.execute(
+    rows = transaction.execute(
         "UPDATE dead_replay SET worker = ?, alive_until = ? WHERE id = ? AND state = 'running'"
         " AND (worker = ? OR alive_until < ?) RETURNING *",
         worker,
@@ -127,133 +127,133 @@ def claim(session: Session, replay: int, worker: str, *, now: datetime) -> Order
     return _order(rows[0]) if rows else None
 
 
-def take(session: Session, order: Order, limit: int) -> list[int]:
+def take(transaction: Transaction, order: Order, limit: int) -> list[int]:
     """The next dead letters to send, marked as being sent; those that cannot be are passed over."""
     query = (
         "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' ORDER BY letter_id LIMIT ?"
     )
-    asked = [row["letter_id"] for row in session.execute(query, order.id, limit)]
+    asked = [row["letter_id"] for row in transaction.execute(query, order.id, limit)]
     if not asked:
         return []
-    marked = session.execute(
+    marked = transaction.execute(
         "UPDATE dead_letter SET state = 'replayed', closed_at = NULL, replays = replays + 1"  # noqa: S608  # marks
         f" WHERE id IN ({_marks(asked)}) AND state IN ({_marks(SENDABLE)}) RETURNING id",
         *asked,
         *SENDABLE,
     )
     taken = {row["id"] for row in marked}
-    session.execute_many(MARK, [("sending", "", None, order.id, each) for each in asked if each in taken])
-    session.execute_many(MARK, [("passed", PASSED, None, order.id, each) for each in asked if each not in taken])
+    transaction.execute_many(MARK, [("sending", "", None, order.id, each) for each in asked if each in taken])
+    transaction.execute_many(MARK, [("passed", PASSED, None, order.id, each) for each in asked if each not in taken])
     return [each for each in asked if each in taken]
 
 
-def waiting(session: Session, replay: int) -> bool:
+def waiting(transaction: Transaction, replay: int) -> bool:
     """Whether there are dead letters to send."""
     query = "SELECT 1 AS one FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' LIMIT 1"
-    return bool(session.execute(query, replay))
+    return bool(transaction.execute(query, replay))
 
 
-def note(session: Session, order: Order, results: Sequence[Result], *, now: datetime) -> None:
+def note(transaction: Transaction, order: Order, results: Sequence[Result], *, now: datetime) -> None:
     """Note what came of dead letters that were taken."""
     sent = [each.dead_letter for each in results if each.tried and not each.refusal]
-    session.execute_many(MARK, [("sent", "", timestamp(now), order.id, each) for each in sent])
+    transaction.execute_many(MARK, [("sent", "", timestamp(now), order.id, each) for each in sent])
     closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
-    session.execute_many(closed, [(timestamp(now), each) for each in sent])
+    transaction.execute_many(closed, [(timestamp(now), each) for each in sent])
     how = {name: True for name in ("as_new", "trigger_only") if getattr(order, name)}
-    history.record_each(session, "replayed", order.actor, sent, now=now, replay=order.id, detail=how)
+    history.record_each(transaction, "replayed", order.actor, sent, now=now, replay=order.id, detail=how)
     for each in results:
         if each.refusal or not each.tried:
-            _give_back(session, order, each, now)
+            _give_back(transaction, order, each, now)
 
 
-def _give_back(session: Session, order: Order, result: Result, now: datetime) -> None:
+def _give_back(transaction: Transaction, order: Order, result: Result, now: datetime) -> None:
     """The dead letter did not go out: it is as if it had not been taken."""
     state = "refused" if result.tried else "waiting"
-    session.execute(MARK, state, result.refusal, None, order.id, result.dead_letter)
-    session.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.dead_letter)
-    reopen(session, result.dead_letter, among=("replayed",))
+    transaction.execute(MARK, state, result.refusal, None, order.id, result.dead_letter)
+    transaction.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.dead_letter)
+    reopen(transaction, result.dead_letter, among=("replayed",))
     if result.tried:
         told = {"reason": result.refusal}
         history.record_each(
-            session, "not taken", order.actor, [result.dead_letter], now=now, replay=order.id, detail=told
+            transaction, "not taken", order.actor, [result.dead_letter], now=now, replay=order.id, detail=told
         )
 
 
-def end(session: Session, replay: int, state: str, reason: str) -> bool:
+def end(transaction: Transaction, replay: int, state: str, reason: str) -> bool:
     """A replay that runs ends; returns whether it ran."""
     query = (
         "UPDATE dead_replay SET state = ?, reason = ?, alive_until = '' WHERE id = ? AND state = 'running' RETURNING id"
     )
-    return bool(session.execute(query, state, reason, replay))
+    return bool(transaction.execute(query, state, reason, replay))
 
 
-def release(session: Session, replay: int, worker: str) -> None:
+def release(transaction: Transaction, replay: int, worker: str) -> None:
     """The worker goes, and another may go on at once."""
-    session.execute("UPDATE dead_replay SET alive_until = '' WHERE id = ? AND worker = ?", replay, worker)
+    transaction.execute("UPDATE dead_replay SET alive_until = '' WHERE id = ? AND worker = ?", replay, worker)
 
 
-def resume(session: Session, replay: int) -> bool:
+def resume(transaction: Transaction, replay: int) -> bool:
     """A replay that ended before its end runs again; returns whether there is one with dead letters waiting."""
     query = (
         "UPDATE dead_replay SET state = 'running', reason = '' WHERE id = ? AND EXISTS (SELECT 1 FROM dead_replay_item"
         " WHERE replay_id = ? AND state IN ('waiting', 'sending')) RETURNING id"
     )
-    return bool(session.execute(query, replay, replay))
+    return bool(transaction.execute(query, replay, replay))
 
 
-def give_up_unknown(session: Session, order: Order, *, now: datetime) -> None:
+def give_up_unknown(transaction: Transaction, order: Order, *, now: datetime) -> None:
     """What an interrupted worker left as being sent: its dead letters are open, for a person to decide."""
     query = "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'sending'"
-    doubtful = [row["letter_id"] for row in session.execute(query, order.id)]
+    doubtful = [row["letter_id"] for row in transaction.execute(query, order.id)]
     for each in doubtful:
-        session.execute(MARK, "refused", UNKNOWN, None, order.id, each)
-        reopen(session, each, among=("replayed",))
+        transaction.execute(MARK, "refused", UNKNOWN, None, order.id, each)
+        reopen(transaction, each, among=("replayed",))
     told = {"reason": UNKNOWN}
-    history.record_each(session, "interrupted", order.actor, doubtful, now=now, replay=order.id, detail=told)
+    history.record_each(transaction, "interrupted", order.actor, doubtful, now=now, replay=order.id, detail=told)
 
 
-def interrupted(session: Session, *, now: datetime) -> list[int]:
+def interrupted(transaction: Transaction, *, now: datetime) -> list[int]:
     """Replays that run and have nobody who is at it."""
     query = "SELECT id FROM dead_replay WHERE state = 'running' AND alive_until < ? ORDER BY id"
-    return [row["id"] for row in session.execute(query, timestamp(now))]
+    return [row["id"] for row in transaction.execute(query, timestamp(now))]
 
 
-def running(session: Session, actor: str) -> bool:
+def running(transaction: Transaction, actor: str) -> bool:
     """Whether a replay that this one ordered has not ended."""
     query = "SELECT 1 AS one FROM dead_replay WHERE state = 'running' AND actor = ? LIMIT 1"
-    return bool(session.execute(query, actor))
+    return bool(transaction.execute(query, actor))
 
 
-def failures(session: Session, replay: int) -> int:
+def failures(transaction: Transaction, replay: int) -> int:
     """How many dead letters the broker refused, or are back already."""
     refused = "SELECT count(*) AS n FROM dead_replay_item WHERE replay_id = ? AND state = 'refused' AND detail <> ?"
-    return int(session.execute(refused, replay, UNKNOWN)[0]["n"]) + returned(session, replay)
+    return int(transaction.execute(refused, replay, UNKNOWN)[0]["n"]) + returned(transaction, replay)
 
 
-def returned(session: Session, replay: int) -> int:
+def returned(transaction: Transaction, replay: int) -> int:
     """How many of the dead letters that were sent are back already."""
     query = (
         "SELECT count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
         " WHERE i.replay_id = ? AND i.state = 'sent' AND l.state IN ('open', 'quarantined')"
     )
-    return int(session.execute(query, replay)[0]["n"])
+    return int(transaction.execute(query, replay)[0]["n"])
 
 
-def find(session: Session, replay: int) -> Run | None:
+def find(transaction: Transaction, replay: int) -> Run | None:
     """How far a replay is, or None."""
-    rows = session.execute("SELECT * FROM dead_replay WHERE id = ?", replay)
-    return _run(session, rows[0]) if rows else None
+    rows = transaction.execute("SELECT * FROM dead_replay WHERE id = ?", replay)
+    return _run(transaction, rows[0]) if rows else None
 
 
-def latest(session: Session, limit: int) -> tuple[Run, ...]:
+def latest(transaction: Transaction, limit: int) -> tuple[Run, ...]:
     """The newest replays first."""
-    rows = session.execute("SELECT * FROM dead_replay ORDER BY id DESC LIMIT ?", limit)
-    return tuple(_run(session, row) for row in rows)
+    rows = transaction.execute("SELECT * FROM dead_replay ORDER BY id DESC LIMIT ?", limit)
+    return tuple(_run(transaction, row) for row in rows)
 
 
-def _run(session: Session, row: Row) -> Run:
+def _run(transaction: Transaction, row: Row) -> Run:
     counts = "SELECT state, count(*) AS n FROM dead_replay_item WHERE replay_id = ? GROUP BY state"
-    by_state = {each["state"]: each["n"] for each in session.execute(counts, row["id"])}
+    by_state = {each["state"]: each["n"] for each in transaction.execute(counts, row["id"])}
     why = (
         "SELECT letter_id, detail FROM dead_replay_item WHERE replay_id = ? AND state IN ('refused', 'passed')"
         " ORDER BY letter_id LIMIT ?"
@@ -262,8 +262,10 @@ def _run(session: Session, row: Row) -> Run:
     return Run(
         as_new=bool(row["as_new"]),
         trigger_only=bool(row["trigger_only"]),
-        returned=returned(session, row["id"]),
-        refusals={str(each["letter_id"]): each["detail"] for each in session.execute(why, row["id"], SHOWN_REFUSALS)},
+        returned=returned(transaction, row["id"]),
+        refusals={
+            str(each["letter_id"]): each["detail"] for each in transaction.execute(why, row["id"], SHOWN_REFUSALS)
+        },
         **{name: row[name] for name in same},
         **{state: by_state.get(state, 0) for state in ("waiting", "sending", "sent", "refused", "passed")},
     )

@@ -6,7 +6,7 @@ from typing import Final
 
 from functions.deadletters.store.dead_letter import timestamp
 from functions.deadletters.store.history import UNDO_WINDOW
-from functions.storage.database import Database, Session
+from functions.storage.database import Database, Transaction
 
 BATCH: Final = 1_000  # in one transaction, so that the sink need not wait for long
 # A dead letter that is no request was dealt with when it was sent again: no outcome follows.
@@ -29,19 +29,19 @@ def prune(database: Database, limits: Limits, *, now: datetime) -> int:
     """Forget what is past its limits, a bounded number in each transaction; returns how many dead letters went."""
     gone = 0
     while True:
-        with database.transaction() as session:
-            numbers = _past(session, limits, now)
+        with database.transaction() as transaction:
+            numbers = _past(transaction, limits, now)
             for each in numbers:
-                _forget(session, each)
+                _forget(transaction, each)
         gone += len(numbers)
         if len(numbers) < BATCH:
             break
-    with database.transaction() as session:
-        _forget_the_rest(session, timestamp(now - timedelta(days=limits.days)))
+    with database.transaction() as transaction:
+        _forget_the_rest(transaction, timestamp(now - timedelta(days=limits.days)))
     return gone
 
 
-def _past(session: Session, limits: Limits, now: datetime) -> list[int]:
+def _past(transaction: Transaction, limits: Limits, now: datetime) -> list[int]:
     """Dead letters that may go, the oldest first; what was discarded can be taken back for a while, and stays so
     long.
     """
@@ -51,27 +51,27 @@ def _past(session: Session, limits: Limits, now: datetime) -> list[int]:
         f"SELECT id FROM dead_letter WHERE {may_go} AND coalesce(closed_at, last_seen) < ?"  # noqa: S608  # constants
         " AND coalesce(closed_at, '') < ? ORDER BY id LIMIT ?"
     )
-    found = [row["id"] for row in session.execute(aged, old, undone, BATCH)]
+    found = [row["id"] for row in transaction.execute(aged, old, undone, BATCH)]
     if found:
         return found
-    excess = session.execute("SELECT count(*) AS n FROM dead_letter")[0]["n"] - limits.count
+    excess = transaction.execute("SELECT count(*) AS n FROM dead_letter")[0]["n"] - limits.count
     if excess <= 0:
         return []
     oldest = f"SELECT id FROM dead_letter WHERE {may_go} AND coalesce(closed_at, '') < ? ORDER BY id LIMIT ?"  # noqa: S608
-    return [row["id"] for row in session.execute(oldest, undone, min(excess, BATCH))]
+    return [row["id"] for row in transaction.execute(oldest, undone, min(excess, BATCH))]
 
 
-def _forget(session: Session, dead_letter: int) -> None:
-    session.execute("DELETE FROM dead_body WHERE letter_id = ?", dead_letter)
-    session.execute("DELETE FROM dead_action WHERE letter_id = ?", dead_letter)
-    session.execute("DELETE FROM dead_letter WHERE id = ?", dead_letter)
+def _forget(transaction: Transaction, dead_letter: int) -> None:
+    transaction.execute("DELETE FROM dead_body WHERE letter_id = ?", dead_letter)
+    transaction.execute("DELETE FROM dead_action WHERE letter_id = ?", dead_letter)
+    transaction.execute("DELETE FROM dead_letter WHERE id = ?", dead_letter)
 
 
-def _forget_the_rest(session: Session, before: str) -> None:
+def _forget_the_rest(transaction: Transaction, before: str) -> None:
     """Old replays, and what old actions say of dead letters that are gone; resolved groups that are empty."""
     old = "SELECT id FROM dead_replay WHERE state <> 'running' AND at < ?"
-    session.execute(f"DELETE FROM dead_replay_item WHERE replay_id IN ({old})", before)  # noqa: S608  # a constant
-    session.execute("DELETE FROM dead_replay WHERE state <> 'running' AND at < ?", before)
-    session.execute("DELETE FROM dead_action WHERE letter_id IS NULL AND at < ?", before)
+    transaction.execute(f"DELETE FROM dead_replay_item WHERE replay_id IN ({old})", before)  # noqa: S608  # a constant
+    transaction.execute("DELETE FROM dead_replay WHERE state <> 'running' AND at < ?", before)
+    transaction.execute("DELETE FROM dead_action WHERE letter_id IS NULL AND at < ?", before)
     empty = "NOT EXISTS (SELECT 1 FROM dead_letter WHERE group_id = dead_group.id) AND note = '' AND owner = ''"
-    session.execute(f"DELETE FROM dead_group WHERE first_seen < ? AND {empty}", before)  # noqa: S608  # a constant
+    transaction.execute(f"DELETE FROM dead_group WHERE first_seen < ? AND {empty}", before)  # noqa: S608  # a constant

@@ -9,32 +9,39 @@ from msgspec import structs
 from functions.deadletters.service.commands import UNRESOLVED, Arrivals, DeadLetter, Filter
 from functions.deadletters.store.dead_letter import timestamp
 from functions.deadletters.store.dead_letters import COLUMNS, FROM, dead_letter, find
-from functions.storage.database import Database, Session
+from functions.storage.database import Database, Transaction
 
 
 def page(
-    database: Database, session: Session, matching: Filter, *, before: int | None, limit: int, now: datetime
+    database: Database, transaction: Transaction, matching: Filter, *, before: int | None, limit: int, now: datetime
 ) -> tuple[DeadLetter, ...]:
     """The newest dead letters that match, from below the number `before`."""
     found = _numbers(
-        database, session, matching, now=now, beyond=f"l.id < {int(before or 2**62)}", order="DESC", limit=limit
+        database, transaction, matching, now=now, beyond=f"l.id < {int(before or 2**62)}", order="DESC", limit=limit
     )
     if not found:
         return ()
     marks = ", ".join("?" for _ in found)
     query = f"SELECT {COLUMNS} {FROM} WHERE l.id IN ({marks}) ORDER BY l.id DESC"  # marks
-    return tuple(dead_letter(row) for row in session.execute(query, *found))
+    return tuple(dead_letter(row) for row in transaction.execute(query, *found))
 
 
 def numbers(
-    database: Database, session: Session, matching: Filter, *, after: int, limit: int, now: datetime
+    database: Database, transaction: Transaction, matching: Filter, *, after: int, limit: int, now: datetime
 ) -> list[int]:
     """The numbers of the oldest dead letters that match, from above the number `after`."""
-    return _numbers(database, session, matching, now=now, beyond=f"l.id > {int(after)}", order="ASC", limit=limit)
+    return _numbers(database, transaction, matching, now=now, beyond=f"l.id > {int(after)}", order="ASC", limit=limit)
 
 
 def _numbers(
-    database: Database, session: Session, matching: Filter, *, now: datetime, beyond: str, order: str, limit: int
+    database: Database,
+    transaction: Transaction,
+    matching: Filter,
+    *,
+    now: datetime,
+    beyond: str,
+    order: str,
+    limit: int,
 ) -> list[int]:
     """In the order of an index, of each state by itself: a sort of all that match would read all that match."""
     states = UNRESOLVED if matching.state == "unresolved" else (matching.state,)
@@ -45,25 +52,25 @@ def _numbers(
         parts.append(f"SELECT id FROM ({part}) AS of_{state}")  # noqa: S608  # as above
         values += given
     union = " UNION ALL ".join(parts)
-    rows = session.execute(f"SELECT id FROM ({union}) AS found ORDER BY id {order} LIMIT {int(limit)}", *values)  # noqa: S608
+    rows = transaction.execute(f"SELECT id FROM ({union}) AS found ORDER BY id {order} LIMIT {int(limit)}", *values)  # noqa: S608
     return [row["id"] for row in rows]
 
 
-def count(database: Database, session: Session, matching: Filter, *, now: datetime) -> int:
+def count(database: Database, transaction: Transaction, matching: Filter, *, now: datetime) -> int:
     """How many dead letters match."""
     where, values = condition(database, matching, now)
-    rows = session.execute(f"SELECT count(*) AS total FROM dead_letter l WHERE {where}", *values)  # noqa: S608  # values apart
+    rows = transaction.execute(f"SELECT count(*) AS total FROM dead_letter l WHERE {where}", *values)  # noqa: S608  # values apart
     return int(rows[0]["total"])
 
 
-def arrivals(session: Session, cursor: int | None, limit: int = 500) -> Arrivals:
+def arrivals(transaction: Transaction, cursor: int | None, limit: int = 500) -> Arrivals:
     """The dead letters that came after the cursor; without one none, and the cursor of now."""
     if cursor is None:
-        last = session.execute("SELECT max(id) AS last FROM dead_action")[0]["last"]
+        last = transaction.execute("SELECT max(id) AS last FROM dead_action")[0]["last"]
         return Arrivals(dead_letters=(), cursor=last or 0)
     query = "SELECT id, letter_id FROM dead_action WHERE verb = 'arrived' AND id > ? ORDER BY id LIMIT ?"
-    rows = session.execute(query, cursor, limit)
-    found = (find(session, each) for each in dict.fromkeys(row["letter_id"] for row in rows))
+    rows = transaction.execute(query, cursor, limit)
+    found = (find(transaction, each) for each in dict.fromkeys(row["letter_id"] for row in rows))
     return Arrivals(dead_letters=tuple(each for each in found if each), cursor=rows[-1]["id"] if rows else cursor)
 
 

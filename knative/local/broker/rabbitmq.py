@@ -22,10 +22,10 @@ from typing import Final
 from events.http import Event
 from events.problem import NotAnEvent
 from functions.amqp.channel import Channel
-from functions.amqp.connection import Connection, connected, stay_connected
+from functions.amqp.connection import AmqpConnection, connected, stay_connected
 from functions.amqp.errors import ServerRefused, ServerUnavailable
 from functions.amqp.message import UNREADABLE, Message, to_message
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from functions.amqp.waits import Waits
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
@@ -44,8 +44,8 @@ ATTRIBUTES_BYTES: Final = 96 * 1024
 
 
 @dataclass(slots=True)
-class _Queue:
-    """What of a queue is here; `held` are the deliveries that are not settled, with where to acknowledge them."""
+class _ConsumedQueue:
+    """A queue as far as it is in this process; `held` are deliveries not settled, with where to acknowledge them."""
 
     prefetch: int
     waiting: deque[Delivery] = field(default_factory=deque)
@@ -56,13 +56,13 @@ class _Queue:
 class RabbitBroker:
     """Implements `knative.local.broker.broker.Broker` on a RabbitMQ server."""
 
-    def __init__(self, server: Server, manifests: Manifests, *, backlog_limit: int) -> None:
+    def __init__(self, server: AmqpServer, manifests: Manifests, *, backlog_limit: int) -> None:
         self._server = server
         self._triggers = manifests.triggers
         self._names = Names(manifests.broker)
         self._backlog_limit = backlog_limit
         self._queues = {
-            trigger.name + end: _Queue(prefetch=prefetch(trigger))
+            trigger.name + end: _ConsumedQueue(prefetch=prefetch(trigger))
             for trigger in manifests.triggers
             for end in ("", DLQ)
         }
@@ -173,7 +173,7 @@ class RabbitBroker:
         return self._publisher
 
     def _holds(self, delivery: Delivery) -> bool:
-        """Whether it is still ours to settle, and not forgotten with its channel."""
+        """Whether the delivery is still ours to settle, and not forgotten with its channel."""
         return delivery.tag in self._queues[delivery.queue].held
 
     def _settle(self, delivery: Delivery) -> None:
@@ -189,7 +189,7 @@ class RabbitBroker:
             if len(self._outcomes) > OUTCOMES:
                 self._outcomes.popitem(last=False)
 
-    async def _publish_on(self, connection: Connection) -> None:
+    async def _publish_on(self, connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await declare(channel, self._names, self._triggers)
         self._waits.forget()
@@ -201,11 +201,11 @@ class RabbitBroker:
             self._publisher = None
         await connection.close()
 
-    async def _consume_on(self, connection: Connection) -> None:
+    async def _consume_on(self, connection: AmqpConnection) -> None:
         self._consuming.set()
         await asyncio.gather(self._count(connection), *(self._consume(connection, name) for name in self._queues))
 
-    async def _consume(self, connection: Connection, name: str) -> None:
+    async def _consume(self, connection: AmqpConnection, name: str) -> None:
         """Consume one queue for as long as the connection lasts; another queue's trouble is not this one's."""
         queue = self._queues[name]
         its_trigger = [each for each in self._triggers if each.name == name.removesuffix(DLQ)]
@@ -220,7 +220,7 @@ class RabbitBroker:
                 self._forget(queue, channel)
             await asyncio.sleep(CONSUME_AGAIN_S)
 
-    async def _count(self, connection: Connection) -> None:
+    async def _count(self, connection: AmqpConnection) -> None:
         """Ask for the depths that others want to know, again and again."""
         channel = await connection.channel()
         while True:
@@ -254,7 +254,7 @@ class RabbitBroker:
         with suppress(BrokerUnavailable):  # the message stays unacknowledged, and comes again with the next connection
             await self.dead_letter(delivery, delivery.event)
 
-    def _forget(self, queue: _Queue, channel: Channel) -> None:
+    def _forget(self, queue: _ConsumedQueue, channel: Channel) -> None:
         """RabbitMQ delivers again what was not acknowledged on a channel that is gone."""
         for tag in [tag for tag, (on, _) in queue.held.items() if on is channel]:
             del queue.held[tag]
@@ -262,7 +262,7 @@ class RabbitBroker:
 
 
 def prefetch(trigger: Trigger) -> int:
-    """As much again as is worked on, so that the next is at hand; twice that while replies are being confirmed.
+    """How many messages are fetched: as many again as are worked on, and twice that while replies are being confirmed.
 
     But not of slow functions, so that no message lies here for anything like RabbitMQ's consumer_timeout, 1,800 s.
     """

@@ -20,7 +20,7 @@ from typing import Final
 from functions.amqp.channel import Channel
 from functions.amqp.connection import connected
 from functions.amqp.errors import ServerRefused
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from functions.amqp.waits import QUORUM, Waits, wait_ms
 from knative.local.broker.broker import DLQ
 from knative.manifests.manifests import Manifests, Trigger
@@ -116,7 +116,7 @@ class Found:
     consumers: int
 
 
-async def survey(server: Server, queues: Iterable[str]) -> dict[str, Found]:
+async def survey(server: AmqpServer, queues: Iterable[str]) -> dict[str, Found]:
     """Which of these queues the server has, and what is in them."""
     found: dict[str, Found] = {}
     async with connected(server, name="errands broker") as connection:
@@ -130,7 +130,7 @@ async def survey(server: Server, queues: Iterable[str]) -> dict[str, Found]:
     return found
 
 
-async def remove(server: Server, queues: Iterable[str], exchanges: Iterable[str]) -> None:
+async def remove(server: AmqpServer, queues: Iterable[str], exchanges: Iterable[str]) -> None:
     """Delete them; what is not there is passed over."""
     async with connected(server, name="errands broker") as connection:
         channel = await connection.channel()

@@ -18,21 +18,21 @@ from knative.local.queues.scaling import Scaler
 from knative.manifests.manifests import Manifests, Trigger
 from knative.manifests.queues import WorkQueue, work_of
 
-if TYPE_CHECKING:  # pika takes 40 ms that the embedded broker need not wait for
-    from functions.amqp.server import Server
-    from knative.local.queues.workers import Workers
+if TYPE_CHECKING:  # with pika, which the embedded broker need not wait for
+    from functions.amqp.server import AmqpServer
+    from knative.local.queues.workers import WorkerProcesses
 
 
 class WorkQueues:
     """All work queues; `server` is None on the embedded broker."""
 
     def __init__(
-        self, work_queues: tuple[WorkQueue, ...], manifests: Manifests, server: "Server | None", processes: int
+        self, work_queues: tuple[WorkQueue, ...], manifests: Manifests, server: "AmqpServer | None", processes: int
     ) -> None:
         self._manifests = manifests
         self._server = server
         self._processes = processes
-        self._workers: dict[str, Workers] = {}
+        self._workers: dict[str, WorkerProcesses] = {}
         by_trigger = {trigger.name: work_of(trigger, manifests, work_queues) for trigger in manifests.triggers}
         self._by_trigger = {name: work_queue for name, work_queue in by_trigger.items() if work_queue}
         # without a server nothing comes but by a Trigger
@@ -49,7 +49,7 @@ class WorkQueues:
 
     @property
     def embedded(self) -> tuple[WorkQueue, ...]:
-        """Those that are run in the runner's own queues."""
+        """The work queues that are run in the runner's own queues."""
         return () if self._server else self._work_queues
 
     def limit(self, work_queue: WorkQueue) -> int:
@@ -70,14 +70,14 @@ class WorkQueues:
         return {name: workers.count for name, workers in self._workers.items()}
 
     async def declare(self) -> None:
-        """Their topology on the server."""
+        """Declare the work queues' topology on the server."""
         if self._server:
             from knative.local.queues.workers import declare
 
             await declare(self._server, self._work_queues)
 
     def scalers(self, pools: Mapping[str, Pool], broker: Broker) -> list[Scaler]:
-        """Those of the embedded broker."""
+        """The scalers of the embedded broker's work queues."""
         scalers = []
         for work_queue in self.embedded:
             pool = pools[work_queue.name]
@@ -88,15 +88,15 @@ class WorkQueues:
         return scalers
 
     async def work(self, stack: AsyncExitStack, machine: Machine, report: Report) -> list[Scaler]:
-        """Those of RabbitMQ, whose workers end with the stack: before the ingress, which takes their last replies."""
+        """The scalers of RabbitMQ's work queues, whose workers end before the ingress that they reply to."""
         if not self._server:
             return []
-        from knative.local.queues.workers import Workers, ready
+        from knative.local.queues.workers import WorkerProcesses, ready
 
         scalers = []
         for work_queue in self._work_queues:
             variables = worker_environment(work_queue, self._manifests, machine)
-            workers = Workers(work_queue, environment=variables, root=self._manifests.root, report=report)
+            workers = WorkerProcesses(work_queue, environment=variables, root=self._manifests.root, report=report)
             self._workers[work_queue.name] = workers
             stack.push_async_callback(workers.close)
             scalers.append(
@@ -120,7 +120,7 @@ def worker_environment(work_queue: WorkQueue, manifests: Manifests, machine: Mac
     return environment(work_queue.service, manifests, machine) | here | token
 
 
-def amqp_variables(server: "Server | None") -> dict[str, str]:
+def amqp_variables(server: "AmqpServer | None") -> dict[str, str]:
     """How a function or a worker reaches the server."""
     if server is None:
         return {}

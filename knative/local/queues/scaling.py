@@ -53,7 +53,7 @@ class Scaler:
             await asyncio.sleep(self._scaling.polling_s)
 
     def step(self, ready: int) -> None:
-        """One poll."""
+        """Scale by how many messages are ready at this poll."""
         wanted, count = self._scaling.desired(ready), self._workers.count
         if self._scaling.kind == "job":
             target = count + max(0, wanted - self._workers.starting)

@@ -15,7 +15,7 @@ from typing import Final
 
 from functions.amqp.connection import connected
 from functions.amqp.errors import ServerRefused, ServerUnavailable
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from functions.amqp.waits import QUORUM
 from knative.local.broker.broker import BrokerUnusable
 from knative.local.process.output import relay
@@ -28,7 +28,7 @@ START_S: Final = 2.0  # until a worker is taken to be at work
 FAILED_AGAIN_S: Final = 5.0  # until another is started after one that failed: Kubernetes waits longer and longer
 
 
-async def declare(server: Server, work_queues: Iterable[WorkQueue]) -> None:
+async def declare(server: AmqpServer, work_queues: Iterable[WorkQueue]) -> None:
     """The exchanges, queues and bindings of the work queues; raises BrokerUnusable."""
     try:
         async with connected(server, name="errands up, work queues") as connection:
@@ -46,7 +46,7 @@ async def declare(server: Server, work_queues: Iterable[WorkQueue]) -> None:
         raise BrokerUnusable(f"the work queues cannot be set up: {error}") from error
 
 
-async def ready(server: Server, work_queue: WorkQueue) -> int:
+async def ready(server: AmqpServer, work_queue: WorkQueue) -> int:
     """How many messages of the work queue no worker has; 0 while nobody can tell."""
     try:
         async with connected(server, name="errands up, scaler") as connection:
@@ -58,7 +58,7 @@ async def ready(server: Server, work_queue: WorkQueue) -> int:
         return 0
 
 
-class Workers:
+class WorkerProcesses:
     """The worker processes of one work queue."""
 
     def __init__(self, work_queue: WorkQueue, *, environment: Mapping[str, str], root: Path, report: Report) -> None:
@@ -104,7 +104,7 @@ class Workers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _work(self) -> None:
-        """One worker, from its start to its end."""
+        """Run one worker process, from its start to its end."""
         read_fd, write_fd = os.pipe()
         child = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -13,10 +13,10 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from events.http import Event
 from events.problem import NotAnEvent
 from functions.amqp.channel import Channel
-from functions.amqp.connection import Connection, connect, stay_connected
+from functions.amqp.connection import AmqpConnection, connect, stay_connected
 from functions.amqp.errors import ServerRefused, ServerUnavailable, Unroutable
 from functions.amqp.message import Message, to_event, to_message
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -70,7 +70,7 @@ def test_a_message_that_is_no_event_names_the_rule_that_it_breaks() -> None:
 
 
 def test_a_published_message_is_consumed_and_gone_when_acknowledged(rabbit: RabbitServer) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="once", durable=True, arguments={"x-queue-type": "quorum"})
         await channel.publish(*to_message(EVENT), routing_key="once")
@@ -86,7 +86,7 @@ def test_a_published_message_is_consumed_and_gone_when_acknowledged(rabbit: Rabb
 def test_an_id_and_a_media_type_that_are_too_long_for_properties_arrive_in_the_headers(rabbit: RabbitServer) -> None:
     long = EVENT.with_attributes(id="ö" * 600, datacontenttype="text/plain; a=" + "b" * 300)
 
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="long", durable=True)
         for each in (long, EVENT):
@@ -97,7 +97,7 @@ def test_an_id_and_a_media_type_that_are_too_long_for_properties_arrive_in_the_h
 
 
 def test_what_is_not_acknowledged_is_delivered_again_on_another_channel(rabbit: RabbitServer) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="again", durable=True)
         await channel.publish(*to_message(EVENT), routing_key="again")
@@ -110,7 +110,7 @@ def test_what_is_not_acknowledged_is_delivered_again_on_another_channel(rabbit: 
 
 
 def test_a_message_that_no_queue_takes_is_told_to_its_publisher_alone(rabbit: RabbitServer) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="known", exclusive=True)
         results = await asyncio.gather(
@@ -126,7 +126,7 @@ def test_a_message_that_no_queue_takes_is_told_to_its_publisher_alone(rabbit: Ra
 
 
 def test_a_declaration_that_contradicts_the_server_is_refused_with_its_words(rabbit: RabbitServer) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="as it is", exclusive=True)
         with pytest.raises(ServerRefused, match="inequivalent arg 'x-max-length'"):
@@ -138,7 +138,7 @@ def test_a_declaration_that_contradicts_the_server_is_refused_with_its_words(rab
 
 
 def test_during_a_memory_alarm_publishing_fails_and_afterwards_it_goes_on(rabbit: RabbitServer) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="alarmed", exclusive=True)
         await asyncio.to_thread(rabbit.alarm, on=True)
@@ -157,13 +157,13 @@ def test_during_a_memory_alarm_publishing_fails_and_afterwards_it_goes_on(rabbit
 
 
 def test_a_lost_connection_fails_what_waits_and_comes_back(rabbit: RabbitServer) -> None:
-    connections: list[Connection] = []
+    connections: list[AmqpConnection] = []
 
-    async def serve(connection: Connection) -> None:
+    async def serve(connection: AmqpConnection) -> None:
         connections.append(connection)
 
     async def scenario() -> None:
-        keeping = asyncio.create_task(stay_connected(Server(url=rabbit.url), serve))
+        keeping = asyncio.create_task(stay_connected(AmqpServer(url=rabbit.url), serve))
         await eventually(lambda: connections)
         channel = await connections[0].channel()
         await asyncio.to_thread(rabbit.control, "close_all_connections", "as tested")
@@ -180,12 +180,12 @@ def test_a_lost_connection_fails_what_waits_and_comes_back(rabbit: RabbitServer)
 def test_no_server_and_no_admittance_are_told_apart_and_never_show_the_password(rabbit: RabbitServer) -> None:
     port = free_port()
     with pytest.raises(ServerUnavailable, match=f"no RabbitMQ answers at amqp://127.0.0.1:{port}/") as nobody:
-        asyncio.run(connect(Server(url=f"amqp://me:hunter2@127.0.0.1:{port}")))
+        asyncio.run(connect(AmqpServer(url=f"amqp://me:hunter2@127.0.0.1:{port}")))
     with pytest.raises(ServerRefused, match="does not let this user in") as refused:
-        asyncio.run(connect(Server(url=f"amqp://me:hunter2@127.0.0.1:{rabbit.port}")))
+        asyncio.run(connect(AmqpServer(url=f"amqp://me:hunter2@127.0.0.1:{rabbit.port}")))
     with pytest.raises(ServerRefused, match="vhost nowhere not found"):
-        asyncio.run(connect(Server(url=rabbit.url + "nowhere")))
-    assert "hunter2" not in f"{nobody.value}{refused.value}{Server(url='amqp://me:hunter2@h')!r}"
+        asyncio.run(connect(AmqpServer(url=rabbit.url + "nowhere")))
+    assert "hunter2" not in f"{nobody.value}{refused.value}{AmqpServer(url='amqp://me:hunter2@h')!r}"
 
 
 def test_a_virtual_host_and_credentials_from_a_file_or_a_mounted_secret_are_used(
@@ -199,7 +199,7 @@ def test_a_virtual_host_and_credentials_from_a_file_or_a_mounted_secret_are_used
     (tmp_path / "password").write_text("p:ss wörd\n")
 
     async def let_in(credentials: Path) -> None:
-        server = Server(url=f"amqp://127.0.0.1:{rabbit.port}/a%2Fb", credentials=credentials)
+        server = AmqpServer(url=f"amqp://127.0.0.1:{rabbit.port}/a%2Fb", credentials=credentials)
         connection = await connect(server, name="of the test")
         names = await asyncio.to_thread(rabbit.control, "list_connections", "user", "vhost", "client_properties")
         assert "worker\ta/b\t" in names
@@ -222,10 +222,10 @@ def test_a_virtual_host_and_credentials_from_a_file_or_a_mounted_secret_are_used
 )
 def test_a_url_that_cannot_be_used_names_what_is_wrong(url: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Server(url=url)
+        AmqpServer(url=url)
 
 
-async def consuming(connection: Connection, queue: str, *, count: int) -> Channel:
+async def consuming(connection: AmqpConnection, queue: str, *, count: int) -> Channel:
     """A channel on which so many messages of a new queue, with the tags from 1 on, have come and wait."""
     channel = await connection.channel()
     await channel.call("queue_declare", queue=queue, durable=True)
@@ -237,7 +237,7 @@ async def consuming(connection: Connection, queue: str, *, count: int) -> Channe
     return channel
 
 
-async def left_in(connection: Connection, queue: str) -> int:
+async def left_in(connection: AmqpConnection, queue: str) -> int:
     """How many messages are ready."""
     declared = await (await connection.channel()).call("queue_declare", queue=queue, passive=True)
     return int(declared.message_count)
@@ -248,7 +248,7 @@ def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is
 ) -> None:
     told: list[tuple[int, bool]] = []
 
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await consuming(connection, "joined", count=5)
         tell = channel._channel.basic_ack
 
@@ -272,7 +272,7 @@ def test_what_is_acknowledged_in_one_turn_is_told_as_one_up_to_the_first_that_is
 
 
 def test_what_is_held_is_not_acknowledged_with_what_came_after_it(rabbit: RabbitServer) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await consuming(connection, "held", count=3)
         channel.acknowledge(3)
         channel.acknowledge(2)
@@ -284,10 +284,10 @@ def test_what_is_held_is_not_acknowledged_with_what_came_after_it(rabbit: Rabbit
 
 
 def test_acknowledgements_go_out_before_a_connection_that_is_closed_at_once(rabbit: RabbitServer) -> None:
-    async def closing(connection: Connection) -> None:
+    async def closing(connection: AmqpConnection) -> None:
         (await consuming(connection, "closing", count=1)).acknowledge(1)
 
-    async def looking(connection: Connection) -> None:
+    async def looking(connection: AmqpConnection) -> None:
         assert await left_in(connection, "closing") == 0
 
     run(rabbit, closing)
@@ -297,7 +297,7 @@ def test_acknowledgements_go_out_before_a_connection_that_is_closed_at_once(rabb
 def test_a_publish_without_a_confirm_in_time_is_unavailable_and_the_next_is_not(
     rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="late", durable=True)
         monkeypatch.setattr("functions.amqp.channel.CONFIRM_TIMEOUT_S", 0.0)
@@ -320,7 +320,7 @@ def test_a_new_pika_that_does_not_send_by_its_adapter_sends_each_frame_by_itself
         sent.append(data)
         send(self, data)
 
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="gathered", exclusive=True)
         monkeypatch.setattr(AsyncioConnection, "_adapter_emit_data", note)
@@ -336,7 +336,7 @@ def test_a_new_pika_that_does_not_send_by_its_adapter_sends_each_frame_by_itself
 def test_a_body_of_any_size_comes_as_it_was(rabbit: RabbitServer, size_bytes: int) -> None:
     body = bytes(range(256)) * (size_bytes // 256)
 
-    async def scenario(connection: Connection) -> None:
+    async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="sizes", durable=True)
         for _ in range(20):
@@ -352,7 +352,7 @@ def test_a_body_of_any_size_comes_as_it_was(rabbit: RabbitServer, size_bytes: in
     run(rabbit, scenario)
 
 
-async def first(connection: Connection, queue: str, *, acknowledge: bool = True) -> Message:
+async def first(connection: AmqpConnection, queue: str, *, acknowledge: bool = True) -> Message:
     """The next message of a queue, on a channel of its own that is closed afterwards."""
     channel = await connection.channel()
     arrived: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -371,11 +371,11 @@ async def eventually(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-def run(rabbit: RabbitServer, scenario: Callable[[Connection], Awaitable[None]]) -> None:
+def run(rabbit: RabbitServer, scenario: Callable[[AmqpConnection], Awaitable[None]]) -> None:
     """The scenario on a connection."""
 
     async def whole() -> None:
-        connection = await connect(Server(url=rabbit.url))
+        connection = await connect(AmqpServer(url=rabbit.url))
         try:
             await scenario(connection)
         finally:

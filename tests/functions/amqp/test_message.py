@@ -15,7 +15,7 @@ from events.problem import NotAnEvent
 from functions.amqp.adapter import KeptProperties, Undecoded
 from functions.amqp.connection import connected
 from functions.amqp.message import UNREADABLE, Message, to_event
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from tests.support.amqp_messages import EVENT, HOSTILE, NAN, NOT_UTF8, Field, RawProperties, encoded, table, text
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -167,7 +167,7 @@ def test_a_new_pika_that_does_not_read_by_its_table_of_properties_loses_the_conn
     far = encoded([Field(b"n", b"T", b"\x7f" * 8)])
 
     async def scenario() -> Message:
-        async with connected(Server(url=rabbit.url)) as connection:
+        async with connected(AmqpServer(url=rabbit.url)) as connection:
             channel = await connection.channel()
             await channel.call("queue_declare", queue="kept", exclusive=True)
             await channel.publish(RawProperties(far), b"x", routing_key="kept")

@@ -19,7 +19,7 @@ from functions.deadletters.service.operations import Console, NotFound, Operator
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
 from functions.deadletters.store.retention import Limits
-from functions.storage.database import Database, Unavailable, open_database
+from functions.storage.database import Database, StorageUnavailable, open_database
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.dead_letter_store import NOW, DeadLetterStore
@@ -67,9 +67,9 @@ def dead(job: str = "ics", **changes: str) -> Event:
 
 def keep(database: Database, event: Event, *, now: datetime = NOW) -> int:
     """Store a dead letter as the sink does."""
-    with database.transaction() as session:
-        id_, _ = dead_letters.keep(session, event, now=now)
-        notices.write(session, event, id_, now=now)
+    with database.transaction() as transaction:
+        id_, _ = dead_letters.keep(transaction, event, now=now)
+        notices.write(transaction, event, id_, now=now)
         return id_
 
 
@@ -461,9 +461,9 @@ def test_retention_takes_what_was_dealt_with_and_nothing_else(
     old, now = NOW - timedelta(days=100), NOW
     for name in ("open", "discarded", "just discarded", "told"):
         store.keep(dead(id=name), now=old)
-    with store.database.transaction() as session:
-        dead_letters.discard(session, 2, now=old)
-        dead_letters.discard(session, 3, now=now)
+    with store.database.transaction() as transaction:
+        dead_letters.discard(transaction, 2, now=old)
+        dead_letters.discard(transaction, 3, now=now)
 
     gone = retention.prune(store.database, Limits(days=90), now=now)
     left = {each.event.id for each in store.list()}
@@ -504,10 +504,10 @@ def test_several_that_open_a_new_database_at_once_make_one_schema(database_url: 
 
 
 def test_a_database_of_a_newer_version_is_refused(store: DeadLetterStore, database_url: str) -> None:
-    with store.database.transaction() as session:
-        session.execute("INSERT INTO dead_version VALUES (?)", 1_000)
+    with store.database.transaction() as transaction:
+        transaction.execute("INSERT INTO dead_version VALUES (?)", 1_000)
 
-    with pytest.raises(Unavailable, match="was written by a newer Errands: schema 1000"):
+    with pytest.raises(StorageUnavailable, match="was written by a newer Errands: schema 1000"):
         DeadLetterStore(database_url).list()
 
 
@@ -517,7 +517,7 @@ def test_a_url_of_another_kind_is_refused_without_its_password() -> None:
 
 
 def test_a_server_that_is_down_is_said_so_without_the_password(database_url: str) -> None:
-    with pytest.raises(Unavailable) as error:
+    with pytest.raises(StorageUnavailable) as error:
         DeadLetterStore("postgresql://errands:secret@127.0.0.1:1/letters").list()
 
     assert "postgresql://127.0.0.1/letters cannot be used" in str(error.value)

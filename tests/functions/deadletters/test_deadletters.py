@@ -163,8 +163,8 @@ def test_the_same_event_of_two_triggers_is_two_dead_letters(sink: Sink) -> None:
 
 def test_a_dead_letter_that_comes_again_after_it_was_closed_is_open_again(sink: Sink) -> None:
     number = sink.keep(dead()).id
-    with sink.dead_letters.database.transaction() as session:
-        dead_letters.discard(session, number, now=system_clock())
+    with sink.dead_letters.database.transaction() as transaction:
+        dead_letters.discard(transaction, number, now=system_clock())
 
     again = sink.keep(dead())
 

@@ -39,8 +39,8 @@ def test_a_monitor_sees_each_trigger_and_the_age_of_its_oldest_dead_letter(store
     store.keep(dead(id="1"), now=NOW - timedelta(hours=2))
     store.keep(dead(id="2"))
     store.keep(dead("image", knativeerrortrigger='a"b\n'))
-    with store.database.transaction() as session:
-        dead_letters.discard(session, 3, now=NOW)
+    with store.database.transaction() as transaction:
+        dead_letters.discard(transaction, 3, now=NOW)
 
     families = text_string_to_metric_families(metrics.render(store.database, now=NOW).decode())
 

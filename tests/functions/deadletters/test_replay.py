@@ -115,9 +115,9 @@ def run(store: DeadLetterStore, ingress: Ingress, replay: int, *, stop: threadin
 
 def fill(store: DeadLetterStore, count: int) -> None:
     """Dead letters `0`, `1`, ... in few transactions."""
-    with store.database.transaction() as session:
+    with store.database.transaction() as transaction:
         for number in range(count):
-            dead_letters.keep(session, dead(id=str(number)), now=system_clock())
+            dead_letters.keep(transaction, dead(id=str(number)), now=system_clock())
 
 
 def order(operator_session: OperatorSession, **changes: Any) -> Run:
@@ -164,8 +164,8 @@ def test_a_new_job_has_an_id_of_its_own_and_the_dead_letter_waits_for_its_outcom
     order(operator_session, as_new=True)
     sent = ingress.posted[0][1]
     outcome = reply_event(sent, "dev.errands.ics.completed.v1", commands.Filter(), now=system_clock())
-    with store.database.transaction() as session:
-        settled = dead_letters.settle(session, outcome, now=system_clock())
+    with store.database.transaction() as transaction:
+        settled = dead_letters.settle(transaction, outcome, now=system_clock())
 
     assert sent.id != "order-1042-invite"
     assert sent.attributes["replayof"] == str(number)
@@ -235,8 +235,8 @@ def test_the_outcome_of_a_replayed_job_marks_its_dead_letter(
     order(operator_session)
 
     reply = reply_event(ingress.posted[0][1], f"dev.errands.ics.{outcome}.v1", commands.Filter(), now=system_clock())
-    with store.database.transaction() as session:
-        dead_letters.settle(session, reply, now=system_clock())
+    with store.database.transaction() as transaction:
+        dead_letters.settle(transaction, reply, now=system_clock())
 
     assert reply.attributes["replayed"] == "true"
     detail = operator_session.show(commands.Show(dead_letter=number))
@@ -443,5 +443,5 @@ def slowly(_event: Event) -> int:
 
 def free_lease(store: DeadLetterStore, replay: int) -> None:
     """As if the dead worker's lease had run out."""
-    with store.database.transaction() as session:
-        session.execute("UPDATE dead_replay SET alive_until = '' WHERE id = ?", replay)
+    with store.database.transaction() as transaction:
+        transaction.execute("UPDATE dead_replay SET alive_until = '' WHERE id = ?", replay)

@@ -15,7 +15,7 @@ import httpx
 from events.http import Event, binary
 from functions.amqp.connection import connected
 from functions.amqp.message import Message
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from tests.support.local_runner import REQUESTED, ROOT, until
 from tests.support.ports import free_port
 from tests.support.queue_worker import QUORUM, job
@@ -60,7 +60,7 @@ def post(client: httpx.Client, event: Event) -> httpx.Response:
 
 async def declare(url: str, name: str, *, bound: bool = True) -> None:
     """An exchange, and a queue for the type of the tests."""
-    async with connected(Server(url=url)) as connection:
+    async with connected(AmqpServer(url=url)) as connection:
         channel = await connection.channel()
         await channel.call("exchange_declare", exchange=name, exchange_type="direct", durable=True)
         await channel.call("queue_declare", queue=name, durable=True, arguments=QUORUM)
@@ -70,7 +70,7 @@ async def declare(url: str, name: str, *, bound: bool = True) -> None:
 
 async def next_event(url: str, queue: str) -> Event:
     """What a worker would get."""
-    async with connected(Server(url=url)) as connection:
+    async with connected(AmqpServer(url=url)) as connection:
         channel = await connection.channel()
         arrived: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         await channel.consume(queue, arrived.set_result, prefetch=1)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from events.http import Event
 from events.problem import JobFailed, TryAgain
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from functions.runtime.adapter import function_of
 from functions.runtime.batch import Job, Outcome, batch
 from functions.telemetry.readings import Reading, Unreachable, open_readings
@@ -155,7 +155,7 @@ def test_php_publishes_to_the_work_queue_over_amqp(made: WorkQueue, tmp_path: Pa
             pytest.fail("php-amqplib is not installed (apt-get install php-cli php-amqplib)")
         pytest.skip("php-amqplib is not installed (apt-get install php-cli php-amqplib)")
     (telemetry,) = (each for each in load_work_queues(ROOT / "keda" / "base") if each.name == "telemetry")
-    asyncio.run(declare(Server(url=made.rabbit.url), [telemetry]))
+    asyncio.run(declare(AmqpServer(url=made.rabbit.url), [telemetry]))
 
     done = publish_by_php(made.rabbit.url)
 
@@ -169,7 +169,7 @@ def test_php_hears_when_no_work_queue_takes_its_events(rabbit: RabbitServer) -> 
     if not shutil.which("php") or not Path("/usr/share/php/PhpAmqpLib").is_dir():
         pytest.skip("php-amqplib is not installed")
     (telemetry,) = (each for each in load_work_queues(ROOT / "keda" / "base") if each.name == "telemetry")
-    asyncio.run(declare(Server(url=rabbit.url), [telemetry]))
+    asyncio.run(declare(AmqpServer(url=rabbit.url), [telemetry]))
     rabbit.control("delete_queue", telemetry.queue)
 
     done = publish_by_php(rabbit.url)

@@ -10,7 +10,7 @@ import yaml
 from events.types import REGISTRY
 from knative.manifests.declared import DeclaredDelivery
 from knative.manifests.documents import ManifestError
-from knative.manifests.manifests import Delivery, load
+from knative.manifests.manifests import DeliverySpec, load
 from knative.manifests.reading import read
 from tests.support.local_runner import ROOT, service, trigger, write_manifests
 
@@ -76,8 +76,8 @@ def test_every_outcome_reaches_the_notifier_and_no_reply_reaches_the_function_th
 
 def test_backoff_is_that_of_eventing_rabbitmq() -> None:
     base = {"retry": 3, "backoff_delay_s": 0.5, "timeout_s": 1, "dead_letter_sink": "sink"}
-    exponential = Delivery(backoff_policy="exponential", **base)  # type: ignore[arg-type]  # a mapping of mixed types
-    linear = Delivery(backoff_policy="linear", **base)  # type: ignore[arg-type]  # as above
+    exponential = DeliverySpec(backoff_policy="exponential", **base)  # type: ignore[arg-type]  # a mapping of mixed types
+    linear = DeliverySpec(backoff_policy="linear", **base)  # type: ignore[arg-type]  # as above
 
     assert [exponential.backoff_s(retry) for retry in (1, 2, 3)] == [1, 2, 4]
     assert [linear.backoff_s(retry) for retry in (1, 2, 3)] == [0.5, 1, 1.5]

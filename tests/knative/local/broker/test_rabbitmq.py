@@ -12,7 +12,7 @@ import pytest
 
 from functions.amqp.connection import connected
 from functions.amqp.errors import ServerUnavailable
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from functions.amqp.waits import wait_ms
 from knative.local.broker.rabbitmq import prefetch
 from knative.local.broker.topology import Names, child_name
@@ -174,7 +174,7 @@ def test_amqps_checks_the_servers_certificate(rabbit_tls: tuple[RabbitServer, Pa
     server, certificates = rabbit_tls
 
     async def connects(**files: Any) -> str:
-        async with connected(Server(url=server.tls_url, **files)) as connection:
+        async with connected(AmqpServer(url=server.tls_url, **files)) as connection:
             await connection.channel()
         return "connected"
 
@@ -231,7 +231,7 @@ def publish(broker: str, queue: str, content: bytes) -> None:
     """A bare message, as somebody else might send it."""
 
     async def work() -> None:
-        async with connected(Server(url=broker)) as connection:
+        async with connected(AmqpServer(url=broker)) as connection:
             channel = await connection.channel()
             await channel.publish(pika.BasicProperties(), content, routing_key=queue)
 
@@ -242,7 +242,7 @@ def declare(broker: str, queue: str) -> None:
     """A queue that is not ours."""
 
     async def work() -> None:
-        async with connected(Server(url=broker)) as connection:
+        async with connected(AmqpServer(url=broker)) as connection:
             await (await connection.channel()).call("queue_declare", queue=queue, durable=True)
 
     asyncio.run(work())

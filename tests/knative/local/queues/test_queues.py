@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from functions.amqp.server import Server
+from functions.amqp.server import AmqpServer
 from knative.local.queues.scaling import Scaler
 from knative.local.queues.workers import declare, ready
 from knative.manifests.documents import ManifestError
@@ -149,7 +149,7 @@ def test_the_runner_killed_leaves_no_worker_behind(rabbit: RabbitServer, tmp_pat
 
 
 def test_errands_work_runs_one_worker_of_a_work_queue(rabbit: RabbitServer, tmp_path: Path) -> None:
-    asyncio.run(declare(Server(url=rabbit.url), WORK_QUEUES))
+    asyncio.run(declare(AmqpServer(url=rabbit.url), WORK_QUEUES))
     command = [sys.executable, "-m", "knative.cli.main", "work", "longreport", "--data", str(tmp_path)]
     command += ["--set", "longreport.WORK_IDLE_S=1", "--broker", rabbit.url]
 
@@ -308,7 +308,7 @@ def test_a_work_queue_that_could_not_work_is_refused_with_its_place(
 def test_the_scaler_reads_ready_messages_only_and_none_where_nobody_can_tell(rabbit: RabbitServer) -> None:
     nowhere = replace(LONGREPORT, queue="work_queue.nowhere")
 
-    assert asyncio.run(ready(Server(url=rabbit.url), nowhere)) == 0
+    assert asyncio.run(ready(AmqpServer(url=rabbit.url), nowhere)) == 0
 
 
 def test_the_sample_of_a_long_report_asks_for_what_a_report_takes() -> None:

@@ -1,4 +1,4 @@
-"""One work queue, as its manifest's environment declares it, and the names of its queues.
+"""A work queue as the worker's environment declares it.
 
 The variables are those of the container in `keda/base/NAME.yaml`; none of the policy has a default in Python. A message
 that waits for another attempt waits in RabbitMQ (`functions.amqp.waits`), and goes back from there to the work queue.
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from functions.amqp.server import HEARTBEAT_S, Server
+from functions.amqp.server import HEARTBEAT_S, AmqpServer
 from functions.amqp.waits import Waits, backoff_s
 
 POLICIES: Final = ("linear", "exponential")
 
 
 @dataclass(frozen=True)
-class WorkQueue:
+class WorkerSettings:
     """The worker's environment: variables are the names in capitals.
 
     `work_prefetch` is how many messages are here at once: 0 is as many as are worked on, so that none waits behind a
@@ -56,12 +56,12 @@ class WorkQueue:
         _ = self.server  # raises ValueError with what is wrong of the URL
 
     @property
-    def server(self) -> Server:
+    def server(self) -> AmqpServer:
         """The RabbitMQ server."""
         files = (Path(each) if each else None for each in (self.amqp_login, self.amqp_ca_file))
         credentials, ca_file = files
         heartbeat_s = self.amqp_heartbeat_s
-        return Server(url=self.amqp_url, credentials=credentials, ca_file=ca_file, heartbeat_s=heartbeat_s)
+        return AmqpServer(url=self.amqp_url, credentials=credentials, ca_file=ca_file, heartbeat_s=heartbeat_s)
 
     @property
     def prefetch(self) -> int:
