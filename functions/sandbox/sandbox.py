@@ -306,7 +306,9 @@ def _hear(data: socket.socket, limits: ResourceLimits, handlers: Handlers) -> It
             _check_size(kind, size_bytes, limits, output)
             content = receive_exactly(data, size_bytes)
             if kind == QUESTION:
-                send_frame(data, RESPONSE, handlers.on_question(bytes(content)))
+                response = handlers.on_question(bytes(content))
+                with suppress(ConnectionError):  # what it said before it ended without the response is still to be read
+                    send_frame(data, RESPONSE, response)
                 continue
             output = _with_frame(output, kind, content)
             if kind == PROGRESS and output.progress:

@@ -74,7 +74,7 @@ def readable() -> tuple[str, ...]:
     A fork server looks once: it goes through all modules, and a child would write to the pages of each.
     """
     kept: list[str] = []
-    for path in sorted({*SYSTEM, *_installed(), *_loaded()}):
+    for path in sorted({*SYSTEM, os.path.expanduser("~/.cache/fontconfig"), *_installed(), *_loaded()}):
         if os.path.exists(path) and not any(path.startswith(f"{above}/") for above in kept):
             kept.append(path)
     return tuple(kept)

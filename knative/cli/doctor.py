@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from functions.sandbox import walls
+
 LIBRARIES: Final = {"pango-1.0": "libpango-1.0-0", "pangoft2-1.0": "libpangoft2-1.0-0"}
 FASTER: Final = {"harfbuzz-subset": "libharfbuzz-subset0"}
 PACKAGES: Final = {
@@ -50,6 +52,7 @@ def look(data: Path, port: int) -> list[Finding]:
         *[_library(name, package, needed=True) for name, package in LIBRARIES.items()],
         *[_library(name, package, needed=False) for name, package in FASTER.items()],
         Finding(what="fonts", well=_fonts(), mend="apt-get install fonts-dejavu-core"),
+        _walls(),
         _data(data),
         _port(port),
         _command("php", "apt-get install php-cli php-curl (for the PHP example)", _php_has_curl),
@@ -76,6 +79,14 @@ def _fonts() -> bool:
     if lister:
         return bool(subprocess.run([lister], capture_output=True, check=False, timeout=30).stdout.strip())
     return any(Path("/usr/share/fonts").rglob("*.[to]tf"))
+
+
+def _walls() -> Finding:
+    """Whether the kernel keeps hostile pictures and templates from files, network and processes."""
+    lacks = walls.missing()
+    what = "walls around hostile jobs (Landlock, seccomp)"
+    mend = f"this kernel lacks {'; '.join(lacks)}"
+    return Finding(what=what, well=not lacks, mend=mend, needed=False)
 
 
 def _data(data: Path) -> Finding:

@@ -1,4 +1,4 @@
-"""What tests/functions/sandbox/test_sandbox.py has a zygote make ready: each chore leaves its name."""
+"""What tests/functions/sandbox/test_sandbox.py has a fork server make ready: each chore leaves its name."""
 
 KNOWN: list[str] = []
 

@@ -152,6 +152,7 @@ def work_in_folder(argument: None) -> bytes:
     Path("below").mkdir()
     with tempfile.NamedTemporaryFile(dir="below", delete=False) as file:
         file.write(b"kept")
+    os.utime(file.name, (0, 0))
     os.rename(file.name, "moved")
     os.rmdir("below")
     return Path("moved").read_bytes()

@@ -1,7 +1,7 @@
 """What the processes of functions print, line by line into the runner's log.
 
-Decided 2026-11-27: what comes within 10 ms is written at once. A write and a log record for each line took a seventh of
-the runner's processor time under load.
+What comes within TOGETHER_S is written at once: a write and a log record for each line is much of the runner's
+processor time under load.
 """
 
 import asyncio

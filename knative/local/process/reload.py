@@ -1,7 +1,7 @@
 """`--reload`: restarts a function when a Python file of its folder, or of what it builds on, changes."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +24,11 @@ async def watch(manifests: Manifests, pools: Mapping[str, Pool]) -> None:
 
 
 def _newest(service: Service, root: Path) -> float:
-    """When the youngest file of the function's folder, of the leaves beside it or of the contract was changed."""
+    """When the youngest file of the function's folder, of the rooms beside it or of the contract was changed."""
     source = service.environment["FUNCTION_SOURCE"]
     folder = (root / source if isinstance(source, str) else root).parent
-    files: Iterable[Path] = [*folder.rglob("*"), *folder.parent.glob("*.py"), *(root / "events").glob("*.py")]
+    rooms = [each.parent for each in folder.parent.glob("*/__init__.py") if not (each.parent / "main.py").exists()]
+    files = [*folder.rglob("*"), *folder.parent.glob("*.py")]
+    files += [file for room in (*rooms, root / "events") for file in room.rglob("*.py")]
     sources = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
     return max((file.stat().st_mtime for file in sources), default=0.0)

@@ -427,6 +427,23 @@ def test_work_asks_this_process_and_gets_its_response(sandbox: Sandbox) -> None:
     assert response == (b"what" + big) * 2
 
 
+def test_an_answer_that_no_memory_is_left_for_is_a_memory_limit(sandbox: Sandbox) -> None:
+    big = Handlers(on_question=lambda _: bytes(30 << 20))
+
+    with pytest.raises(LimitExceeded, match="bytes of memory"):
+        sandbox.run(
+            WORK + "ask_twice", b"what", result=bytes, handlers=big, limits=ResourceLimits(memory_bytes=8 << 20)
+        )
+
+
+def test_an_empty_answer_loses_no_result(sandbox: Sandbox) -> None:
+    empty = Handlers(on_question=lambda _: b"")
+    with ThreadPoolExecutor(8) as threads:
+        done = threads.map(lambda _: sandbox.run(WORK + "wait", None, result=str, handlers=empty), range(100))
+
+        assert list(done) == ["done"] * 100
+
+
 def test_a_response_that_raises_ends_the_work_and_raises_here(sandbox: Sandbox) -> None:
     def refuse(question: bytes) -> bytes:
         raise FileNotFoundError(question.decode())

@@ -23,6 +23,8 @@ import pytest
 from events.http import STRUCTURED, Event, read
 from events.problem import NotAnEvent
 from functions.deadletters.store import dead_letters as stored_dead_letters
+from functions.sandbox import landlock
+from knative.cli.doctor import look
 from knative.cli.event_file import build, sample_names
 from tests.conftest import SAMPLES, sample
 from tests.support.dead_letter_store import DeadLetterStore, Kept
@@ -579,6 +581,17 @@ def test_what_is_only_useful_does_not_make_the_machine_unwell(tmp_path: Path) ->
 
     assert "optional php: apt-get install" in done.stdout
     assert done.returncode == 0, done.stdout
+
+
+def test_a_kernel_without_a_wall_around_hostile_jobs_is_told_with_what_they_could_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+
+    lines = [finding.line for finding in look(tmp_path, 0)]
+
+    lacks = "this kernel lacks Landlock (Linux 5.13): a job reads every file that its function can read"
+    assert f"optional walls around hostile jobs (Landlock, seccomp): {lacks}" in lines
 
 
 def test_a_php_without_curl_is_no_php(tmp_path: Path) -> None:
