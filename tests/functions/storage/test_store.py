@@ -52,7 +52,7 @@ def test_the_same_job_and_content_are_one_result_and_another_content_is_another(
 
 
 def test_a_later_event_of_a_job_stores_beside_the_first() -> None:
-    later = cause("2", "/errands/ics", jobid="1", jobsource="/tests")
+    later = cause("2", "/errands/ics", type="dev.errands.ics.completed.v1", jobid="1", jobsource="/tests")
 
     assert job_key(later) == job_key(cause())
     assert len({job_key(cause()), job_key(cause("2")), job_key(cause(source="/others"))}) == 3
