@@ -327,7 +327,7 @@ def test_a_worker_with_nothing_to_do_ends_when_it_may(rabbit: RabbitServer, plac
         ({"work_concurrency": 4, "work_prefetch": 2}, "WORK_PREFETCH must be 0 or at least WORK_CONCURRENCY"),
         (
             {"function_source": "no/such.py"},
-            "File no/such.py that is expected to define function",
+            "FUNCTION_SOURCE, FUNCTION_TARGET: File no/such.py that is expected to define function",
         ),
         ({"function_target": "nothing"}, "is expected to contain a function named 'nothing'"),
     ],
