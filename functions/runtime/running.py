@@ -1,4 +1,4 @@
-"""Where the ingress of a running `errands up` is, for commands on the same data: told by a file that its owner alone reads."""
+"""Where the ingress of a running `errands up` is, for commands on its data: told by a file for its owner alone."""
 
 import json
 import os

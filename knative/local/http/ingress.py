@@ -182,13 +182,13 @@ class Ingress:
         try:
             if isinstance(event, NotAnEvent):
                 raise event
-            reason = None if self._is_inside(request) else refusal(event, self._own)
-            if reason is not None:
-                return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
             event = _timed(event)
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
+            reason = None if self._is_inside(request) else refusal(event, self._own)
+            if reason is not None:
+                return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))

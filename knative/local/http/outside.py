@@ -39,8 +39,8 @@ class Own:
 def refusal(event: Event, own: Own) -> Reason | None:
     """Why an event from outside is not taken; None where it is."""
     if not is_request(event):
-        expected = "a request for a job (dev.errands.JOB.requested.v1) is expected from outside"
-        return Reason(403, "forbidden", f"{expected}, got type {event.type[:100]!r}: outcomes come from functions alone")
+        detail = f"a request (dev.errands.JOB.requested.v1) is expected from outside, got type {event.type[:100]!r}"
+        return Reason(403, "forbidden", f"{detail}: outcomes come from functions alone")
     forged = sorted(OWN & event.attributes.keys())
     if forged:
         return Reason(403, "forbidden", f"attribute {forged[0]} is set by functions, and not taken from outside")
@@ -66,6 +66,8 @@ def _is_loopback(host: str) -> bool:
     if host.rstrip(".") == "localhost" or host.endswith((".localhost", ".localhost.")):
         return True
     try:
-        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+        address = ip_address(host)
     except ValueError:
         return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
