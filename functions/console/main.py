@@ -52,6 +52,7 @@ class Settings:
     k_sink: str
     host: str = "0.0.0.0"  # noqa: S104  # as functions/runtime/serve.py has it
     errands_token: str = ""
+    k_sink_token: str = ""
     deadletters_operators: str = ""
     deadletters_proxy_header: str = ""
     deadletters_masked: str = ""
@@ -114,7 +115,7 @@ settings = from_environment(Settings)
 database = open_database(settings.deadletters_url)
 masked = rules(settings.deadletters_masked)
 session_key = settings.deadletters_session_key or secrets.token_urlsafe(KEY_CHARACTERS)
-workers = Workers(database, Broker(settings.k_sink, settings.errands_token))
+workers = Workers(database, Broker(settings.k_sink, settings.k_sink_token))
 
 
 def respond(request: Request) -> Response:

@@ -33,12 +33,12 @@ BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; K_SINK is the broker's ingress (SinkBinding), ERRANDS_TOKEN what it may ask for,
+    """The function's environment; K_SINK is the broker's ingress (SinkBinding), K_SINK_TOKEN what it may ask for,
     STORE_URL the object store, in which functions leave the failure report of their failures."""
 
     deadletters_url: str
     k_sink: str
-    errands_token: str = ""
+    k_sink_token: str = ""
     store_url: str = ""
 
 
@@ -57,7 +57,7 @@ def respond(request: Request) -> Response:
         raised = TryAgain(str(error))
         response = refusal(raised)
     log_response(response, event, None, 0.0, raised)
-    send(database, settings.k_sink, sending, token=settings.errands_token)
+    send(database, settings.k_sink, sending, token=settings.k_sink_token)
     return response
 
 

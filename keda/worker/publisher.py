@@ -56,7 +56,7 @@ class ResultPublisher:
         import httpx
 
         if self._http is None:  # imported late: a flood may never need it
-            token = self._settings.errands_token
+            token = self._settings.k_sink_token
             headers = {"content-type": STRUCTURED} | ({"authorization": f"Bearer {token}"} if token else {})
             self._http = httpx.AsyncClient(headers=headers, timeout=POST_TIMEOUT_S, trust_env=False)
         try:

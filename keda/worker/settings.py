@@ -39,7 +39,7 @@ class WorkerSettings:
     amqp_login: str | None = None
     amqp_ca_file: str | None = None
     amqp_heartbeat_s: int = HEARTBEAT_S
-    errands_token: str | None = None
+    k_sink_token: str | None = None
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:

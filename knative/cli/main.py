@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from functions.runtime.running import find
 from knative.cli import broker as broker_commands
 from knative.local.process.environment import Machine
 from knative.manifests.documents import ManifestError
@@ -218,10 +219,12 @@ def work(
     server = broker_commands.server_of(broker, broker_credentials, broker_tls)
     if server is None:
         _stop("--broker amqp://... is expected, or ERRANDS_BROKER: a work queue is a queue of RabbitMQ")
-    url = sink.rstrip("/") + "/"
+    running = find(data)
+    url = running.url if running else sink.rstrip("/") + "/"
     machine = Machine(
         data=data.resolve(),
         ingress_url=url,
+        ingress_secret=running.token if running else "",
         public_url=url,
         token=_token(token_file),
         settings=_settings(settings),

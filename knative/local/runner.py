@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -12,16 +13,19 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from events.http import Event
 from events.problem import TryAgain
 from functions.runtime import failure_reports
+from functions.runtime.running import Running, announced
 from knative.local.broker.broker import DLQ, Broker, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Ingress
+from knative.local.http.outside import Own
 from knative.local.http.server import HttpServer
 from knative.local.metrics import Metrics
 from knative.local.ping import Pinger
@@ -136,6 +140,7 @@ class _Runner:
         self, options: Options, manifests: Manifests, work_queues: tuple[WorkQueue, ...], fork_server: ForkServer | None
     ) -> None:
         self._options = options
+        self._secret = secrets.token_urlsafe(32)  # of this start, for functions alone
         self._fork_server = fork_server
         self._manifests = manifests
         self._work_queues = WorkQueues(work_queues, manifests, options.rabbitmq, options.max_processes)
@@ -148,9 +153,11 @@ class _Runner:
     async def up(self) -> AsyncIterator[str]:
         """Start from the inside out, so that what is accepted can be delivered; stop in the opposite order."""
         async with contextlib.AsyncExitStack() as stack:
+            listening = self._bind(stack)
             broker = self._broker()
-            ingress = self._ingress(broker)
-            url, server = self._bind(stack, ingress)
+            ingress = self._ingress(broker, self._own(listening))
+            url, server = self._server(stack, ingress, listening)
+            stack.enter_context(announced(self._options.data, Running(url, self._secret)))
             machine = self._machine(url)
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
@@ -197,7 +204,7 @@ class _Runner:
         queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
         return EmbeddedBroker(options.data / "journal.db", queues, backlog_limit=options.backlog_limit)
 
-    def _ingress(self, broker: Broker) -> Ingress:
+    def _ingress(self, broker: Broker, own: Own) -> Ingress:
         return Ingress(
             broker=broker,
             manifests=self._manifests,
@@ -205,12 +212,14 @@ class _Runner:
             outcomes=self._outcomes,
             artifacts=self._options.data / "store",
             token=self._options.token,
+            secret=self._secret,
+            own=own,
             console=console.Console(self._pools).handle if console.SERVICE in self._manifests.services else None,
             sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
         )
 
-    def _bind(self, stack: contextlib.AsyncExitStack, ingress: Ingress) -> tuple[str, HttpServer]:
+    def _bind(self, stack: contextlib.AsyncExitStack) -> socket.socket:
         """Take the port before anything starts, so that a port in use is the first thing said."""
         options = self._options
         try:
@@ -218,6 +227,17 @@ class _Runner:
         except OSError as error:
             raise CannotStart(f"port {options.port} on {options.host} cannot be used: {error.strerror}") from error
         stack.callback(listening.close)
+        return listening
+
+    def _own(self, listening: socket.socket) -> Own:
+        """Where events come in: no callback may lead there."""
+        given = [self._options.host, urlsplit(self._options.public_url or "").hostname or ""]
+        return Own(listening.getsockname()[1], frozenset(each.lower() for each in given if each))
+
+    def _server(
+        self, stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket
+    ) -> tuple[str, HttpServer]:
+        options = self._options
         server = HttpServer(ingress, listening)
         stack.push_async_callback(server.close)
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -228,6 +248,7 @@ class _Runner:
         return Machine(
             data=self._options.data.resolve(),
             ingress_url=url,
+            ingress_secret=self._secret,
             public_url=self._options.public_url or url,
             token=self._options.token,
             settings=self._options.settings,

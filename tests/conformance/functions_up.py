@@ -26,6 +26,7 @@ class Functions:
         machine = Machine(
             data=folder.resolve(),
             ingress_url=ingress_url,
+            ingress_secret="secret",
             public_url=ingress_url,
             token=None,
             settings=settings,

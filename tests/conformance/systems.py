@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
 RELAY = Path(__file__).parent / "relay.py"
-TYPE = "dev.errands.conformance.{}.v1"
+TYPE = "dev.errands.conformance-{}.requested.v1"
 
 BROKER = """
 apiVersion: eventing.knative.dev/v1

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from events.http import STRUCTURED
+from functions.runtime.running import find
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -179,9 +180,17 @@ class Up:
         self.process.kill()
         self.process.wait(60)
 
-    def post(self, structured: dict[str, Any]) -> httpx.Response:
-        """Send an event."""
-        return self.client.post("/", content=json.dumps(structured), headers={"content-type": STRUCTURED})
+    def post(self, structured: dict[str, Any], *, path: str = "/", inside: bool = False) -> httpx.Response:
+        """Send an event, as an API does, or from `inside`, as functions do."""
+        headers = {"content-type": STRUCTURED, **(self.inside if inside else {})}
+        return self.client.post(path, content=json.dumps(structured), headers=headers)
+
+    @property
+    def inside(self) -> dict[str, str]:
+        """The headers of who has the secret of this start."""
+        running = find(self.data)
+        assert running
+        return {"authorization": f"Bearer {running.token}"}
 
     def outcome(self, id_: str, *, wait_s: float = 60.0, source: str = "/tests") -> dict[str, Any] | None:
         """The job's last event, or None."""

@@ -22,6 +22,7 @@ from functions.runtime.asgi import Receive, Send, read_body
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
+from knative.local.http.outside import Own, refusal
 from knative.local.http.server import Application, Request, Response
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
@@ -73,6 +74,8 @@ class Ingress:
         outcomes: Outcomes,
         artifacts: Path | None,
         token: str | None,
+        secret: str,
+        own: Own,
         console: Handler | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
@@ -83,6 +86,8 @@ class Ingress:
         self._outcomes = outcomes
         self._artifacts = artifacts
         self._token = token
+        self._secret = secret
+        self._own = own
         self._console = console
         self._sinks = sinks
         self._to_sink = to_sink
@@ -113,6 +118,8 @@ class Ingress:
         Without a token only this machine's own names are answered: a web page whose name was made to lead here (DNS
         rebinding) could otherwise send events by its reader's browser.
         """
+        if self._is_inside(request):
+            return None
         if not self._token:
             known = _host(request.headers.get("host", "")) in LOOPBACK
             return (
@@ -121,10 +128,13 @@ class Ingress:
         open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
         if open_to_all or _is_of_the_console(request.path):
             return None
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")  # RFC 9110 11.1
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token.encode()):
+        if not _has_token(request, self._token):
             return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
         return None
+
+    def _is_inside(self, request: Request) -> bool:
+        """Whether one of the functions asks, or a queue's worker: they are given the secret of this start."""
+        return _has_token(request, self._secret)
 
     def _handler(self, request: Request) -> Handler:
         """What answers at this path."""
@@ -141,6 +151,8 @@ class Ingress:
 
     async def _accept_for_one(self, request: Request) -> Response:
         """An event for one Trigger only, as the replay of a dead letter may ask; Knative has no such address."""
+        if not self._is_inside(request):
+            return _refusal(403, "forbidden", "one Trigger is replayed to by the dead letters' console alone")
         name = request.path.removeprefix("/triggers/")
         return await self._publish(request, lambda trigger: trigger.name == name)
 
@@ -174,6 +186,9 @@ class Ingress:
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
+            reason = None if self._is_inside(request) else refusal(event, self._own)
+            if reason is not None:
+                return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -201,6 +216,8 @@ class Ingress:
         """A dead letter of a work queue's worker for its dead-letter sink, which on a cluster has an address of its
         own.
         """
+        if not self._is_inside(request):
+            return _refusal(403, "forbidden", "dead letters are brought by the workers of work queues alone")
         name = request.path.removeprefix("/services/")
         if name not in self._sinks or self._to_sink is None:
             return _refusal(404, "not-found", "there is no such dead-letter sink here")
@@ -296,6 +313,11 @@ def _seconds(text: str) -> float:
     if math.isnan(seconds):
         raise ValueError(f"must be a number of seconds, 0 or more, got {text[:20]!r}")
     return min(seconds, WAIT_LIMIT_S)
+
+
+def _has_token(request: Request, token: str) -> bool:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")  # RFC 9110 11.1
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
 def _host(header: str) -> str | None:

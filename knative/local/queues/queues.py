@@ -114,10 +114,10 @@ def worker_environment(work_queue: WorkQueue, manifests: Manifests, machine: Mac
     """What `keda/worker/worker.py` needs on this machine."""
     here = {
         "K_SINK": machine.ingress_url,
+        "K_SINK_TOKEN": machine.ingress_secret,
         "WORK_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{work_queue.delivery.dead_letter_sink}",
     }
-    token = {"ERRANDS_TOKEN": machine.token} if machine.token else {}
-    return environment(work_queue.service, manifests, machine) | here | token
+    return environment(work_queue.service, manifests, machine) | here
 
 
 def amqp_variables(server: "AmqpServer | None") -> dict[str, str]:

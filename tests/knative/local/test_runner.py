@@ -269,13 +269,13 @@ def test_nothing_of_a_function_outlives_its_killed_master(tmp_path: Path, source
     documents = (service("killed", source=source), trigger(subscriber="killed", retry=30))
     secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
     with up(tmp_path, documents, "--set", f"killed.CALLBACK_SECRETS={secret}") as runner:
-        runner.post(event("1", outcome="completed"))
+        runner.post(event("1", outcome="completed"), inside=True)
         until(lambda: runner.metric("errands_deliveries_total", trigger="echo", code=_code(source)), what="a delivery")
         family = [pid for pid in children(runner.process.pid) if _shown(pid).startswith("errands function killed")]
         os.kill(min(family), signal.SIGKILL)
 
         until(lambda: not any(_alive(pid) for pid in family), what="the end of the whole function")
-        runner.post(event("2", outcome="completed"))
+        runner.post(event("2", outcome="completed"), inside=True)
         until(lambda: runner.metric("errands_queue_depth", queue="echo") == 0, what="a new process")
 
 

@@ -1,0 +1,43 @@
+"""Where the ingress of a running `errands up` is, for commands on its data: told by a file for its owner alone."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+FILE: Final = "ingress.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The ingress of this start, and the secret with which it takes what comes from functions and operators alone."""
+
+    url: str
+    token: str
+
+
+@contextmanager
+def announced(data: Path, running: Running) -> Iterator[None]:
+    """Tell commands on this data where the ingress is, for as long as it is there."""
+    file, made = data / FILE, data / f"{FILE}.new"
+    made.unlink(missing_ok=True)
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump({"url": running.url, "token": running.token}, stream)
+    made.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def find(data: Path) -> Running | None:
+    """The ingress that was announced for this data; None where none was, or the file says nothing."""
+    try:
+        told = json.loads((data / FILE).read_text())
+        return Running(str(told["url"]), str(told["token"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

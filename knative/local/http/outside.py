@@ -1,0 +1,73 @@
+"""What the runner takes from outside: requests for jobs, and nothing that says of itself what only functions may say.
+
+Outcomes and the attributes that name a job come from functions alone, which have a secret of this start. Whoever else
+could send an outcome would have anything called back with a right signature.
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from events.http import Event
+from events.job import OWN, is_request, too_much
+from functions.net.url import Url, parsed
+
+CALLBACK: Final = "callbackurl"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an event is not taken, with the status that says so."""
+
+    status: int
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Where the runner itself is reached: its port, and its names beside those of this machine."""
+
+    port: int
+    hosts: frozenset[str]
+
+    def is_at(self, url: Url) -> bool:
+        """Whether a URL leads here: what is called back there would be an event again, without end."""
+        return url.port == self.port and (url.host.rstrip(".") in self.hosts or _is_loopback(url.host))
+
+
+def refusal(event: Event, own: Own) -> Reason | None:
+    """Why an event from outside is not taken; None where it is."""
+    if not is_request(event):
+        detail = f"a request (dev.errands.JOB.requested.v1) is expected from outside, got type {event.type[:100]!r}"
+        return Reason(403, "forbidden", f"{detail}: outcomes come from functions alone")
+    forged = sorted(OWN & event.attributes.keys())
+    if forged:
+        return Reason(403, "forbidden", f"attribute {forged[0]} is set by functions, and not taken from outside")
+    over = too_much(event)
+    if over:
+        return Reason(400, "invalid-attribute", over)
+    return _callback(event.get(CALLBACK), own)
+
+
+def _callback(text: str | None, own: Own) -> Reason | None:
+    if text is None:
+        return None
+    try:
+        url = parsed(text)
+    except ValueError as error:
+        return Reason(400, "invalid-attribute", f"{CALLBACK} {error}")
+    if own.is_at(url):
+        return Reason(422, "invalid-attribute", f"{CALLBACK} must be the API's address, got the runner's own")
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host.rstrip(".") == "localhost" or host.endswith((".localhost", ".localhost.")):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,141 @@
+"""What the runner takes from outside, and that nobody there forges an outcome or has it call itself for ever."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from events.http import Event
+from events.job import OWN
+from knative.local.http.outside import Own, refusal
+from tests.support.local_runner import COMPLETED, REQUESTED, ROOT, event, service, sink, trigger, until, up
+
+OWN_ADDRESS = Own(8080, frozenset(["errands.example", "10.1.2.3"]))
+HEARD = trigger("heard", subscriber="echo", filter=f"{{type: {COMPLETED}}}")
+
+
+def request(**attributes: str) -> Event:
+    base = {"specversion": "1.0", "id": "1", "source": "/tests", "type": REQUESTED}
+    return Event({**base, **attributes}, b"{}")
+
+
+@pytest.mark.parametrize("type_", [COMPLETED, "dev.errands.ics.failed.v1", "dev.errands.ics.deadlettered.v1", "x"])
+def test_an_event_that_is_no_request_is_refused(type_: str) -> None:
+    found = refusal(request(type=type_), OWN_ADDRESS)
+
+    assert found is not None
+    assert (found.status, "outcomes come from functions alone" in found.detail) == (403, True)
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_an_attribute_of_ours_is_refused_and_named(name: str) -> None:
+    found = refusal(request(**{name: "completed"}), OWN_ADDRESS)
+
+    assert found is not None
+    assert (found.status, name in found.detail) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080/",
+        "http://127.9.9.9:8080/callbacks",
+        "http://localhost:8080/",
+        "http://LOCALHOST.:8080/x",
+        "http://shop.localhost:8080/",
+        "http://[::1]:8080/",
+        "http://[::ffff:127.0.0.1]:8080/",
+        "http://0.0.0.0:8080/",
+        "http://errands.example:8080/",
+        "http://Errands.Example.:8080/",
+        "http://10.1.2.3:8080/",
+    ],
+)
+def test_the_runners_own_address_is_no_callback(url: str) -> None:
+    found = refusal(request(callbackurl=url), OWN_ADDRESS)
+
+    assert found is not None
+    assert (found.status, "the runner's own" in found.detail) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8081/", "https://localhost/", "http://shop.example:8080/", "http://[2001:db8::1]:8080/"]
+)
+def test_any_other_address_may_be_one(url: str) -> None:
+    assert refusal(request(callbackurl=url), OWN_ADDRESS) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://lee:secret@shop.example/", "https://shop.example/a b", "ftp://shop.example/", "shop.example", "", "x://"],
+)
+def test_a_callback_that_can_never_be_called_is_refused_at_once(url: str) -> None:
+    found = refusal(request(callbackurl=url), OWN_ADDRESS)
+
+    assert found is not None
+    assert (found.status, found.detail.startswith("callbackurl must")) == (400, True)
+    assert "secret" not in found.detail
+
+
+def test_an_outcome_is_taken_from_functions_and_from_nobody_else(tmp_path: Path) -> None:
+    forged = event("1", type=COMPLETED, outcome="completed", jobid="order-1", jobsource="/shop")
+    with up(tmp_path, (service(), sink(), trigger(), HEARD)) as runner:
+        outside = runner.post(forged)
+        wrong = httpx.post(runner.url, json=forged, headers={"authorization": "Bearer nothing"})
+        known = runner.client.get("/jobs", params={"source": "/shop", "id": "order-1"})
+        inside = runner.post(forged, inside=True)
+
+        assert (outside.status_code, outside.json()["type"].rpartition("/")[2]) == (403, "forbidden")
+        assert wrong.status_code in (400, 403)
+        assert known.status_code == 204
+        assert inside.status_code == 202
+        assert runner.metric("errands_events_accepted_total") == 1
+
+
+@pytest.mark.parametrize("path", ["/triggers/echo", "/services/deadletters"])
+def test_the_ways_for_functions_alone_are_closed_to_others(tmp_path: Path, path: str) -> None:
+    with up(tmp_path, (service(), sink(), trigger(), HEARD)) as runner:
+        outside = runner.post(event("1"), path=path)
+
+    assert outside.status_code == 403
+
+
+def test_the_secret_of_a_start_is_its_owners_alone_and_gone_with_it(tmp_path: Path) -> None:
+    with up(tmp_path, (service(), trigger())) as runner:
+        told = runner.data / "ingress.json"
+        first = runner.inside
+        mode = told.stat().st_mode & 0o777
+        runner.stop()
+        gone = not told.exists()
+        runner.start()
+        second = runner.inside
+
+    assert (mode, gone, first != second) == (0o600, True, True)
+    assert first["authorization"] not in runner.log.read_text()
+
+
+def test_a_job_that_would_call_the_runner_itself_makes_no_loop(tmp_path: Path) -> None:
+    documents = (service(), sink(), trigger(), HEARD)
+    with up(tmp_path, documents) as runner:
+        refused = runner.post(event("1", callbackurl=runner.url))
+        until(lambda: runner.client.get("/healthz").status_code == 200)
+
+        assert refused.status_code == 422
+        assert runner.metric("errands_events_accepted_total") == 0
+
+
+def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Path) -> None:
+    from knative.local.process.environment import Machine, environment, make_secrets
+    from knative.manifests.manifests import load
+
+    machine = Machine(
+        data=tmp_path, ingress_url="http://x/", ingress_secret="s3cret", public_url="http://x/", token=None, settings={}
+    )
+    make_secrets(machine)
+    manifests = load(ROOT / "knative" / "base")
+
+    holders = {
+        each.name for each in manifests.services.values() if "s3cret" in environment(each, manifests, machine).values()
+    }
+
+    assert holders == {"deadletters", "console"}
