@@ -25,6 +25,8 @@ from tests.conformance.sending import (
 from tests.conformance.subscriber import Response, Subscriber
 from tests.conformance.systems import TYPE, System
 
+pytestmark = pytest.mark.slow
+
 RETRIED = (404, 408, 409, 429, 500, 502, 503, 504)
 NOT_RETRIED = (400, 401, 403, 405, 410, 413, 415, 422, 425)
 

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.local_runner import ROOT
 from tests.support.rabbitmq_server import RabbitServer
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_demonstration_ends_well_on_knatives_data_plane(

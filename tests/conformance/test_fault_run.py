@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.conformance.fault_run import Account, prepared, run
 from tests.support.rabbitmq_server import RabbitServer
+
+pytestmark = pytest.mark.slow
 
 JOBS = 300
 SEED = 20261122

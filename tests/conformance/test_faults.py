@@ -14,6 +14,8 @@ from tests.conformance.systems import System
 from tests.support.local_runner import until
 from tests.support.rabbitmq_server import RabbitServer
 
+pytestmark = pytest.mark.slow
+
 CONSUMER_TIMEOUT_MS = 3_000  # 30 minutes by default
 
 

@@ -200,6 +200,7 @@ def test_a_header_is_decoded_once_and_leniently(sent: str, value: str) -> None:
     assert event.get("subject") == value
 
 
+@pytest.mark.slow
 def test_every_unicode_character_survives_a_header() -> None:
     every = [chr(code) for code in range(0x20, 0x110000) if not 0x7F <= code < 0xA0 and not 0xD800 <= code < 0xE000]
     for start in range(0, len(every), 300):

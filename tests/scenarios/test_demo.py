@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.local_runner import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("api", [pytest.param("PHP", marks=pytest.mark.php), "Python"])
 def test_the_demonstration_ends_well(tmp_path: Path, api: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.local_runner import ROOT
 
+pytestmark = pytest.mark.slow
+
 README = (ROOT / "README.md").read_text()
 TUTORIAL = (ROOT / "functions" / "README.md").read_text()
 READMES = [each.relative_to(ROOT) for each in sorted(ROOT.glob("[a-zA-Z]*/**/README.md")) if "vendor" not in each.parts]

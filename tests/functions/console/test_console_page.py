@@ -452,6 +452,7 @@ def test_every_response_tells_the_browser_what_it_may_not_do(client: Client, sto
     )
 
 
+@pytest.mark.slow
 def test_five_megabytes_of_nesting_are_shown_cut_and_downloaded_whole(client: Client, store: DeadLetterStore) -> None:
     deep = b'{"a":' * 800_000 + b"1" + b"}" * 800_000
     wide = json.dumps({"events": [{"summary": f"number {number}", "tags": [[["x"]]]} for number in range(100_000)]})
@@ -688,6 +689,7 @@ def test_a_form_that_is_too_large_is_refused(client: Client, store: DeadLetterSt
 # --- among 100,000 dead letters
 
 
+@pytest.mark.slow
 def test_among_100_000_dead_letters_each_page_comes_at_once(
     client: Client, store: DeadLetterStore, record_property: Callable[[str, object], None]
 ) -> None:

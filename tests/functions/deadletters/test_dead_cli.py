@@ -23,6 +23,8 @@ from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["ingress"]  # fixtures
 
 TOKEN = "anna-has-a-long-token"

@@ -370,6 +370,7 @@ def test_what_is_discarded_can_be_taken_back_for_a_day(
     ]
 
 
+@pytest.mark.slow
 def test_all_that_match_are_discarded_and_no_other(store: DeadLetterStore, operator_session: OperatorSession) -> None:
     for number in range(1_203):
         store.keep(dead(id=str(number)))
@@ -475,6 +476,7 @@ def test_retention_takes_what_was_dealt_with_and_nothing_else(
     assert store.list() == []
 
 
+@pytest.mark.slow
 def test_sixty_four_writers_at_once_keep_each_dead_letter_once(store: DeadLetterStore, database_url: str) -> None:
     """Half of them through connections of their own, as other processes have them."""
     boxes = [store] + [DeadLetterStore(database_url) for _ in range(32)]

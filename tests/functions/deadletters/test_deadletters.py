@@ -470,6 +470,7 @@ def test_sixty_four_threads_at_once_keep_every_dead_letter_of_a_new_store_and_te
     assert sink.dead_letters.unsent() == []
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_dead_letter_that_was_answered_and_keeps_none_twice(database_url: str, broker: Broker) -> None:
     """Eight threads send 1,000 dead letters and repeat what was not answered 202, while the sink is killed three
     times.

@@ -321,6 +321,7 @@ def test_a_dry_run_sends_and_notes_nothing(
 # --- how fast, and interrupted
 
 
+@pytest.mark.slow
 def test_a_replay_keeps_its_rate_within_five_in_a_hundred(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, database_url: str
 ) -> None:
@@ -374,6 +375,7 @@ def test_a_slow_ingress_does_not_keep_a_cancel_waiting(store: DeadLetterStore, i
     assert sum(each.state == "replayed" for each in store.list()) == len(ingress.posted)
 
 
+@pytest.mark.slow
 def test_a_replay_that_is_stopped_and_taken_up_again_sends_each_dead_letter_once(
     store: DeadLetterStore, ingress: Ingress
 ) -> None:
@@ -413,6 +415,7 @@ Engine(open_database(sys.argv[1]), Broker(sys.argv[2]), stop=threading.Event()).
 """
 
 
+@pytest.mark.slow
 def test_kill_9_of_a_replay_makes_no_double_and_tells_which_dead_letters_are_in_doubt(
     store: DeadLetterStore, ingress: Ingress, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(event=events(), guests=st.lists(PERSON, min_size=1, max_size=4, unique_by=lambda each: each["email"]))
 def test_any_invitation_is_read_by_all_as_it_was_asked_for(event: dict[str, Any], guests: list[dict[str, Any]]) -> None:

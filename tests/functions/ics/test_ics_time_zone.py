@@ -98,6 +98,7 @@ def test_a_vtimezone_without_an_end_is_right_for_ever(name: str, year: int) -> N
     assert wrong(name, datetime(year, 1, 1, tzinfo=UTC), None, timedelta(hours=7)) == []
 
 
+@pytest.mark.slow
 def test_every_zone_of_the_database_is_described_without_an_end() -> None:
     assert len(_zones()) > 400
     for name in _zones():

@@ -62,6 +62,7 @@ def failed(function: Any, **data: Any) -> dict[str, Any]:
 # --- hostile files
 
 
+@pytest.mark.slow
 def test_pillows_own_test_pictures_end_as_completed_or_failed(client: Client, tmp_path: Path) -> None:
     """Its bombs, truncated and malformed files; a crash of the function, a hang or a lost child would not be a 200."""
     (tmp_path / "store").mkdir()
@@ -77,6 +78,7 @@ def test_pillows_own_test_pictures_end_as_completed_or_failed(client: Client, tm
     assert ends["failed source-refused"] > 25
 
 
+@pytest.mark.slow
 def test_pillows_own_test_pictures_stay_within_the_memory_limit() -> None:
     """The largest of all processes: what the child may map beyond its libraries, and the libraries.
 
@@ -143,6 +145,7 @@ def test_the_limit_of_frames_can_be_set(client: Client) -> None:
     assert problem["detail"] == "the source must have at most 11 frames, got 12"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "detail"),
     [({"CPU_LIMIT_S": "1"}, "exceeded 1 s of processor time"), ({"TIMEOUT_S": "0.5"}, "exceeded 0.5 s")],

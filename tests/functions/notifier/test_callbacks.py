@@ -108,6 +108,7 @@ def test_an_endpoint_that_took_the_event_is_not_called_again_for_another_s_failu
 # 410 Gone
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_gone_is_left_alone_until_an_operator_resumes_it(
     receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -29,6 +29,8 @@ from functions.report.pace import Pace
 from tests.support.report_data import CASES
 from tests.support.report_function import ROOT, SAMPLE, Deliver, pdf_texts, require_noto, serving, stored
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [
     {"name": "customer", "label": "Customer"},
     {"name": "day", "kind": "date"},

@@ -262,6 +262,7 @@ ATTACKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("html", ATTACKS)
 def test_an_attack_ends_refused_with_a_reason(deliver: Deliver, folder: Path, host: str, html: str) -> None:
     write(folder, {"attack/template.html": html.replace("HOST", host), "other/secret.png": png()})
@@ -308,6 +309,7 @@ def test_all_assets_together_have_a_limit(deliver: Deliver, folder: Path) -> Non
     assert any("must be at most" in each for each in reply["warnings"])
 
 
+@pytest.mark.slow
 def test_a_document_as_deep_as_the_stack_is_refused(deliver: Deliver) -> None:
     reply = deliver(own={"html": "<div>" * 5_000})
 

@@ -15,6 +15,8 @@ from PIL import Image
 from tests.support.report_data import invoice, orders, table
 from tests.support.report_function import Deliver, pdf_texts, serving, stored
 
+pytestmark = pytest.mark.slow
+
 POINTS_PER_MM = 72 / 25.4
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><rect width="9" height="9" fill="#f00"/></svg>'
 

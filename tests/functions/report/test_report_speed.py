@@ -26,6 +26,8 @@ from functions.templating.template import Conventions, environment
 from tests.support.report_data import CASES, orders, table
 from tests.support.report_function import ROOT, require_pango
 
+pytestmark = pytest.mark.slow
+
 MADE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 EVERYTHING = [(name, case) for name, cases in CASES.items() for case in cases]
 PLAIN = ReportPdf()

@@ -16,6 +16,8 @@ from tests.support.function_client import FunctionClient
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 JOBS = ("ics", "image", "report")
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 

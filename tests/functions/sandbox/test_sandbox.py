@@ -16,6 +16,8 @@ from functions.sandbox.launch import start_early
 from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, Rejected, ResourceLimits, Sandbox
 from tests.support.sandbox_work import Box
 
+pytestmark = pytest.mark.slow
+
 WORK = "tests.support.sandbox_work:"
 ROOT = Path(__file__).parents[3]
 

@@ -42,6 +42,8 @@ from tests.support.local_runner import (
 )
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ICS = "dev.errands.ics.requested.v1"
 QUIET = 'def handle(request):\n    return "", 202\n'

@@ -13,8 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.local_runner import ROOT, Up, children, event, service, trigger, until, write_manifests
+
+pytestmark = pytest.mark.slow
 
 JOBS = 2_000
 KILLS = 25

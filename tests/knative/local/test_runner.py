@@ -15,6 +15,8 @@ import pytest
 from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import ECHO, ROOT, Up, children, event, service, trigger, until, up, write_manifests
 
+pytestmark = pytest.mark.slow
+
 ECHOING = (service(), trigger())
 HEARD = trigger("heard", filter="{outcome: completed}")
 

@@ -3,8 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.bench.backlog import drain, fill
 from tests.support.local_runner import Up, service, trigger, write_manifests
+
+pytestmark = pytest.mark.slow
 
 EVENTS = 100_000
 MEMORY_LIMIT_BYTES = 150_000_000

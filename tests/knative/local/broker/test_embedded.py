@@ -100,6 +100,7 @@ def test_a_dead_letter_moves_to_its_own_queue_with_what_was_added_to_it(tmp_path
     run(scenario, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_backlog_larger_than_the_window_is_read_from_disk_whole_and_once(tmp_path: Path) -> None:
     count = 4 * WINDOW_COUNT
 

@@ -20,6 +20,8 @@ from knative.local.http.server import Request, Response
 from knative.local.process.processes import Pool
 from tests.support.local_runner import Up, event, service, trigger, up
 
+pytestmark = pytest.mark.slow
+
 ECHOING = (service(), trigger())
 KEY = "jobs/a/b/result.txt"
 

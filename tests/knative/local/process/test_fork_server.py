@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.local_runner import ROOT, Up, children, event, service, trigger, until, up
 
+pytestmark = pytest.mark.slow
+
 FAILURE_LISTENER = """
 import json, os, sys
 from pathlib import Path

@@ -32,6 +32,8 @@ from tests.support.local_runner import (
 )
 from tests.support.rabbitmq_server import RabbitServer
 
+pytestmark = pytest.mark.slow
+
 WORK_QUEUES = load_work_queues(ROOT / "keda" / "base")
 LONGREPORT, TELEMETRY = WORK_QUEUES
 ENQUEUE = ROOT / "functions" / "enqueue" / "main.py"
