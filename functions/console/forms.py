@@ -1,4 +1,4 @@
-"""What the page's forms and queries say, as words: each field that cannot be taken is named, not only the first."""
+"""What the page's forms and queries say, as commands: each field that cannot be taken is named, not only the first."""
 
 import hashlib
 import re
@@ -41,7 +41,7 @@ class WrongEdit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def values(command: type[Command], given: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, object]:
-    """The fields of a word that were filled in (of `names`, if there are any); raise JobFailed with each bad one."""
+    """The fields of a command that were filled in (of `names`, if there are any); raise JobFailed with each bad one."""
     found: dict[str, object] = {}
     wrong: list[FieldError] = []
     for each in msgspec.structs.fields(command):
@@ -58,7 +58,7 @@ def values(command: type[Command], given: Mapping[str, str], names: Iterable[str
 
 
 def read(command: type[W], given: Mapping[str, str]) -> W:
-    """The word whose fields were filled in."""
+    """The command whose fields were filled in."""
     return command(**values(command, given))
 
 
@@ -66,7 +66,7 @@ def selection(given: "MultiDict[str, str]") -> Selection:
     """The dead letters that were chosen, or, only where `all` says so, all that match."""
     if given.get("all"):
         return Selection(matching=read(Filter, given))
-    chosen = given.getlist("dead_letter")
+    chosen = [*given.getlist("dead_letter"), *given.getlist("letter")]  # `letter`: for one release, in addresses
     if not chosen:
         raise JobFailed("nothing-chosen", "no dead letter was chosen: mark the dead letters in the list first")
     try:
