@@ -8,10 +8,11 @@ from msgspec import structs
 from events.problem import JobFailed
 from functions.console import dead_letters, forms, pages, rendering
 from functions.console.dead_letters import NUMBER
-from functions.console.pages import Page, operator_session, problems
-from functions.deadletters.service import commands
-from functions.deadletters.service.commands import Done, Filter, Run, Selection
+from functions.console.pages import PageResponse, operator_session, problems
+from functions.deadletters.service import commands, results
+from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.contract import pretty
+from functions.deadletters.service.results import Done, Run
 from functions.deadletters.store import replays
 
 LISTED: Final = 20  # dead letters of a selection that a form names
@@ -22,14 +23,14 @@ blueprint = pages.blueprint("actions")
 
 
 @blueprint.get(f"/letters/<{NUMBER}:number>/edit")
-def edit_form(number: int) -> Page:
+def edit_form(number: int) -> PageResponse:
     """The dead letter's attributes and data, to be changed."""
     operator_session().operator.require("edit")
     return _edit_page(operator_session().show(commands.Show(dead_letter=number)))
 
 
 @blueprint.post(f"/letters/<{NUMBER}:number>/edit")
-def edit(number: int) -> Page:
+def edit(number: int) -> PageResponse:
     """Change what a replay sends; what the contract does not take comes back with the errors beside the fields."""
     shown, given = operator_session().show(commands.Show(dead_letter=number)), flask.request.form
     try:
@@ -44,14 +45,14 @@ def edit(number: int) -> Page:
 
 
 @blueprint.get("/replay")
-def replay_form() -> Page:
+def replay_form() -> PageResponse:
     """What would be sent again, and how."""
     operator_session().operator.require("replay")
     return _action_page("replay", forms.selection(flask.request.args))
 
 
 @blueprint.post("/replay")
-def replay() -> Page:
+def replay() -> PageResponse:
     """Send dead letters again, or say what that would send."""
     given = flask.request.form
     chosen, dry_run = forms.selection(given), bool(given.get("dry_run"))
@@ -66,28 +67,28 @@ def replay() -> Page:
 
 
 @blueprint.post(f"/replays/<{NUMBER}:number>/cancel")
-def cancel(number: int) -> Page:
+def cancel(number: int) -> PageResponse:
     """End a replay."""
     operator_session().cancel(commands.Cancel(replay=number))
     return pages.after(flask.url_for("dead_letters.run", number=number))
 
 
 @blueprint.post(f"/replays/<{NUMBER}:number>/resume")
-def resume(number: int) -> Page:
+def resume(number: int) -> PageResponse:
     """Go on with a replay."""
     operator_session().resume(commands.Resume(replay=number))
     return pages.after(flask.url_for("dead_letters.run", number=number))
 
 
 @blueprint.get("/discard")
-def discard_form() -> Page:
+def discard_form() -> PageResponse:
     """What would be closed without a replay."""
     operator_session().operator.require("discard")
     return _action_page("discard", forms.selection(flask.request.args))
 
 
 @blueprint.post("/discard")
-def discard() -> Page:
+def discard() -> PageResponse:
     """Close dead letters without a replay; the next page offers to take it back."""
     given = flask.request.form
     chosen = forms.selection(given)
@@ -103,21 +104,21 @@ def discard() -> Page:
 
 
 @blueprint.get("/undo")
-def undo_form() -> Page:
+def undo_form() -> PageResponse:
     """Which discarded dead letters would wait again."""
     operator_session().operator.require("discard")
     return _action_page("undo", forms.selection(flask.request.args))
 
 
 @blueprint.post("/undo")
-def undo() -> Page:
+def undo() -> PageResponse:
     """Take a discard back."""
     chosen = forms.selection(flask.request.form)
     return _done(chosen, operator_session().undo(commands.Undo(selection=chosen)), "taken back")
 
 
 @blueprint.post(f"/groups/<{NUMBER}:number>")
-def group(number: int) -> Page:
+def group(number: int) -> PageResponse:
     """Change a group's state, note or owner."""
     given = flask.request.form
     try:
@@ -148,7 +149,7 @@ def _note(number: int) -> None:
         operator_session().note(commands.Note(group=number, text=note["text"].replace("\r\n", "\n")))
 
 
-def _edit_page(shown: commands.Detail, error: JobFailed | None = None) -> Page:
+def _edit_page(shown: results.Detail, error: JobFailed | None = None) -> PageResponse:
     """The form, as it was sent where it was not taken."""
     given, body = flask.request.form, shown.body
     attributes = tuple(body.attributes.items())
@@ -170,7 +171,9 @@ def _edit_page(shown: commands.Detail, error: JobFailed | None = None) -> Page:
     )
 
 
-def _action_page(verb: str, chosen: Selection, *, error: JobFailed | None = None, rehearsed: Run | None = None) -> Page:
+def _action_page(
+    verb: str, chosen: Selection, *, error: JobFailed | None = None, rehearsed: Run | None = None
+) -> PageResponse:
     found, total = _found(chosen, verb)
     return pages.page(
         "action.html",
@@ -187,7 +190,7 @@ def _action_page(verb: str, chosen: Selection, *, error: JobFailed | None = None
     )
 
 
-def _found(chosen: Selection, verb: str) -> tuple[list[commands.DeadLetter], int | None]:
+def _found(chosen: Selection, verb: str) -> tuple[list[results.DeadLetter], int | None]:
     """The first dead letters of a selection, and how many they are; None where to count them would cost much."""
     if chosen.matching:
         matching = replays.meant(chosen.matching) if verb == "replay" else chosen.matching
@@ -203,7 +206,7 @@ def _dead_letter_url(number: int) -> str:
     return flask.url_for("dead_letters.dead_letter", number=number)
 
 
-def _done(chosen: Selection, done: Done, verb: str, **more: Any) -> Page:
+def _done(chosen: Selection, done: Done, verb: str, **more: Any) -> PageResponse:
     """Back to the dead letter, or to the list, with what was done and what was not."""
     one = chosen.dead_letters[0] if len(chosen.dead_letters) == 1 else None
     matching = chosen.matching or Filter()

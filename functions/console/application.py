@@ -59,7 +59,7 @@ def create_app(console: Console, access: Access, *, session_key: str) -> flask.F
     return app
 
 
-def _overview() -> pages.Page:
+def _overview() -> pages.PageResponse:
     return flask.redirect(PREFIX, 303)
 
 
@@ -74,17 +74,17 @@ def _with_headers(response: flask.Response) -> flask.Response:
     return response
 
 
-def _refuse(error: Exception) -> pages.Page:
+def _refuse(error: Exception) -> pages.PageResponse:
     if isinstance(error, Unauthorized) and _may_sign_in():
         return sign_in.form_page(after=pages.here())
     return _said(refusal(error))
 
 
-def _refuse_stale_form(_error: pages.StaleForm) -> pages.Page:
+def _refuse_stale_form(_error: pages.StaleForm) -> pages.PageResponse:
     return _said(Refusal(status=403, kind="stale-form", detail=pages.STALE))
 
 
-def _refuse_http(error: HTTPException) -> pages.Page:
+def _refuse_http(error: HTTPException) -> pages.PageResponse:
     """What Flask itself refuses: an address that is none, a method, a body that is too long; and what is a bug."""
     if error.response is not None:
         return error.response  # type: ignore[return-value]  # one that somebody made on purpose

@@ -7,8 +7,8 @@ import msgspec
 
 from events.problem import JobFailed
 from functions.console import forms, pages, rendering
-from functions.console.pages import Page, operator_session, problems
-from functions.deadletters.service import commands
+from functions.console.pages import PageResponse, operator_session, problems
+from functions.deadletters.service import commands, results
 from functions.deadletters.service.commands import Filter
 
 PER_PAGE: Final = (50, 100, 200)
@@ -19,7 +19,7 @@ blueprint = pages.blueprint("dead_letters")
 
 
 @blueprint.get("/")
-def overview() -> Page:
+def overview() -> PageResponse:
     """The groups that wait, the largest first."""
     asked = forms.read(commands.ListGroups, flask.request.args)
     groups = operator_session().groups(msgspec.structs.replace(asked, limit=200)).groups
@@ -27,9 +27,9 @@ def overview() -> Page:
 
 
 @blueprint.get("/letters")
-def listing() -> Page:
+def listing() -> PageResponse:
     """The dead letters that match, a page of them."""
-    given, error, found = flask.request.args, None, commands.Page(dead_letters=())
+    given, error, found = flask.request.args, None, results.DeadLetterPage(dead_letters=())
     try:
         where = forms.values(commands.List, given, ("before",))
         limit = int(given.get("limit", "")) if given.get("limit", "") in map(str, PER_PAGE) else PER_PAGE[0]
@@ -50,19 +50,19 @@ def listing() -> Page:
 
 
 @blueprint.get(f"/letters/<{NUMBER}:number>")
-def dead_letter(number: int) -> Page:
+def dead_letter(number: int) -> PageResponse:
     """All of one dead letter."""
     return _dead_letter(operator_session().show(commands.Show(dead_letter=number)), unmasked=False)
 
 
 @blueprint.post(f"/letters/<{NUMBER}:number>/unmask")
-def unmask(number: int) -> Page:
+def unmask(number: int) -> PageResponse:
     """All of one dead letter, nothing hidden. It stands at no address, so that nobody comes by it again unnoted."""
     return _dead_letter(operator_session().unmask(commands.Unmask(dead_letter=number)), unmasked=True)
 
 
 @blueprint.route(f"/letters/<{NUMBER}:number>/data", methods=["GET", "POST"])
-def data(number: int) -> Page:
+def data(number: int) -> PageResponse:
     """The data whole, as it may be shown, or, by POST, with nothing hidden."""
     if flask.request.method == "POST":
         body = operator_session().unmask(commands.Unmask(dead_letter=number)).body
@@ -76,12 +76,12 @@ def data(number: int) -> Page:
 
 
 @blueprint.get(f"/groups/<{NUMBER}:number>")
-def group(number: int) -> Page:
+def group(number: int) -> PageResponse:
     """One group, and what was done to it."""
     return group_page(number)
 
 
-def group_page(number: int, error: JobFailed | None = None) -> Page:
+def group_page(number: int, error: JobFailed | None = None) -> PageResponse:
     """The group's page, with what was wrong in the form on it."""
     detail = operator_session().group(commands.ShowGroup(group=number))
     latest = operator_session().list(commands.List(matching=Filter(group=number, state="all"), limit=10))
@@ -96,19 +96,19 @@ def group_page(number: int, error: JobFailed | None = None) -> Page:
 
 
 @blueprint.get("/replays")
-def replays() -> Page:
+def replays() -> PageResponse:
     """The latest replays."""
     return pages.page("replays.html", runs=operator_session().replays(commands.Replays(limit=100)).runs)
 
 
 @blueprint.get(f"/replays/<{NUMBER}:number>")
-def run(number: int) -> Page:
+def run(number: int) -> PageResponse:
     """How far one replay is."""
     return pages.page("run.html", run=operator_session().progress(commands.Progress(replay=number)))
 
 
 @blueprint.get("/audit")
-def audit() -> Page:
+def audit() -> PageResponse:
     """Who did what, the newest first."""
     before = forms.values(commands.Audit, flask.request.args, ("before",))
     trail = operator_session().audit(commands.Audit(limit=AUDIT_LINES, **before))  # type: ignore[arg-type]  # as read
@@ -116,7 +116,7 @@ def audit() -> Page:
 
 
 @blueprint.get("/arrivals")
-def arrivals() -> Page:
+def arrivals() -> PageResponse:
     """How many dead letters came since the cursor: the page's script asks for it every few seconds."""
     cursor = forms.values(commands.Watch, flask.request.args, ("cursor",))
     found = operator_session().watch(commands.Watch(**cursor))  # type: ignore[arg-type]  # as read
@@ -132,7 +132,7 @@ def _asked(names: tuple[str, ...]) -> dict[str, str]:
     return {name: flask.request.args[name] for name in names if flask.request.args.get(name)}
 
 
-def _dead_letter(detail: commands.Detail, *, unmasked: bool) -> Page:
+def _dead_letter(detail: results.Detail, *, unmasked: bool) -> PageResponse:
     failure_report = detail.failure_report
     return pages.page(
         "dead_letter.html",

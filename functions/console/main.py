@@ -79,7 +79,7 @@ def _take(request: Request) -> Response:
             raise NotAnEvent("the body must come whole")
         event = read(request.headers, request.body)
         if event.type == PING_TYPE:
-            maintenance.keep(database, workers, settings.house, now=system_clock())
+            maintenance.keep(database, workers, settings.maintenance, now=system_clock())
         elif is_replay_outcome(event):
             with database.transaction() as transaction:
                 dead_letters.settle(transaction, event, now=system_clock())

@@ -19,7 +19,7 @@ from functions.deadletters.service.operations import Console, OperatorSession
 PREFIX: Final = "/dead/"
 STALE: Final = "This form is too old, or did not come from this page. Go back, load the page again and repeat it."
 
-Page = str | tuple[str, int] | Response
+PageResponse = str | tuple[str, int] | Response
 
 
 class StaleForm(Exception):
@@ -51,7 +51,7 @@ def operator_session() -> OperatorSession:
     return found
 
 
-def _admit() -> Page | None:
+def _admit() -> PageResponse | None:
     """Let in an operator with an own form; a link of another site goes on by itself first."""
     if from_elsewhere():
         return arriving()

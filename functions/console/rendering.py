@@ -9,8 +9,8 @@ from typing import Final
 import flask
 from msgspec import Struct
 
-from functions.deadletters.service.commands import Body
 from functions.deadletters.service.contract import pretty
+from functions.deadletters.service.results import ShownEvent
 
 FOLDER: Final = Path(__file__).parent / "static"
 SHOWN_CHARACTERS: Final = 40_000
@@ -40,7 +40,7 @@ def excerpt(text: str) -> Excerpt:
     return Excerpt(text=text[:SHOWN_CHARACTERS], cut_characters=max(0, len(text) - SHOWN_CHARACTERS))
 
 
-def data(body: Body) -> Excerpt | None:
+def data(body: ShownEvent) -> Excerpt | None:
     """An event's data for a person; None where it is no text, or may not be shown."""
     if body.data is None:
         return None

@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from functions.deadletters.service.alerts import Recipients
-from functions.deadletters.service.maintenance import House
+from functions.deadletters.service.maintenance import Maintenance
 from functions.deadletters.service.operators import KEY_CHARACTERS, LOOPBACK, everything, parse
-from functions.deadletters.store.retention import Limits
+from functions.deadletters.store.retention import Retention
 
 if TYPE_CHECKING:
     from functions.console.access import Access
@@ -67,10 +67,10 @@ class Settings:
         )
 
     @property
-    def house(self) -> House:
+    def maintenance(self) -> Maintenance:
         """What is done each minute."""
-        return House(
-            limits=Limits(
+        return Maintenance(
+            limits=Retention(
                 days=self.deadletters_keep_days,
                 count=self.deadletters_keep_count,
                 unresolved_too=not self.deadletters_keep_unresolved,

@@ -5,7 +5,7 @@ from typing import Final
 import flask
 
 from functions.console import pages, sessions
-from functions.console.pages import PREFIX, Page
+from functions.console.pages import PREFIX, PageResponse
 
 SIGN_IN_BYTES: Final = 16_384  # of a form that anybody may send
 
@@ -13,7 +13,7 @@ blueprint = flask.Blueprint("sign_in", __name__, url_prefix=PREFIX.rstrip("/"))
 
 
 @blueprint.before_request
-def admit() -> Page | None:
+def admit() -> PageResponse | None:
     """Let in anybody, with an own form."""
     flask.request.max_content_length = SIGN_IN_BYTES
     if pages.from_elsewhere():
@@ -26,13 +26,13 @@ def admit() -> Page | None:
 
 
 @blueprint.get("/sign-in")
-def form() -> Page:
+def form() -> PageResponse:
     """Ask for the token."""
     return form_page()
 
 
 @blueprint.post("/sign-in")
-def sign_in() -> Page:
+def sign_in() -> PageResponse:
     """Begin the operator's session, and go on to the page that was wanted."""
     token, after = flask.request.form.get("token", "").strip(), pages.inside(flask.request.form.get("after", ""))
     if pages.access().operators.with_token(token) is None:
@@ -42,7 +42,7 @@ def sign_in() -> Page:
 
 
 @blueprint.post("/sign-out")
-def sign_out() -> Page:
+def sign_out() -> PageResponse:
     """End the operator's session."""
     sessions.end()
     return flask.redirect(flask.url_for("sign_in.form"), 303)

@@ -16,7 +16,7 @@ import msgspec
 
 from events.http import Event
 from events.types import MessageRequested, event_type
-from functions.deadletters.service.commands import Group
+from functions.deadletters.service.results import Group
 from functions.deadletters.store import groups, notices
 from functions.deadletters.store.dead_letter import timestamp
 from functions.runtime.adapter import NAMESPACE

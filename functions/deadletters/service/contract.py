@@ -12,7 +12,7 @@ import msgspec
 from events.http import BODY_LIMIT_BYTES, Event, binary, check
 from events.problem import JobFailed, NotAnEvent, decode
 from events.types import REGISTRY
-from functions.deadletters.service.commands import Body
+from functions.deadletters.service.results import ShownEvent
 
 INDENTED_LIMIT: Final = 10_000_000  # levels times lines: 20 MB of white space
 CURL_BYTES: Final = 8_192  # a longer body makes no command that one can read
@@ -32,7 +32,7 @@ def require(event: Event) -> None:
         decode(event.data, msgspec.Raw)
 
 
-def diff(before: Body, after: Body) -> str:
+def diff(before: ShownEvent, after: ShownEvent) -> str:
     """What changed, as a unified diff of both; empty when nothing did."""
     if before == after:
         return ""
@@ -65,7 +65,7 @@ def curl(event: Event, url: str, dead_letter: int) -> str:
     return shlex.join([*words, "--data-raw", text])
 
 
-def _lines(body: Body) -> list[str]:
+def _lines(body: ShownEvent) -> list[str]:
     attributes = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(body.attributes.items())]
     data = body.data if body.data is not None else msgspec.json.encode(body.data_base64).decode()
     return [*attributes, *pretty(data).splitlines()]

@@ -11,7 +11,7 @@ from functions.deadletters.service import alerts
 from functions.deadletters.service.alerts import Recipients
 from functions.deadletters.service.commands import Filter, Replay, Selection
 from functions.deadletters.store import history, replays, retention, selection
-from functions.deadletters.store.retention import Limits
+from functions.deadletters.store.retention import Retention
 from functions.storage.database import Database
 
 AUTOMATIC: Final = "automatic"  # the actor
@@ -20,25 +20,25 @@ AUTOMATIC_RATE_PER_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class House:
+class Maintenance:
     """How it is done. `unanswered_limit` dead letters with code -1 are replayed by themselves each minute; 0: none."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: Retention = field(default_factory=Retention)
     recipients: Recipients = field(default_factory=Recipients)
     unanswered_limit: int = 0
 
 
-def keep(database: Database, workers: Workers, house: House, *, now: datetime) -> None:
+def keep(database: Database, workers: Workers, policy: Maintenance, *, now: datetime) -> None:
     """Once; several may do it at the same time."""
     with database.transaction(writes=False) as transaction:
         interrupted = replays.interrupted(transaction, now=now)
     for each in interrupted:
         workers.launch(each)
-    replay = replay_unanswered(database, house.unanswered_limit, now=now) if house.unanswered_limit else None
+    replay = replay_unanswered(database, policy.unanswered_limit, now=now) if policy.unanswered_limit else None
     if replay is not None:
         workers.launch(replay)
-    alerts.send(database, house.recipients, now=now)
-    retention.prune(database, house.limits, now=now)
+    alerts.send(database, policy.recipients, now=now)
+    retention.prune(database, policy.limits, now=now)
 
 
 def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int | None:

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from events.http import Event
-from events.job import is_request
-from functions.deadletters.service.commands import UNRESOLVED, Body, DeadLetter, Record, State
+from functions.deadletters.service.masking import CONTRACT, Rules
+from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
     REPLAY_OF,
@@ -41,9 +41,9 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     failure_report: bytes | None
 
 
-def keep(transaction: Transaction, event: Event, *, now: datetime) -> tuple[int, bool]:
+def keep(transaction: Transaction, event: Event, *, now: datetime, rules: Rules = CONTRACT) -> tuple[int, bool]:
     """Store a dead letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
-    why, sent = failure(event), original(event)
+    why, sent = failure(event, rules), original(event)
     group = groups.place(transaction, sent, why, now=now)
     id_ = _insert(transaction, sent, why, group, now)
     new = id_ is not None
@@ -204,7 +204,7 @@ def reopen(transaction: Transaction, id_: int, *, among: Sequence[State], closed
     return bool(transaction.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
 
 
-def record(transaction: Transaction, id_: int, shown: Callable[[Event], Body]) -> Record:
+def record(transaction: Transaction, id_: int, shown: Callable[[Event], ShownEvent]) -> Record:
     """A dead letter as a line of an export, with its event as it came."""
     row, event = find(transaction, id_), stored(transaction, id_)
     if row is None or event is None:

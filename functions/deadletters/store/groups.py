@@ -5,7 +5,7 @@ from typing import Final
 
 from events.http import Event
 from functions.deadletters.service.codes import explain
-from functions.deadletters.service.commands import Group
+from functions.deadletters.service.results import Group
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name, timestamp
 from functions.storage.database import Row, Transaction
