@@ -21,14 +21,12 @@ class Replaying(Operation):
         self.operator.require("replay")
         if command.selection.matching:
             self._may_find(command.selection.matching)
-        now = self.console.clock()
+        now, command = self.console.clock(), self._found(command)
         with self._reading() as transaction:
             for each in command.selection.dead_letters:
                 self._dead_letter(transaction, each)
             if command.dry_run:
-                command = self._found(command)
                 return replays.rehearse(transaction, self.console.database, command, self.operator.name, now=now)
-        command = self._found(command)
         with self._writing() as transaction:
             replay = replays.create(transaction, self.console.database, command, self.operator.name, now=now)
             run = self._run(transaction, replay)

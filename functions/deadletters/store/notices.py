@@ -10,7 +10,7 @@ from events.http import STRUCTURED, Event, check, read, structured
 from events.job import is_request
 from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
-from functions.deadletters.service.masking import CONTRACT, Rules
+from functions.deadletters.service.masking import CONTRACT, Rules, without_query
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure, failure, original, timestamp
 from functions.runtime.adapter import reply_event
@@ -79,7 +79,7 @@ def _notice(event: Event, id_: int, why: Failure, now: datetime) -> Event | None
     payload = DeadLetter(
         dead_letter=str(id_),
         code=why.code,
-        destination=why.destination,
+        destination=without_query(why.destination),
         error=why.error or None,
         attempts=why.attempts,
     )
