@@ -11,6 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from events.problem import JobFailed, decode
 from functions.console import pages
+from functions.console.access import Elsewhere
 from functions.console.pages import PREFIX
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES, Command
 from functions.deadletters.service.operations import COMMANDS, READ_COMMANDS
@@ -18,12 +19,17 @@ from functions.deadletters.service.operations import COMMANDS, READ_COMMANDS
 # for one release: what the fields of a command were called before
 RENAMED: Final = {"letter": "dead_letter", "letters": "dead_letters"}
 
+OWN_SITES: Final = ("same-origin", "none")  # as a browser names where a request comes from
+
 blueprint = flask.Blueprint("api", __name__, url_prefix=f"{PREFIX}api")
 
 
 @blueprint.before_request
 def authenticate() -> None:
     """Let in whom the request itself tells: the API takes no session of the pages."""
+    site = flask.request.headers.get("Sec-Fetch-Site", "none")
+    if site not in OWN_SITES:
+        raise Elsewhere("the API answers programs and the console's own pages, and no other site's")
     operator = pages.access().operator(dict(flask.request.headers))
     flask.g.operator_session = pages.console().operator_session(operator)
 

@@ -60,7 +60,7 @@ def _admit() -> PageResponse | None:
         raise StaleForm
     if not sessions.is_begun():
         sessions.begin()
-    flask.g.operator_session = console().operator_session(sessions.operator(access()))
+    flask.g.operator_session = console().operator_session(sessions.operator(access(), console().database))
     if is_form and not sessions.is_own_form():
         raise StaleForm
     return None

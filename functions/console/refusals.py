@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from functions.console.access import Misdirected, Unauthorized
+from functions.console.access import Elsewhere, Misdirected, Unauthorized
+from functions.console.attempts import TooManyAttempts
 from functions.deadletters.service.operations import NotFound
 from functions.deadletters.service.operators import Forbidden
 from functions.storage.database import StorageUnavailable
@@ -17,7 +18,9 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str, Mapping[str, str]]]] = 
     Unauthorized: (401, "unauthorized", {"www-authenticate": "Bearer"}),
     Forbidden: (403, "forbidden", {}),
     NotFound: (404, "not-found", {}),
+    Elsewhere: (403, "cross-site", {}),
     Misdirected: (421, "misdirected", {}),
+    TooManyAttempts: (429, "too-many-attempts", {"retry-after": "60"}),
     StorageUnavailable: (503, "unavailable", {"retry-after": "5"}),
 }
 REFUSED: Final[tuple[type[Exception], ...]] = (*STATUSES, JobFailed)

@@ -1,7 +1,7 @@
 """Who sits before the pages: Flask's signed cookie, and the token that each form of a session carries.
 
-Nothing is kept on this side: the cookie holds an id and, after a sign-in, a ticket that only this key can make of the
-operator's token. An operator who is taken out of the settings is signed out by that.
+The cookie holds an id and, after a sign-in, a ticket that only this key can make of the operator's token. An operator
+who is taken out of the settings is signed out by that. Of a session that was ended its id is kept on this side.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from itsdangerous import Signer
 
 from functions.console.access import Access, Unauthorized
 from functions.deadletters.service.operators import Operator
+from functions.deadletters.store import sessions as ended
+from functions.storage.database import Database
 
 COOKIE: Final = "errands_dead"
 LIFE_S: Final = 12 * 3600
@@ -48,8 +50,10 @@ def begin(token: str = "") -> None:
     )
 
 
-def end() -> None:
-    """Have the browser forget the session."""
+def end(database: Database) -> None:
+    """End the session, for this browser and for whoever has kept its cookie."""
+    if is_signed_in():
+        _note_end(database)
     flask.session.clear()
 
 
@@ -63,14 +67,24 @@ def is_signed_in() -> bool:
     return bool(flask.session.get("ticket"))
 
 
-def operator(access: Access) -> Operator:
+def operator(access: Access, database: Database) -> Operator:
     """Who is asking: the one who signed in, or whom the request itself tells; raise Unauthorized otherwise."""
     if not is_signed_in():
         return access.operator(dict(flask.request.headers))
     for digest, known in access.operators.by_digest.items():
-        if secrets.compare_digest(_ticket(digest), flask.session["ticket"]):
+        if secrets.compare_digest(_ticket(digest), flask.session["ticket"]) and not _is_ended(database):
             return known
-    raise Unauthorized("this operator is not known any more: sign in again")
+    raise Unauthorized("this session is over: sign in again")
+
+
+def _note_end(database: Database) -> None:
+    with database.transaction() as session:
+        ended.end(session, flask.session["id"], ends_at=flask.session["ends_at"], now=int(time.time()))
+
+
+def _is_ended(database: Database) -> bool:
+    with database.transaction(writes=False) as session:
+        return ended.is_ended(session, flask.session["id"])
 
 
 def form_token() -> str:

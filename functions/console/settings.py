@@ -18,10 +18,10 @@ class Settings:
     """What the Service is told.
 
     `deadletters_operators` are lines `NAME RIGHTS SECRET` (operators.py); `deadletters_proxy_header` the header in
-    which an authenticating proxy names the operator; `errands_token` is an operator of all rights, too. With none of
-    them the Service answers its own machine only. `deadletters_session_key` signs the pages' sessions; without one,
-    operators sign in again after a restart. `deadletters_replay_unanswered` is how many dead letters with code -1 may
-    be replayed by themselves each minute.
+    which an authenticating proxy names the operator. Where no operators are configured, `errands_token` is one of all
+    rights. With none of them the Service answers its own machine only. `deadletters_session_key` signs the pages'
+    sessions; without one, operators sign in again after a restart. `deadletters_replay_unanswered` is how many dead
+    letters with code -1 may be replayed by themselves each minute.
     """
 
     deadletters_url: str
@@ -58,7 +58,7 @@ class Settings:
         from functions.console.access import Access  # which a ping does not need
 
         operators = parse(self.deadletters_operators)
-        if self.errands_token:
+        if self.errands_token and not self.deadletters_operators:
             operators = operators.and_token(self.errands_token, everything("token"))
         return Access(
             operators=operators,

@@ -35,7 +35,7 @@ def form() -> PageResponse:
 def sign_in() -> PageResponse:
     """Begin the operator's session, and go on to the page that was wanted."""
     token, after = flask.request.form.get("token", "").strip(), pages.inside(flask.request.form.get("after", ""))
-    if pages.access().operators.with_token(token) is None:
+    if pages.access().with_token(token, dict(flask.request.headers)) is None:
         return form_page(after=after, wrong=True)
     sessions.begin(token)
     return flask.redirect(after, 303)
@@ -44,7 +44,7 @@ def sign_in() -> PageResponse:
 @blueprint.post("/sign-out")
 def sign_out() -> PageResponse:
     """End the operator's session."""
-    sessions.end()
+    sessions.end(pages.console().database)
     return flask.redirect(flask.url_for("sign_in.form"), 303)
 
 

@@ -1,7 +1,8 @@
 """The commands that show dead letters, groups, replays and the audit trail."""
 
 import sys
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 import typer
 
@@ -18,6 +19,8 @@ from functions.deadletters.cli.options import ConsoleConnection, at_console, com
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.service import commands, results
 from functions.deadletters.service.commands import Filter
+
+WATCH_PAUSE_S: Final = 1.0
 
 
 @app.command("list")
@@ -101,7 +104,10 @@ def watch(
     """Show dead letters as they arrive."""
     cursor, shown = console.ask(commands.Watch(), results.Arrivals).cursor, 0
     while True:
+        asked_s = time.monotonic()
         arrivals = console.ask(commands.Watch(cursor=cursor, wait_s=20), results.Arrivals)
+        if not arrivals.dead_letters and time.monotonic() < asked_s + WATCH_PAUSE_S:
+            time.sleep(WATCH_PAUSE_S)  # the console lets a few wait, and answers everybody else at once
         cursor = arrivals.cursor
         for dead_letter in arrivals.dead_letters:
             terminal.show([terminal.json_line(dead_letter)] if as_json else terminal.dead_letter_lines(dead_letter))

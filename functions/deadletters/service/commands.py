@@ -9,6 +9,9 @@ from msgspec import Meta, Struct
 
 from functions.deadletters.service.results import DeadLetterId, GroupId, Line, Paragraph, Record, State
 
+# SQLite ends a pattern at a NUL, and would find everything; PostgreSQL takes none
+WITHOUT_NUL: Final = r"^[^\x00]*\Z"
+FilterText = Annotated[str, Meta(max_length=4_096, pattern=WITHOUT_NUL)]
 BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024  # of a command as JSON: an import of one dead letter of 10 MiB, in base64
 
 
@@ -22,12 +25,12 @@ class Filter(Command, frozen=True, kw_only=True):
     `text` is looked for in the data, whatever the case of A to Z; ages are of when a dead letter first came.
     """
 
-    job: Line | None = None
-    type: Annotated[str, Meta(max_length=4_096)] | None = None
+    job: FilterText | None = None
+    type: FilterText | None = None
     code: int | None = None
-    destination: Annotated[str, Meta(max_length=4_096)] | None = None
-    trigger: Line | None = None
-    text: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    destination: FilterText | None = None
+    trigger: FilterText | None = None
+    text: Annotated[str, Meta(min_length=1, max_length=200, pattern=WITHOUT_NUL)] | None = None
     older_than_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     newer_than_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     state: Literal[State, "all", "unresolved"] = "unresolved"

@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Final
 
+from msgspec import structs
+
 from functions.deadletters.service import commands, results
 from functions.deadletters.service.operation import NotFound, Operation
 from functions.deadletters.service.operators import RIGHTS
@@ -11,6 +13,7 @@ from functions.deadletters.store import groups, history, selection
 from functions.storage.database import Transaction
 
 WATCH_EVERY_S: Final = 0.25
+WAITING: Final = threading.BoundedSemaphore(4)  # each holds a thread; whoever comes beside them is answered at once
 
 
 class Finding(Operation):
@@ -56,6 +59,14 @@ class Finding(Operation):
 
     def watch(self, command: commands.Watch) -> results.Arrivals:
         self.operator.require("see")
+        if not command.wait_s or not WAITING.acquire(blocking=False):
+            return self._arrivals(structs.replace(command, wait_s=0.0))
+        try:
+            return self._arrivals(command)
+        finally:
+            WAITING.release()
+
+    def _arrivals(self, command: commands.Watch) -> results.Arrivals:
         end_s = time.monotonic() + command.wait_s
         cursor, waiting = command.cursor, threading.Event()
         while True:
