@@ -74,7 +74,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to the broker again, with their ids: what was done is not done twice. Ctrl-C cancels."""
-    order = commands.Replay(
+    asked = commands.Replay(
         selection=selected(numbers, everything, matching),
         dry_run=dry_run,
         as_new=as_new,
@@ -82,7 +82,7 @@ def replay(
         rate_per_s=rate_per_s,
         stop_after=stop_after,
     )
-    run = console.ask(order, Run)
+    run = console.ask(asked, Run)
     if dry_run:
         shown = ", ".join(map(str, run.would_send[:20])) + (", ..." if run.total > 20 else "")
         terminal.show(
@@ -120,14 +120,14 @@ def discard(
     *,
     numbers: Numbers = None,
     everything: All = False,
-    reason: Annotated[str, typer.Option(help="Why: it stands in the letter's history.")] = "",
+    reason: Annotated[str, typer.Option(help="Why: it stands in the dead letter's history.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Close dead letters without a replay. They stay for a while, and for a day `undo` takes it back."""
     if not reason:
         stop("say why: --reason TEXT")
-    order = commands.Discard(selection=selected(numbers, everything, matching), reason=reason)
-    _finish(console.ask(order, results.Done), "discarded", as_json)
+    asked = commands.Discard(selection=selected(numbers, everything, matching), reason=reason)
+    _finish(console.ask(asked, results.Done), "discarded", as_json)
 
 
 @app.command()

@@ -162,7 +162,7 @@ class Pace:
         self._second_s = time.monotonic()
 
     def allowed(self, rate_per_s: float) -> int:
-        """So many may go in this round."""
+        """How many dead letters may go in this round."""
         now_s = time.monotonic()
         if self._start_s is None:
             self._start_s = now_s
@@ -173,7 +173,7 @@ class Pace:
         return int(min(behind, most))
 
     def sent(self, count: int) -> None:
-        """So many have gone."""
+        """Count what has gone out."""
         self.count += count
 
     def wait_s(self, rate_per_s: float) -> float:

@@ -55,14 +55,14 @@ def pretty(data: str) -> str:
 def curl(event: Event, url: str, dead_letter: int) -> str:
     """The command that sends the event by hand; long data comes from `errands dead show --raw`."""
     headers, body = binary(event)
-    words = ["curl", "-i", url, *(word for name, value in headers.items() for word in ("-H", f"{name}: {value}"))]
+    parts = ["curl", "-i", url, *(part for name, value in headers.items() for part in ("-H", f"{name}: {value}"))]
     try:
         text = body.decode()
     except UnicodeDecodeError:
         text = "\0"  # no command can hold it either
     if len(body) > CURL_BYTES or "\0" in text:
-        return f"errands dead show {dead_letter} --raw --unmask | {shlex.join([*words, '--data-binary', '@-'])}"
-    return shlex.join([*words, "--data-raw", text])
+        return f"errands dead show {dead_letter} --raw --unmask | {shlex.join([*parts, '--data-binary', '@-'])}"
+    return shlex.join([*parts, "--data-raw", text])
 
 
 def _lines(body: ShownEvent) -> list[str]:

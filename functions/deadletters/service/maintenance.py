@@ -1,4 +1,4 @@
-"""What is done each minute: interrupted replays go on, unanswered dead letters go again, people are told, old dead
+"""The maintenance of each minute: interrupted replays go on, unanswered dead letters go again, people are told, old dead
 letters go.
 """
 
@@ -21,7 +21,7 @@ AUTOMATIC_RATE_PER_S: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Maintenance:
-    """How it is done. `unanswered_limit` dead letters with code -1 are replayed by themselves each minute; 0: none."""
+    """How the maintenance is done. `unanswered_limit` dead letters with code -1 are replayed by themselves each minute; 0: none."""
 
     limits: Retention = field(default_factory=Retention)
     recipients: Recipients = field(default_factory=Recipients)
@@ -29,7 +29,7 @@ class Maintenance:
 
 
 def keep(database: Database, workers: Workers, policy: Maintenance, *, now: datetime) -> None:
-    """Once; several may do it at the same time."""
+    """Do the maintenance once; several processes may do it at the same time."""
     with database.transaction(writes=False) as transaction:
         interrupted = replays.interrupted(transaction, now=now)
     for each in interrupted:
@@ -42,7 +42,7 @@ def keep(database: Database, workers: Workers, policy: Maintenance, *, now: date
 
 
 def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int | None:
-    """Order the replay of open dead letters without an answer; None for none, or while the one before is running."""
+    """Begin the replay of open dead letters without an answer; None for none, or while the one before is running."""
     with database.transaction() as transaction:
         if replays.running(transaction, AUTOMATIC):
             return None

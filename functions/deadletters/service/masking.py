@@ -8,9 +8,10 @@ sign.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import lru_cache
+from itertools import chain, groupby, islice
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -36,6 +37,7 @@ WEB: Final = re.compile(r"https?://[^\s<>\"']{1,2000}")
 QUOTED: Final = re.compile(r"(?<![^\W_])'[^'\n]{0,2000}'(?!\w)|\"[^\"\n]{0,2000}\"|`[^`\n]{0,2000}`")
 
 Path = tuple[str, ...]
+Patterns = Mapping[int, tuple[Path, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Rules:
             return ShownEvent(attributes=attributes, data="", masked=tuple(masked))
         try:
             value = msgspec.json.decode(event.data)
-            hidden = self._hide(value, (), self._marks(event, types), masked)
+            hidden = self._hide(value, (), self._patterns(event, types), masked)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ShownEvent(attributes=attributes, masked=(*masked, "#"))
         unchanged = hidden == value
@@ -74,28 +76,30 @@ class Rules:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return frozenset()
         found = list[Any](event.attributes[name] for name in self.attributes if name in event.attributes)
-        self._hide(value, (), self._marks(event, types), [], found.append)
+        self._hide(value, (), self._patterns(event, types), [], found.append)
         return frozenset(islice(chain.from_iterable(map(_leaves, found)), VALUES))
 
-    def _marks(self, event: Event, types: Iterable[str]) -> frozenset[Path]:
-        return frozenset().union(*map(marked, (event.type, *types)))
+    def _patterns(self, event: Event, types: Iterable[str]) -> Patterns:
+        """The paths that are hidden, by their length, since an event may have a million values to compare with them."""
+        paths = sorted(self.paths.union(*map(marked, (event.type, *types))), key=len)
+        return {length: tuple(each) for length, each in groupby(paths, key=len)}
 
     def _hide(
         self,
         value: Any,
         path: Path,
-        marks: frozenset[Path],
+        patterns: Patterns,
         masked: list[str],
         hidden: Callable[[Any], None] = lambda value: None,
     ) -> Any:
-        if path and (_plain(path[-1]) in self.names or _matches(path, self.paths | marks)):
+        if path and (_plain(path[-1]) in self.names or _matches(path, patterns)):
             masked.append(pointer(path))
             hidden(value)
             return MASK
         if isinstance(value, dict):
-            return {name: self._hide(each, (*path, name), marks, masked, hidden) for name, each in value.items()}
+            return {name: self._hide(each, (*path, name), patterns, masked, hidden) for name, each in value.items()}
         if isinstance(value, list):
-            return [self._hide(each, (*path, str(at)), marks, masked, hidden) for at, each in enumerate(value)]
+            return [self._hide(each, (*path, str(at)), patterns, masked, hidden) for at, each in enumerate(value)]
         shown = without_query(value) if isinstance(value, str) else value
         if shown != value:
             masked.append(pointer(path))
@@ -203,14 +207,13 @@ def _marks(type_: Any, path: Path) -> Iterator[Path]:
             yield from _marks(field.type, (*path, field.encode_name))
 
 
-def _matches(path: Path, patterns: frozenset[Path]) -> bool:
+def _matches(path: Path, patterns: Patterns) -> bool:
     """Whether a pattern fits the path; most often there is none of its length."""
-    return any(
-        len(pattern) == len(path) and all(want in ("*", part) for want, part in zip(pattern, path, strict=True))
-        for pattern in patterns
-    )
+    fitting = patterns.get(len(path), ())
+    return any(all(want in ("*", part) for want, part in zip(each, path, strict=True)) for each in fitting)
 
 
+@lru_cache(maxsize=4_096)
 def _plain(name: str) -> str:
     return re.sub("[-_ ]", "", name).lower()
 

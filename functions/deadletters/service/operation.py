@@ -97,14 +97,14 @@ class Operation:
         """All of one dead letter; where it was unmasked, with nothing hidden."""
         dead_letter, stored = self._dead_letter(transaction, id_), self._stored(transaction, id_)
         seen = self._unhidden if unmasked else self.visibility
-        body, came = self._events(stored, unmasked=unmasked)
+        body = self._shown(stored.event, stored.original, unmasked=unmasked)
         report = msgspec.json.decode(stored.failure_report, type=FailureReport) if stored.failure_report else None
         return results.Detail(
             dead_letter=seen.dead_letter(dead_letter),
             explanation=explain(dead_letter.code),
             body=body,
             failure_report=seen.failure_report(report, stored.event, stored.original) if report else None,
-            diff=contract.diff(came, body) if dead_letter.edited else "",
+            diff=self._difference(stored, body, unmasked=unmasked) if dead_letter.edited else "",
             curl=None if body.masked else contract.curl(stored.event, self.console.sink_url, id_),
             history=tuple(map(seen.action, history.of_dead_letter(transaction, id_))),
             related=tuple(map(seen.dead_letter, dead_letters.related(transaction, id_))),
@@ -114,12 +114,12 @@ class Operation:
     def _unhidden(self) -> Visibility:
         return Visibility(self.console.rules, frozenset(READING))
 
-    def _events(self, stored: Stored, *, unmasked: bool) -> tuple[ShownEvent, ShownEvent]:
-        """The event as a replay sends it, and as it came."""
-        if unmasked:
-            return masking.whole(stored.event), masking.whole(stored.original)
-        shown = self.visibility.event
-        return shown(stored.event, stored.original), shown(stored.original, stored.event)
+    def _shown(self, event: Event, other: Event, *, unmasked: bool) -> ShownEvent:
+        return masking.whole(event) if unmasked else self.visibility.event(event, other)
+
+    def _difference(self, stored: Stored, body: ShownEvent, *, unmasked: bool) -> str:
+        """From the event as it came to the event as a replay sends it."""
+        return contract.diff(self._shown(stored.original, stored.event, unmasked=unmasked), body)
 
     def _run(self, transaction: Transaction, id_: int) -> Run:
         run = replays.find(transaction, id_)

@@ -34,7 +34,7 @@ RELATED_LIMIT: Final = 20
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A letter's event as it came, as a replay sends it, and the function's own error, where it is known."""
+    """A dead letter's event as it came, as a replay sends it, and the function's own error, where it is known."""
 
     original: Event
     event: Event
@@ -105,7 +105,7 @@ def _count(transaction: Transaction, key_: str, why: Failure, group: int, now: d
 
 
 def _inherited_setbacks(transaction: Transaction, event: Event) -> int:
-    """A job that was made anew of a dead letter, and failed, is one more setback of that letter's."""
+    """A job that was made anew of a dead letter, and failed, is one more setback of that dead letter's."""
     rows = transaction.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
     return int(rows[0]["setbacks"]) + 1 if rows else 0
 
@@ -126,7 +126,7 @@ def _made_of(event: Event) -> int:
 
 
 def expect(transaction: Transaction, outgoing: Mapping[int, Event]) -> None:
-    """The dead letters go out as these events: the outcomes of those are the letters'."""
+    """The dead letters go out as these events: the outcomes of those are those of the dead letters."""
     query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
     transaction.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
 
@@ -155,7 +155,7 @@ def find(transaction: Transaction, id_: int) -> DeadLetter | None:
 
 
 def stored(transaction: Transaction, id_: int) -> Stored | None:
-    """A letter's event, or None."""
+    """A dead letter's event, or None."""
     rows = transaction.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
     return _stored(rows[0]) if rows else None
 
@@ -170,7 +170,7 @@ def to_send(transaction: Transaction, ids: Sequence[int]) -> list[tuple[DeadLett
 
 
 def related(transaction: Transaction, id_: int) -> tuple[DeadLetter, ...]:
-    """The other dead letters of a letter's job."""
+    """The other dead letters of a dead letter's job."""
     query = (
         f"SELECT {COLUMNS} {FROM} WHERE l.job_key = (SELECT job_key FROM dead_letter WHERE id = ?) AND l.id <> ?"  # noqa: S608  # constants
         " ORDER BY l.id DESC LIMIT ?"

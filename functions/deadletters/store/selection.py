@@ -114,7 +114,7 @@ def arrivals(transaction: Transaction, cursor: int | None, limit: int = 500) -> 
 
 
 def condition(database: Database, matching: Filter, now: datetime) -> tuple[str, list[object]]:
-    """What a letter must fulfil to match, of `FROM`, and the values in it."""
+    """What a dead letter must fulfil to match, of `FROM`, and the values in it."""
     parts = list(_parts(database, matching, now))
     return " AND ".join(part for part, _ in parts) or "1 = 1", [value for _, values in parts for value in values]
 
