@@ -78,13 +78,13 @@ def operator(access: Access, database: Database) -> Operator:
 
 
 def _note_end(database: Database) -> None:
-    with database.transaction() as session:
-        ended.end(session, flask.session["id"], ends_at=flask.session["ends_at"], now=int(time.time()))
+    with database.transaction() as transaction:
+        ended.end(transaction, flask.session["id"], ends_at=flask.session["ends_at"], now=int(time.time()))
 
 
 def _is_ended(database: Database) -> bool:
-    with database.transaction(writes=False) as session:
-        return ended.is_ended(session, flask.session["id"])
+    with database.transaction(writes=False) as transaction:
+        return ended.is_ended(transaction, flask.session["id"])
 
 
 def form_token() -> str:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from werkzeug.serving import make_server
 
-from tests.support.console_service import ConsoleService
-from tests.support.local_runner import until
+from tests.support.function_client import serving
+from tests.support.local_runner import ROOT, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
+CONSOLE = ROOT / "functions/console/main.py"
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1440,900"),
@@ -127,15 +128,10 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
         given = {"DEADLETTERS_URL": database(tmp_path), "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        server = make_server("127.0.0.1", 0, ConsoleService(), threaded=True)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/dead/"
+        return f"{servers.enter_context(serving(CONSOLE, free_port()))}/dead/"
 
-    yield serve
-    for each in servers:
-        each.shutdown()
-        each.server_close()
+    with servers:
+        yield serve
 
 
 def database(tmp_path: Path) -> str:

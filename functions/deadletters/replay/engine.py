@@ -21,7 +21,7 @@ from events.problem import NotAnEvent
 from functions.deadletters.replay.sending import Broker, NotTaken
 from functions.deadletters.service.results import DeadLetter, Run
 from functions.deadletters.store import dead_letters, replays
-from functions.deadletters.store.dead_letter import REPLAY_OF, is_request
+from functions.deadletters.store.dead_letter import REPLAY_OF
 from functions.deadletters.store.replays import ReplayPlan, SendResult
 from functions.runtime.adapter import NAMESPACE, REPLAYED, system_clock
 from functions.storage.database import Database, Transaction

@@ -1,5 +1,5 @@
-"""The maintenance of each minute: interrupted replays go on, unanswered dead letters go again, people are told, old dead
-letters go.
+"""The maintenance of each minute: interrupted replays go on, unanswered dead letters go again, people are told, and
+what is past its time goes.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ AUTOMATIC_RATE_PER_S: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Maintenance:
-    """How the maintenance is done. `unanswered_limit` dead letters with code -1 are replayed by themselves each minute; 0: none."""
+    """How the maintenance is done: `unanswered_limit` dead letters with code -1 are replayed by themselves; 0: none."""
 
     limits: Retention = field(default_factory=Retention)
     recipients: Recipients = field(default_factory=Recipients)

@@ -28,7 +28,9 @@ class Console(ConsoleResources):
 
 
 class OperatorSession(Changes, Replaying, Transfer):
-    """An operator at the console: a method for each command. They raise Forbidden, NotFound, JobFailed, StorageUnavailable."""
+    """An operator at the console: a method for each command. They raise Forbidden, NotFound, JobFailed,
+    StorageUnavailable.
+    """
 
     def ask(self, command: Command) -> CommandResult:
         """Do what a command says."""

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event
+from events.job import is_request
 from functions.deadletters.service.masking import CONTRACT, Rules
 from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
 from functions.deadletters.store import groups, history

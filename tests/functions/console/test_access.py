@@ -2,21 +2,25 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.test import Client, TestResponse
+from httpx import Client, Response, get
 
 from functions.console.attempts import OF_A_CLIENT, OF_ALL, WINDOW_S, Attempts, TooManyAttempts
 from tests.functions.deadletters.test_dead_letters import dead
-from tests.support.console_service import ConsoleService
 from tests.support.dead_letter_store import DeadLetterStore
+from tests.support.function_client import serving
+from tests.support.local_runner import ROOT
+from tests.support.ports import free_port
 
 OPERATORS = "anna all anna-has-a-long-token\nben see,data ben-has-a-long-token"
 ANNA = {"Authorization": "Bearer anna-has-a-long-token"}
 NOBODY = {"Authorization": "Bearer a-token-of-nobody-here"}
+CONSOLE = ROOT / "functions/console/main.py"
 START = Callable[..., "Client"]
 
 
@@ -26,23 +30,24 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, url: str) -> START:
+def start(monkeypatch: pytest.MonkeyPatch, url: str) -> Iterator[START]:
     """Starts a console with an environment of its own."""
 
     def start(**environment: str) -> Client:
         given = {"DEADLETTERS_URL": url, "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        return Client(ConsoleService())
+        return Client(base_url=servers.enter_context(serving(CONSOLE, free_port())), timeout=60)
 
-    return start
+    with ExitStack() as servers:
+        yield start
 
 
-def sign_in(client: Client, token: str = "anna-has-a-long-token") -> TestResponse:  # noqa: S107  # of a test
+def sign_in(client: Client, token: str = "anna-has-a-long-token") -> Response:  # noqa: S107  # of a test
     return submit(client, "/dead/sign-in", "/dead/sign-in", token=token)
 
 
-def submit(client: Client, page: str, action: str, **fields: str) -> TestResponse:
+def submit(client: Client, page: str, action: str, **fields: str) -> Response:
     """Send the form of a page."""
     token = client.get(page).text.split('name="form_token" value="')[1].split('"')[0]
     return client.post(action, data={"form_token": token, **fields})
@@ -52,18 +57,15 @@ def test_after_the_sign_out_a_cookie_that_was_kept_is_worth_nothing(start: START
     settings = {"DEADLETTERS_OPERATORS": OPERATORS, "DEADLETTERS_SESSION_KEY": "k" * 32}
     client = start(**settings)
     sign_in(client)
-    cookie = client.get_cookie("errands_dead", path="/dead")
-    assert cookie
-    kept = {"Cookie": f"errands_dead={cookie.value}"}
-    other = Client(client.application, use_cookies=False)
-    before = other.get("/dead/", headers=kept).status_code
+    kept = {"Cookie": f"errands_dead={client.cookies['errands_dead']}"}
+    before = get(f"{client.base_url}/dead/", headers=kept).status_code
 
     submit(client, "/dead/", "/dead/sign-out")
 
     restarted = start(**settings)
     assert before == 200
-    assert other.get("/dead/", headers=kept).status_code == 401
-    assert Client(restarted.application, use_cookies=False).get("/dead/", headers=kept).status_code == 401
+    assert get(f"{client.base_url}/dead/", headers=kept).status_code == 401
+    assert get(f"{restarted.base_url}/dead/", headers=kept).status_code == 401
     assert sign_in(client).status_code == 303
 
 
@@ -133,7 +135,7 @@ def test_the_brokers_token_is_no_operator_where_operators_are_configured(start: 
     alone = start(ERRANDS_TOKEN="the-token-of-the-broker").get("/dead/api/whoami", headers=headers)
     beside = start(ERRANDS_TOKEN="the-token-of-the-broker", DEADLETTERS_OPERATORS=OPERATORS)
 
-    assert alone.get_json()["name"] == "token"
+    assert alone.json()["name"] == "token"
     assert beside.get("/dead/api/whoami", headers=headers).status_code == 401
     assert beside.get("/dead/metrics", headers=headers).status_code == 401
 
@@ -154,7 +156,7 @@ def test_those_who_wait_leave_threads_to_everybody_else(start: START) -> None:
 
     def watch() -> None:
         began_s = time.monotonic()
-        Client(client.application).get("/dead/api/watch?wait_s=2&cursor=0")
+        get(f"{client.base_url}/dead/api/watch?wait_s=2&cursor=0", timeout=60)
         took_s.append(time.monotonic() - began_s)
 
     client.get("/dead/api/whoami")
@@ -175,11 +177,11 @@ def test_a_filter_with_a_nul_is_refused_and_never_everything(start: START, url: 
     client = start()
 
     responses = [
-        client.get("/dead/api/list", query_string={field: value}),
+        client.get("/dead/api/list", params={field: value}),
         client.post("/dead/api/list", json={"matching": {field: value}}),
         client.post("/dead/api/discard", json={"selection": {"matching": {field: value}}, "reason": "x"}),
-        client.get("/dead/letters", query_string={field: value}),
-        client.get("/dead/replay", query_string={"all": "yes", field: value}),
+        client.get("/dead/letters", params={field: value}),
+        client.get("/dead/replay", params={"all": "yes", field: value}),
     ]
 
     assert [each.status_code for each in responses] == [422] * 5
@@ -191,8 +193,8 @@ def test_the_api_takes_the_former_names_of_its_fields(start: START, url: str) ->
     client = start()
     former: dict[str, Any] = {"selection": {"letters": [1]}, "reason": "x"}
 
-    shown = client.post("/dead/api/show", json={"letter": 1}).get_json()
-    done = client.post("/dead/api/discard", json=former).get_json()
+    shown = client.post("/dead/api/show", json={"letter": 1}).json()
+    done = client.post("/dead/api/discard", json=former).json()
 
     assert shown["dead_letter"]["id"] == 1
     assert done["dead_letters"] == [1]

@@ -1,4 +1,4 @@
-"""The operators' Service: the HTTP API, and who may use it."""
+"""The operators' Service through functions-framework: the HTTP API, and who may use it."""
 
 import json
 import os
@@ -12,12 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from werkzeug.test import Client
 
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES
 from functions.storage.database import open_database
 from tests.functions.deadletters.test_dead_letters import dead, keep
-from tests.support.console_service import SOURCE, ConsoleService
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.function_client import FunctionClient
 from tests.support.local_runner import ROOT, until
@@ -25,24 +23,25 @@ from tests.support.ports import free_port
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
 
+CONSOLE = ROOT / "functions/console/main.py"
 OPERATORS = """
 # name rights secret
 anna all anna-has-a-long-token
 ben  see,replay ben-has-a-long-token
 """
 JSON = {"content-type": "application/json"}
-START = Callable[..., Client]
+START = Callable[..., FunctionClient]
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, database_url: str) -> START:
     """Starts the console with an environment of its own."""
 
-    def start(**environment: str) -> Client:
+    def start(**environment: str) -> FunctionClient:
         given = {"DEADLETTERS_URL": database_url, "K_SINK": "http://127.0.0.1:1/", "HOST": "127.0.0.1"}
         for name, value in (given | environment).items():
             monkeypatch.setenv(name, value)
-        return Client(ConsoleService())
+        return FunctionClient(CONSOLE)
 
     return start
 
@@ -172,7 +171,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
-        "FUNCTION_SOURCE": str(SOURCE),
+        "FUNCTION_SOURCE": str(CONSOLE),
         "FUNCTION_TARGET": "handle",
         "HOST": "127.0.0.1",
         "PORT": str(port),
