@@ -8,10 +8,10 @@ sign.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, takewhile
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -159,8 +159,7 @@ def _restored(edited: Any, came: Any) -> Any:
 def without(text: str, values: Iterable[str]) -> str:
     """A text without these values, in any case, as JSON may write them, or cut where they are long."""
     for value in sorted(values, key=len, reverse=True):
-        for form in json_forms(value):
-            text = _without_form(text, form)
+        text = _without_forms(text, json_forms(value))
     return text
 
 
@@ -218,17 +217,28 @@ def _plain(name: str) -> str:
     return re.sub("[-_ ]", "", name).lower()
 
 
-def _without_form(text: str, form: str) -> str:
-    begin, parts, at = re.compile(re.escape(form[:CUT_CHARACTERS]), re.IGNORECASE), list[str](), 0
-    for found in begin.finditer(text):
-        if found.start() < at or _in_a_word(text, found, whole=len(form) <= CUT_CHARACTERS):
+def _without_forms(text: str, forms: Sequence[str]) -> str:
+    """Each place where one of the forms begins is hidden, as far as any of them goes on there."""
+    begins = "|".join({re.escape(form[:CUT_CHARACTERS]) for form in forms})
+    parts, at = list[str](), 0
+    for found in re.finditer(begins, text, re.IGNORECASE):
+        whole = all(len(form) <= CUT_CHARACTERS for form in forms)
+        if found.start() < at or _in_a_word(text, found, whole=whole):
             continue
-        end = found.end()
-        while end < len(text) and end - found.start() < len(form) and text[end] == form[end - found.start()]:
-            end += 1
+        end = max(found.end(), *(found.start() + _alike(text, found.start(), form) for form in forms))
         parts += [text[at : found.start()], MASK]
         at = end
     return "".join([*parts, text[at:]])
+
+
+def _alike(text: str, start: int, form: str) -> int:
+    """How many characters of the text are the form's, in any case."""
+    pairs = zip(text[start : start + len(form)], form, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: _same(*pair), pairs))
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or one.lower() == other.lower()
 
 
 def _in_a_word(text: str, found: "re.Match[str]", *, whole: bool) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from events.http import Event
 from events.problem import JobFailed
-from functions.deadletters.service import alerts, commands
+from functions.deadletters.service import alerts, commands, masking
 from functions.deadletters.service.alerts import Recipients
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.operations import OperatorSession
@@ -148,6 +148,22 @@ def test_what_is_told_to_nobody_in_particular_holds_nothing_hidden(
     told = alerted[0] + notice.data.decode() + caplog.text
     assert [value for value, right in NEEDED.items() if right == "unmask" and value.lower() in told.lower()] == []
     assert PLAIN not in alerted[0]
+
+
+@pytest.mark.parametrize(
+    "value", ["Li", "Lee Ö'Neil", "4711", PERSONAL, 'a longer value, with "quotes" and\nlines ' * 3]
+)
+def test_an_error_is_kept_without_a_hidden_value_in_any_case_as_json_or_cut(value: str) -> None:
+    forms = [value, value.upper(), value.lower(), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]]
+    forms += [value[:length] for length in range(16, len(value))]
+
+    shown = {masking.without(f"got {form!s}: no", [value]) for form in forms}
+
+    assert shown == {f"got {masking.MASK}: no"}
+
+
+def test_a_hidden_value_is_not_found_within_another_word() -> None:
+    assert masking.without("a list of Lilies, 47112 of them", ["Li", "4711"]) == "a list of Lilies, 47112 of them"
 
 
 def test_a_rule_for_an_attribute_holds_in_every_line(tmp_path: Path) -> None:
