@@ -1,136 +1,62 @@
-"""The HTTP API: each word of an operator at `/api/WORD`, its fields as a JSON body, or, to read, as a query.
+"""The HTTP API: each command of an operator at `/dead/api/COMMAND`, its fields as a JSON body, or, to read, as a query.
 
-Answers are JSON; refusals problem details (RFC 9457). It says who may ask by a bearer token, by the header of an
-authenticating proxy, or, where neither is set up and only this machine can reach it, everybody.
+Responses are JSON; refusals problem details (RFC 9457).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
+import flask
 import msgspec
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from events.problem import FieldError, JobFailed, decode
+from events.problem import JobFailed, decode
+from functions.console import pages
+from functions.console.access import Elsewhere
+from functions.console.pages import PREFIX
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES, Command
-from functions.deadletters.service.operations import COMMANDS, READ_COMMANDS, Console, NotFound
-from functions.deadletters.service.operators import LOOPBACK, Forbidden, Operator, Operators
-from functions.runtime.adapter import Response
-from functions.storage.database import StorageUnavailable
+from functions.deadletters.service.operations import COMMANDS, READ_COMMANDS
 
-if TYPE_CHECKING:
-    import flask
+# for one release: what the fields of a command were called before
+RENAMED: Final = {"letter": "dead_letter", "letters": "dead_letters"}
 
+OWN_SITES: Final = ("same-origin", "none")  # as a browser names where a request comes from
 
-class Unauthorized(Exception):
-    """Nobody knows who is asking; the message says what is expected."""
+blueprint = flask.Blueprint("api", __name__, url_prefix=f"{PREFIX}api")
 
 
-class Misdirected(Exception):
-    """The request came by a name that is not this machine's: by DNS rebinding, in somebody's browser."""
+@blueprint.before_request
+def authenticate() -> None:
+    """Let in whom the request itself tells: the API takes no session of the pages."""
+    site = flask.request.headers.get("Sec-Fetch-Site", "none")
+    if site not in OWN_SITES:
+        raise Elsewhere("the API answers programs and the console's own pages, and no other site's")
+    operator = pages.access().operator(dict(flask.request.headers))
+    flask.g.operator_session = pages.console().operator_session(operator)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """How operators are known. `open_to` is everybody's operator, where only this machine can ask."""
-
-    operators: Operators
-    proxy_header: str = ""
-    open_to: Operator | None = None
-
-    def operator(self, headers: Mapping[str, str]) -> Operator:
-        """Who is asking; raise Unauthorized when nobody is known."""
-        headers = {name.lower(): value for name, value in headers.items()}
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        known = None
-        if scheme.lower() == "bearer":
-            known = self.operators.with_token(token.strip())
-        elif self.proxy_header and headers.get(self.proxy_header.lower()):
-            known = self.operators.told_by_proxy(headers[self.proxy_header.lower()])
-        elif self.open_to is not None:
-            _require_loopback(headers.get("host", ""))
-            known = self.open_to
-        if known is None:
-            raise Unauthorized("an operator is expected: the header Authorization: Bearer TOKEN")
-        return known
+@blueprint.route("/<path:name>", methods=["GET", "POST"])
+def respond(name: str) -> flask.Response:
+    """Do the command that is named, as the one who asks may."""
+    if name not in COMMANDS:
+        raise NotFound(f"there is no command {name[:40]!r}; expected one of {', '.join(COMMANDS)}")
+    if flask.request.method != "POST" and name not in READ_COMMANDS:
+        raise MethodNotAllowed(["POST"], f"{name} comes with POST")
+    return pages.json(pages.operator_session().ask(_command(COMMANDS[name])))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What goes back over HTTP."""
-
-    status: int
-    body: bytes
-    media_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def response(reply: Reply) -> Response:
-    """A reply with the headers that each has."""
-    headers = {"content-type": reply.media_type, "cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return Response(reply.status, headers | dict(reply.headers), reply.body)
-
-
-def respond(console: Console, access: Access, name: str, request: "flask.Request") -> Reply:
-    """Do the word that is named, as the one who asks may."""
-    try:
-        operator_session = console.operator_session(access.operator(dict(request.headers)))
-        if name not in COMMANDS:
-            return problem(404, "not-found", f"there is no word {name[:40]!r}; expected one of {', '.join(COMMANDS)}")
-        if request.method not in (("GET", "HEAD", "POST") if name in READ_COMMANDS else ("POST",)):
-            return problem(405, "method-not-allowed", f"{name} comes with POST", headers={"allow": "POST"})
-        command = _command(name, request)
-        return Reply(status=200, body=msgspec.json.encode(operator_session.ask(command)))
-    except REFUSALS as error:
-        return refusal(error)
-
-
-def refusal(error: Exception) -> Reply:
-    """The answer to one of `REFUSALS`."""
-    if isinstance(error, JobFailed):
-        return problem(422, error.kind, error.detail, errors=error.errors)
-    if isinstance(error, Unauthorized):
-        return problem(401, "unauthorized", str(error), headers={"www-authenticate": "Bearer"})
-    if isinstance(error, StorageUnavailable):
-        return problem(503, "unavailable", str(error), headers={"retry-after": "5"})
-    status, kind = {
-        Forbidden: (403, "forbidden"),
-        NotFound: (404, "not-found"),
-        Misdirected: (421, "misdirected"),
-    }[type(error)]
-    return problem(status, kind, str(error))
-
-
-REFUSALS: Final = (Unauthorized, Misdirected, Forbidden, NotFound, JobFailed, StorageUnavailable)
-
-
-def problem(
-    status: int,
-    kind: str,
-    detail: str,
-    *,
-    errors: tuple[FieldError, ...] = (),
-    headers: Mapping[str, str] = MappingProxyType({}),
-) -> Reply:
-    """Problem details."""
-    body = msgspec.json.encode(JobFailed(kind, detail, errors).problem)
-    return Reply(status=status, body=body, media_type="application/problem+json", headers=headers)
-
-
-def _command(name: str, request: "flask.Request") -> Command:
-    struct = COMMANDS[name]
+def _command(struct: type[Command]) -> Command:
+    request = flask.request
     if request.method != "POST":
-        return _from_query(struct, dict(request.args))
+        return _from_query(struct, {RENAMED.get(name, name): value for name, value in request.args.items()})
     # a form of another site's page cannot say so without asking first (CORS), which nobody answers
     if request.mimetype != "application/json":
         raise JobFailed("invalid-data", f"content-type application/json is expected, got {request.mimetype[:40]!r}")
     request.max_content_length = BODY_LIMIT_BYTES
-    return decode(request.get_data() or b"{}", struct)
+    return decode(_in_todays_names(request.get_data()) or b"{}", struct)
 
 
 def _from_query(struct: type[Command], query: dict[str, str]) -> Command:
-    """A word's fields; those of a filter stand beside them."""
+    """A command's fields; those of a filter stand beside them."""
     own = struct.__struct_fields__
     fields: dict[str, Any] = {name: value for name, value in query.items() if name in own or "matching" not in own}
     if "matching" in own:
@@ -141,7 +67,15 @@ def _from_query(struct: type[Command], query: dict[str, str]) -> Command:
         raise JobFailed("invalid-data", f"the query: {error}") from error
 
 
-def _require_loopback(host: str) -> None:
-    name = urlsplit(f"//{host}").hostname or ""
-    if name not in LOOPBACK:
-        raise Misdirected(f"without operators this answers to {', '.join(LOOPBACK)} only")
+def _in_todays_names(body: bytes) -> bytes:
+    """The body with the names that its fields, and its selection's, had before, taken for today's."""
+    if not any(b'"%s"' % name.encode() in body for name in RENAMED):
+        return body
+    try:
+        given = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body  # the command's own check says what is wrong with it
+    renamed = {RENAMED.get(name, name): value for name, value in given.items()}
+    if isinstance(chosen := renamed.get("selection"), dict):
+        renamed["selection"] = {RENAMED.get(name, name): value for name, value in chosen.items()}
+    return msgspec.json.encode(renamed)

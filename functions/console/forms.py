@@ -1,4 +1,4 @@
-"""What the page's forms and queries say, as words: each field that cannot be taken is named, not only the first."""
+"""What the page's forms and queries say, as commands: each field that cannot be taken is named, not only the first."""
 
 import hashlib
 import re
@@ -10,8 +10,9 @@ import msgspec
 
 from events.problem import FieldError, JobFailed
 from functions.console import places
-from functions.deadletters.service.commands import Body, Command, DeadLetterId, Edit, Filter, Selection
+from functions.deadletters.service.commands import Command, Edit, Filter, Selection
 from functions.deadletters.service.contract import pretty
+from functions.deadletters.service.results import DeadLetterId, ShownEvent
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
@@ -41,7 +42,7 @@ class WrongEdit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def values(command: type[Command], given: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, object]:
-    """The fields of a word that were filled in (of `names`, if there are any); raise JobFailed with each bad one."""
+    """The fields of a command that were filled in (of `names`, if there are any); raise JobFailed with each bad one."""
     found: dict[str, object] = {}
     wrong: list[FieldError] = []
     for each in msgspec.structs.fields(command):
@@ -58,7 +59,7 @@ def values(command: type[Command], given: Mapping[str, str], names: Iterable[str
 
 
 def read(command: type[W], given: Mapping[str, str]) -> W:
-    """The word whose fields were filled in."""
+    """The command whose fields were filled in."""
     return command(**values(command, given))
 
 
@@ -66,7 +67,7 @@ def selection(given: "MultiDict[str, str]") -> Selection:
     """The dead letters that were chosen, or, only where `all` says so, all that match."""
     if given.get("all"):
         return Selection(matching=read(Filter, given))
-    chosen = given.getlist("dead_letter")
+    chosen = [*given.getlist("dead_letter"), *given.getlist("letter")]  # `letter`: for one release, in addresses
     if not chosen:
         raise JobFailed("nothing-chosen", "no dead letter was chosen: mark the dead letters in the list first")
     try:
@@ -75,7 +76,7 @@ def selection(given: "MultiDict[str, str]") -> Selection:
         raise JobFailed("invalid-form", f"dead letter: {_plainly(error)}") from error
 
 
-def edit(dead_letter: int, shown: Body, given: "MultiDict[str, str]") -> Edit:
+def edit(dead_letter: int, shown: ShownEvent, given: "MultiDict[str, str]") -> Edit:
     """What was changed of the dead letter that was shown; raise JobFailed when it is another by now."""
     if given.get("revert"):
         return Edit(dead_letter=dead_letter, revert=True)
@@ -84,12 +85,12 @@ def edit(dead_letter: int, shown: Body, given: "MultiDict[str, str]") -> Edit:
     return Edit(dead_letter=dead_letter, data=_data(shown, given.get("data")), attributes=_attributes(shown, given))
 
 
-def fingerprint(shown: Body) -> str:
+def fingerprint(shown: ShownEvent) -> str:
     """The same as long as what was shown is."""
     return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
 
 
-def editable(shown: Body) -> bool:
+def editable(shown: ShownEvent) -> bool:
     """Whether the data is short enough for a form; longer data goes through the command line."""
     return shown.data is None or len(shown.data) <= EDITABLE_CHARACTERS
 
@@ -120,7 +121,7 @@ def wrong_edit(error: JobFailed, names: Iterable[str], text: str) -> WrongEdit:
     return WrongEdit(values=tuple(found))
 
 
-def _data(shown: Body, text: str | None) -> str | None:
+def _data(shown: ShownEvent, text: str | None) -> str | None:
     """A form sends line ends as CRLF; what reads the same is not changed, down to its white space."""
     if text is None or not editable(shown):
         return None
@@ -130,7 +131,7 @@ def _data(shown: Body, text: str | None) -> str | None:
     return None if text == pretty(shown.data).replace("\r\n", "\n") else text
 
 
-def _attributes(shown: Body, given: "MultiDict[str, str]") -> dict[str, str | None]:
+def _attributes(shown: ShownEvent, given: "MultiDict[str, str]") -> dict[str, str | None]:
     changed: dict[str, str | None] = {}
     for name, value in zip(given.getlist("name"), given.getlist("value"), strict=False):
         key, text = name.strip(), value.strip()

@@ -33,19 +33,19 @@ def lines(text: str) -> dict[str, int]:
     found, levels, line, end = {"": 1}, list[Level](), 1, 0
     for token in TOKEN.finditer(text):
         line, end = line + text.count("\n", end, token.start()), token.start()
-        word, inner = token[0], levels[-1] if levels else None
-        if word in "}]":
+        part, inner = token[0], levels[-1] if levels else None
+        if part in "}]":
             levels[-1:] = []
-        elif word == ",":
+        elif part == ",":
             if inner:
                 inner.go_on()
-        elif word != ":":
+        elif part != ":":
             if inner and inner.is_object and inner.wants_name:
-                inner.part, inner.wants_name = _name(word), False
+                inner.part, inner.wants_name = _name(part), False
                 continue
             found.setdefault(pointer(tuple(each.part for each in levels)), line)
-            if word in "{[":
-                levels.append(Level(word == "{"))
+            if part in "{[":
+                levels.append(Level(part == "{"))
     return found
 
 
@@ -59,8 +59,8 @@ def line_of(where: dict[str, int], path: str, message: str, text: str) -> int:
     return where[path]
 
 
-def _name(word: str) -> str:
+def _name(text: str) -> str:
     try:
-        return msgspec.json.decode(word, type=str)
+        return msgspec.json.decode(text, type=str)
     except msgspec.DecodeError:
-        return word
+        return text

@@ -1,26 +1,18 @@
-"""Makes HTML of what the words answer: the templates, and how times, counts and sizes are written for a person."""
+"""How times, counts, sizes and long texts are written for a person, and the addresses of the files of every page."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
+import flask
 from msgspec import Struct
 
-from functions.deadletters.service.commands import Body
 from functions.deadletters.service.contract import pretty
+from functions.deadletters.service.results import ShownEvent
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-FOLDER: Final = Path(__file__).parent
-ASSETS: Final = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
+FOLDER: Final = Path(__file__).parent / "static"
 SHOWN_CHARACTERS: Final = 40_000
 READABLE_CHARACTERS: Final = 2_000_000  # longer data is shown as it came, since only its beginning is
 SPANS: Final = ((86_400, "days"), (3_600, "h"), (60, "min"))
@@ -33,20 +25,14 @@ class Excerpt(Struct, frozen=True, kw_only=True):
     cut_characters: int
 
 
-def render(template: str, view: Mapping[str, Any]) -> str:
-    """A whole page; every value in it is escaped."""
-    return _environment().get_template(template).render(view)
-
-
-def asset(name: str) -> bytes:
-    """A file that the pages name."""
-    return (FOLDER / "static" / name).read_bytes()
+def asset_url(name: str) -> str:
+    """The address of a file that the pages name; it changes with the file, so that a browser may keep it for long."""
+    return flask.url_for("static", filename=name, v=_version(name))
 
 
 @cache
-def version(name: str) -> str:
-    """Changes with the file, so that a browser may keep it for long."""
-    return hashlib.sha256(asset(name)).hexdigest()[:12]
+def _version(name: str) -> str:
+    return hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
 
 
 def excerpt(text: str) -> Excerpt:
@@ -54,7 +40,7 @@ def excerpt(text: str) -> Excerpt:
     return Excerpt(text=text[:SHOWN_CHARACTERS], cut_characters=max(0, len(text) - SHOWN_CHARACTERS))
 
 
-def data(body: Body) -> Excerpt | None:
+def data(body: ShownEvent) -> Excerpt | None:
     """An event's data for a person; None where it is no text, or may not be shown."""
     if body.data is None:
         return None
@@ -97,19 +83,4 @@ def code_kind(code: int) -> str:
     return {2: "reply", 3: "reply", 4: "refused"}.get(code // 100, "failed")
 
 
-@cache
-def _environment() -> "Environment":
-    # Flask has loaded Jinja2 by now
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = {"ago": ago, "clock": clock, "count": count, "size": size, "code_kind": code_kind}
-    environment.filters.update(filters)
-    environment.globals.update(version=version)
-    return environment
+FILTERS: Final = {"ago": ago, "clock": clock, "count": count, "size": size, "code_kind": code_kind}

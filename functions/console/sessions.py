@@ -1,104 +1,118 @@
-"""Who sits before the page, told by a signed cookie; the token that each of its forms carries; what to say once.
+"""Who sits before the pages: Flask's signed cookie, and the token that each form of a session carries.
 
-Nothing is kept on this side: a cookie holds a nonce and, after a sign-in, a ticket that only this key can make of the
-operator's token. An operator who is taken out of the settings is signed out by that.
+The cookie holds an id and, after a sign-in, a ticket that only this key can make of the operator's token. An operator
+who is taken out of the settings is signed out by that. Of a session that was ended its id is kept on this side.
 """
 
 import hashlib
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from itsdangerous import BadData, Signer, URLSafeTimedSerializer
+import flask
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from itsdangerous import Signer
 
-from functions.console.api import Access, Unauthorized
+from functions.console.access import Access, Unauthorized
 from functions.deadletters.service.operators import Operator
-
-if TYPE_CHECKING:
-    import flask
+from functions.deadletters.store import sessions as ended
+from functions.storage.database import Database
 
 COOKIE: Final = "errands_dead"
-SAID_COOKIE: Final = "errands_dead_said"
-PATH: Final = "/dead"
 LIFE_S: Final = 12 * 3600
-SAID_LIFE_S: Final = 60
 
 
-@dataclass(frozen=True)
-class Session:
-    """One browser: `nonce` ties its forms to it, `ticket` is its operator's, empty before the sign-in."""
+class Sessions(SecureCookieSessionInterface):
+    """Flask's own, which end when they were begun to end, however often they change."""
 
-    nonce: str
-    ticket: str = ""
+    def open_session(self, app: flask.Flask, request: flask.Request) -> SecureCookieSession | None:
+        """The browser's session; an empty one where there is none, or it is too old or not of this key."""
+        found = super().open_session(app, request)
+        return found if found and found.get("ends_at", 0) > time.time() else self.session_class()
+
+    def get_expiration_time(self, app: flask.Flask, session: SessionMixin) -> datetime | None:
+        """When the browser forgets the cookie."""
+        return datetime.fromtimestamp(session["ends_at"], UTC) if session else None
+
+    def get_cookie_secure(self, app: flask.Flask) -> bool:
+        """Whether the browser came by HTTPS, as the gateway before this process tells it."""
+        return flask.request.is_secure or flask.request.headers.get("X-Forwarded-Proto", "") == "https"
 
 
-@dataclass(frozen=True)
-class Sessions:
-    """Makes and reads what the browser keeps, with one secret key."""
+def begin(token: str = "") -> None:
+    """A new session in place of the one before, of the operator whose token it is."""
+    digest = hashlib.sha256(token.encode(errors="replace")).hexdigest()  # as operators.py keeps it
+    flask.session.clear()
+    flask.session.permanent = True
+    flask.session.update(
+        id=secrets.token_urlsafe(16), ticket=_ticket(digest) if token else "", ends_at=int(time.time()) + LIFE_S
+    )
 
-    key: str
 
-    def read(self, cookies: Mapping[str, str]) -> Session | None:
-        """The browser's session; None without one, or when it is too old or not of this key."""
-        found = self._loads("session", cookies.get(COOKIE, ""), LIFE_S)
-        return Session(found["nonce"], found["ticket"]) if found else None
+def end(database: Database) -> None:
+    """End the session, for this browser and for whoever has kept its cookie."""
+    if is_signed_in():
+        _note_end(database)
+    flask.session.clear()
 
-    def begin(self, token: str = "") -> Session:
-        """A new session, of the operator whose token it is."""
-        digest = hashlib.sha256(token.encode(errors="replace")).hexdigest()  # as operators.py keeps it
-        return Session(secrets.token_urlsafe(16), self._ticket(digest) if token else "")
 
-    def keep(self, response: "flask.Response", session: Session, *, secure: bool) -> None:
-        """Have the browser keep the session: out of reach of scripts, and of what other sites start."""
-        text = self._serializer("session").dumps({"nonce": session.nonce, "ticket": session.ticket})
-        self._set(response, COOKIE, text, LIFE_S, secure=secure)
+def is_begun() -> bool:
+    """Whether the browser has brought a session."""
+    return "id" in flask.session
 
-    def end(self, response: "flask.Response") -> None:
-        """Have the browser forget the session."""
-        response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="Strict")
 
-    def operator(self, session: Session | None, access: Access, headers: Mapping[str, str]) -> Operator:
-        """Who is asking: the one who signed in, or whom the request itself tells; raise Unauthorized otherwise."""
-        if session is None or not session.ticket:
-            return access.operator(headers)
-        for digest, operator in access.operators.by_digest.items():
-            if secrets.compare_digest(self._ticket(digest), session.ticket):
-                return operator
-        raise Unauthorized("this operator is not known any more: sign in again")
+def is_signed_in() -> bool:
+    """Whether the session is an operator's."""
+    return bool(flask.session.get("ticket"))
 
-    def form_token(self, session: Session) -> str:
-        """What each form of the session carries, so that no other site's form passes for one."""
-        return Signer(self.key, salt="form").get_signature(f"{session.nonce} {session.ticket}").decode()
 
-    def is_form_token(self, session: Session, token: str) -> bool:
-        """Whether a form came from the session's own page."""
-        return secrets.compare_digest(self.form_token(session).encode(), token.encode(errors="replace"))
+def operator(access: Access, database: Database) -> Operator:
+    """Who is asking: the one who signed in, or whom the request itself tells; raise Unauthorized otherwise."""
+    if not is_signed_in():
+        return access.operator(dict(flask.request.headers))
+    for digest, known in access.operators.by_digest.items():
+        if secrets.compare_digest(_ticket(digest), flask.session["ticket"]) and not _is_ended(database):
+            return known
+    raise Unauthorized("this session is over: sign in again")
 
-    def say(self, response: "flask.Response", said: Mapping[str, Any], *, secure: bool) -> None:
-        """Have the next page say something once."""
-        self._set(response, SAID_COOKIE, self._serializer("said").dumps(dict(said)), SAID_LIFE_S, secure=secure)
 
-    def said(self, cookies: Mapping[str, str]) -> Mapping[str, Any] | None:
-        """What the last form had this page say."""
-        said: Mapping[str, Any] | None = self._loads("said", cookies.get(SAID_COOKIE, ""), SAID_LIFE_S)
-        return said
+def _note_end(database: Database) -> None:
+    with database.transaction() as transaction:
+        ended.end(transaction, flask.session["id"], ends_at=flask.session["ends_at"], now=int(time.time()))
 
-    def forget_said(self, response: "flask.Response") -> None:
-        """It was said."""
-        response.delete_cookie(SAID_COOKIE, path=PATH, httponly=True, samesite="Strict")
 
-    def _ticket(self, digest: str) -> str:
-        return Signer(self.key, salt="operator").get_signature(digest).decode()
+def _is_ended(database: Database) -> bool:
+    with database.transaction(writes=False) as transaction:
+        return ended.is_ended(transaction, flask.session["id"])
 
-    def _serializer(self, salt: str) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(self.key, salt=salt)
 
-    def _loads(self, salt: str, text: str, life_s: int) -> Any:
-        try:
-            return self._serializer(salt).loads(text, max_age=life_s) if text else None
-        except BadData:
-            return None
+def form_token() -> str:
+    """What each form of the session carries, so that no other site's form passes for one."""
+    return _signature("form", f"{flask.session['id']} {flask.session['ticket']}")
 
-    def _set(self, response: "flask.Response", name: str, text: str, life_s: int, *, secure: bool) -> None:
-        response.set_cookie(name, text, max_age=life_s, path=PATH, httponly=True, samesite="Strict", secure=secure)
+
+def is_own_form() -> bool:
+    """Whether the form that came is of the session's own page."""
+    given = flask.request.form.get("form_token", "")
+    return secrets.compare_digest(form_token().encode(), given.encode(errors="replace"))
+
+
+def say(**said: Any) -> None:
+    """Have the next page say something once."""
+    flask.session["said"] = said
+
+
+def said() -> Any:
+    """What the last form had this page say; it is forgotten by that."""
+    return flask.session.pop("said", None)
+
+
+def _ticket(digest: str) -> str:
+    return _signature("operator", digest)
+
+
+def _signature(salt: str, text: str) -> str:
+    key = flask.current_app.secret_key
+    assert key  # noqa: S101  # create_app sets it
+    return Signer(key, salt=salt).get_signature(text).decode()

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from events.http import Event, read
 from events.problem import NotAnEvent, TryAgain
+from functions.deadletters.service.masking import rules
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import ADDED, failure, is_replay_outcome, original
@@ -34,15 +35,19 @@ BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024
 @dataclass(frozen=True)
 class Settings:
     """The function's environment; K_SINK is the broker's ingress (SinkBinding), K_SINK_TOKEN what it may ask for,
-    STORE_URL the object store, in which functions leave the failure report of their failures."""
+    STORE_URL the object store, in which functions leave the failure report of their failures. What
+    DEADLETTERS_MASKED names, as the contract does, is left out of the errors that quote it.
+    """
 
     deadletters_url: str
     k_sink: str
     k_sink_token: str = ""
     store_url: str = ""
+    deadletters_masked: str = ""
 
 
 settings = from_environment(Settings)
+masked = rules(settings.deadletters_masked)
 database = open_database(settings.deadletters_url)
 reader = Reader(settings.store_url)
 sending = threading.Lock()
@@ -70,8 +75,8 @@ def take(event: Event) -> None:
         if is_replay_outcome(event):
             dead_letters.settle(transaction, event, now=now)
             return
-        id_, _ = dead_letters.keep(transaction, event, now=now)
-        notices.write(transaction, event, id_, now=now)
+        id_, _ = dead_letters.keep(transaction, event, now=now, rules=masked)
+        notices.write(transaction, event, id_, now=now, rules=masked)
     _add_failure_report(id_, event)
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from events.http import Event
-from functions.deadletters.service.commands import DeadLetter, Filter
+from functions.deadletters.service.commands import Filter
+from functions.deadletters.service.results import DeadLetter
 from functions.deadletters.store import dead_letters, notices, selection
 from functions.storage.database import Database, open_database
 

@@ -1,6 +1,6 @@
 """The options that many of `errands dead` share: where the dead letters are, and which of them are meant.
 
-A command that is decorated gets one argument (`desk`, `matching`) in place of all those options.
+A command that is decorated gets one argument (`console`, `matching`) in place of all those options.
 """
 
 import getpass
@@ -20,10 +20,11 @@ import typer
 from events.problem import JobFailed
 from functions.deadletters.cli.remote import Remote
 from functions.deadletters.cli.terminal import plain
-from functions.deadletters.service.commands import Command, Filter, Response
+from functions.deadletters.service.commands import Command, Filter
 from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, NotFound
 from functions.deadletters.service.operators import Forbidden, everything
+from functions.deadletters.service.results import CommandResult
 from functions.storage.database import Database, StorageUnavailable, open_database
 
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h, as in all of `errands`
@@ -31,7 +32,7 @@ UNAVAILABLE: Final = 69  # EX_UNAVAILABLE
 NOT_ALLOWED: Final = 77  # EX_NOPERM
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-A = TypeVar("A", bound=Response)
+A = TypeVar("A", bound=CommandResult)
 CliFunction = Callable[..., None]
 
 SINK = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
@@ -77,23 +78,23 @@ FILTERS: Final[Mapping[str, tuple[Any, Any]]] = {
 }
 
 
-class Asked(Protocol):
+class AnyConsole(Protocol):
     """A console here or elsewhere."""
 
-    def ask(self, command: Command) -> Response:
-        """Do what a word says."""
+    def ask(self, command: Command) -> CommandResult:
+        """Do what a command says."""
 
 
 @dataclass(frozen=True)
-class Connection:
+class ConsoleConnection:
     """The console that a command talks to. `database` and `token` are there where it is on this machine."""
 
-    asked: Asked
+    asked: AnyConsole
     database: Database | None
     token: str
 
     def ask(self, command: Command, response: type[A]) -> A:
-        """Do what a word says; a refusal ends the command with its reason and its exit code."""
+        """Do what a command says; a refusal ends the command with its reason and its exit code."""
         try:
             found = self.asked.ask(command)
         except (NotFound, JobFailed) as error:
@@ -102,12 +103,12 @@ class Connection:
             stop(str(error), code=NOT_ALLOWED)
         except StorageUnavailable as error:
             stop(str(error), code=UNAVAILABLE)
-        assert isinstance(found, response)  # noqa: S101  # a console answers each word with its own struct
+        assert isinstance(found, response)  # noqa: S101  # a console answers each command with its own struct
         return found
 
 
 def at_console(command: CliFunction) -> CliFunction:
-    """Replace the parameter `desk` by the options that say where the dead letters are."""
+    """Replace the parameter `console` by the options that say where the dead letters are."""
     return _expanded(command, "console", WHERE, _connection)
 
 
@@ -151,17 +152,17 @@ def _expanded(
     return call
 
 
-def _connection(data: Path, database: str | None, url: str | None, token_file: Path | None) -> Connection:
+def _connection(data: Path, database: str | None, url: str | None, token_file: Path | None) -> ConsoleConnection:
     token = _token(token_file)
     if url is not None:
-        return Connection(Remote(url, token), None, token)
+        return ConsoleConnection(Remote(url, token), None, token)
     try:
         dead_letters = open_database(database or _file(data))
     except ValueError as error:
         stop(f"--database {str(error).removeprefix('DEADLETTERS_URL ')}")
     sink_url = os.environ.get("K_SINK", "http://127.0.0.1:8080")
     console = Console(database=dead_letters, rules=rules(os.environ.get("DEADLETTERS_MASKED", "")), sink_url=sink_url)
-    return Connection(console.operator_session(everything(_user())), dead_letters, token)
+    return ConsoleConnection(console.operator_session(everything(_user())), dead_letters, token)
 
 
 def _file(data: Path) -> str:
@@ -199,7 +200,7 @@ W = TypeVar("W", bound=Command)
 
 
 def command(struct: type[W], **fields: Any) -> W:
-    """A word of what was given; a mistake in it ends the command."""
+    """A command of what was given; a mistake in it ends the command."""
     try:
         return msgspec.convert({name: value for name, value in fields.items() if value is not None}, struct)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""The same words over HTTP, for a command line that is not beside the dead letters."""
+"""The same commands over HTTP, for a command line that is not beside the dead letters."""
 
 import ssl
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, get_type_hints
 import msgspec
 
 from events.problem import JobFailed, Problem
-from functions.deadletters.service.commands import Command, Response, Watch
+from functions.deadletters.service.commands import Command, Watch
 from functions.deadletters.service.operations import METHODS, NAMES, NotFound, OperatorSession
 from functions.deadletters.service.operators import Forbidden
+from functions.deadletters.service.results import CommandResult
 from functions.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Remote:
     url: str
     token: str
 
-    def ask(self, command: Command) -> Response:
-        """Do the command there; raises what an `OperatorSession` raises, and Forbidden when nobody knows who asks."""
+    def ask(self, command: Command) -> CommandResult:
+        """Do what a command says there; raise what an `OperatorSession` raises, and Forbidden for an unknown token."""
         import httpx
 
         from functions.net.configured import client
@@ -45,7 +46,7 @@ class Remote:
         if response.status_code != 200:
             raise _refusal(response, self.url)
         try:
-            expected: type[Response] = get_type_hints(getattr(OperatorSession, METHODS.get(name, name)))["return"]
+            expected: type[CommandResult] = get_type_hints(getattr(OperatorSession, METHODS.get(name, name)))["return"]
             return msgspec.json.decode(response.content, type=expected)
         except msgspec.DecodeError as error:
             raise StorageUnavailable(f"{self.url} is no console of dead letters: {error}") from error

@@ -7,19 +7,19 @@ from typing import Any, Final
 import msgspec
 import typer
 
-from functions.deadletters.service.commands import (
+from functions.deadletters.service.contract import pretty
+from functions.deadletters.service.results import (
     Action,
-    Body,
+    CommandResult,
     DeadLetter,
     Detail,
     Done,
     Group,
     GroupDetail,
     Record,
-    Response,
     Run,
+    ShownEvent,
 )
-from functions.deadletters.service.contract import pretty
 
 ERROR_CHARACTERS: Final = 150
 
@@ -88,7 +88,7 @@ def dead_letter_detail(detail: Detail) -> Iterator[str]:
     yield f"\nerrands dead replay {dead_letter.id}"
 
 
-def body_lines(body: Body) -> Iterator[str]:
+def body_lines(body: ShownEvent) -> Iterator[str]:
     """An event."""
     yield from (plain(f"{name + ':':<17} {value}") for name, value in body.attributes.items())
     yield ""
@@ -131,7 +131,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def json_line(response: Response | Record) -> str:
+def json_line(response: CommandResult | Record) -> str:
     """As JSON in ASCII, so that no terminal takes a part of it as a command."""
     return json.dumps(msgspec.to_builtins(response)).replace("\x7f", "\\u007f")
 

@@ -19,10 +19,10 @@ from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
 from events.job import is_request
 from events.problem import NotAnEvent
 from functions.deadletters.replay.sending import Broker, NotTaken
-from functions.deadletters.service.commands import DeadLetter, Run
+from functions.deadletters.service.results import DeadLetter, Run
 from functions.deadletters.store import dead_letters, replays
 from functions.deadletters.store.dead_letter import REPLAY_OF
-from functions.deadletters.store.replays import Order, Result
+from functions.deadletters.store.replays import ReplayPlan, SendResult
 from functions.runtime.adapter import NAMESPACE, REPLAYED, system_clock
 from functions.storage.database import Database, Transaction
 
@@ -49,102 +49,102 @@ class Engine:
         pace = Pace()
         with ThreadPoolExecutor(SENDERS, thread_name_prefix="replay") as pool:
             while not self._stopping:
-                order, pending_replies = self._begin(replay, pace)
-                if order is None:
+                plan, outgoing_events = self._begin(replay, pace)
+                if plan is None:
                     break
-                self._finish(order, self._send_all(pending_replies, pool))
-                pace.sent(len(pending_replies))
+                self._finish(plan, self._send_all(outgoing_events, pool))
+                pace.sent(len(outgoing_events))
                 if pace.second_passed():
-                    self._look(order, told)
-                self._stop.wait(pace.wait_s(order.rate_per_s))
+                    self._look(plan, told)
+                self._stop.wait(pace.wait_s(plan.rate_per_s))
         with self._database.transaction() as transaction:
             replays.release(transaction, replay, self._worker)
             run = replays.find(transaction, replay)
         if run is not None:
             told(run)
 
-    def _begin(self, replay: int, pace: "Pace") -> "tuple[Order | None, list[PendingReply]]":
-        """Mark what this round sends. No order: the replay has ended, or is another's."""
+    def _begin(self, replay: int, pace: "Pace") -> "tuple[ReplayPlan | None, list[OutgoingEvent]]":
+        """Mark what this round sends. No plan: the replay has ended, or is another's."""
         now = self._clock()
         with self._database.transaction() as transaction:
-            order = replays.claim(transaction, replay, self._worker, now=now)
-            if order is None:
+            plan = replays.claim(transaction, replay, self._worker, now=now)
+            if plan is None:
                 return None, []
             if not pace.count:
-                replays.give_up_unknown(transaction, order, now=now)
-            limit = pace.allowed(order.rate_per_s)
-            taken = replays.take(transaction, order, limit) if limit else []
+                replays.give_up_unknown(transaction, plan, now=now)
+            limit = pace.allowed(plan.rate_per_s)
+            taken = replays.take(transaction, plan, limit) if limit else []
             if limit and not taken and not replays.waiting(transaction, replay):
                 replays.end(transaction, replay, "done", "")
                 return None, []
-            return order, self._pending_replies(transaction, order, taken)
+            return plan, self._outgoing(transaction, plan, taken)
 
-    def _pending_replies(self, transaction: Transaction, order: Order, taken: list[int]) -> "list[PendingReply]":
+    def _outgoing(self, transaction: Transaction, plan: ReplayPlan, taken: list[int]) -> "list[OutgoingEvent]":
         if not taken:
             return []
         end_s = time.monotonic() + SENDING_S
         sent = [
-            (dead_letter, outgoing(event, order, dead_letter.id))
+            (dead_letter, outgoing(event, plan, dead_letter.id))
             for dead_letter, event in dead_letters.to_send(transaction, taken)
         ]
         dead_letters.expect(transaction, {dead_letter.id: event for dead_letter, event in sent})
-        return [PendingReply(dead_letter, event, order.trigger_only, end_s) for dead_letter, event in sent]
+        return [OutgoingEvent(dead_letter, event, plan.trigger_only, end_s) for dead_letter, event in sent]
 
     @property
     def _stopping(self) -> bool:
         """The main thread is gone when the interpreter waits for this one, to end the process."""
         return self._stop.is_set() or not threading.main_thread().is_alive()
 
-    def _send_all(self, pending_replies: "list[PendingReply]", pool: ThreadPoolExecutor) -> list[Result]:
+    def _send_all(self, outgoing_events: "list[OutgoingEvent]", pool: ThreadPoolExecutor) -> list[SendResult]:
         futures, results = [], []
-        for each in pending_replies:
+        for each in outgoing_events:
             try:
                 futures.append(pool.submit(self._send, each))
             except RuntimeError:  # the interpreter has begun to end
-                results.append(Result(dead_letter=each.dead_letter.id, tried=False))
+                results.append(SendResult(dead_letter=each.dead_letter.id, tried=False))
         return results + [future.result() for future in futures]
 
-    def _send(self, pending_reply: "PendingReply") -> Result:
-        if time.monotonic() > pending_reply.end_s:
-            return Result(dead_letter=pending_reply.dead_letter.id, tried=False)
+    def _send(self, sent: "OutgoingEvent") -> SendResult:
+        if time.monotonic() > sent.end_s:
+            return SendResult(dead_letter=sent.dead_letter.id, tried=False)
         try:
-            check(pending_reply.event)
-            if pending_reply.trigger_only:
+            check(sent.event)
+            if sent.trigger_only:
                 where = {
-                    "trigger": pending_reply.dead_letter.trigger,
-                    "destination": pending_reply.dead_letter.destination,
+                    "trigger": sent.dead_letter.trigger,
+                    "destination": sent.dead_letter.destination,
                 }
-                self._broker.send_to(pending_reply.event, **where)
+                self._broker.send_to(sent.event, **where)
             else:
-                self._broker.send(pending_reply.event)
+                self._broker.send(sent.event)
         except (NotTaken, NotAnEvent) as error:
-            return Result(dead_letter=pending_reply.dead_letter.id, refusal=str(error))
-        return Result(dead_letter=pending_reply.dead_letter.id)
+            return SendResult(dead_letter=sent.dead_letter.id, refusal=str(error))
+        return SendResult(dead_letter=sent.dead_letter.id)
 
-    def _finish(self, order: Order, results: list[Result]) -> None:
+    def _finish(self, plan: ReplayPlan, results: list[SendResult]) -> None:
         if not results:
             return
         with self._database.transaction() as transaction:
-            replays.note(transaction, order, results, now=self._clock())
+            replays.note(transaction, plan, results, now=self._clock())
             if any(each.refusal for each in results):
-                self._stop_when_too_many_fail(transaction, order)
+                self._stop_when_too_many_fail(transaction, plan)
 
-    def _look(self, order: Order, told: Callable[[Run], None]) -> None:
+    def _look(self, plan: ReplayPlan, told: Callable[[Run], None]) -> None:
         with self._database.transaction() as transaction:
-            self._stop_when_too_many_fail(transaction, order)
-            run = replays.find(transaction, order.id)
+            self._stop_when_too_many_fail(transaction, plan)
+            run = replays.find(transaction, plan.id)
         if run is not None and run.state == "running":
             told(run)
 
-    def _stop_when_too_many_fail(self, transaction: Transaction, order: Order) -> None:
-        failed = replays.failures(transaction, order.id)
-        if failed >= order.stop_after:
-            reason = f"{failed} dead letters were refused or came back; it stops after {order.stop_after}"
-            replays.end(transaction, order.id, "stopped", reason)
+    def _stop_when_too_many_fail(self, transaction: Transaction, plan: ReplayPlan) -> None:
+        failed = replays.failures(transaction, plan.id)
+        if failed >= plan.stop_after:
+            reason = f"{failed} dead letters were refused or came back; it stops after {plan.stop_after}"
+            replays.end(transaction, plan.id, "stopped", reason)
 
 
 @dataclass(frozen=True)
-class PendingReply:
+class OutgoingEvent:
     """One dead letter on its way; after `end_s` (of the monotonic clock) it is not begun any more."""
 
     dead_letter: DeadLetter
@@ -162,7 +162,7 @@ class Pace:
         self._second_s = time.monotonic()
 
     def allowed(self, rate_per_s: float) -> int:
-        """So many may go in this round."""
+        """How many dead letters may go in this round."""
         now_s = time.monotonic()
         if self._start_s is None:
             self._start_s = now_s
@@ -173,7 +173,7 @@ class Pace:
         return int(min(behind, most))
 
     def sent(self, count: int) -> None:
-        """So many have gone."""
+        """Count what has gone out."""
         self.count += count
 
     def wait_s(self, rate_per_s: float) -> float:
@@ -189,10 +189,10 @@ class Pace:
         return True
 
 
-def outgoing(event: Event, order: Order, dead_letter: int) -> Event:
+def outgoing(event: Event, plan: ReplayPlan, dead_letter: int) -> Event:
     """The event as a replay sends it; that it is one, its outcome tells, if there is room for an attribute."""
-    if order.as_new:
-        made = str(uuid.uuid5(NAMESPACE, f"replay\n{order.id}\n{dead_letter}"))
+    if plan.as_new:
+        made = str(uuid.uuid5(NAMESPACE, f"replay\n{plan.id}\n{dead_letter}"))
         event = event.with_attributes(id=made, **{REPLAY_OF: str(dead_letter)})
     if len(event.attributes) < ATTRIBUTE_LIMIT_COUNT and is_request(event):
         event = event.with_attributes(**{REPLAYED: "true"})

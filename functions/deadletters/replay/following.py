@@ -10,17 +10,17 @@ from typing import Final
 import typer
 
 from functions.deadletters.cli import terminal
-from functions.deadletters.cli.options import UNAVAILABLE, Connection, stop
+from functions.deadletters.cli.options import UNAVAILABLE, ConsoleConnection, stop
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.service import commands
-from functions.deadletters.service.commands import Run
+from functions.deadletters.service.results import Run
 from functions.storage.database import StorageUnavailable
 
 NOT_ALL: Final = 1  # the exit code of what was done in part
 POLL_S: Final = 0.5
 
 
-def follow(console: Connection, run: Run, sink: str, as_json: bool) -> None:
+def follow(console: ConsoleConnection, run: Run, sink: str, as_json: bool) -> None:
     """See a replay through: sent from here, where the dead letters are here; Ctrl-C cancels it."""
 
     def told(run: Run) -> None:
@@ -39,7 +39,7 @@ def follow(console: Connection, run: Run, sink: str, as_json: bool) -> None:
         sys.exit(NOT_ALL)
 
 
-def _send(console: Connection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
+def _send(console: ConsoleConnection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
     from functions.deadletters.replay.engine import (
         Engine,  # with what it sends by, which no other command need wait for
     )
@@ -53,7 +53,7 @@ def _send(console: Connection, run: Run, sink: str, told: Callable[[Run], None])
         stop(f"replay {run.id} is interrupted: {error}; go on with: errands dead resume {run.id}", code=UNAVAILABLE)
 
 
-def _poll(console: Connection, run: Run, told: Callable[[Run], None]) -> None:
+def _poll(console: ConsoleConnection, run: Run, told: Callable[[Run], None]) -> None:
     waiting = threading.Event()
     while run.state == "running":
         waiting.wait(POLL_S)
@@ -62,7 +62,7 @@ def _poll(console: Connection, run: Run, told: Callable[[Run], None]) -> None:
 
 
 @contextmanager
-def _cancelling(console: Connection, run: Run) -> Iterator[None]:
+def _cancelling(console: ConsoleConnection, run: Run) -> Iterator[None]:
     """Ctrl-C and SIGTERM cancel the replay, which ends with its round; a thread does it, since this one is in it."""
 
     def cancel(*_: object) -> None:

@@ -16,7 +16,8 @@ import msgspec
 
 from events.http import Event
 from events.types import MessageRequested, event_type
-from functions.deadletters.service.commands import Group
+from functions.deadletters.service.masking import without_values
+from functions.deadletters.service.results import Group
 from functions.deadletters.store import groups, notices
 from functions.deadletters.store.dead_letter import timestamp
 from functions.runtime.adapter import NAMESPACE
@@ -60,7 +61,7 @@ def text(news: list[Group], page_url: str) -> str:
     """The alert as a person reads it."""
     lines = [
         f"{each.open:,} dead letters of {each.job}, code {each.code}, since {each.first_seen[:16]}Z: "
-        + " ".join(each.error[:ERROR_CHARACTERS].split())
+        + " ".join(without_values(each.error)[:ERROR_CHARACTERS].split())
         for each in news[:LISTED]
     ]
     more = [f"and {len(news) - LISTED} groups more"] if len(news) > LISTED else []

@@ -12,7 +12,7 @@ import msgspec
 from events.http import BODY_LIMIT_BYTES, Event, binary, check
 from events.problem import JobFailed, NotAnEvent, decode
 from events.types import REGISTRY
-from functions.deadletters.service.commands import Body
+from functions.deadletters.service.results import ShownEvent
 
 INDENTED_LIMIT: Final = 10_000_000  # levels times lines: 20 MB of white space
 CURL_BYTES: Final = 8_192  # a longer body makes no command that one can read
@@ -32,7 +32,7 @@ def require(event: Event) -> None:
         decode(event.data, msgspec.Raw)
 
 
-def diff(before: Body, after: Body) -> str:
+def diff(before: ShownEvent, after: ShownEvent) -> str:
     """What changed, as a unified diff of both; empty when nothing did."""
     if before == after:
         return ""
@@ -55,17 +55,17 @@ def pretty(data: str) -> str:
 def curl(event: Event, url: str, dead_letter: int) -> str:
     """The command that sends the event by hand; long data comes from `errands dead show --raw`."""
     headers, body = binary(event)
-    words = ["curl", "-i", url, *(word for name, value in headers.items() for word in ("-H", f"{name}: {value}"))]
+    parts = ["curl", "-i", url, *(part for name, value in headers.items() for part in ("-H", f"{name}: {value}"))]
     try:
         text = body.decode()
     except UnicodeDecodeError:
         text = "\0"  # no command can hold it either
     if len(body) > CURL_BYTES or "\0" in text:
-        return f"errands dead show {dead_letter} --raw --unmask | {shlex.join([*words, '--data-binary', '@-'])}"
-    return shlex.join([*words, "--data-raw", text])
+        return f"errands dead show {dead_letter} --raw --unmask | {shlex.join([*parts, '--data-binary', '@-'])}"
+    return shlex.join([*parts, "--data-raw", text])
 
 
-def _lines(body: Body) -> list[str]:
+def _lines(body: ShownEvent) -> list[str]:
     attributes = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(body.attributes.items())]
     data = body.data if body.data is not None else msgspec.json.encode(body.data_base64).decode()
     return [*attributes, *pretty(data).splitlines()]

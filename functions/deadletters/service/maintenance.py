@@ -1,5 +1,5 @@
-"""What is done each minute: interrupted replays go on, unanswered dead letters go again, people are told, old dead
-letters go.
+"""The maintenance of each minute: interrupted replays go on, unanswered dead letters go again, people are told, and
+what is past its time goes.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from functions.deadletters.service import alerts
 from functions.deadletters.service.alerts import Recipients
 from functions.deadletters.service.commands import Filter, Replay, Selection
 from functions.deadletters.store import history, replays, retention, selection
-from functions.deadletters.store.retention import Limits
+from functions.deadletters.store.retention import Retention
 from functions.storage.database import Database
 
 AUTOMATIC: Final = "automatic"  # the actor
@@ -20,29 +20,29 @@ AUTOMATIC_RATE_PER_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class House:
-    """How it is done. `unanswered_limit` dead letters with code -1 are replayed by themselves each minute; 0: none."""
+class Maintenance:
+    """How the maintenance is done: `unanswered_limit` dead letters with code -1 are replayed by themselves; 0: none."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: Retention = field(default_factory=Retention)
     recipients: Recipients = field(default_factory=Recipients)
     unanswered_limit: int = 0
 
 
-def keep(database: Database, workers: Workers, house: House, *, now: datetime) -> None:
-    """Once; several may do it at the same time."""
+def keep(database: Database, workers: Workers, policy: Maintenance, *, now: datetime) -> None:
+    """Do the maintenance once; several processes may do it at the same time."""
     with database.transaction(writes=False) as transaction:
         interrupted = replays.interrupted(transaction, now=now)
     for each in interrupted:
         workers.launch(each)
-    replay = replay_unanswered(database, house.unanswered_limit, now=now) if house.unanswered_limit else None
+    replay = replay_unanswered(database, policy.unanswered_limit, now=now) if policy.unanswered_limit else None
     if replay is not None:
         workers.launch(replay)
-    alerts.send(database, house.recipients, now=now)
-    retention.prune(database, house.limits, now=now)
+    alerts.send(database, policy.recipients, now=now)
+    retention.prune(database, policy.limits, now=now)
 
 
 def replay_unanswered(database: Database, limit: int, *, now: datetime) -> int | None:
-    """Order the replay of open dead letters without an answer; None for none, or while the one before is running."""
+    """Begin the replay of open dead letters without an answer; None for none, or while the one before is running."""
     with database.transaction() as transaction:
         if replays.running(transaction, AUTOMATIC):
             return None

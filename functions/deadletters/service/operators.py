@@ -89,7 +89,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, str, str]]:
         if not parts or parts[0].startswith("#"):
             continue
         if len(parts) != 3:
-            raise ValueError(f"line {number} of the operators must be NAME RIGHTS SECRET, got {len(parts)} words")
+            raise ValueError(f"line {number} of the operators must be NAME RIGHTS SECRET, got {len(parts)} parts")
         yield number, parts[0], parts[1], parts[2]
 
 

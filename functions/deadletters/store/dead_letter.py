@@ -11,11 +11,12 @@ from typing import Final
 from events.http import Event
 from events.job import job_of
 from events.problem import sentence
+from functions.deadletters.service.masking import CONTRACT, Rules, without, without_addresses
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.failure_reports import service_of
 
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
-REPLAY_OF: Final = "replayof"  # the letter's number, on a job that was made anew of it
+REPLAY_OF: Final = "replayof"  # the dead letter's number, on a job that was made anew of it
 NO_CODE: Final = 0
 CONSOLE: Final = "console"  # its name in knative/base/console.yaml
 PATTERN_CHARACTERS: Final = 300
@@ -52,14 +53,17 @@ class Failure:
         return text[:PATTERN_CHARACTERS]
 
 
-def failure(event: Event) -> Failure:
-    """What the broker added to the event, which may be anything."""
+def failure(event: Event, rules: Rules = CONTRACT) -> Failure:
+    """What the broker added to the event, which may be anything, without what the rules hide in the event.
+
+    The error is kept, shown, told and alerted of to more people than the data that it quotes.
+    """
     attempts = event.get("knativeerrorattempts") or ""
     return Failure(
         code=_integer(event.get("knativeerrorcode") or "", NO_CODE),
         destination=storable(event.get("knativeerrordest") or ""),
         trigger=storable(event.get("knativeerrortrigger") or ""),
-        error=_error_text(event.get("knativeerrordata") or ""),
+        error=_error_text(event, rules),
         attempts=_integer(attempts, 0) if attempts else None,
     )
 
@@ -119,13 +123,15 @@ def storable(text: str) -> str:
     return text.encode(errors="replace").decode().replace("\x00", "�")
 
 
-def _error_text(encoded: str) -> str:
-    """The failed answer's body, which comes base64-encoded; of problem details their sentence."""
+def _error_text(event: Event, rules: Rules) -> str:
+    """The failed response's body, which comes base64-encoded; of problem details their sentence."""
+    encoded = event.get("knativeerrordata") or ""
     try:
         text = sentence(base64.b64decode(encoded, validate=True))
     except ValueError:  # not base64, or not even ASCII
         text = encoded
-    return storable(text[:ERROR_CHARACTERS])
+    hidden = rules.hidden_values(event) if text else ()
+    return storable(without_addresses(without(text[:ERROR_CHARACTERS], hidden)))
 
 
 def _integer(text: str, otherwise: int) -> int:

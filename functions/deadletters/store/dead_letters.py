@@ -9,7 +9,8 @@ import msgspec
 
 from events.http import Event
 from events.job import is_request
-from functions.deadletters.service.commands import UNRESOLVED, Body, DeadLetter, Record, State
+from functions.deadletters.service.masking import CONTRACT, Rules
+from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
     REPLAY_OF,
@@ -34,16 +35,16 @@ RELATED_LIMIT: Final = 20
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A letter's event as it came, as a replay sends it, and the function's own error, where it is known."""
+    """A dead letter's event as it came, as a replay sends it, and the function's own error, where it is known."""
 
     original: Event
     event: Event
     failure_report: bytes | None
 
 
-def keep(transaction: Transaction, event: Event, *, now: datetime) -> tuple[int, bool]:
+def keep(transaction: Transaction, event: Event, *, now: datetime, rules: Rules = CONTRACT) -> tuple[int, bool]:
     """Store a dead letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
-    why, sent = failure(event), original(event)
+    why, sent = failure(event, rules), original(event)
     group = groups.place(transaction, sent, why, now=now)
     id_ = _insert(transaction, sent, why, group, now)
     new = id_ is not None
@@ -105,7 +106,7 @@ def _count(transaction: Transaction, key_: str, why: Failure, group: int, now: d
 
 
 def _inherited_setbacks(transaction: Transaction, event: Event) -> int:
-    """A job that was made anew of a dead letter, and failed, is one more setback of that letter's."""
+    """A job that was made anew of a dead letter, and failed, is one more setback of that dead letter's."""
     rows = transaction.execute("SELECT setbacks FROM dead_letter WHERE id = ?", _made_of(event))
     return int(rows[0]["setbacks"]) + 1 if rows else 0
 
@@ -126,7 +127,7 @@ def _made_of(event: Event) -> int:
 
 
 def expect(transaction: Transaction, outgoing: Mapping[int, Event]) -> None:
-    """The dead letters go out as these events: the outcomes of those are the letters'."""
+    """The dead letters go out as these events: the outcomes of those are those of the dead letters."""
     query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
     transaction.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
 
@@ -155,7 +156,7 @@ def find(transaction: Transaction, id_: int) -> DeadLetter | None:
 
 
 def stored(transaction: Transaction, id_: int) -> Stored | None:
-    """A letter's event, or None."""
+    """A dead letter's event, or None."""
     rows = transaction.execute("SELECT * FROM dead_body WHERE letter_id = ?", id_)
     return _stored(rows[0]) if rows else None
 
@@ -170,7 +171,7 @@ def to_send(transaction: Transaction, ids: Sequence[int]) -> list[tuple[DeadLett
 
 
 def related(transaction: Transaction, id_: int) -> tuple[DeadLetter, ...]:
-    """The other dead letters of a letter's job."""
+    """The other dead letters of a dead letter's job."""
     query = (
         f"SELECT {COLUMNS} {FROM} WHERE l.job_key = (SELECT job_key FROM dead_letter WHERE id = ?) AND l.id <> ?"  # noqa: S608  # constants
         " ORDER BY l.id DESC LIMIT ?"
@@ -204,7 +205,7 @@ def reopen(transaction: Transaction, id_: int, *, among: Sequence[State], closed
     return bool(transaction.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
 
 
-def record(transaction: Transaction, id_: int, shown: Callable[[Event], Body]) -> Record:
+def record(transaction: Transaction, id_: int, shown: Callable[[Event], ShownEvent]) -> Record:
     """A dead letter as a line of an export, with its event as it came."""
     row, event = find(transaction, id_), stored(transaction, id_)
     if row is None or event is None:

@@ -5,12 +5,12 @@ from typing import Final
 
 from events.http import Event
 from functions.deadletters.service.codes import explain
-from functions.deadletters.service.commands import Group
+from functions.deadletters.service.results import Group
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name, timestamp
 from functions.storage.database import Row, Transaction
 
-# The error is one letter's own, so that a person reads a sentence and no pattern.
+# The error is one dead letter's own, so that a person reads a sentence and no pattern.
 GROUPS: Final = (
     "SELECT g.*, c.open, c.total, c.first_arrival, c.last_arrival,"
     " (SELECT l.error FROM dead_letter l WHERE l.id = c.latest) AS error FROM dead_group g JOIN ("

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from functions.deadletters.service.commands import Action
+from functions.deadletters.service.results import Action
 from functions.deadletters.store.dead_letter import timestamp
 from functions.storage.database import Row, Transaction
 

@@ -10,6 +10,7 @@ from events.http import STRUCTURED, Event, check, read, structured
 from events.job import is_request
 from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
+from functions.deadletters.service.masking import CONTRACT, Rules, without_query
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure, failure, original, timestamp
 from functions.runtime.adapter import reply_event
@@ -23,9 +24,9 @@ REFUSED_FIRST_S: Final = 60
 REFUSED_LAST_S: Final = 3_600
 
 
-def write(transaction: Transaction, dead_letter: Event, id_: int, *, now: datetime) -> None:
+def write(transaction: Transaction, dead_letter: Event, id_: int, *, now: datetime, rules: Rules = CONTRACT) -> None:
     """Put the event that tells of a dead letter into the outbox, if it is one to be told of."""
-    notice = _notice(original(dead_letter), id_, failure(dead_letter), now)
+    notice = _notice(original(dead_letter), id_, failure(dead_letter, rules), now)
     if notice is not None:
         post(transaction, notice, dead_letter=id_, now=now)
 
@@ -78,7 +79,7 @@ def _notice(event: Event, id_: int, why: Failure, now: datetime) -> Event | None
     payload = DeadLetter(
         dead_letter=str(id_),
         code=why.code,
-        destination=why.destination,
+        destination=without_query(why.destination),
         error=why.error or None,
         attempts=why.attempts,
     )

@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec import structs
 
-from functions.deadletters.service.commands import Filter, Replay, Run
+from functions.deadletters.service.commands import Filter, Replay
+from functions.deadletters.service.results import Run
 from functions.deadletters.store import history, selection
 from functions.deadletters.store.dead_letter import timestamp
 from functions.deadletters.store.dead_letters import FROM, reopen
@@ -33,7 +34,7 @@ UNKNOWN: Final = "interrupted: it is not known whether the broker took it"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ReplayPlan:
     """What a worker has to know of a replay."""
 
     id: int
@@ -45,7 +46,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class SendResult:
     """What came of one item; `refusal` says why the broker did not take it; not `tried`: it waits as before."""
 
     dead_letter: int
@@ -113,7 +114,7 @@ def rehearse(transaction: Transaction, database: Database, command: Replay, acto
     )
 
 
-def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) -> Order | None:
+def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) -> ReplayPlan | None:
     """Take or keep the replay for a worker; None when it has ended or another worker is at it."""
     rows = transaction.execute(
         "UPDATE dead_replay SET worker = ?, alive_until = ? WHERE id = ? AND state = 'running'"
@@ -124,15 +125,15 @@ def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) 
         worker,
         timestamp(now),
     )
-    return _order(rows[0]) if rows else None
+    return _plan(rows[0]) if rows else None
 
 
-def take(transaction: Transaction, order: Order, limit: int) -> list[int]:
+def take(transaction: Transaction, plan: ReplayPlan, limit: int) -> list[int]:
     """The next dead letters to send, marked as being sent; those that cannot be are passed over."""
     query = (
         "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' ORDER BY letter_id LIMIT ?"
     )
-    asked = [row["letter_id"] for row in transaction.execute(query, order.id, limit)]
+    asked = [row["letter_id"] for row in transaction.execute(query, plan.id, limit)]
     if not asked:
         return []
     marked = transaction.execute(
@@ -142,8 +143,8 @@ def take(transaction: Transaction, order: Order, limit: int) -> list[int]:
         *SENDABLE,
     )
     taken = {row["id"] for row in marked}
-    transaction.execute_many(MARK, [("sending", "", None, order.id, each) for each in asked if each in taken])
-    transaction.execute_many(MARK, [("passed", PASSED, None, order.id, each) for each in asked if each not in taken])
+    transaction.execute_many(MARK, [("sending", "", None, plan.id, each) for each in asked if each in taken])
+    transaction.execute_many(MARK, [("passed", PASSED, None, plan.id, each) for each in asked if each not in taken])
     return [each for each in asked if each in taken]
 
 
@@ -153,29 +154,29 @@ def waiting(transaction: Transaction, replay: int) -> bool:
     return bool(transaction.execute(query, replay))
 
 
-def note(transaction: Transaction, order: Order, results: Sequence[Result], *, now: datetime) -> None:
+def note(transaction: Transaction, plan: ReplayPlan, results: Sequence[SendResult], *, now: datetime) -> None:
     """Note what came of dead letters that were taken."""
     sent = [each.dead_letter for each in results if each.tried and not each.refusal]
-    transaction.execute_many(MARK, [("sent", "", timestamp(now), order.id, each) for each in sent])
+    transaction.execute_many(MARK, [("sent", "", timestamp(now), plan.id, each) for each in sent])
     closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
     transaction.execute_many(closed, [(timestamp(now), each) for each in sent])
-    how = {name: True for name in ("as_new", "trigger_only") if getattr(order, name)}
-    history.record_each(transaction, "replayed", order.actor, sent, now=now, replay=order.id, detail=how)
+    how = {name: True for name in ("as_new", "trigger_only") if getattr(plan, name)}
+    history.record_each(transaction, "replayed", plan.actor, sent, now=now, replay=plan.id, detail=how)
     for each in results:
         if each.refusal or not each.tried:
-            _give_back(transaction, order, each, now)
+            _give_back(transaction, plan, each, now)
 
 
-def _give_back(transaction: Transaction, order: Order, result: Result, now: datetime) -> None:
+def _give_back(transaction: Transaction, plan: ReplayPlan, result: SendResult, now: datetime) -> None:
     """The dead letter did not go out: it is as if it had not been taken."""
     state = "refused" if result.tried else "waiting"
-    transaction.execute(MARK, state, result.refusal, None, order.id, result.dead_letter)
+    transaction.execute(MARK, state, result.refusal, None, plan.id, result.dead_letter)
     transaction.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.dead_letter)
     reopen(transaction, result.dead_letter, among=("replayed",))
     if result.tried:
         told = {"reason": result.refusal}
         history.record_each(
-            transaction, "not taken", order.actor, [result.dead_letter], now=now, replay=order.id, detail=told
+            transaction, "not taken", plan.actor, [result.dead_letter], now=now, replay=plan.id, detail=told
         )
 
 
@@ -201,15 +202,15 @@ def resume(transaction: Transaction, replay: int) -> bool:
     return bool(transaction.execute(query, replay, replay))
 
 
-def give_up_unknown(transaction: Transaction, order: Order, *, now: datetime) -> None:
+def give_up_unknown(transaction: Transaction, plan: ReplayPlan, *, now: datetime) -> None:
     """What an interrupted worker left as being sent: its dead letters are open, for a person to decide."""
     query = "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'sending'"
-    doubtful = [row["letter_id"] for row in transaction.execute(query, order.id)]
+    doubtful = [row["letter_id"] for row in transaction.execute(query, plan.id)]
     for each in doubtful:
-        transaction.execute(MARK, "refused", UNKNOWN, None, order.id, each)
+        transaction.execute(MARK, "refused", UNKNOWN, None, plan.id, each)
         reopen(transaction, each, among=("replayed",))
     told = {"reason": UNKNOWN}
-    history.record_each(transaction, "interrupted", order.actor, doubtful, now=now, replay=order.id, detail=told)
+    history.record_each(transaction, "interrupted", plan.actor, doubtful, now=now, replay=plan.id, detail=told)
 
 
 def interrupted(transaction: Transaction, *, now: datetime) -> list[int]:
@@ -271,9 +272,9 @@ def _run(transaction: Transaction, row: Row) -> Run:
     )
 
 
-def _order(row: Row) -> Order:
+def _plan(row: Row) -> ReplayPlan:
     same = {name: row[name] for name in ("id", "actor", "rate_per_s", "stop_after")}
-    return Order(as_new=bool(row["as_new"]), trigger_only=bool(row["trigger_only"]), **same)
+    return ReplayPlan(as_new=bool(row["as_new"]), trigger_only=bool(row["trigger_only"]), **same)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -15,7 +15,7 @@ EVERY: Final = "1 = 1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Retention:
     """`days` after it was closed (unresolved: after it last came) a dead letter goes; of more than `count` the oldest
     go.
     """
@@ -25,7 +25,7 @@ class Limits:
     unresolved_too: bool = False
 
 
-def prune(database: Database, limits: Limits, *, now: datetime) -> int:
+def prune(database: Database, limits: Retention, *, now: datetime) -> int:
     """Forget what is past its limits, a bounded number in each transaction; returns how many dead letters went."""
     gone = 0
     while True:
@@ -41,7 +41,7 @@ def prune(database: Database, limits: Limits, *, now: datetime) -> int:
     return gone
 
 
-def _past(transaction: Transaction, limits: Limits, now: datetime) -> list[int]:
+def _past(transaction: Transaction, limits: Retention, now: datetime) -> list[int]:
     """Dead letters that may go, the oldest first; what was discarded can be taken back for a while, and stays so
     long.
     """

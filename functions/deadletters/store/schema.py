@@ -116,4 +116,11 @@ CREATE TABLE dead_replay_item (
 CREATE INDEX dead_replay_item_state ON dead_replay_item (replay_id, state, letter_id)
 """
 
-MIGRATIONS: Final = (DEAD_LETTERS,)
+ENDED_SESSIONS: Final = """
+CREATE TABLE dead_session (
+    id TEXT PRIMARY KEY,
+    ends_at {integer} NOT NULL
+)
+"""
+
+MIGRATIONS: Final = (DEAD_LETTERS, ENDED_SESSIONS)

@@ -1,24 +1,37 @@
 """A filter as SQL, and the dead letters that it finds: by the group where it can be, since there are few of those."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from functions.deadletters.service.commands import UNRESOLVED, Arrivals, DeadLetter, Filter
+from events.http import Event
+from functions.deadletters.service.commands import Filter
+from functions.deadletters.service.results import UNRESOLVED, Arrivals, DeadLetter
 from functions.deadletters.store.dead_letter import timestamp
-from functions.deadletters.store.dead_letters import COLUMNS, FROM, dead_letter, find
+from functions.deadletters.store.dead_letters import COLUMNS, FROM, dead_letter, find, stored
 from functions.storage.database import Database, Transaction
+
+Accept = Callable[[Event], bool]
 
 
 def page(
-    database: Database, transaction: Transaction, matching: Filter, *, before: int | None, limit: int, now: datetime
+    database: Database,
+    transaction: Transaction,
+    matching: Filter,
+    *,
+    before: int | None,
+    limit: int,
+    now: datetime,
+    accept: Accept | None = None,
 ) -> tuple[DeadLetter, ...]:
-    """The newest dead letters that match, from below the number `before`."""
-    found = _numbers(
-        database, transaction, matching, now=now, beyond=f"l.id < {int(before or 2**62)}", order="DESC", limit=limit
-    )
+    """The newest dead letters that match, and whose events are accepted, from below the number `before`."""
+
+    def candidates(beyond: int) -> list[int]:
+        return _numbers(database, transaction, matching, now=now, beyond=f"l.id < {beyond}", order="DESC", limit=limit)
+
+    found = _accepted(transaction, candidates, before or 2**62, limit, accept)
     if not found:
         return ()
     marks = ", ".join("?" for _ in found)
@@ -27,10 +40,36 @@ def page(
 
 
 def numbers(
-    database: Database, transaction: Transaction, matching: Filter, *, after: int, limit: int, now: datetime
+    database: Database,
+    transaction: Transaction,
+    matching: Filter,
+    *,
+    after: int,
+    limit: int,
+    now: datetime,
+    accept: Accept | None = None,
 ) -> list[int]:
-    """The numbers of the oldest dead letters that match, from above the number `after`."""
-    return _numbers(database, transaction, matching, now=now, beyond=f"l.id > {int(after)}", order="ASC", limit=limit)
+    """The numbers of the oldest dead letters that match, and whose events are accepted, from above `after`."""
+
+    def candidates(beyond: int) -> list[int]:
+        return _numbers(database, transaction, matching, now=now, beyond=f"l.id > {beyond}", order="ASC", limit=limit)
+
+    return _accepted(transaction, candidates, after, limit, accept)
+
+
+def _accepted(
+    transaction: Transaction, candidates: Callable[[int], list[int]], beyond: int, limit: int, accept: Accept | None
+) -> list[int]:
+    """The first of what is found whose events, as they came, are accepted."""
+    found = batch = candidates(int(beyond))
+    if accept is None:
+        return found
+    found = []
+    while batch and len(found) < limit:
+        events = ((each, stored(transaction, each)) for each in batch)
+        found += [each for each, event in events if event is not None and accept(event.original)]
+        batch = candidates(batch[-1]) if len(batch) == limit else []
+    return found[:limit]
 
 
 def _numbers(
@@ -75,7 +114,7 @@ def arrivals(transaction: Transaction, cursor: int | None, limit: int = 500) -> 
 
 
 def condition(database: Database, matching: Filter, now: datetime) -> tuple[str, list[object]]:
-    """What a letter must fulfil to match, of `FROM`, and the values in it."""
+    """What a dead letter must fulfil to match, of `FROM`, and the values in it."""
     parts = list(_parts(database, matching, now))
     return " AND ".join(part for part, _ in parts) or "1 = 1", [value for _, values in parts for value in values]
 

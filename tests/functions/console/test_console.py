@@ -175,7 +175,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         "FUNCTION_TARGET": "handle",
         "HOST": "127.0.0.1",
         "PORT": str(port),
-        "DEADLETTERS_URL": f"sqlite:///{tmp_path}/letters.db",
+        "DEADLETTERS_URL": f"sqlite:///{tmp_path}/dead_letters.db",
         "K_SINK": "http://127.0.0.1:1/",
         "DEADLETTERS_OPERATORS": OPERATORS + "carol all proxy\n",
         "DEADLETTERS_PROXY_HEADER": "X-Operator",

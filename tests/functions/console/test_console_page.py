@@ -45,8 +45,8 @@ HOSTILE = (
     """<img src=x onerror="window.hacked = 2">'"><svg onload=hacked=3>"""
 )
 PAGES = (
-    *("", "dead letters?state=all", "letters/1", "letters/1/edit", "groups/1", "replay?letter=1", "discard?letter=1"),
-    *("replays", "audit", "dead letters?code=many", "nothing"),
+    *("", "letters?state=all", "letters/1", "letters/1/edit", "groups/1", "replay?letter=1", "discard?letter=1"),
+    *("replays", "audit", "letters?code=many", "nothing"),
 )
 
 
@@ -106,7 +106,7 @@ def test_a_dead_letter_is_found_among_groups_and_filters_and_read(
 
     browser.says("60")
     browser.says("the zone is not known")
-    browser.press("DeadLetters", ".bar")
+    browser.press("Dead letters", ".bar")
     browser.says("61 match")
     assert len(browser.all("tbody tr")) == 50
     browser.press("Older")
@@ -152,7 +152,7 @@ def test_chosen_dead_letters_are_rehearsed_and_replayed_with_progress_that_follo
 ) -> None:
     for number in range(5):
         store.keep(dead(id=f"order-{number}"))
-    browser.open(f"{serve(K_SINK=ingress.url)}dead_letters")
+    browser.open(f"{serve(K_SINK=ingress.url)}letters")
 
     for box in browser.all("input[name=dead_letter]")[:3]:
         box.click()
@@ -270,7 +270,7 @@ def test_a_link_of_another_site_finds_the_operator_still_signed_in(
 def test_the_keyboard_goes_through_dead_letters(browser: Browser, serve: SERVE, store: DeadLetterStore) -> None:
     for number in range(3):
         store.keep(dead(id=f"order-{number}"))
-    browser.open(f"{serve()}dead_letters")
+    browser.open(f"{serve()}letters")
 
     browser.keys("j")
     browser.keys("j")
@@ -290,7 +290,7 @@ def test_the_keyboard_goes_through_dead_letters(browser: Browser, serve: SERVE, 
     browser.keys("u")
     browser.says("Dead letter 2", "h1")
     browser.keys("u")
-    browser.says("DeadLetters", "h1")
+    browser.says("Dead letters", "h1")
     browser.keys("j")
     browser.keys("\ue007")
     browser.says("Dead letter 3", "h1")
@@ -336,8 +336,8 @@ def test_hostile_dead_letters_are_text_on_every_page(browser: Browser, serve: SE
 
     for each in (
         *PAGES,
-        f"dead letters?job={HOSTILE}&state=all",
-        f"dead letters?text={HOSTILE}&state=all",
+        f"letters?job={HOSTILE}&state=all",
+        f"letters?text={HOSTILE}&state=all",
         "?state=all",
     ):
         browser.open(url + each)
@@ -373,7 +373,7 @@ def test_without_javascript_everything_works_by_forms(client: Client, store: Dea
 
     edited = client.submit(f"letters/{number}/edit", f"letters/{number}/edit", **names)
     discarded = client.submit(f"discard?letter={number}", "discard", dead_letter=number, reason="no need")
-    listed = client.get("dead letters?state=discarded")
+    listed = client.get("letters?state=discarded")
     undone = client.submit("undo?all=yes&state=discarded", "undo", all="yes", state="discarded")
 
     assert "Changed." in edited.text
@@ -382,7 +382,7 @@ def test_without_javascript_everything_works_by_forms(client: Client, store: Dea
     assert "no need" in discarded.text
     assert f"/dead/letters/{number}" in listed.text
     assert "1 dead letter taken back." in undone.text
-    assert "1 dead letter taken back." not in client.get("dead_letters").text
+    assert "1 dead letter taken back." not in client.get("letters").text
     assert store.list()[0].state == "open"
 
 
@@ -607,14 +607,14 @@ def test_who_may_not_is_offered_nothing_and_refused(serve: SERVE, store: DeadLet
     number = store.keep(dead())
     url = serve(DEADLETTERS_OPERATORS=OPERATORS)
     with Client(url, "eve-has-a-long-token") as eve, Client(url, "ben-has-a-long-token") as ben:
-        shown, listed = eve.get(f"letters/{number}").text, eve.get("dead_letters").text
+        shown, listed = eve.get(f"letters/{number}").text, eve.get("letters").text
         refused = [
-            eve.submit("dead_letters", f"letters/{number}/unmask"),
-            eve.submit("dead_letters", "discard", dead_letter=number, reason="x"),
+            eve.submit("letters", f"letters/{number}/unmask"),
+            eve.submit("letters", "discard", dead_letter=number, reason="x"),
             eve.get(f"letters/{number}/edit"),
             eve.get(f"letters/{number}/data"),
-            eve.get("dead letters?text=invite"),
-            ben.submit("dead_letters", "groups/1", command="resolve"),
+            eve.get("letters?text=invite"),
+            ben.submit("letters", "groups/1", command="resolve"),
         ]
         assert "Replay now" in ben.get(f"letters/{number}").text
 
@@ -700,9 +700,9 @@ def test_among_100_000_dead_letters_each_page_comes_at_once(
     took_ms = {}
     for path in (
         "",
-        "dead_letters",
-        "dead letters?job=image&code=500&newer_than_s=86400",
-        "dead letters?before=40000",
+        "letters",
+        "letters?job=image&code=500&newer_than_s=86400",
+        "letters?before=40000",
         "letters/50000",
     ):
         times_s = []
@@ -714,7 +714,7 @@ def test_among_100_000_dead_letters_each_page_comes_at_once(
     record_property("took_ms", took_ms)
     print("among 100,000 dead letters, ms:", took_ms)
 
-    assert "100,000" in client.get("dead_letters").text
+    assert "100,000" in client.get("letters").text
     assert max(took_ms.values()) < 3_000, took_ms
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from events.http import STRUCTURED, Event, read
 from events.problem import JobFailed
-from functions.deadletters.service import commands
+from functions.deadletters.service import commands, results
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.masking import MASK, rules
 from functions.deadletters.service.operations import Console, NotFound, OperatorSession
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
-from functions.deadletters.store.retention import Limits
+from functions.deadletters.store.retention import Retention
 from functions.storage.database import Database, StorageUnavailable, open_database
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
@@ -433,7 +433,7 @@ def test_a_masked_export_is_passed_over_by_an_import(store: DeadLetterStore) -> 
 def test_a_line_that_is_no_event_is_passed_over_by_an_import(operator_session: OperatorSession) -> None:
     whole = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
     bad: tuple[dict[str, str], ...] = (whole | {"id": "\x00"}, {"id": "1"}, {})
-    lines = tuple(commands.Record(attributes=each, data_base64=b"", code=500) for each in (whole, *bad))
+    lines = tuple(results.Record(attributes=each, data_base64=b"", code=500) for each in (whole, *bad))
 
     done = operator_session.take_in(commands.Import(records=lines))
 
@@ -466,10 +466,10 @@ def test_retention_takes_what_was_dealt_with_and_nothing_else(
         dead_letters.discard(transaction, 2, now=old)
         dead_letters.discard(transaction, 3, now=now)
 
-    gone = retention.prune(store.database, Limits(days=90), now=now)
+    gone = retention.prune(store.database, Retention(days=90), now=now)
     left = {each.event.id for each in store.list()}
-    gone_by_count = retention.prune(store.database, Limits(days=90, count=1), now=now + timedelta(days=2))
-    gone_unresolved = retention.prune(store.database, Limits(days=90, unresolved_too=True), now=now)
+    gone_by_count = retention.prune(store.database, Retention(days=90, count=1), now=now + timedelta(days=2))
+    gone_unresolved = retention.prune(store.database, Retention(days=90, unresolved_too=True), now=now)
 
     assert (gone, left) == (1, {"open", "just discarded", "told"})
     assert (gone_by_count, gone_unresolved) == (1, 2)

@@ -13,7 +13,7 @@ from functions.deadletters.replay.sending import Broker
 from functions.deadletters.replay.workers import Workers
 from functions.deadletters.service import alerts, commands, maintenance, metrics
 from functions.deadletters.service.alerts import Recipients
-from functions.deadletters.service.maintenance import House
+from functions.deadletters.service.maintenance import Maintenance
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letters import SETBACK_LIMIT
 from tests.functions.deadletters.test_dead_letters import at_console, dead, encoded
@@ -124,9 +124,9 @@ def test_dead_letters_without_a_response_are_replayed_by_themselves_where_that_i
         store.keep(dead(id=str(number), knativeerrorcode="-1"))
     store.keep(dead(id="500", knativeerrorcode="500"))
 
-    maintenance.keep(store.database, workers(store, ingress), House(), now=NOW)
+    maintenance.keep(store.database, workers(store, ingress), Maintenance(), now=NOW)
     nothing = list(ingress.ids)
-    maintenance.keep(store.database, workers(store, ingress), House(unanswered_limit=3), now=NOW)
+    maintenance.keep(store.database, workers(store, ingress), Maintenance(unanswered_limit=3), now=NOW)
     until(lambda: len(ingress.ids) == 3, what="three replays")
 
     assert nothing == []
@@ -138,7 +138,7 @@ def test_dead_letters_without_a_response_are_replayed_by_themselves_where_that_i
 def test_what_comes_back_without_a_response_is_not_replayed_for_ever(store: DeadLetterStore, ingress: Ingress) -> None:
     for _ in range(SETBACK_LIMIT + 2):
         store.keep(dead(knativeerrorcode="-1"))
-        maintenance.keep(store.database, workers(store, ingress), House(unanswered_limit=10), now=NOW)
+        maintenance.keep(store.database, workers(store, ingress), Maintenance(unanswered_limit=10), now=NOW)
         until(
             lambda: all(run.state == "done" for run in at_console(store).replays(commands.Replays()).runs),
             what="its end",
@@ -152,7 +152,7 @@ def test_an_interrupted_replay_goes_on(store: DeadLetterStore, ingress: Ingress)
     store.keep(dead())
     ordered = at_console(store).replay(commands.Replay(selection=commands.Selection(dead_letters=(1,))))
 
-    maintenance.keep(store.database, workers(store, ingress), House(), now=NOW)
+    maintenance.keep(store.database, workers(store, ingress), Maintenance(), now=NOW)
 
     until(lambda: at_console(store).progress(commands.Progress(replay=ordered.id)).state == "done", what="its end")
     assert len(ingress.ids) == 1

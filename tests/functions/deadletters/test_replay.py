@@ -19,8 +19,9 @@ from events.http import Event, binary, read
 from functions.deadletters.replay.engine import Engine
 from functions.deadletters.replay.sending import Broker
 from functions.deadletters.service import commands
-from functions.deadletters.service.commands import Filter, Run, Selection
+from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.operations import Console, OperatorSession
+from functions.deadletters.service.results import Run
 from functions.deadletters.store import dead_letters
 from functions.runtime.adapter import reply_event, system_clock
 from tests.functions.deadletters.test_dead_letters import ADDED, at_console, dead

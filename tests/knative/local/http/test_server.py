@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -155,6 +156,31 @@ def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_console() ->
 
     assert isinstance(response, Response)
     assert (response.status, response.body) == (413, b"the body must come whole: the connection was closed\n")
+
+
+def test_a_request_for_the_console_costs_the_runner_no_tls_context_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask for the console, and the runner's loop reads no certificates for them."""
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def noted(context: ssl.SSLContext, *given: Any, **named: Any) -> None:
+        read.append(context)
+        load(context, *given, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", noted)
+    scope = {"method": "GET", "path": "/dead/", "raw_path": b"/dead/", "query_string": b"", "headers": []}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def ask() -> list[Any]:
+        console = Console(cast("dict[str, Pool]", {SERVICE: Consoles()}))
+        return [await console.handle(Request(scope, receive)) for _ in range(20)]
+
+    responses = asyncio.run(ask())
+
+    assert {each.status for each in responses} == {503}
+    assert read == []
 
 
 def wait_for_an_outcome(runner: Up) -> int:
