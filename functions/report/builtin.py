@@ -26,10 +26,11 @@ from functions.report.dashboard import Dashboard
 from functions.report.invoice import Invoice
 from functions.report.language import Language
 from functions.report.letter import Letter
-from functions.report.number import decimals_of, exact, minor_unit_decimals
+from functions.report.number import exact
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import Table
+from functions.templating.figures import decimals_of, minor_unit_decimals
 from functions.templating.template import Conventions, environment, run
 
 Data = Invoice | Letter | Table | Dashboard | Certificate

@@ -10,9 +10,10 @@ from msgspec import Meta, structs
 from events.types import Request, Text
 from events.types.report import ReportColumn
 from functions.report.language import Code, Language
-from functions.report.number import EXACT, Currency, Number, Percent, exact, minor_unit_decimals, rounded
+from functions.report.number import Currency, Number, Percent, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party
 from functions.report.sheet import Sheet
+from functions.templating.figures import EXACT, minor_unit_decimals, rounded
 
 
 class Line(Request, frozen=True, kw_only=True):

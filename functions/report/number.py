@@ -1,9 +1,11 @@
 """Numbers as they come in a job's data, made exact: no amount of money passes through a float's arithmetic."""
 
-from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Annotated, Final
+from decimal import Decimal
+from typing import Annotated
 
 from msgspec import Meta
+
+from functions.templating.figures import EXACT, rounded
 
 # A text is exact; a JSON number went through a float, so its noise behind the sixth decimal is rounded away.
 Number = (
@@ -18,15 +20,6 @@ Percent = (
 )
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")]
 
-# More digits than the sum of 10,000 products of two Numbers can have: nothing is rounded by the way.
-EXACT: Final = Context(prec=60, rounding=ROUND_HALF_UP)
-
-# ISO 4217, table A.1: the currencies whose minor unit is not a hundredth
-_NO_DECIMALS: Final = frozenset(
-    ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"]
-)
-_THREE_DECIMALS: Final = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
-
 
 def exact(number: str | int | float) -> Decimal:
     """The number as it was written, without zeros at its end."""
@@ -34,20 +27,3 @@ def exact(number: str | int | float) -> Decimal:
     if isinstance(number, float):
         value = rounded(value, decimals=6)
     return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize(EXACT)
-
-
-def rounded(value: Decimal, *, decimals: int) -> Decimal:
-    """Half up: 0.125 is 0.13, and -0.125 is -0.13."""
-    return value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP, context=EXACT)
-
-
-def decimals_of(value: Decimal) -> int:
-    """How many decimals the number has."""
-    return max(-int(value.as_tuple().exponent), 0)
-
-
-def minor_unit_decimals(currency: str | None) -> int:
-    """How many decimals an amount of money has."""
-    if currency in _NO_DECIMALS:
-        return 0
-    return 3 if currency in _THREE_DECIMALS else 2

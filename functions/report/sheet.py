@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from events.types.report import ReportColumn
-from functions.report.number import exact, minor_unit_decimals, rounded
+from functions.report.number import exact
+from functions.templating.figures import minor_unit_decimals, rounded
 
 Value = str | Decimal | date | None
 

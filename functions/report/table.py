@@ -16,9 +16,10 @@ from events.problem import decode
 from events.types import Request, Text
 from events.types.report import ReportColumn
 from functions.report.language import Code, Language
-from functions.report.number import EXACT, Currency, Number, decimals_of, exact, minor_unit_decimals, rounded
+from functions.report.number import Currency, Number, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent
 from functions.report.sheet import Sheet, label
+from functions.templating.figures import EXACT, decimals_of, minor_unit_decimals, rounded
 
 Cell = str | int | float | None
 Kind = Literal["text", "number", "money", "date"]

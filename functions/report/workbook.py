@@ -14,8 +14,8 @@ from typing import Any, Final
 import xlsxwriter  # type: ignore[import-untyped]  # it has no types
 from xlsxwriter.utility import xl_col_to_name  # type: ignore[import-untyped]  # as above
 
-from functions.report.number import decimals_of, minor_unit_decimals
 from functions.report.sheet import Sheet, Value
+from functions.templating.figures import decimals_of, minor_unit_decimals
 
 _FIRST_DAY: Final = date(1900, 3, 1)  # before it Excel's calendar is a day off
 _WIDTHS_FROM_ROWS: Final = 200
