@@ -8,7 +8,7 @@ from events.problem import Problem
 from events.types.base import SECRET, Artifact, DeadLetter, Input, Name, Request, Result, Text, refuse_repeated
 
 ReportLengthMm = Annotated[float, Meta(ge=0, le=2_000)]
-ReportColor = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)")]
+ReportColor = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)", description="a colour as #rrggbb")]
 ReportPlace = Annotated[str, Meta(max_length=300)]
 
 
@@ -148,7 +148,12 @@ class ReportOutput(Request, frozen=True, kw_only=True):
 class ReportColumn(Request, frozen=True, kw_only=True):
     """One column of a table. `align` is by default right for numbers and money, left for the others."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,100}$(?!\n)", description="a key of the rows")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.-]{1,100}$(?!\n)", description="a key of the rows, of letters, figures, _, - and ."
+        ),
+    ]
     label: Text | None = None
     kind: Literal["text", "number", "money", "date"] = "text"
     align: Literal["left", "center", "right"] | None = None
@@ -191,7 +196,9 @@ class ReportOwnTemplate(Request, frozen=True, kw_only=True):
     file: Name = "template.html"
     schema: dict[str, Any] | None = None
     locale: Annotated[str, Meta(max_length=35, examples=["en", "de-CH"])] = "en"
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")] | None = None
+    currency: (
+        Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="a code of ISO 4217, such as EUR")] | None
+    ) = None
     timezone: Annotated[str, Meta(max_length=64)] = "UTC"
     translations: (
         Annotated[dict[str, dict[str, str]], Meta(max_length=100, description="texts by language, then by text")] | None

@@ -30,7 +30,7 @@ from functions.report.number import exact
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import Table
-from functions.templating.figures import decimals_of, minor_unit_decimals
+from functions.templating.figures import check_currency, decimals_of, minor_unit_decimals
 from functions.templating.template import Conventions, environment, run
 
 Data = Invoice | Letter | Table | Dashboard | Certificate
@@ -47,6 +47,7 @@ def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, mad
         detail = f"template must be one of {', '.join(TEMPLATES)}, got {name}"
         raise JobFailed("unknown-template", detail, (FieldError(pointer="#/template", detail=detail),))
     it = decode(msgspec.json.encode(data), TEMPLATES[name], at="#/data")
+    _check_currency(getattr(it, "currency", None))
     if isinstance(it, Table):
         table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
     language = Language(it.language)
@@ -63,6 +64,16 @@ def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, mad
     )
 
 
+def _check_currency(code: str | None) -> None:
+    try:
+        if code is not None:
+            check_currency(code)
+    except ValueError as error:
+        raise JobFailed(
+            "invalid-data", f"#/data/currency: {error}", (FieldError(pointer="#/data/currency", detail=str(error)),)
+        ) from error
+
+
 def _title(it: Data, language: Language) -> str:
     if isinstance(it, Invoice):
         return f"{language.labels['invoice']} {it.number}"
@@ -76,7 +87,7 @@ def _sheets(it: Data, language: Language) -> tuple[Sheet, ...]:
         case Table():
             return (table.sheet(it),)
         case Dashboard():
-            return dashboard.sheets(it)
+            return dashboard.sheets(it, language)
     return ()
 
 

@@ -11,6 +11,8 @@ from functions.report.sheet import Sheet, Value
 
 # What a spreadsheet takes for a formula (OWASP, CSV Injection); numbers are no texts and keep their minus.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Dropped by a spreadsheet, which then sees what comes after them
+_UNSEEN: Final = "".join(chr(code) for code in range(0x20) if chr(code) not in "\t\r\n") + "\x7f\ufeff\u200b"
 
 
 def csv_file(sheet: Sheet, options: ReportCsv) -> bytes:
@@ -28,4 +30,4 @@ def _text(value: Value, options: ReportCsv) -> str:
     if isinstance(value, date):
         return value.isoformat()
     text = value or ""
-    return f"'{text}" if options.guard_formulas and text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if options.guard_formulas and text.lstrip(_UNSEEN).startswith(_FORMULA_STARTS) else text

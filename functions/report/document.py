@@ -17,7 +17,7 @@ from functions.report.engine.pdf import Press, pdf
 from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.picture import check_picture
-from functions.report.records import with_source
+from functions.report.records import check_columns, with_source
 from functions.sandbox.sandbox import ask, progress
 
 
@@ -44,6 +44,7 @@ def render(draft: Draft) -> Rendered:
 def _page(draft: Draft) -> Page:
     job = draft.job
     data = with_source(job.data, job.data_source, draft.data, rows_limit=draft.rows_limit)
+    check_columns(job, data, draft.data)
     if job.own is not None:
         return own_page(job.own, data, _asset, made_at=draft.made_at)
     return builtin_page(job.template or "", data, rows_are_read=draft.data is not None, made_at=draft.made_at)

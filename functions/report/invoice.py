@@ -30,7 +30,16 @@ class Payment(Request, frozen=True, kw_only=True):
     """How to pay."""
 
     text: Paragraph | None = None
-    iban: Annotated[str, Meta(pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{11,38}$(?!\n)")] | None = None
+    iban: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{11,38}$(?!\n)",
+                description="an IBAN, such as DE89 3704 0044 0532 0130 00",
+            ),
+        ]
+        | None
+    ) = None
     reference: Text | None = None
 
     def __post_init__(self) -> None:
@@ -96,7 +105,7 @@ def sheet(invoice: Invoice, language: Language) -> Sheet:
     columns = (
         ReportColumn(name="description", label=label["description"]),
         ReportColumn(name="quantity", label=label["quantity"], kind="number"),
-        ReportColumn(name="unit"),
+        ReportColumn(name="unit", label=label["unit"]),
         ReportColumn(name="unit_price", label=label["unit_price"], kind="number"),
         ReportColumn(name="tax_percent", label=f"{label['tax']} %", kind="number"),
         ReportColumn(name="amount", label=label["amount"], kind="money", total=True),

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event, rfc3339
-from events.problem import JobFailed
+from events.problem import JobFailed, too_wide
 from events.types import ReportCompleted, ReportRequested
 from events.types.report import ReportArtifact, ReportOutput
 from functions.net.guard import Guard
@@ -109,6 +109,8 @@ def render(order: Draft, handlers: Handlers) -> Rendered:
         made = sandbox.run(
             "functions.report.engine.preload:render", order, result=Rendered, limits=limits, handlers=handlers
         )
+    except OverflowError as error:
+        raise too_wide(order.job) from error
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:

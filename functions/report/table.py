@@ -24,7 +24,7 @@ from functions.templating.figures import EXACT, decimals_of, minor_unit_decimals
 Cell = str | int | float | None
 Kind = Literal["text", "number", "money", "date"]
 CELLS: Final[dict[Kind, Any]] = {
-    "text": Annotated[str, Meta(max_length=1_000)] | None,
+    "text": Annotated[str, Meta(max_length=1_000)] | int | None,
     "number": Number | None,
     "money": Number | None,
     "date": date | None,
@@ -181,7 +181,7 @@ def _written(column: ReportColumn, cells: Sequence[Cell], table: Table, language
     if column.kind == "date":
         return Written(column, tuple(language.date(date.fromisoformat(str(cell))) if cell else "" for cell in cells))
     if column.kind == "text":
-        return Written(column, tuple(str(cell or "") for cell in cells))
+        return Written(column, tuple("" if cell is None else str(cell) for cell in cells))
     values = tuple(None if cell is None else exact(cell) for cell in cells)
     decimals = max((decimals_of(each) for each in values if each is not None), default=0)
     if column.kind == "money":

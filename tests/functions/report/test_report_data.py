@@ -1,0 +1,213 @@
+"""Data that would make a wrong document: each is refused with what was found and expected, or written right."""
+
+import base64
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+import pytest
+
+from tests.support.report_data import invoice, letter, table
+from tests.support.report_function import Deliver, pdf_texts, require_noto, serving, stored
+
+CSV = [{"name": "o.csv", "format": "csv"}]
+PDF = [{"name": "o.pdf"}]
+COLUMNS = [{"name": "sku"}, {"name": "net", "kind": "money", "total": True}]
+NAMED = "expected 'sku', 'net', found "
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def deliver(folder: Path) -> Iterator[Deliver]:
+    numbers = itertools.count()
+    with serving(folder) as post:
+        yield lambda **changes: post(id=f"job-{next(numbers)}", **changes)
+
+
+def source(content: str, **options: Any) -> dict[str, Any]:
+    return {"source": {"data_base64": base64.b64encode(content.encode()).decode()}, **options}
+
+
+def of_source(deliver: Deliver, content: str, **options: Any) -> dict[str, Any]:
+    data = {"title": "T", "columns": COLUMNS, "currency": "EUR"}
+    return deliver(template="table", data=data, data_source=source(content, **options), outputs=CSV)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "told"),
+    [
+        ("SKU,net \nA,1\n", {"format": "csv"}, NAMED + "'SKU', 'net '"),
+        ("sku;net\nA;1\n", {"format": "csv"}, NAMED + "'sku;net'; is the delimiter ';' and not ','?"),
+        ("sku\tnet\nA\t1\n", {"format": "csv", "delimiter": ";"}, r"is the delimiter '\t' and not ';'?"),
+        ("sku,nett\nA,1\n", {"format": "csv"}, "the data has no 'net'; " + NAMED + "'sku', 'nett'"),
+        ("", {"format": "csv"}, NAMED + "none"),
+        ('{"sku": "A", "nett": 1}\n{"sku": "B"}\n', {"format": "jsonl"}, NAMED + "'sku', 'nett'"),
+        ('[{"Sku": "A", "net": 1}]', {"format": "json", "field": "rows"}, NAMED + "'Sku', 'net'"),
+        ('{"rows": [{"sku": "A", "Net": 1}]}', {"format": "json"}, NAMED + "'sku', 'Net'"),
+    ],
+)
+def test_a_source_without_a_column_is_refused(
+    deliver: Deliver, content: str, options: dict[str, Any], told: str
+) -> None:
+    reply = of_source(deliver, content, **options)
+
+    assert reply["title"] == "Invalid source"
+    assert told in reply["detail"]
+
+
+def test_the_columns_of_an_own_templates_sheet_are_sought_too(deliver: Deliver) -> None:
+    own = {"html": "<p>", "sheets": [{"columns": COLUMNS}]}
+    job = {"own": own, "data_source": source("sku;net\nA;1", format="csv"), "outputs": PDF}
+
+    assert NAMED + "'sku;net'" in deliver(template=None, **job)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "lines"),
+    [
+        ("net;more;sku\n1;x;A\n;;B\n", {"format": "csv", "delimiter": ";"}, ["A,1.00", "B,"]),
+        ("sku,net\n", {"format": "csv"}, []),
+        ("[]", {"format": "json", "field": "rows"}, []),
+        ('{"sku": "A"}\n{"net": 2}\n', {"format": "jsonl"}, ["A,", ",2.00"]),
+    ],
+)
+def test_a_source_with_its_columns_is_read(
+    deliver: Deliver, folder: Path, content: str, options: dict[str, Any], lines: list[str]
+) -> None:
+    reply = of_source(deliver, content, **options)
+
+    assert stored(reply, folder).decode().split("\r\n")[1:-1] == lines
+
+
+@pytest.mark.parametrize("code", ["EUO", "XYZ", "ZZZ"])
+@pytest.mark.parametrize("make", [invoice, table])
+def test_a_currency_that_does_not_exist_is_refused_by_its_place(deliver: Deliver, make: Any, code: str) -> None:
+    template = make.__name__
+
+    reply = deliver(template=template, data=make(currency=code), outputs=PDF)
+
+    assert reply["errors"][0]["pointer"] == "#/data/currency"
+    assert f"ISO 4217, such as EUR, got '{code}'" in reply["detail"]
+
+
+def test_an_own_templates_currency_is_looked_up_as_well(deliver: Deliver) -> None:
+    reply = deliver(template=None, own={"html": "<p>", "currency": "EUO"}, data={}, outputs=PDF)
+
+    assert "currency must be a code of ISO 4217, such as EUR, got 'EUO'" in reply["detail"]
+
+
+def test_integers_stand_in_text_columns(deliver: Deliver, folder: Path) -> None:
+    rows = [{"sku": 1042, "net": 1}, {"sku": 0, "net": 2}]
+    outputs = [*CSV, {"name": "o.html", "format": "html"}]
+
+    reply = deliver(template="table", data=table(columns=COLUMNS, rows=rows), outputs=outputs)
+
+    assert stored(reply, folder).decode().split("\r\n")[1:3] == ["1042,1.00", "0,2.00"]
+    assert "<td>1042</td>" in stored(reply, folder, 1).decode()
+    assert "<td>0</td>" in stored(reply, folder, 1).decode()
+
+
+@pytest.mark.parametrize("digits", ["18446744073709551616", "-9223372036854775809", "1" + "0" * 300])
+def test_an_integer_of_more_than_64_bits_is_refused_by_its_place(deliver: Deliver, digits: str) -> None:
+    wide = json.loads(digits)
+
+    own = deliver(template=None, own={"html": "{{ a }}"}, data={"a": [1, {"b/c": wide}]}, outputs=PDF)
+    built_in = deliver(template="invoice", data=invoice(number=wide), outputs=PDF)
+
+    assert own["errors"][0]["pointer"] == "#/data/a/1/b~1c"
+    assert "an integer must have at most 64 bits, got " in own["detail"]
+    assert "#/data/number" in [each["pointer"] for each in built_in["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"currency": "euro"}, "a code of ISO 4217, such as EUR, got"),
+        ({"accent": "red"}, "a colour as #RRGGBB, got"),
+        ({"language": "xx"}, "a language, or a language and a country"),
+        ({"lines": [{"description": "x", "unit_price": "1,50"}]}, "a number such as 149.95"),
+        ({"payment": {"iban": "x"}}, "an IBAN, such as DE89"),
+    ],
+)
+def test_an_error_says_what_is_expected_and_quotes_no_pattern(
+    deliver: Deliver, changes: dict[str, Any], told: str
+) -> None:
+    reply = deliver(template="invoice", data=invoice(**changes), outputs=PDF)
+
+    assert told in reply["detail"]
+    assert "regex" not in json.dumps(reply)
+
+
+@pytest.mark.parametrize("hidden", ["\x00", "\x01", "\x1f", "\x7f", "\ufeff", "\u200b", "\x00\x00"])
+@pytest.mark.parametrize("start", "=+-@")
+def test_a_formula_behind_characters_that_are_not_seen_is_guarded(
+    deliver: Deliver, folder: Path, hidden: str, start: str
+) -> None:
+    rows = [{"sku": f"{hidden}{start}1+1"}]
+
+    reply = deliver(template="table", data=table(columns=[{"name": "sku"}], rows=rows), outputs=CSV)
+
+    assert stored(reply, folder).decode().split("\r\n")[1] == f"'{hidden}{start}1+1"
+
+
+def test_the_labels_of_a_german_invoice_are_german(deliver: Deliver, folder: Path) -> None:
+    reply = deliver(template="invoice", data=invoice(language="de"), outputs=CSV)
+
+    (heads, *_) = csv.reader(io.StringIO(stored(reply, folder).decode()))
+    assert heads == ["Beschreibung", "Menge", "Einheit", "Einzelpreis", "USt %", "Betrag (EUR)"]
+
+
+def test_the_reference_of_a_letter_is_none_of_a_bank_transfer(deliver: Deliver, folder: Path) -> None:
+    for language, label in (("de", "Unser Zeichen"), ("pl", "Znak"), ("en", "Reference")):
+        data = letter(language=language, reference="1042", subject="S", paragraphs=["T"])
+        reply = deliver(template="letter", data=data, outputs=PDF)
+
+        assert f"{label}: 1042" in " ".join(pdf_texts(stored(reply, folder)))
+
+
+def test_an_own_template_rounds_half_up_and_writes_moments_in_its_zone(deliver: Deliver, folder: Path) -> None:
+    html = "{{ a | money }}|{{ b | money }}|{{ t | date }}|{{ made_at | date }}|{{ t | time }}"
+    own = {"html": html, "locale": "de", "currency": "EUR", "timezone": "Pacific/Kiritimati"}
+    data = {"a": "0.145", "b": "-0.001", "t": "2026-07-22T23:30:00Z"}
+    outputs = [{"name": "o.html", "format": "html"}]
+
+    reply = deliver(template=None, own=own, data=data, outputs=outputs)
+
+    written = stored(reply, folder).decode().replace("\N{NO-BREAK SPACE}", " ")
+    assert written.split("|")[:3] == ["0,15 €", "0,00 €", "23.07.2026"]
+    assert written.split("|")[4] == "13:30"
+
+
+@pytest.mark.parametrize(("filter_", "value"), [("date", None), ("time", None), ("money", {"a": 1}), ("datetime", 5)])
+def test_a_value_that_a_filter_does_not_take_fails_the_job_by_its_line(
+    deliver: Deliver, filter_: str, value: Any
+) -> None:
+    job = {"own": {"html": f"<p>\n{{{{ x | {filter_} }}}}", "currency": "EUR"}, "data": {"x": value}, "outputs": PDF}
+
+    reply = deliver(template=None, **job)
+
+    assert reply["title"] == "Invalid template"
+    assert "template, line 2: " in reply["detail"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "face"),
+    [("zh-Hans", "SC"), ("zh-Hant", "TC"), ("zh", "SC"), ("zh-Hant-HK", "HK"), ("zh-TW", "TC"), ("ja", "JP")],
+)
+def test_a_language_has_its_own_glyphs(deliver: Deliver, folder: Path, tag: str, face: str) -> None:
+    require_noto()
+
+    reply = deliver(template=None, own={"html": f"<p lang={tag}>与才骨直門今</p>"}, data={}, outputs=PDF)
+
+    with pikepdf.open(io.BytesIO(stored(reply, folder))) as pdf:
+        fonts = {str(font.BaseFont) for page in pdf.pages for font in page.Resources.Font.values()}
+    assert {font.rpartition("-")[2] for font in fonts} == {face}
