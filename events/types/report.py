@@ -146,7 +146,10 @@ class ReportOutput(Request, frozen=True, kw_only=True):
 
 
 class ReportColumn(Request, frozen=True, kw_only=True):
-    """One column of a table. `align` is by default right for numbers and money, left for the others."""
+    """One column of a table. `align` is by default right for numbers and money, left for the others.
+
+    Numbers and dates are never broken; `nowrap` says so of a text.
+    """
 
     name: Annotated[
         str,
@@ -158,6 +161,10 @@ class ReportColumn(Request, frozen=True, kw_only=True):
     kind: Literal["text", "number", "money", "date"] = "text"
     align: Literal["left", "center", "right"] | None = None
     total: bool = False
+    width_mm: (
+        Annotated[float, Meta(ge=2, le=400, description="of the built-in table; default: what it needs")] | None
+    ) = None
+    nowrap: bool = False
 
     def __post_init__(self) -> None:
         if self.total and not self.is_numeric:
@@ -260,7 +267,8 @@ class ReportArtifact(Artifact, frozen=True, kw_only=True):
 class ReportCompleted(Result, frozen=True, kw_only=True):
     """The documents, in the order of the request's outputs; `pages` counts the first PDF's, 0 without one.
 
-    `warnings` names what is not as the template meant it: characters that no font has, pictures that are missing.
+    `warnings` names what is not as the template meant it: characters that no font has, pictures that are missing, a
+    table in smaller type.
     """
 
     artifacts: tuple[ReportArtifact, ...]

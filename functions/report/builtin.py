@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -20,9 +20,11 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from events.problem import FieldError, JobFailed, decode
+from events.types.report import ReportPdf
 from functions.report import chart, dashboard, invoice, table
 from functions.report.certificate import Certificate
 from functions.report.dashboard import Dashboard
+from functions.report.fitting import Fit
 from functions.report.invoice import Invoice
 from functions.report.language import Language
 from functions.report.letter import Letter
@@ -41,8 +43,18 @@ TEMPLATES: Final[Mapping[str, type[Data]]] = MappingProxyType(
 TAGGED_ROWS: Final = 200
 
 
-def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, made_at: datetime) -> Page:
-    """Check the data and run the template; raise JobFailed that names every bad field, or the known templates."""
+def builtin_page(
+    name: str,
+    data: Mapping[str, Any],
+    *,
+    rows_are_read: bool,
+    made_at: datetime,
+    papers: Sequence[ReportPdf] = (ReportPdf(),),
+) -> Page:
+    """Check the data and run the template; raise JobFailed that names every bad field, or the known templates.
+
+    A table is made to fit on the `papers` of the job's PDFs.
+    """
     if name not in TEMPLATES:
         detail = f"template must be one of {', '.join(TEMPLATES)}, got {name}"
         raise JobFailed("unknown-template", detail, (FieldError(pointer="#/template", detail=detail),))
@@ -52,15 +64,18 @@ def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, mad
         table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
     language = Language(it.language)
     is_long = isinstance(it, Table) and len(it.rows) > TAGGED_ROWS
+    computed = _computed(it, language, papers)
+    fit: Fit | None = computed["layout"].fit if isinstance(it, Table) else None
     return Page(
-        html=_html(name, it, language, made_at),
+        html=_html(name, it, language, made_at, computed),
         title=_title(it, language),
         day=language.date(made_at.date()),
         contents=language.labels["contents"],
         sheets=_sheets(it, language),
         tagged=not is_long,
-        landscape=it.landscape if isinstance(it, Table) else isinstance(it, Certificate),
+        landscape=fit.landscape if fit else isinstance(it, Certificate),
         is_xml=True,
+        warnings=(fit.warning,) if fit and fit.warning else (),
     )
 
 
@@ -91,12 +106,12 @@ def _sheets(it: Data, language: Language) -> tuple[Sheet, ...]:
     return ()
 
 
-def _computed(it: Data, language: Language) -> dict[str, Any]:
+def _computed(it: Data, language: Language, papers: Sequence[ReportPdf]) -> dict[str, Any]:
     match it:
         case Invoice():
             return {"sums": invoice.sums(it)}
         case Table():
-            return {"layout": table.layout(it, language)}
+            return {"layout": table.layout(it, language, papers)}
         case Dashboard():
             return {
                 "color": partial(chart.color, accent=it.accent),
@@ -122,7 +137,7 @@ def _unit(unit: str, it: Dashboard, language: Language, *, compact: bool = False
     return lambda value: language.number(exact(value))
 
 
-def _html(name: str, it: Data, language: Language, made_at: datetime) -> str:
+def _html(name: str, it: Data, language: Language, made_at: datetime, computed: Mapping[str, Any]) -> str:
     currency = getattr(it, "currency", None)
     made = _environment(it.language, currency)
     view = {
@@ -132,7 +147,7 @@ def _html(name: str, it: Data, language: Language, made_at: datetime) -> str:
         "direction": language.direction,
         "made_at": made_at.isoformat(timespec="seconds"),
         "title": _title(it, language),
-        **_computed(it, language),
+        **computed,
     }
     css = run(made, f"{name}.css", view)
     sha256 = b64encode(hashlib.sha256(css.encode()).digest()).decode()

@@ -38,7 +38,7 @@ def render(draft: Draft) -> Rendered:
     except RecursionError:
         detail = "the document is nested too deeply to be laid out"
         return Rendered(refusal=Refusal(kind="limit-exceeded", detail=detail))
-    return Rendered(documents=documents, warnings=journal.warnings)
+    return Rendered(documents=documents, warnings=page.warnings + journal.warnings)
 
 
 def _page(draft: Draft) -> Page:
@@ -47,7 +47,9 @@ def _page(draft: Draft) -> Page:
     check_columns(job, data, draft.data)
     if job.own is not None:
         return own_page(job.own, data, _asset, made_at=draft.made_at)
-    return builtin_page(job.template or "", data, rows_are_read=draft.data is not None, made_at=draft.made_at)
+    papers = tuple(each.pdf or ReportPdf() for each in job.outputs if each.format == "pdf")
+    read = draft.data is not None
+    return builtin_page(job.template or "", data, rows_are_read=read, made_at=draft.made_at, papers=papers)
 
 
 @cache

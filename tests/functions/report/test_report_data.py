@@ -6,11 +6,14 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pikepdf
+import pypdfium2  # type: ignore[import-untyped]  # it has no types
 import pytest
+from babel.numbers import format_decimal
 
 from tests.support.report_data import invoice, letter, table
 from tests.support.report_function import Deliver, pdf_texts, require_noto, serving, stored
@@ -211,3 +214,80 @@ def test_a_language_has_its_own_glyphs(deliver: Deliver, folder: Path, tag: str,
     with pikepdf.open(io.BytesIO(stored(reply, folder))) as pdf:
         fonts = {str(font.BaseFont) for page in pdf.pages for font in page.Resources.Font.values()}
     assert {font.rpartition("-")[2] for font in fonts} == {face}
+
+
+MONTHS = ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
+
+
+def of_months(count: int, amount: str, **changes: Any) -> dict[str, Any]:
+    columns: list[dict[str, Any]] = [{"name": "kunde", "label": "Kunde"}]
+    columns += [{"name": f"m{n}", "label": MONTHS[n % 12], "kind": "money", "total": True} for n in range(count)]
+    rows = [{"kunde": f"Musterfirma {row}", **{f"m{n}": amount for n in range(count)}} for row in range(3)]
+    return table(columns=columns, rows=rows, language="de", **changes)
+
+
+def words_of(content: bytes) -> set[str]:
+    """As poppler's and pdfium's users see them: a number that goes on in the next line is two."""
+    pages = pypdfium2.PdfDocument(content)
+    return {word for page in pages for word in page.get_textpage().get_text_bounded().split()}
+
+
+@pytest.mark.parametrize(
+    ("count", "amount", "warning"),
+    [
+        (5, "1.234,50", None),
+        (8, "1.234,50", "the table is set in type of "),
+        (12, "1.234,50", "the table is set on landscape paper"),
+        (12, "123.456,78", "the table is set on landscape paper and in type of "),
+    ],
+)
+def test_amounts_are_never_broken(deliver: Deliver, folder: Path, count: int, amount: str, warning: str | None) -> None:
+    given = amount.replace(".", "").replace(",", ".")
+    total = format_decimal(3 * Decimal(given), "#,##0.00", "de")
+
+    reply = deliver(template="table", data=of_months(count, given), outputs=PDF)
+
+    words = words_of(stored(reply, folder))
+    assert "Musterfirma" in words
+    assert {each for each in words if "," in each} == {amount, total}
+    assert len(reply.get("warnings", ())) == (warning is not None)
+    assert all(each.startswith(warning or "") for each in reply.get("warnings", ()))
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [(19, {"size": "A5"}), (12, {"orientation": "portrait"}), (12, {"width_mm": 90, "height_mm": 90})],
+)
+def test_columns_that_fit_on_no_paper_are_refused_with_what_to_do(
+    deliver: Deliver, count: int, options: dict[str, Any]
+) -> None:
+    outputs = [{"name": "o.pdf", "pdf": options}]
+
+    reply = deliver(template="table", data=of_months(count, "1234567.89"), outputs=outputs)
+
+    assert reply["errors"][0]["pointer"] == "#/data/columns"
+    assert "leave columns out, or give the output's pdf a larger size" in reply["detail"]
+
+
+def test_a_larger_paper_holds_more_columns(deliver: Deliver, folder: Path) -> None:
+    outputs = [{"name": "o.pdf", "pdf": {"size": "A3"}}]
+
+    reply = deliver(template="table", data=of_months(12, "1234.50"), outputs=outputs)
+
+    assert "1.234,50" in words_of(stored(reply, folder))
+    assert "landscape" not in str(reply.get("warnings"))
+
+
+def test_a_column_has_its_width_and_keeps_its_line(deliver: Deliver, folder: Path) -> None:
+    text = "one two three four five six seven"
+    columns: list[dict[str, Any]] = [
+        {"name": "a", "nowrap": True},
+        {"name": "b"},
+        {"name": "c", "width_mm": 20, "align": "center"},
+    ]
+    rows = [{"a": text, "b": text * 9, "c": text}]
+
+    reply = deliver(template="table", data=table(columns=columns, rows=rows), outputs=PDF)
+
+    lines = pypdfium2.PdfDocument(stored(reply, folder))[0].get_textpage().get_text_bounded().split("\r\n")
+    assert any(line.startswith(text) for line in lines)
