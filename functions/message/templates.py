@@ -1,6 +1,6 @@
 """A job's texts as templates, filled in a child process with limits: they are a stranger's programs.
 
-The function's own process imports this, and neither Jinja2 nor Babel, which take 0.2 s.
+The function's own process imports this, and neither Jinja2 nor Babel, which would delay its start.
 """
 
 from typing import Any, Final

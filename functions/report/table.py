@@ -69,7 +69,7 @@ def check_rows(table: Table, *, at: str, more_columns: bool) -> None:
 
 
 def check_cells(columns: Sequence[ReportColumn], rows: Sequence[Any], *, at: str, more_columns: bool) -> None:
-    """The same for rows of any kind."""
+    """Hold the cells of rows of any kind against their columns, as `check_rows` does."""
     fields = [
         (f"cell_{index}", CELLS[column.kind], msgspec.field(default=None, name=column.name))
         for index, column in enumerate(columns)
@@ -119,7 +119,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """Rows that stand together; `title` and `totals` are empty where there is none."""
 
     title: str
@@ -135,7 +135,7 @@ class Layout:
     sides: tuple[str, ...]
     are_whole: tuple[bool, ...]
     fit: Fit
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
     totals: tuple[str, ...]
     widths_percent: tuple[float, ...]
 
@@ -167,7 +167,9 @@ def layout(table: Table, language: Language, papers: Sequence[ReportPdf] = (Repo
     everything = range(len(table.rows))
     fit = fitted(FIGURE_MM * sum(each.least(language) for each in columns), table.landscape, papers)
     groups = tuple(
-        Group(title, _rows(columns, places), _totals(columns, places, language, "subtotal") if table.group_by else ())
+        RowGroup(
+            title, _rows(columns, places), _totals(columns, places, language, "subtotal") if table.group_by else ()
+        )
         for title, places in _grouped(written[table.group_by] if table.group_by else None, everything)
     )
     return Layout(

@@ -24,7 +24,7 @@ from events.problem import JobFailed
 from functions.templating.figures import check_currency, decimals_of, money_text, number_text, percent_text
 from functions.templating.moments import date_text, datetime_text, shown, time_text
 
-Loader = Callable[[str], str | None]
+TemplateSource = Callable[[str], str | None]
 Number = Decimal | int | float | str
 
 MAIN: Final = "template"
@@ -89,7 +89,7 @@ class PlainData(ImmutableSandboxedEnvironment):
 
 def environment(
     conventions: Conventions,
-    load: Loader | None = None,
+    load: TemplateSource | None = None,
     *,
     autoescape: bool = True,
     compiled: jinja2.BytecodeCache | None = None,
@@ -179,7 +179,7 @@ def _places(decimals: object, value: Decimal) -> int:
     return decimals
 
 
-def _named(load: Loader) -> Callable[[str], tuple[str, str, None] | None]:
+def _named(load: TemplateSource) -> Callable[[str], tuple[str, str, None] | None]:
     """With its name as the file's, which a traceback then shows."""
 
     def with_name(name: str) -> tuple[str, str, None] | None:
