@@ -123,10 +123,18 @@ class ReportPdf(Request, frozen=True, kw_only=True):
 class ReportCsv(Request, frozen=True, kw_only=True):
     """How a CSV file is written: UTF-8, a header, lines that end with CR LF (RFC 4180), numbers with a point.
 
-    `guard_formulas` puts an apostrophe before a text that a spreadsheet would take for a formula.
+    With a `locale` numbers have its decimal sign, as the spreadsheets of its readers expect. `guard_formulas` puts an
+    apostrophe before a text that a spreadsheet would take for a formula.
     """
 
-    delimiter: Literal[",", ";", "\t", "|"] = ","
+    delimiter: (
+        Annotated[
+            Literal[",", ";", "\t", "|"],
+            Meta(description="default: a comma, or where the locale's decimal sign is one a semicolon"),
+        ]
+        | None
+    ) = None
+    locale: Annotated[str, Meta(max_length=35, examples=["de", "fr-CH"])] | None = None
     byte_order_mark: bool = False
     guard_formulas: bool = True
 

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import jinja2
 import msgspec
@@ -32,7 +33,8 @@ from functions.report.number import exact
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import Table
-from functions.templating.figures import check_currency, decimals_of, minor_unit_decimals
+from functions.templating.figures import decimals_of, minor_unit_decimals
+from functions.templating.moments import date_text
 from functions.templating.template import Conventions, environment, run
 
 Data = Invoice | Letter | Table | Dashboard | Certificate
@@ -59,7 +61,8 @@ def builtin_page(
         detail = f"template must be one of {', '.join(TEMPLATES)}, got {name}"
         raise JobFailed("unknown-template", detail, (FieldError(pointer="#/template", detail=detail),))
     it = decode(msgspec.json.encode(data), TEMPLATES[name], at="#/data")
-    _check_currency(getattr(it, "currency", None))
+    _check("currency", Conventions(currency=getattr(it, "currency", None)))
+    _check("timezone", Conventions(zone=it.timezone))
     if isinstance(it, Table):
         table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
     language = Language(it.language)
@@ -69,7 +72,7 @@ def builtin_page(
     return Page(
         html=_html(name, it, language, made_at, computed),
         title=_title(it, language),
-        day=language.date(made_at.date()),
+        day=date_text(made_at, "medium", ZoneInfo(it.timezone), language.locale),
         contents=language.labels["contents"],
         sheets=_sheets(it, language),
         tagged=not is_long,
@@ -79,14 +82,13 @@ def builtin_page(
     )
 
 
-def _check_currency(code: str | None) -> None:
+def _check(field: str, conventions: Conventions) -> None:
     try:
-        if code is not None:
-            check_currency(code)
+        conventions.check()
     except ValueError as error:
-        raise JobFailed(
-            "invalid-data", f"#/data/currency: {error}", (FieldError(pointer="#/data/currency", detail=str(error)),)
-        ) from error
+        pointer = f"#/data/{field}"
+        errors = (FieldError(pointer=pointer, detail=str(error)),)
+        raise JobFailed("invalid-data", f"{pointer}: {error}", errors) from error
 
 
 def _title(it: Data, language: Language) -> str:
@@ -100,7 +102,7 @@ def _sheets(it: Data, language: Language) -> tuple[Sheet, ...]:
         case Invoice():
             return (invoice.sheet(it, language),)
         case Table():
-            return (table.sheet(it),)
+            return (table.sheet(it, language),)
         case Dashboard():
             return dashboard.sheets(it, language)
     return ()

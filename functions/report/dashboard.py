@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from events.types import Request, Text
 from events.types.report import ReportColumn
-from functions.report.language import Code, Language
+from functions.report.language import Code, Language, Zone
 from functions.report.number import Currency, Number
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph
 from functions.report.sheet import Sheet
@@ -70,6 +70,7 @@ class Dashboard(Request, frozen=True, kw_only=True):
     currency: Currency | None = None
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"
 
     def __post_init__(self) -> None:
         units = {each.unit for each in self.figures} | {each.unit for each in self.charts}

@@ -18,6 +18,7 @@ from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.picture import check_picture
 from functions.report.records import check_columns, with_source
+from functions.report.sheet import Sheet
 from functions.sandbox.sandbox import ask, progress
 
 
@@ -69,11 +70,21 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
             detail = f"the template has no rows for {output.format}; it makes pdf and html"
             raise JobFailed("output-refused", detail, (FieldError(pointer=f"#/outputs/{place}/format", detail=detail),))
         case "csv":
-            return Document(content=csv_file(page.sheets[0], output.csv or ReportCsv()))
+            return Document(content=_csv(page.sheets[0], output.csv or ReportCsv(), place))
         case _:
             from functions.report.workbook import workbook  # the first report need not wait for it
 
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
+
+
+def _csv(sheet: Sheet, options: ReportCsv, place: int) -> bytes:
+    try:
+        return csv_file(sheet, options)
+    except ValueError as error:
+        pointer = f"#/outputs/{place}/csv/locale"
+        raise JobFailed(
+            "invalid-data", f"{pointer}: {error}", (FieldError(pointer=pointer, detail=str(error)),)
+        ) from error
 
 
 def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:

@@ -9,7 +9,7 @@ from msgspec import Meta, structs
 
 from events.types import Request, Text
 from events.types.report import ReportColumn
-from functions.report.language import Code, Language
+from functions.report.language import Code, Language, Zone
 from functions.report.number import Currency, Number, Percent, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party
 from functions.report.sheet import Sheet
@@ -61,6 +61,7 @@ class Invoice(Request, frozen=True, kw_only=True):
     note: Paragraph | None = None
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def sheet(invoice: Invoice, language: Language) -> Sheet:
         {**structs.asdict(line), "amount": str(amount)}
         for line, amount in zip(invoice.lines, sums(invoice).amounts, strict=True)
     ]
-    return Sheet(f"{label['invoice']} {invoice.number}", columns, rows, invoice.currency)
+    return Sheet(f"{label['invoice']} {invoice.number}", columns, rows, invoice.currency, label["total"])
 
 
 def grouped_iban(iban: str) -> str:

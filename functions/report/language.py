@@ -26,6 +26,11 @@ Code = Annotated[
 ]
 
 
+Zone = Annotated[
+    str, Meta(max_length=64, description="in which the request's day is told", examples=["Europe/Berlin", "UTC"])
+]
+
+
 @dataclass(frozen=True)
 class Language:
     """One language: `en`, or with a country `en-GB`."""

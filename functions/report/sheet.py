@@ -15,12 +15,13 @@ Value = str | Decimal | date | None
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows by the columns' names; `currency` decides the decimals of money."""
+    """Rows by the columns' names; `currency` decides the decimals of money, `total_label` stands before the totals."""
 
     title: str
     columns: tuple[ReportColumn, ...]
     rows: Sequence[Mapping[str, Any]]
     currency: str | None = None
+    total_label: str = "Total"
 
     @property
     def labels(self) -> tuple[str, ...]:

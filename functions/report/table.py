@@ -16,7 +16,7 @@ from events.problem import decode
 from events.types import Request, Text
 from events.types.report import ReportColumn, ReportPdf
 from functions.report.fitting import FIGURE_MM, Fit, fitted
-from functions.report.language import Code, Language
+from functions.report.language import Code, Language, Zone
 from functions.report.number import Currency, Number, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent
 from functions.report.sheet import Sheet, label
@@ -50,6 +50,7 @@ class Table(Request, frozen=True, kw_only=True):
     landscape: bool = False
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.columns]
@@ -150,9 +151,9 @@ class Layout:
         return zip(self.sides, self.are_whole, strict=True)
 
 
-def sheet(table: Table) -> Sheet:
+def sheet(table: Table, language: Language) -> Sheet:
     """The rows for CSV and XLSX, ungrouped."""
-    return Sheet(table.title, table.columns, table.rows, table.currency)
+    return Sheet(table.title, table.columns, table.rows, table.currency, language.labels["total"])
 
 
 def layout(table: Table, language: Language, papers: Sequence[ReportPdf] = (ReportPdf(),)) -> Layout:

@@ -70,6 +70,11 @@ def money_text(value: Decimal, currency: str, locale: Locale) -> str:
     return _written(shown, pattern, {**symbols, **of_amounts}, sign)
 
 
+def decimal_sign(locale: Locale) -> str:
+    """What stands before the decimals."""
+    return _symbols(locale)["decimal"]
+
+
 def percent_text(value: Decimal, locale: Locale) -> str:
     """A rate, such as 19 % of 19, with the decimals that it has."""
     trimmed = value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize(EXACT)

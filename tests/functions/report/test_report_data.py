@@ -5,11 +5,13 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pikepdf
 import pypdfium2  # type: ignore[import-untyped]  # it has no types
 import pytest
@@ -291,3 +293,64 @@ def test_a_column_has_its_width_and_keeps_its_line(deliver: Deliver, folder: Pat
 
     lines = pypdfium2.PdfDocument(stored(reply, folder))[0].get_textpage().get_text_bounded().split("\r\n")
     assert any(line.startswith(text) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({}, ["a,net (EUR)", "A,1234.50", '"B,b",-0.05']),
+        ({"locale": "de"}, ["a;net (EUR)", "A;1234,50", "B,b;-0,05"]),
+        ({"locale": "fr-CH", "delimiter": "\t"}, ["a\tnet (EUR)", "A\t1234,50", "B,b\t-0,05"]),
+        ({"locale": "de-CH"}, ["a,net (EUR)", "A,1234.50", '"B,b",-0.05']),
+        ({"locale": "de", "delimiter": ","}, ["a,net (EUR)", 'A,"1234,50"', '"B,b","-0,05"']),
+    ],
+)
+def test_a_csv_has_the_decimal_sign_of_its_locale(
+    deliver: Deliver, folder: Path, options: dict[str, Any], lines: list[str]
+) -> None:
+    columns = [{"name": "a"}, {"name": "net", "kind": "money"}]
+    rows = [{"a": "A", "net": "1234.5"}, {"a": "B,b", "net": "-0.05"}]
+    outputs = [{"name": "o.csv", "format": "csv", "csv": options}]
+
+    reply = deliver(template="table", data=table(columns=columns, rows=rows), outputs=outputs)
+
+    assert stored(reply, folder).decode().split("\r\n")[:3] == lines
+
+
+def test_a_csv_of_an_unknown_locale_is_refused_by_its_place(deliver: Deliver) -> None:
+    outputs = [{"name": "o.csv", "format": "csv", "csv": {"locale": "xx"}}]
+
+    reply = deliver(template="table", data=table(), outputs=outputs)
+
+    assert reply["errors"][0]["pointer"] == "#/outputs/0/csv/locale"
+
+
+def test_a_workbook_names_its_totals_and_prints_on_its_papers_width(deliver: Deliver, folder: Path) -> None:
+    outputs = [{"name": "o.xlsx", "format": "xlsx"}]
+
+    reply = deliver(template="table", data=of_months(12, "1.50"), outputs=outputs)
+
+    page = openpyxl.load_workbook(io.BytesIO(stored(reply, folder))).worksheets[0]
+    assert [page.cell(5, 1).value, page.cell(5, 2).value] == ["Gesamt", "=SUM(B2:B4)"]
+    fit = page.sheet_properties.pageSetUpPr
+    assert fit is not None
+    assert (fit.fitToPage, page.page_setup.fitToWidth or 1, page.page_setup.fitToHeight) == (True, 1, 0)
+    assert page.print_title_rows == "$1:$1"
+    assert page.page_setup.orientation == "landscape"
+
+
+def test_the_day_of_a_built_in_template_is_its_zones(deliver: Deliver, folder: Path) -> None:
+    outputs = [{"name": "o.pdf", "pdf": {"header": {"right": "{date}"}}}]
+    days = []
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):  # a day and an hour apart
+        reply = deliver(template="invoice", data=invoice(issued="2020-01-01", timezone=zone), outputs=outputs)
+        days.append(re.findall(r"Nov \d+, 2026", pdf_texts(stored(reply, folder))[0]))
+
+    assert len(days[0]) == len(days[1]) == 1
+    assert days[0] != days[1]
+
+
+def test_a_zone_that_does_not_exist_is_refused_by_its_place(deliver: Deliver) -> None:
+    reply = deliver(template="letter", data=letter(timezone="Berlin"), outputs=PDF)
+
+    assert reply["errors"][0]["pointer"] == "#/data/timezone"
