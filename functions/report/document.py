@@ -2,7 +2,9 @@
 (functions/sandbox/sandbox.py).
 """
 
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -45,7 +47,13 @@ def render(draft: Draft) -> Rendered:
 def _page(draft: Draft) -> Page:
     job = draft.job
     data = with_source(job.data, job.data_source, draft.data, rows_limit=draft.rows_limit)
-    check_columns(job, data, draft.data)
+    missing = check_columns(job, data, draft.data)
+    page = _filled(draft, data)
+    return replace(page, warnings=missing + page.warnings)
+
+
+def _filled(draft: Draft, data: dict[str, Any]) -> Page:
+    job = draft.job
     if job.own is not None:
         return own_page(job.own, data, _asset, made_at=draft.made_at)
     papers = tuple(each.pdf or ReportPdf() for each in job.outputs if each.format == "pdf")

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from events.types.report import ReportDataSource, ReportRequested
 ROWS_FIELD: Final = "rows"
 DELIMITERS: Final = (";", ",", "\t", "|")
 SHOWN_NAMES: Final = 20
+_ALIKE: Final = 0.75  # of difflib's ratio: nett is net, and sku is not secret
 SHOWN_CHARACTERS: Final = 100
 
 
@@ -32,19 +34,22 @@ def with_source(
     return {**given, **read}
 
 
-def check_columns(job: ReportRequested, data: Mapping[str, Any], content: bytes | None) -> None:
-    """Raise JobFailed (`invalid-source`) when a column that is to be shown stands nowhere in the rows that were read.
+def check_columns(job: ReportRequested, data: Mapping[str, Any], content: bytes | None) -> tuple[str, ...]:
+    """Warnings of the columns that stand nowhere in the rows that were read.
 
-    A misspelt name or another delimiter would otherwise give a document without its data.
+    Raises JobFailed (`invalid-source`) where no column does, or one is there by another spelling: another delimiter or
+    a misspelt name would otherwise give a document without its data.
     """
     source = job.data_source
     if source is None or content is None:
-        return
+        return ()
     field = source.field or (None if source.format == "json" else ROWS_FIELD)
+    warnings: list[str] = []
     for rows_field, wanted in _wanted(job, data):
         if field in (None, rows_field):
             found = _header(content, source.delimiter) if source.format == "csv" else _keys(data.get(rows_field))
-            _check_found(wanted, found, source)
+            warnings += _missing(wanted, found, source)
+    return tuple(warnings)
 
 
 def _wanted(job: ReportRequested, data: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -68,13 +73,22 @@ def _keys(rows: Any) -> list[str] | None:
     return list(dict.fromkeys(key for row in found for key in row)) if found else None
 
 
-def _check_found(wanted: list[str], found: list[str] | None, source: ReportDataSource) -> None:
+def _missing(wanted: list[str], found: list[str] | None, source: ReportDataSource) -> list[str]:
     if found is None or not (missing := [each for each in wanted if each not in found]):
-        return
+        return []
     detail = f"the data has no {_listed(missing)}; expected {_listed(wanted)}, found {_listed(found) or 'none'}"
     if source.format == "csv" and len(found) == 1 and (other := [each for each in DELIMITERS if each in found[0]]):
         detail += f"; is the delimiter {other[0]!r} and not {source.delimiter!r}?"
-    raise _invalid(detail)
+    unknown = {_spelling(each): each for each in found if each not in wanted}
+    is_misspelt = any(get_close_matches(_spelling(each), unknown, 1, cutoff=_ALIKE) for each in missing)
+    if is_misspelt or len(missing) == len(wanted):
+        raise _invalid(detail)
+    return [detail]
+
+
+def _spelling(name: str) -> str:
+    """Without what is easily mistaken: case, spaces and signs."""
+    return "".join(each for each in name.casefold() if each.isalnum())
 
 
 def _listed(names: list[str]) -> str:

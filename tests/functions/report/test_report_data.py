@@ -76,6 +76,12 @@ def test_the_columns_of_an_own_templates_sheet_are_sought_too(deliver: Deliver) 
     assert NAMED + "'sku;net'" in deliver(template=None, **job)["detail"]
 
 
+def test_a_column_that_is_in_no_row_is_told(deliver: Deliver) -> None:
+    reply = of_source(deliver, "net,other\n1,x\n", format="csv")
+
+    assert reply["warnings"] == ["the data has no 'sku'; expected 'sku', 'net', found 'net', 'other'"]
+
+
 @pytest.mark.parametrize(
     ("content", "options", "lines"),
     [
