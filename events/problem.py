@@ -22,6 +22,7 @@ import msgspec
 T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80
+_OF_A_PATTERN = " matching regex "
 SHOWN_ERRORS = 100  # a body of 10 MiB can hold a million bad fields; the failed event has to pass the broker
 
 
@@ -95,6 +96,25 @@ def decode(data: bytes, type_: type[T], at: str = "#") -> T:
         raise JobFailed("invalid-data", *_explain(data, type_, error, at)) from error
 
 
+def wide_integers(value: Any, at: str = "#") -> Iterator[FieldError]:
+    """The integers that have more than 64 bits, which no message between processes holds."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from wide_integers(each, f"{at}/{_escaped(str(name))}")
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from wide_integers(each, f"{at}/{index}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        yield FieldError(pointer=at, detail=f"an integer must have at most 64 bits{_shown(value)}; send a text")
+
+
+def too_wide(job: msgspec.Struct) -> JobFailed:
+    """What becomes of a job whose integers do not go into a message: it names them."""
+    errors = tuple(islice(wide_integers(msgspec.to_builtins(job)), SHOWN_ERRORS))
+    listed = "; ".join(f"{each.pointer}: {each.detail}" for each in errors[:3])
+    return JobFailed("invalid-data", listed or "an integer must have at most 64 bits", errors)
+
+
 def _explain(data: bytes, type_: type[Any], error: Exception, at: str) -> tuple[str, tuple[FieldError, ...]]:
     try:
         value = msgspec.json.decode(data)
@@ -114,7 +134,7 @@ def _field_errors(value: Any, type_: Any, pointer: str) -> Iterator[FieldError]:
         msgspec.convert(value, type_)
         return
     except (msgspec.ValidationError, RecursionError) as error:
-        message = str(error).split(" - at `$")[0]
+        message = _readable(str(error).split(" - at `$")[0], type_)
     inner = _inner_errors(value, _shape(type_), pointer)
     shown = "" if _is_secret(type_) else _shown(value)
     yield next(inner, FieldError(pointer=pointer, detail=message + shown))
@@ -140,8 +160,14 @@ def _struct_errors(value: dict[str, Any], struct: type[msgspec.Struct], pointer:
         if name in known:
             continue
         shown = name if len(name) <= SHOWN_CHARACTERS else name[:SHOWN_CHARACTERS] + "..."
-        escaped = quote(shown.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")  # RFC 6901 sections 3, 6
-        yield FieldError(pointer=f"{pointer}/{escaped}", detail=f"is unknown; expected one of: {', '.join(known)}")
+        yield FieldError(
+            pointer=f"{pointer}/{_escaped(shown)}", detail=f"is unknown; expected one of: {', '.join(known)}"
+        )
+
+
+def _escaped(name: str) -> str:
+    """As a part of a pointer (RFC 6901, sections 3 and 6)."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")
 
 
 def _shape(type_: Any) -> Any:
@@ -152,6 +178,22 @@ def _shape(type_: Any) -> Any:
         members = [each for each in get_args(type_) if each is not type(None)]
         return _shape(members[0]) if len(members) == 1 else type_
     return type_
+
+
+def _readable(message: str, type_: Any) -> str:
+    """msgspec's message, in which a person reads what the pattern stands for and not the pattern."""
+    if _OF_A_PATTERN not in message:
+        return message
+    return f"{message.partition(_OF_A_PATTERN)[0]}: {next(_meanings(type_), 'of another form')}"
+
+
+def _meanings(type_: Any) -> Iterator[str]:
+    """What the type says of its texts that have a pattern: a description, or examples."""
+    for each in getattr(type_, "__metadata__", ()):
+        if isinstance(each, msgspec.Meta) and each.pattern and (each.description or each.examples):
+            yield each.description or f"such as {', '.join(map(str, each.examples or ()))}"
+    for member in (*_members(type_), *_members(getattr(type_, "__origin__", None))):
+        yield from _meanings(member)
 
 
 def _is_secret(type_: Any) -> bool:

@@ -11,7 +11,15 @@ LongText = Annotated[str, Meta(max_length=100_000)]
 # in a field's `extra`: masked where dead letters are shown; of a secret no error quotes the value either
 PERSONAL = {"personal": True}
 SECRET = {"personal": True, "secret": True}
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)", extra=PERSONAL)]
+Email = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$(?!\n)",
+        description="an e-mail address",
+        extra=PERSONAL,
+    ),
+]
 PersonName = Annotated[Text, Meta(extra=PERSONAL)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="lower-case hexadecimal")]
 

@@ -103,7 +103,7 @@ class ImageOutput(Request, frozen=True, kw_only=True):
             str,
             Meta(
                 pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)",
-                description="under transparency and padding; default: none, and white in a JPEG",
+                description="a colour as #rrggbb, under transparency and padding; default: none, and white in a JPEG",
             ),
         ]
         | None

@@ -13,7 +13,9 @@ class Attachment(Request, frozen=True, kw_only=True):
 
     name: Name
     source: Input
-    media_type: Annotated[str, Meta(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$(?!\n)")] = "application/octet-stream"
+    media_type: Annotated[str, Meta(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$(?!\n)", description="such as image/png")] = (
+        "application/octet-stream"
+    )
 
 
 class MessageCalendar(Request, frozen=True, kw_only=True):
@@ -33,7 +35,9 @@ class MessageFill(Request, frozen=True, kw_only=True):
 
     data: Annotated[dict[str, Any], Meta(extra=PERSONAL)]
     locale: Annotated[str, Meta(max_length=35, examples=["en", "de-CH"])] = "en"
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None = None
+    currency: (
+        Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="a code of ISO 4217, such as EUR")] | None
+    ) = None
     zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] = "UTC"
 
 
@@ -45,7 +49,9 @@ class MessageRequested(Request, frozen=True, kw_only=True):
 
     to: Annotated[tuple[Email, ...], Meta(max_length=50)] = ()
     target: Annotated[Name, Meta(description="a name of the installation's TARGETS")] | None = None
-    subject: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)", extra=PERSONAL)]
+    subject: Annotated[
+        str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)", description="one line", extra=PERSONAL)
+    ]
     text: Annotated[LongText, Meta(extra=PERSONAL)]
     html: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
     sender: Email | None = None

@@ -8,7 +8,7 @@ from events.problem import Problem
 from events.types.base import SECRET, Artifact, DeadLetter, Input, Name, Request, Result, Text, refuse_repeated
 
 ReportLengthMm = Annotated[float, Meta(ge=0, le=2_000)]
-ReportColor = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)")]
+ReportColor = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)", description="a colour as #rrggbb")]
 ReportPlace = Annotated[str, Meta(max_length=300)]
 
 
@@ -123,10 +123,18 @@ class ReportPdf(Request, frozen=True, kw_only=True):
 class ReportCsv(Request, frozen=True, kw_only=True):
     """How a CSV file is written: UTF-8, a header, lines that end with CR LF (RFC 4180), numbers with a point.
 
-    `guard_formulas` puts an apostrophe before a text that a spreadsheet would take for a formula.
+    With a `locale` numbers have its decimal sign, as the spreadsheets of its readers expect. `guard_formulas` puts an
+    apostrophe before a text that a spreadsheet would take for a formula.
     """
 
-    delimiter: Literal[",", ";", "\t", "|"] = ","
+    delimiter: (
+        Annotated[
+            Literal[",", ";", "\t", "|"],
+            Meta(description="default: a comma, or where the locale's decimal sign is one a semicolon"),
+        ]
+        | None
+    ) = None
+    locale: Annotated[str, Meta(max_length=35, examples=["de", "fr-CH"])] | None = None
     byte_order_mark: bool = False
     guard_formulas: bool = True
 
@@ -146,13 +154,25 @@ class ReportOutput(Request, frozen=True, kw_only=True):
 
 
 class ReportColumn(Request, frozen=True, kw_only=True):
-    """One column of a table. `align` is by default right for numbers and money, left for the others."""
+    """One column of a table. `align` is by default right for numbers and money, left for the others.
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,100}$(?!\n)", description="a key of the rows")]
+    Numbers and dates are never broken; `nowrap` says so of a text.
+    """
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.-]{1,100}$(?!\n)", description="a key of the rows, of letters, figures, _, - and ."
+        ),
+    ]
     label: Text | None = None
     kind: Literal["text", "number", "money", "date"] = "text"
     align: Literal["left", "center", "right"] | None = None
     total: bool = False
+    width_mm: (
+        Annotated[float, Meta(ge=2, le=400, description="of the built-in table; default: what it needs")] | None
+    ) = None
+    nowrap: bool = False
 
     def __post_init__(self) -> None:
         if self.total and not self.is_numeric:
@@ -191,7 +211,9 @@ class ReportOwnTemplate(Request, frozen=True, kw_only=True):
     file: Name = "template.html"
     schema: dict[str, Any] | None = None
     locale: Annotated[str, Meta(max_length=35, examples=["en", "de-CH"])] = "en"
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")] | None = None
+    currency: (
+        Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="a code of ISO 4217, such as EUR")] | None
+    ) = None
     timezone: Annotated[str, Meta(max_length=64)] = "UTC"
     translations: (
         Annotated[dict[str, dict[str, str]], Meta(max_length=100, description="texts by language, then by text")] | None
@@ -253,7 +275,8 @@ class ReportArtifact(Artifact, frozen=True, kw_only=True):
 class ReportCompleted(Result, frozen=True, kw_only=True):
     """The documents, in the order of the request's outputs; `pages` counts the first PDF's, 0 without one.
 
-    `warnings` names what is not as the template meant it: characters that no font has, pictures that are missing.
+    `warnings` names what is not as the template meant it: characters that no font has, pictures that are missing, a
+    table in smaller type.
     """
 
     artifacts: tuple[ReportArtifact, ...]

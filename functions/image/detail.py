@@ -1,7 +1,7 @@
 """Finds the most detailed part of a picture: where the window of a smart crop goes.
 
-2026-11-22: edges are sought in a coarse sample: in a fine one, fur and grass outweigh the face in front of them. It
-knows no faces; where a picture's subject is known, a focus point is better.
+Edges are sought in a coarse sample: in a fine one, fur and grass outweigh the face in front of them. Faces are not
+known; where a picture's subject is, a focus point is better.
 """
 
 from itertools import accumulate

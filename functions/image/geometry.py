@@ -3,7 +3,7 @@
 Boxes are those of the picture as one looks at it (upright, then turned as the output asks) until the last step, which
 says where they lie in the picture as it is stored.
 
-2026-11-22: `fill` and `exact` without `enlarge` keep the box's ratio and shrink the box until no pixel grows; `contain`
+`fill` and `exact` without `enlarge` keep the box's ratio and shrink the box until no pixel grows; `contain`
 keeps the box and pads more. Offsets go from the gravity's side inwards, as in imgproxy.
 """
 

@@ -21,7 +21,7 @@ from functions.image.geometry import Box
 from functions.image.piece import Piece
 from functions.image.placeholder import SAMPLE_SIDE_PX, blurhash, dominant_color
 from functions.image.pyramid import Pyramid
-from functions.image.task import OutputRefused, Picture, Pictures, Refusal, Task
+from functions.image.task import OutputRefusal, OutputRefused, Picture, Pictures, Task
 
 
 def render(task: Task, file: IO[bytes]) -> Pictures:
@@ -30,7 +30,7 @@ def render(task: Task, file: IO[bytes]) -> Pictures:
     source = open_source(file, task)
     width_px, height_px = source.size_px
     result = Pictures(format=source.format, width_px=width_px, height_px=height_px, frames=source.frames)
-    pieces, refused = list[Piece](), list[Refusal]()
+    pieces, refused = list[Piece](), list[OutputRefusal]()
     for index in range(len(task.outputs)):
         with _gathered(refused, index):
             pieces.append(Piece.begun(index, task, source))
@@ -47,7 +47,7 @@ def render(task: Task, file: IO[bytes]) -> Pictures:
     )
 
 
-def _drawn(source: Source, pieces: list[Piece], refused: list[Refusal]) -> tuple[dict[int, Picture], Image.Image]:
+def _drawn(source: Source, pieces: list[Piece], refused: list[OutputRefusal]) -> tuple[dict[int, Picture], Image.Image]:
     """The files, and a small sample of the whole source, from one pass over its frames."""
     colours, durations_ms, made = Colours(source.profile), list[int](), dict[int, Picture]()
     scale = min(1.0, max(piece.gap * piece.plan.scale for piece in pieces))
@@ -79,8 +79,8 @@ def _sample(source: Source, pyramid: Pyramid, colours: Colours) -> Image.Image:
 
 
 @contextmanager
-def _gathered(refused: list[Refusal], index: int) -> Iterator[None]:
+def _gathered(refused: list[OutputRefusal], index: int) -> Iterator[None]:
     try:
         yield
     except OutputRefused as error:
-        refused.append(Refusal(output=index, field=error.field, detail=error.detail))
+        refused.append(OutputRefusal(output=index, field=error.field, detail=error.detail))

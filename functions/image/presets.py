@@ -1,6 +1,6 @@
 """Named sets of an output's fields, from the function's configuration: `{"thumbnail": {"width_px": 200, ...}}`.
 
-2026-11-22: a field that the job gives counts over the preset's. Where presets alone are allowed, an output has a name
+A field that the job gives counts over the preset's. Where presets alone are allowed, an output has a name
 and a preset and nothing else: whoever may send jobs cannot make the function draw what nobody foresaw.
 """
 

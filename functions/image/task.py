@@ -1,6 +1,6 @@
 """What the function asks of its child process, and what the child answers.
 
-Apart from picture.py, so that the function itself never loads Pillow: that would be 40 ms of its start from zero. The
+Apart from picture.py, so that the function itself never loads Pillow, which would delay its start from zero. The
 defaults of an output stand here: the contract's fields are absent where the caller says nothing.
 """
 
@@ -99,7 +99,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     frames: int = 1
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
+class OutputRefusal(Struct, frozen=True, kw_only=True):
     """Why one output cannot be made: the place of it in the task, the field to change, the reason."""
 
     output: int
@@ -120,7 +120,7 @@ class Pictures(Struct, frozen=True, kw_only=True):
     dominant_color: str = ""
     blurhash: str = ""
     made: tuple[Picture, ...] = ()
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[OutputRefusal, ...] = ()
 
 
 class OutputRefused(ValueError):

@@ -45,7 +45,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Delivery:
+class MailDelivery:
     """Lets one attempt at a time send; `lease_s` must be greater than the time that one message may take."""
 
     store: Store

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from events.http import Event, rfc3339
 from events.types import MessageCompleted, MessageRequested
-from functions.message.delivery import Delivery
+from functions.message.delivery import MailDelivery
 from functions.message.email_message import choose_sender, compose, read_sender
 from functions.message.enclosures import Enclosures
 from functions.message.relay import Relay
@@ -58,7 +58,7 @@ targets = Targets.parse(settings.targets)
 relay, default_sender, guard = settings.relay(), read_sender(settings.sender), Guard.parse(settings.allowed_networks)
 store = Store(settings.store_url)
 ledger = ReplyLedger(store)
-delivery = Delivery(store, ledger, settings.claim_lease_s)
+delivery = MailDelivery(store, ledger, settings.claim_lease_s)
 enclosures = Enclosures(store, guard, settings.attachments_limit_bytes, settings.fetch_timeout_s)
 
 

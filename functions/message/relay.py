@@ -7,7 +7,7 @@
 smtplib blocks: the function is served by threads. A login that fails is the operator's to mend, so it is tried again
 and ends as a dead letter to replay, never as the caller's failure.
 
-2026-11-22: a recipient refused with 4xx stops the whole message before its text is sent. Sending to the others at once
+A recipient refused with 4xx stops the whole message before its text is sent. Sending to the others at once
 would mean that each retry sends to them again.
 """
 
@@ -117,7 +117,7 @@ class _Client(smtplib.SMTP):
 
 
 class _TlsClient(_Client, smtplib.SMTP_SSL):
-    """The same with TLS from the first byte."""
+    """SMTP with TLS from the first byte."""
 
 
 def _envelope(client: smtplib.SMTP, mail: Mail) -> tuple[str, ...]:

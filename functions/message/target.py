@@ -55,7 +55,7 @@ class Targets:
 
 
 def _service(url: str) -> "apprise.Apprise | None":
-    import apprise  # 0.1 s, for installations that have targets
+    import apprise  # slow to import, and for installations that have targets
 
     logging.getLogger("apprise").disabled = True
     service = apprise.Apprise()

@@ -1,6 +1,6 @@
 """A job's texts as templates, filled in a child process with limits: they are a stranger's programs.
 
-The function's own process imports this, and neither Jinja2 nor Babel, which take 0.2 s.
+The function's own process imports this, and neither Jinja2 nor Babel, which would delay its start.
 """
 
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from events.problem import FieldError, JobFailed
+from events.problem import FieldError, JobFailed, too_wide
 from events.types import MessageRequested
 from functions.sandbox.sandbox import Crashed, LimitExceeded, Rejected, ResourceLimits, Sandbox
 
@@ -39,6 +39,8 @@ def filled(job: MessageRequested, sandbox: Sandbox) -> MessageRequested:
     order = Templates(sources=sources, **msgspec.structs.asdict(job.fill))
     try:
         done = sandbox.run("functions.message.filling:fill", order, result=Filled, limits=LIMITS)
+    except OverflowError as error:
+        raise too_wide(job) from error
     except Rejected as error:
         raise JobFailed("invalid-template", str(error), (_field_error(str(error)),)) from error
     except LimitExceeded as error:

@@ -88,6 +88,7 @@ def opened(guard: Guard, url: Url, timeout_s: float | None) -> socket.socket:
     OSError where it cannot be connected to, TimeoutError where that takes longer.
     """
     end_s = None if timeout_s is None else monotonic() + timeout_s
+    guard.require_host(url.host)
     addresses = (url.host,) if url.is_address else _looked_up(guard, url, timeout_s)
     left_s = None if end_s is None else max(end_s - monotonic(), 0.001)
     return asyncio.run(asyncio.wait_for(connected(guard, addresses, url.port), left_s))
@@ -128,6 +129,7 @@ class GuardedDial:
 
     async def __call__(self, url: Url, connection: "Callable[[], Connection]") -> "Connection":
         """Raise AddressRefused where the host may not be called, OSError where it cannot."""
+        self._guard.require_host(url.host)
         addresses = (url.host,) if url.is_address else await self._addresses(url.host, url.port)
         sock = await connected(self._guard, addresses, url.port)
         tls, name = (self._tls, url.host.rstrip(".")) if url.scheme == "https" else (None, None)

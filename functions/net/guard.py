@@ -141,6 +141,12 @@ class Guard:
         if reason := self.refusal(address):
             raise AddressRefused(f"{address} may not be called: it is in {reason}")
 
+    def require_host(self, host: str) -> None:
+        """Raise AddressRefused for a host that may not be called whatever its addresses are: here for none.
+
+        Whoever connects asks first, for a name as for an address that stands in the URL.
+        """
+
     def resolve(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of the host, all of them checked: one bad answer among good ones refuses the host.
 

@@ -10,7 +10,7 @@ import typer
 
 from events.problem import TryAgain
 
-if TYPE_CHECKING:  # the store takes 20 ms, which no other command need wait for
+if TYPE_CHECKING:  # slow to import, and no other command need wait for it
     from functions.storage.store import Store
 
 app = typer.Typer(

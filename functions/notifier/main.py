@@ -9,7 +9,7 @@ from events.http import Event
 from events.problem import NotAnEvent
 from functions.net.guard import Guard
 from functions.notifier.caller import Caller
-from functions.notifier.circuits import Circuits, Limits
+from functions.notifier.circuits import CircuitLimits, Circuits
 from functions.notifier.delivery import Delivery
 from functions.notifier.destination import Destinations
 from functions.notifier.endpoint_state import EndpointStates
@@ -52,9 +52,9 @@ class Settings:
         signer = Signer.parse(self.callback_profile, split_secrets(self.callback_secrets), setting="CALLBACK_SECRETS")
         return Destinations.parse(self.callback_url, signer, self.allowed_origins, self.callback_endpoints)
 
-    def limits(self) -> Limits:
+    def limits(self) -> CircuitLimits:
         """As `destinations`."""
-        return Limits(calls_limit=self.calls_limit, failures_limit=self.failures_limit)
+        return CircuitLimits(calls_limit=self.calls_limit, failures_limit=self.failures_limit)
 
     def handshake(self) -> Handshake | None:
         """As `destinations`."""

@@ -31,11 +31,10 @@ class HostGuard(Guard):
         named = frozenset(each.strip().lower() for each in hosts.split(",") if each.strip())
         return cls(guard.allowed_networks, guard.lookup, named)
 
-    def resolve(self, host: str, port: int) -> tuple[str, ...]:
-        """As Guard's; AddressRefused for another host."""
+    def require_host(self, host: str) -> None:
+        """AddressRefused for another host, which may be an address in the URL."""
         if host.lower() not in self.hosts:
             raise AddressRefused(f"{host} is not one of the allowed hosts ({', '.join(sorted(self.hosts)) or 'none'})")
-        return super().resolve(host, port)
 
 
 @dataclass

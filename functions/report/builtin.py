@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import jinja2
 import msgspec
@@ -20,16 +21,20 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from events.problem import FieldError, JobFailed, decode
+from events.types.report import ReportPdf
 from functions.report import chart, dashboard, invoice, table
 from functions.report.certificate import Certificate
 from functions.report.dashboard import Dashboard
+from functions.report.fitting import Fit
 from functions.report.invoice import Invoice
 from functions.report.language import Language
 from functions.report.letter import Letter
-from functions.report.number import decimals_of, exact, minor_unit_decimals
+from functions.report.number import exact
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import Table
+from functions.templating.figures import decimals_of, minor_unit_decimals
+from functions.templating.moments import date_text
 from functions.templating.template import Conventions, environment, run
 
 Data = Invoice | Letter | Table | Dashboard | Certificate
@@ -40,26 +45,50 @@ TEMPLATES: Final[Mapping[str, type[Data]]] = MappingProxyType(
 TAGGED_ROWS: Final = 200
 
 
-def builtin_page(name: str, data: Mapping[str, Any], *, rows_are_read: bool, made_at: datetime) -> Page:
-    """Check the data and run the template; raise JobFailed that names every bad field, or the known templates."""
+def builtin_page(
+    name: str,
+    data: Mapping[str, Any],
+    *,
+    rows_are_read: bool,
+    made_at: datetime,
+    papers: Sequence[ReportPdf] = (ReportPdf(),),
+) -> Page:
+    """Check the data and run the template; raise JobFailed that names every bad field, or the known templates.
+
+    A table is made to fit on the `papers` of the job's PDFs.
+    """
     if name not in TEMPLATES:
         detail = f"template must be one of {', '.join(TEMPLATES)}, got {name}"
         raise JobFailed("unknown-template", detail, (FieldError(pointer="#/template", detail=detail),))
     it = decode(msgspec.json.encode(data), TEMPLATES[name], at="#/data")
+    _check("currency", Conventions(currency=getattr(it, "currency", None)))
+    _check("timezone", Conventions(zone=it.timezone))
     if isinstance(it, Table):
         table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
     language = Language(it.language)
     is_long = isinstance(it, Table) and len(it.rows) > TAGGED_ROWS
+    computed = _computed(it, language, papers)
+    fit: Fit | None = computed["layout"].fit if isinstance(it, Table) else None
     return Page(
-        html=_html(name, it, language, made_at),
+        html=_html(name, it, language, made_at, computed),
         title=_title(it, language),
-        day=language.date(made_at.date()),
+        day=date_text(made_at, "medium", ZoneInfo(it.timezone), language.locale),
         contents=language.labels["contents"],
         sheets=_sheets(it, language),
         tagged=not is_long,
-        landscape=it.landscape if isinstance(it, Table) else isinstance(it, Certificate),
+        landscape=fit.landscape if fit else isinstance(it, Certificate),
         is_xml=True,
+        warnings=(fit.warning,) if fit and fit.warning else (),
     )
+
+
+def _check(field: str, conventions: Conventions) -> None:
+    try:
+        conventions.check()
+    except ValueError as error:
+        pointer = f"#/data/{field}"
+        errors = (FieldError(pointer=pointer, detail=str(error)),)
+        raise JobFailed("invalid-data", f"{pointer}: {error}", errors) from error
 
 
 def _title(it: Data, language: Language) -> str:
@@ -73,18 +102,18 @@ def _sheets(it: Data, language: Language) -> tuple[Sheet, ...]:
         case Invoice():
             return (invoice.sheet(it, language),)
         case Table():
-            return (table.sheet(it),)
+            return (table.sheet(it, language),)
         case Dashboard():
-            return dashboard.sheets(it)
+            return dashboard.sheets(it, language)
     return ()
 
 
-def _computed(it: Data, language: Language) -> dict[str, Any]:
+def _computed(it: Data, language: Language, papers: Sequence[ReportPdf]) -> dict[str, Any]:
     match it:
         case Invoice():
             return {"sums": invoice.sums(it)}
         case Table():
-            return {"layout": table.layout(it, language)}
+            return {"layout": table.layout(it, language, papers)}
         case Dashboard():
             return {
                 "color": partial(chart.color, accent=it.accent),
@@ -110,7 +139,7 @@ def _unit(unit: str, it: Dashboard, language: Language, *, compact: bool = False
     return lambda value: language.number(exact(value))
 
 
-def _html(name: str, it: Data, language: Language, made_at: datetime) -> str:
+def _html(name: str, it: Data, language: Language, made_at: datetime, computed: Mapping[str, Any]) -> str:
     currency = getattr(it, "currency", None)
     made = _environment(it.language, currency)
     view = {
@@ -120,7 +149,7 @@ def _html(name: str, it: Data, language: Language, made_at: datetime) -> str:
         "direction": language.direction,
         "made_at": made_at.isoformat(timespec="seconds"),
         "title": _title(it, language),
-        **_computed(it, language),
+        **computed,
     }
     css = run(made, f"{name}.css", view)
     sha256 = b64encode(hashlib.sha256(css.encode()).digest()).decode()

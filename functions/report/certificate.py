@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from events.types import Request, Text
-from functions.report.language import Code
+from functions.report.language import Code, Zone
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Signature
 
 
@@ -22,3 +22,4 @@ class Certificate(Request, frozen=True, kw_only=True):
     signatures: Annotated[tuple[Signature, ...], Meta(max_length=3)] = ()
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"

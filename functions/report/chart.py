@@ -70,13 +70,13 @@ def chart(given: Chart, *, accent: str, write: Write) -> Drawing:
         return Drawing()
     if given.kind == "donut":
         return _donut([value or 0 for value in series[0]], accent, write)
-    frame = _frame(given, series, write)
+    area = _frame(given, series, write)
     if given.kind == "line":
-        parts = [_line(frame, values, color(index, accent)) for index, values in enumerate(series)]
+        parts = [_line(area, values, color(index, accent)) for index, values in enumerate(series)]
     else:
-        parts = _bars(frame, series, accent, stacked=given.kind == "stacked")
-    texts = (*_values(frame, write), *_places(frame, given.labels))
-    return Drawing(_svg(frame.width, _HEIGHT, [*_grid(frame), *parts]), texts)
+        parts = _bars(area, series, accent, stacked=given.kind == "stacked")
+    texts = (*_values(area, write), *_places(area, given.labels))
+    return Drawing(_svg(area.width, _HEIGHT, [*_grid(area), *parts]), texts)
 
 
 def sparkline(values: Sequence[float], *, accent: str) -> Markup:
@@ -95,7 +95,7 @@ def sparkline(values: Sequence[float], *, accent: str) -> Markup:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotArea:
     """Where a value stands: `ticks` are the values of the grid's lines."""
 
     width: float
@@ -123,7 +123,7 @@ def ticks(low: float, high: float, *, wanted: int = 5) -> tuple[float, ...]:
     return tuple(number * step for number in range(first, last + 1))
 
 
-def _frame(given: Chart, series: Sequence[Values], write: Write) -> Frame:
+def _frame(given: Chart, series: Sequence[Values], write: Write) -> PlotArea:
     known = [value for values in series for value in values if value is not None]
     if given.kind == "stacked":
         known = [sum(value or 0 for value in column) for column in zip(*series, strict=True)]
@@ -133,46 +133,46 @@ def _frame(given: Chart, series: Sequence[Values], write: Write) -> Frame:
         low, high = min(low, 0), max(high, 0)
     marks = ticks(low, high)
     left = max(len(write(mark)) for mark in marks) * _CHARACTER + 8
-    return Frame(760.0 if given.wide else 370.0, left, max(len(given.labels), 1), marks)
+    return PlotArea(760.0 if given.wide else 370.0, left, max(len(given.labels), 1), marks)
 
 
-def _grid(frame: Frame) -> Iterable[str]:
-    for mark in frame.ticks:
-        y, stroke = frame.y(mark), _QUIET if mark == 0 else _GRID
-        yield f'<path d="M{frame.left:.1f} {y:.1f}H{frame.width - 4:.1f}" stroke="{stroke}" stroke-width="0.6"/>'
+def _grid(area: PlotArea) -> Iterable[str]:
+    for mark in area.ticks:
+        y, stroke = area.y(mark), _QUIET if mark == 0 else _GRID
+        yield f'<path d="M{area.left:.1f} {y:.1f}H{area.width - 4:.1f}" stroke="{stroke}" stroke-width="0.6"/>'
 
 
-def _values(frame: Frame, write: Write) -> Iterator[Text]:
-    for mark in frame.ticks:
-        yield _text(frame.left - 5, frame.y(mark), write(mark), frame.width, anchor="end")
+def _values(area: PlotArea, write: Write) -> Iterator[Text]:
+    for mark in area.ticks:
+        yield _text(area.left - 5, area.y(mark), write(mark), area.width, anchor="end")
 
 
-def _places(frame: Frame, labels: Sequence[str]) -> Iterator[Text]:
+def _places(area: PlotArea, labels: Sequence[str]) -> Iterator[Text]:
     """As many labels as there is room for, each cut to it."""
-    room = (frame.width - frame.left) / frame.places
+    room = (area.width - area.left) / area.places
     longest = max(map(len, labels), default=1)
     every = max(1, math.ceil(min(longest, 10) * _CHARACTER * 1.1 / room))
     most = max(int(room * every / _CHARACTER) - 1, 1)
     for place in range(0, len(labels), every):
         label = labels[place]
         shown = label if len(label) <= most else label[: max(most - 1, 1)] + "…"
-        yield _text(frame.x(place + 0.5), _HEIGHT - 10, shown, frame.width)
+        yield _text(area.x(place + 0.5), _HEIGHT - 10, shown, area.width)
 
 
 def _text(x: float, y: float, text: str, width: float, *, anchor: Literal["middle", "end"] = "middle") -> Text:
     return Text(round(100 * x / width, 2), round(100 * y / _HEIGHT, 2), text, anchor)
 
 
-def _bars(frame: Frame, series: Sequence[Values], accent: str, *, stacked: bool) -> list[str]:
-    room = frame.x(1) - frame.x(0)
+def _bars(area: PlotArea, series: Sequence[Values], accent: str, *, stacked: bool) -> list[str]:
+    room = area.x(1) - area.x(0)
     width = room * 0.7 / (1 if stacked else len(series))
-    bars, bases = [], [0.0] * frame.places
+    bars, bases = [], [0.0] * area.places
     for index, values in enumerate(series):
         for place, value in enumerate(values):
             if not value:
                 continue
-            x = frame.x(place) + room * 0.15 + (0 if stacked else index * width)
-            ends = sorted((frame.y(bases[place]), frame.y(bases[place] + value)))
+            x = area.x(place) + room * 0.15 + (0 if stacked else index * width)
+            ends = sorted((area.y(bases[place]), area.y(bases[place] + value)))
             bases[place] += value if stacked else 0
             bars.append(
                 f'<rect x="{x:.2f}" y="{ends[0]:.2f}" width="{width * 0.94:.2f}" height="{ends[1] - ends[0]:.2f}" '
@@ -181,14 +181,14 @@ def _bars(frame: Frame, series: Sequence[Values], accent: str, *, stacked: bool)
     return bars
 
 
-def _line(frame: Frame, values: Values, stroke: str) -> str:
+def _line(area: PlotArea, values: Values, stroke: str) -> str:
     """Broken where a value is absent; a value between two absent ones is a dot."""
     runs: list[list[tuple[float, float]]] = [[]]
     for place, value in enumerate(values):
         if value is None:
             runs.append([])
         else:
-            runs[-1].append((frame.x(place + 0.5), frame.y(value)))
+            runs[-1].append((area.x(place + 0.5), area.y(value)))
     d = " ".join(_path(run) for run in runs if len(run) > 1)
     dots = [run[0] for run in runs if len(run) == 1] if len(values) > 1 else [p for run in runs for p in run]
     line = f'<path d="{d}" fill="none" stroke="{stroke}" stroke-width="2" stroke-linejoin="round"/>' if d else ""

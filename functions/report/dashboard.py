@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from events.types import Request, Text
 from events.types.report import ReportColumn
-from functions.report.language import Code
+from functions.report.language import Code, Language, Zone
 from functions.report.number import Currency, Number
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph
 from functions.report.sheet import Sheet
@@ -70,6 +70,7 @@ class Dashboard(Request, frozen=True, kw_only=True):
     currency: Currency | None = None
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"
 
     def __post_init__(self) -> None:
         units = {each.unit for each in self.figures} | {each.unit for each in self.charts}
@@ -88,22 +89,26 @@ def rows_of(charts: tuple[Chart, ...]) -> list[list[int]]:
     return rows
 
 
-def sheets(dashboard: Dashboard) -> tuple[Sheet, ...]:
+def sheets(dashboard: Dashboard, language: Language) -> tuple[Sheet, ...]:
     """The figures, then a sheet for each chart with the series side by side."""
     currency = dashboard.currency
     figures = [{"label": each.label, "value": each.value} for each in dashboard.figures]
-    heads = (ReportColumn(name="label", label="Label"), ReportColumn(name="value", label="Value", kind="number"))
+    labels = language.labels
+    heads = (
+        ReportColumn(name="label", label=labels["label"]),
+        ReportColumn(name="value", label=labels["value"], kind="number"),
+    )
     return (
         Sheet(dashboard.title, heads, figures, currency),
-        *(_chart_sheet(each, currency) for each in dashboard.charts),
+        *(_chart_sheet(each, currency, language) for each in dashboard.charts),
     )
 
 
-def _chart_sheet(chart: Chart, currency: str | None) -> Sheet:
+def _chart_sheet(chart: Chart, currency: str | None, language: Language) -> Sheet:
     kind: Literal["money", "number"] = "money" if chart.unit == "money" else "number"
     names = [f"s{index}" for index in range(len(chart.series))]
     columns = (
-        ReportColumn(name="label", label="Label"),
+        ReportColumn(name="label", label=language.labels["label"]),
         *(ReportColumn(name=n, label=s.name or n, kind=kind) for n, s in zip(names, chart.series, strict=True)),
     )
     rows = [

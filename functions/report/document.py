@@ -2,7 +2,9 @@
 (functions/sandbox/sandbox.py).
 """
 
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -17,7 +19,8 @@ from functions.report.engine.pdf import Press, pdf
 from functions.report.own import own_page
 from functions.report.page import Page
 from functions.report.picture import check_picture
-from functions.report.records import with_source
+from functions.report.records import check_columns, with_source
+from functions.report.sheet import Sheet
 from functions.sandbox.sandbox import ask, progress
 
 
@@ -38,15 +41,24 @@ def render(draft: Draft) -> Rendered:
     except RecursionError:
         detail = "the document is nested too deeply to be laid out"
         return Rendered(refusal=Refusal(kind="limit-exceeded", detail=detail))
-    return Rendered(documents=documents, warnings=journal.warnings)
+    return Rendered(documents=documents, warnings=page.warnings + journal.warnings)
 
 
 def _page(draft: Draft) -> Page:
     job = draft.job
     data = with_source(job.data, job.data_source, draft.data, rows_limit=draft.rows_limit)
+    missing = check_columns(job, data, draft.data)
+    page = _filled(draft, data)
+    return replace(page, warnings=missing + page.warnings)
+
+
+def _filled(draft: Draft, data: dict[str, Any]) -> Page:
+    job = draft.job
     if job.own is not None:
         return own_page(job.own, data, _asset, made_at=draft.made_at)
-    return builtin_page(job.template or "", data, rows_are_read=draft.data is not None, made_at=draft.made_at)
+    papers = tuple(each.pdf or ReportPdf() for each in job.outputs if each.format == "pdf")
+    read = draft.data is not None
+    return builtin_page(job.template or "", data, rows_are_read=read, made_at=draft.made_at, papers=papers)
 
 
 @cache
@@ -66,11 +78,21 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
             detail = f"the template has no rows for {output.format}; it makes pdf and html"
             raise JobFailed("output-refused", detail, (FieldError(pointer=f"#/outputs/{place}/format", detail=detail),))
         case "csv":
-            return Document(content=csv_file(page.sheets[0], output.csv or ReportCsv()))
+            return Document(content=_csv(page.sheets[0], output.csv or ReportCsv(), place))
         case _:
             from functions.report.workbook import workbook  # the first report need not wait for it
 
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
+
+
+def _csv(sheet: Sheet, options: ReportCsv, place: int) -> bytes:
+    try:
+        return csv_file(sheet, options)
+    except ValueError as error:
+        pointer = f"#/outputs/{place}/csv/locale"
+        raise JobFailed(
+            "invalid-data", f"{pointer}: {error}", (FieldError(pointer=pointer, detail=str(error)),)
+        ) from error
 
 
 def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:

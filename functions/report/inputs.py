@@ -11,7 +11,7 @@ from functions.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Loader:
+class InputReader:
     """Reads inputs, wherever they are."""
 
     store: Store
@@ -33,12 +33,12 @@ class Loader:
         return self.read(job.data_source.source, "#/data_source/source", limit_bytes=limit_bytes)
 
 
-def files_of(job: ReportRequested, loader: Loader, *, limit_bytes: int) -> dict[str, bytes]:
+def files_of(job: ReportRequested, reader: InputReader, *, limit_bytes: int) -> dict[str, bytes]:
     """The contents of all files by pointer; together at most `limit_bytes`."""
     files: dict[str, bytes] = {}
     for pointer, source in _sources(job):
         left_bytes = limit_bytes - sum(map(len, files.values()))
-        files[pointer] = loader.read(source, pointer, limit_bytes=left_bytes)
+        files[pointer] = reader.read(source, pointer, limit_bytes=left_bytes)
     return files
 
 

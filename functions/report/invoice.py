@@ -9,10 +9,11 @@ from msgspec import Meta, structs
 
 from events.types import Request, Text
 from events.types.report import ReportColumn
-from functions.report.language import Code, Language
-from functions.report.number import EXACT, Currency, Number, Percent, exact, minor_unit_decimals, rounded
+from functions.report.language import Code, Language, Zone
+from functions.report.number import Currency, Number, Percent, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party
 from functions.report.sheet import Sheet
+from functions.templating.figures import EXACT, minor_unit_decimals, rounded
 
 
 class Line(Request, frozen=True, kw_only=True):
@@ -29,7 +30,16 @@ class Payment(Request, frozen=True, kw_only=True):
     """How to pay."""
 
     text: Paragraph | None = None
-    iban: Annotated[str, Meta(pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{11,38}$(?!\n)")] | None = None
+    iban: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{11,38}$(?!\n)",
+                description="an IBAN, such as DE89 3704 0044 0532 0130 00",
+            ),
+        ]
+        | None
+    ) = None
     reference: Text | None = None
 
     def __post_init__(self) -> None:
@@ -51,6 +61,7 @@ class Invoice(Request, frozen=True, kw_only=True):
     note: Paragraph | None = None
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def sheet(invoice: Invoice, language: Language) -> Sheet:
     columns = (
         ReportColumn(name="description", label=label["description"]),
         ReportColumn(name="quantity", label=label["quantity"], kind="number"),
-        ReportColumn(name="unit"),
+        ReportColumn(name="unit", label=label["unit"]),
         ReportColumn(name="unit_price", label=label["unit_price"], kind="number"),
         ReportColumn(name="tax_percent", label=f"{label['tax']} %", kind="number"),
         ReportColumn(name="amount", label=label["amount"], kind="money", total=True),
@@ -104,7 +115,7 @@ def sheet(invoice: Invoice, language: Language) -> Sheet:
         {**structs.asdict(line), "amount": str(amount)}
         for line, amount in zip(invoice.lines, sums(invoice).amounts, strict=True)
     ]
-    return Sheet(f"{label['invoice']} {invoice.number}", columns, rows, invoice.currency)
+    return Sheet(f"{label['invoice']} {invoice.number}", columns, rows, invoice.currency, label["total"])
 
 
 def grouped_iban(iban: str) -> str:

@@ -2,17 +2,19 @@
 
 import unicodedata
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from functools import cached_property
 from typing import Annotated
 
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
+from babel.numbers import format_compact_decimal
 from msgspec import Meta
 
 from functions.report.labels import LABELS
-from functions.report.number import EXACT, decimals_of, minor_unit_decimals, rounded
+from functions.templating.figures import money_text, number_text, percent_text
 
 Code = Annotated[
     str,
@@ -24,9 +26,14 @@ Code = Annotated[
 ]
 
 
+Zone = Annotated[
+    str, Meta(max_length=64, description="in which the request's day is told", examples=["Europe/Berlin", "UTC"])
+]
+
+
 @dataclass(frozen=True)
 class Language:
-    """One language: `en`, or with a country `en-GB`. Babel is loaded with its first use."""
+    """One language: `en`, or with a country `en-GB`."""
 
     code: str
 
@@ -48,46 +55,29 @@ class Language:
         return self.direction
 
     @cached_property
-    def _locale(self):  # type: ignore[no-untyped-def]  # a Babel Locale; naming it would load Babel
-        from babel import Locale, UnknownLocaleError
-
+    def locale(self) -> Locale:
+        """Babel's, of the language alone for a country that it is not written for."""
         try:
             return Locale.parse(self.code, sep="-")
-        except UnknownLocaleError:  # a country that the language is not written for
+        except UnknownLocaleError:
             return Locale.parse(self.code.partition("-")[0])
 
     def number(self, value: Decimal, *, decimals: int | None = None) -> str:
         """Grouped digits; without `decimals` as many as the value has."""
-        from babel.numbers import format_decimal
-
-        shown = value if decimals is None else rounded(value, decimals=decimals)
-        places = decimals_of(shown)
-        with localcontext(EXACT):
-            return format_decimal(shown, "#,##0" + ("." + "0" * places if places else ""), self._locale)
+        return number_text(value, self.locale, decimals=decimals)
 
     def money(self, value: Decimal, currency: str) -> str:
         """An amount with its currency, in the currency's minor unit."""
-        decimals = minor_unit_decimals(currency)  # ISO 4217's; CLDR's are those of cash
-        pattern = copy(self._locale.currency_formats["standard"])
-        pattern.frac_prec = (decimals, decimals)
-        with localcontext(EXACT):
-            amount = rounded(value, decimals=decimals)
-            return str(pattern.apply(amount, self._locale, currency=currency, currency_digits=False))
+        return money_text(value, currency, self.locale)
 
     def compact(self, value: Decimal) -> str:
         """Short, for the axis of a chart: 1.2M."""
-        from babel.numbers import format_compact_decimal
-
-        return format_compact_decimal(value, locale=self._locale, fraction_digits=2)
+        return format_compact_decimal(value, locale=self.locale, fraction_digits=2)
 
     def percent(self, value: Decimal) -> str:
         """A rate, such as 19 %."""
-        from babel.numbers import format_percent
-
-        return format_percent(value / 100, locale=self._locale, decimal_quantization=False)
+        return percent_text(value, self.locale)
 
     def date(self, day: date, style: str = "medium") -> str:
         """A day; in figures only where nobody could read another one."""
-        from babel.dates import format_date
-
-        return format_date(day, style, self._locale)
+        return format_date(day, style, self.locale)

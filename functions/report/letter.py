@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from events.types import Request, Text
-from functions.report.language import Code
+from functions.report.language import Code, Zone
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party, Signature
 
 
@@ -26,3 +26,4 @@ class Letter(Request, frozen=True, kw_only=True):
     enclosures: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"

@@ -1,4 +1,4 @@
-"""The same documents for reports that take minutes: the target that the work queue's worker runs."""
+"""Reports that take minutes: the target that the work queue's worker runs."""
 
 import inspect
 

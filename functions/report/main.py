@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 
 from events.http import Event, rfc3339
-from events.problem import JobFailed
+from events.problem import JobFailed, too_wide
 from events.types import ReportCompleted, ReportRequested
 from events.types.report import ReportArtifact, ReportOutput
 from functions.net.guard import Guard
 from functions.report.assets import Assets, HostGuard
 from functions.report.draft import Document, Draft, Rendered
-from functions.report.inputs import Loader, files_of
-from functions.report.pace import Pace
+from functions.report.inputs import InputReader, files_of
+from functions.report.progress_log import ProgressLog
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, Rejected, ResourceLimits, Sandbox
@@ -68,11 +68,11 @@ sandbox = Sandbox(preload=("functions.report.engine.preload",), walls=settings.s
 def handle(job: ReportRequested, event: Event) -> ReportCompleted:
     """One request in, its documents out; the request's time is the PDF's date, so the same job gives the same
     bytes."""
-    loader = Loader(store, guard, timeout_s=settings.fetch_timeout_s)
-    files = files_of(job, loader, limit_bytes=settings.assets_limit_bytes)
+    reader = InputReader(store, guard, timeout_s=settings.fetch_timeout_s)
+    files = files_of(job, reader, limit_bytes=settings.assets_limit_bytes)
     order = Draft(
         job=job,
-        data=loader.data(job, limit_bytes=settings.data_limit_bytes),
+        data=reader.data(job, limit_bytes=settings.data_limit_bytes),
         files=files,
         identifier=job_key(event),
         made_at=rfc3339(event.get("time") or system_clock().isoformat()),
@@ -89,9 +89,8 @@ def handle(job: ReportRequested, event: Event) -> ReportCompleted:
         used_bytes=sum(map(len, files.values())),
     )
     started_s = time.monotonic()
-    made = render(
-        order, Handlers(on_progress=Pace(event.id).told, on_question=assets.answer, on_restart=assets.start_again)
-    )
+    progress = ProgressLog(event.id).told
+    made = render(order, Handlers(on_progress=progress, on_question=assets.answer, on_restart=assets.start_again))
     render_s = round(time.monotonic() - started_s, 3)
     artifacts = tuple(_stored(event, each, made.documents[each.name]) for each in job.outputs)
     return ReportCompleted(
@@ -109,6 +108,8 @@ def render(order: Draft, handlers: Handlers) -> Rendered:
         made = sandbox.run(
             "functions.report.engine.preload:render", order, result=Rendered, limits=limits, handlers=handlers
         )
+    except OverflowError as error:
+        raise too_wide(order.job) from error
     except LimitExceeded as error:
         raise JobFailed("limit-exceeded", f"the rendering {error}") from error
     except Rejected as error:

@@ -9,6 +9,7 @@ import msgspec
 from events.problem import FieldError, JobFailed
 from events.types.report import ReportOwnTemplate, ReportSheet
 from functions.report.draft import FOLDER_URL, Asset
+from functions.report.labels import LABELS
 from functions.report.page import Page
 from functions.report.sheet import Sheet
 from functions.report.table import check_cells
@@ -114,7 +115,8 @@ def _sheet(wanted: ReportSheet, data: dict[str, Any], own: ReportOwnTemplate, *,
         detail = f"must be the rows of a sheet, a list of objects, got {type(rows).__name__}"
         raise JobFailed("invalid-data", f"{at}: {detail}", (FieldError(pointer=at, detail=detail),))
     check_cells(wanted.columns, rows, at=at, more_columns=True)
-    return Sheet(wanted.title or wanted.rows, wanted.columns, rows, own.currency)
+    labels = LABELS.get(own.locale.partition("-")[0], LABELS["en"])
+    return Sheet(wanted.title or wanted.rows, wanted.columns, rows, own.currency, labels["total"])
 
 
 def _styled(html: str, css: str | None) -> str:

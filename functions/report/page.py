@@ -21,3 +21,4 @@ class Page:
     tagged: bool = True
     landscape: bool = False
     is_xml: bool = False
+    warnings: tuple[str, ...] = ()

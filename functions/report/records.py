@@ -2,14 +2,20 @@
 
 import csv
 import io
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
 
 from events.problem import FieldError, JobFailed
-from events.types.report import ReportDataSource
+from events.types.report import ReportDataSource, ReportRequested
 
 ROWS_FIELD: Final = "rows"
+DELIMITERS: Final = (";", ",", "\t", "|")
+SHOWN_NAMES: Final = 20
+_ALIKE: Final = 0.75  # of difflib's ratio: nett is net, and sku is not secret
+SHOWN_CHARACTERS: Final = 100
 
 
 def with_source(
@@ -26,6 +32,69 @@ def with_source(
     if not isinstance(read, dict):
         raise _invalid("the JSON must be an object; give a field for anything else")
     return {**given, **read}
+
+
+def check_columns(job: ReportRequested, data: Mapping[str, Any], content: bytes | None) -> tuple[str, ...]:
+    """Warnings of the columns that stand nowhere in the rows that were read.
+
+    Raises JobFailed (`invalid-source`) where no column does, or one is there by another spelling: another delimiter or
+    a misspelt name would otherwise give a document without its data.
+    """
+    source = job.data_source
+    if source is None or content is None:
+        return ()
+    field = source.field or (None if source.format == "json" else ROWS_FIELD)
+    warnings: list[str] = []
+    for rows_field, wanted in _wanted(job, data):
+        if field in (None, rows_field):
+            found = _header(content, source.delimiter) if source.format == "csv" else _keys(data.get(rows_field))
+            warnings += _missing(wanted, found, source)
+    return tuple(warnings)
+
+
+def _wanted(job: ReportRequested, data: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """The columns by the field of their rows, as far as they are well-formed: what is not is told by its own check."""
+    if job.own is not None:
+        yield from ((each.rows, [column.name for column in each.columns]) for each in job.own.sheets)
+    elif job.template == "table" and isinstance(columns := data.get("columns"), list):
+        names = [each.get("name") for each in columns if isinstance(each, dict)]
+        yield ROWS_FIELD, [each for each in names if isinstance(each, str)]
+
+
+def _header(content: bytes, delimiter: str) -> list[str]:
+    lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter)
+    names: list[str] = next(lines, [])
+    return names
+
+
+def _keys(rows: Any) -> list[str] | None:
+    """Those of all rows, in their order; None without rows."""
+    found = [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    return list(dict.fromkeys(key for row in found for key in row)) if found else None
+
+
+def _missing(wanted: list[str], found: list[str] | None, source: ReportDataSource) -> list[str]:
+    if found is None or not (missing := [each for each in wanted if each not in found]):
+        return []
+    detail = f"the data has no {_listed(missing)}; expected {_listed(wanted)}, found {_listed(found) or 'none'}"
+    if source.format == "csv" and len(found) == 1 and (other := [each for each in DELIMITERS if each in found[0]]):
+        detail += f"; is the delimiter {other[0]!r} and not {source.delimiter!r}?"
+    unknown = {_spelling(each): each for each in found if each not in wanted}
+    is_misspelt = any(get_close_matches(_spelling(each), unknown, 1, cutoff=_ALIKE) for each in missing)
+    if is_misspelt or len(missing) == len(wanted):
+        raise _invalid(detail)
+    return [detail]
+
+
+def _spelling(name: str) -> str:
+    """Without what is easily mistaken: case, spaces and signs."""
+    return "".join(each for each in name.casefold() if each.isalnum())
+
+
+def _listed(names: list[str]) -> str:
+    """In quotes, which show a space at an end; a long list is cut short."""
+    shown = ", ".join(repr(each[:SHOWN_CHARACTERS]) for each in names[:SHOWN_NAMES])
+    return shown + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
 def _read(source: ReportDataSource, content: bytes, rows_limit: int) -> Any:

@@ -7,19 +7,21 @@ from decimal import Decimal
 from typing import Any
 
 from events.types.report import ReportColumn
-from functions.report.number import exact, minor_unit_decimals, rounded
+from functions.report.number import exact
+from functions.templating.figures import minor_unit_decimals, rounded
 
 Value = str | Decimal | date | None
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows by the columns' names; `currency` decides the decimals of money."""
+    """Rows by the columns' names; `currency` decides the decimals of money, `total_label` stands before the totals."""
 
     title: str
     columns: tuple[ReportColumn, ...]
     rows: Sequence[Mapping[str, Any]]
     currency: str | None = None
+    total_label: str = "Total"
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -14,23 +14,24 @@ from msgspec import Meta
 
 from events.problem import decode
 from events.types import Request, Text
-from events.types.report import ReportColumn
-from functions.report.language import Code, Language
-from functions.report.number import EXACT, Currency, Number, decimals_of, exact, minor_unit_decimals, rounded
+from events.types.report import ReportColumn, ReportPdf
+from functions.report.fitting import FIGURE_MM, Fit, fitted
+from functions.report.language import Code, Language, Zone
+from functions.report.number import Currency, Number, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent
 from functions.report.sheet import Sheet, label
+from functions.templating.figures import EXACT, decimals_of, minor_unit_decimals, rounded
 
 Cell = str | int | float | None
 Kind = Literal["text", "number", "money", "date"]
 CELLS: Final[dict[Kind, Any]] = {
-    "text": Annotated[str, Meta(max_length=1_000)] | None,
+    "text": Annotated[str, Meta(max_length=1_000)] | int | None,
     "number": Number | None,
     "money": Number | None,
     "date": date | None,
 }
-# How many figures fit on a line; measured with the templates' font.
-LINE_CHARACTERS: Final = 110
-LANDSCAPE_LINE_CHARACTERS: Final = 164
+# A longer word may be broken where the line is short.
+_WORD: Final = 16
 
 
 class Table(Request, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class Table(Request, frozen=True, kw_only=True):
     landscape: bool = False
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
+    timezone: Zone = "UTC"
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.columns]
@@ -68,7 +70,7 @@ def check_rows(table: Table, *, at: str, more_columns: bool) -> None:
 
 
 def check_cells(columns: Sequence[ReportColumn], rows: Sequence[Any], *, at: str, more_columns: bool) -> None:
-    """The same for rows of any kind."""
+    """Hold the cells of rows of any kind against their columns, as `check_rows` does."""
     fields = [
         (f"cell_{index}", CELLS[column.kind], msgspec.field(default=None, name=column.name))
         for index, column in enumerate(columns)
@@ -97,14 +99,28 @@ class Written:
 
     def need(self, language: Language) -> int:
         """How many figures wide it should be; long texts and labels can be broken."""
+        if self.column.width_mm is not None:
+            return math.ceil(self.column.width_mm / FIGURE_MM)
         label = min(width(self.column.label or self.column.name), 12)
         bold = math.ceil(1.2 * width(self.total(language, range(len(self.values)))))
         longest = max(label, bold, *map(width, self.cells))
-        return 3 + (min(longest, 60) if self.column.kind == "text" else longest)
+        return 3 + (min(longest, 60) if self.is_prose else longest)
+
+    def least(self, language: Language) -> int:
+        """How many figures wide it has to be, so that no number and no word of an ordinary length is broken."""
+        if self.column.width_mm is not None or not self.is_prose:
+            return self.need(language)
+        words = (word for cell in (self.column.label or self.column.name, *set(self.cells)) for word in cell.split())
+        return 3 + min(max(map(width, words), default=0), _WORD)
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether its cells may take several lines."""
+        return self.column.kind == "text" and not self.column.nowrap
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """Rows that stand together; `title` and `totals` are empty where there is none."""
 
     title: str
@@ -118,38 +134,53 @@ class Layout:
 
     heads: tuple[str, ...]
     sides: tuple[str, ...]
-    groups: tuple[Group, ...]
+    are_whole: tuple[bool, ...]
+    fit: Fit
+    groups: tuple[RowGroup, ...]
     totals: tuple[str, ...]
     widths_percent: tuple[float, ...]
 
     @property
     def classes(self) -> tuple[Markup, ...]:
         """The attribute of each column's cells, and none where they stand as all do: a class a cell takes time."""
-        return tuple(Markup() if side == "left" else Markup(f' class="{side}"') for side in self.sides)  # noqa: S704  # one of three words
+        names = ["whole" * whole if side == "left" else side + " whole" * whole for side, whole in self._columns]
+        return tuple(Markup(f' class="{each}"') if each else Markup() for each in names)  # noqa: S704  # words of ours
+
+    @property
+    def _columns(self) -> Iterator[tuple[str, bool]]:
+        return zip(self.sides, self.are_whole, strict=True)
 
 
-def sheet(table: Table) -> Sheet:
+def sheet(table: Table, language: Language) -> Sheet:
     """The rows for CSV and XLSX, ungrouped."""
-    return Sheet(table.title, table.columns, table.rows, table.currency)
+    return Sheet(table.title, table.columns, table.rows, table.currency, language.labels["total"])
 
 
-def layout(table: Table, language: Language) -> Layout:
-    """Write every cell. A column's numbers have the same decimals, so that their points stand in line."""
+def layout(table: Table, language: Language, papers: Sequence[ReportPdf] = (ReportPdf(),)) -> Layout:
+    """Write every cell. A column's numbers have the same decimals, so that their points stand in line.
+
+    Raises JobFailed where the columns do not fit on the papers.
+    """
     written = {
         each.name: _written(each, [row.get(each.name) for row in table.rows], table, language) for each in table.columns
     }
     columns = [each for name, each in written.items() if name != table.group_by]
     everything = range(len(table.rows))
+    fit = fitted(FIGURE_MM * sum(each.least(language) for each in columns), table.landscape, papers)
     groups = tuple(
-        Group(title, _rows(columns, places), _totals(columns, places, language, "subtotal") if table.group_by else ())
+        RowGroup(
+            title, _rows(columns, places), _totals(columns, places, language, "subtotal") if table.group_by else ()
+        )
         for title, places in _grouped(written[table.group_by] if table.group_by else None, everything)
     )
     return Layout(
         heads=tuple(label(each.column, table.currency) for each in columns),
         sides=tuple(each.column.side for each in columns),
+        are_whole=tuple(not each.is_prose for each in columns),
+        fit=fit,
         groups=groups,
         totals=_totals(columns, everything, language, "total"),
-        widths_percent=_widths(columns, language, LANDSCAPE_LINE_CHARACTERS if table.landscape else LINE_CHARACTERS),
+        widths_percent=_widths(columns, language, int(fit.line_mm / fit.scale / FIGURE_MM)),
     )
 
 
@@ -180,7 +211,7 @@ def _written(column: ReportColumn, cells: Sequence[Cell], table: Table, language
     if column.kind == "date":
         return Written(column, tuple(language.date(date.fromisoformat(str(cell))) if cell else "" for cell in cells))
     if column.kind == "text":
-        return Written(column, tuple(str(cell or "") for cell in cells))
+        return Written(column, tuple("" if cell is None else str(cell) for cell in cells))
     values = tuple(None if cell is None else exact(cell) for cell in cells)
     decimals = max((decimals_of(each) for each in values if each is not None), default=0)
     if column.kind == "money":
@@ -192,10 +223,15 @@ def _written(column: ReportColumn, cells: Sequence[Cell], table: Table, language
 def _widths(columns: Sequence[Written], language: Language, line: int) -> tuple[float, ...]:
     """Numbers, dates and short texts get what they need; long texts, which may take several lines, share the rest."""
     needs = [each.need(language) for each in columns]
-    is_prose = [each.column.kind == "text" and need > 20 for each, need in zip(columns, needs, strict=True)]
-    prose = sum(need for need, long in zip(needs, is_prose, strict=True) if long)
-    stretch = max(line - (sum(needs) - prose), prose // 3) / max(prose, 1)
-    shares = [need * (stretch if long else 1) for need, long in zip(needs, is_prose, strict=True)]
+    is_long = [each.is_prose and need > 20 for each, need in zip(columns, needs, strict=True)]
+    long = sum(need for need, is_one in zip(needs, is_long, strict=True) if is_one)
+    stretch = (line - (sum(needs) - long)) / max(long, 1)
+    shares = [need * max(stretch, 0) if is_one else need for need, is_one in zip(needs, is_long, strict=True)]
+    least = [each.least(language) for each in columns]
+    if sum(shares) > line or any(share < low for share, low in zip(shares, least, strict=True)):
+        spare = max(line - sum(least), 0)  # what nobody needs goes to those that are short of it
+        short = sum(needs) - sum(least)
+        shares = [low + spare * (need - low) / max(short, 1) for need, low in zip(needs, least, strict=True)]
     return tuple(round(100 * each / sum(shares), 3) for each in shares)
 
 

@@ -14,12 +14,14 @@ from typing import Any, Final
 import xlsxwriter  # type: ignore[import-untyped]  # it has no types
 from xlsxwriter.utility import xl_col_to_name  # type: ignore[import-untyped]  # as above
 
-from functions.report.number import decimals_of, minor_unit_decimals
 from functions.report.sheet import Sheet, Value
+from functions.templating.figures import decimals_of, minor_unit_decimals
 
 _FIRST_DAY: Final = date(1900, 3, 1)  # before it Excel's calendar is a day off
 _WIDTHS_FROM_ROWS: Final = 200
 _WIDEST_CHARACTERS: Final = 60
+_A4: Final = 9  # of Excel's list of papers
+_COLUMNS_OF_PORTRAIT: Final = 7
 _CELL_CHARACTERS: Final = 32_767  # the most that Excel takes; XlsxWriter leaves longer ones out
 
 
@@ -47,6 +49,7 @@ def _write(book: Any, page: Any, sheet: Sheet) -> None:
     for index, width in enumerate(_widths(sheet, rows)):
         page.set_column(index, index, width)
     page.freeze_panes(1, 0)
+    _set_paper(page, sheet)
     for index, label in enumerate(sheet.labels):
         page.write_string(0, index, label, head)
     for number, row in enumerate(rows, 1):
@@ -55,6 +58,15 @@ def _write(book: Any, page: Any, sheet: Sheet) -> None:
     if rows:
         page.autofilter(0, 0, len(rows), len(sheet.columns) - 1)
     _write_totals(book, page, sheet, rows)
+
+
+def _set_paper(page: Any, sheet: Sheet) -> None:
+    """A4, as wide as the columns, with the header on each page."""
+    page.set_paper(_A4)
+    page.fit_to_pages(1, 0)
+    page.repeat_rows(0)
+    if len(sheet.columns) > _COLUMNS_OF_PORTRAIT:
+        page.set_landscape()
 
 
 def _write_cell(page: Any, row: int, column: int, value: Value, look: Any) -> None:
@@ -69,6 +81,8 @@ def _write_cell(page: Any, row: int, column: int, value: Value, look: Any) -> No
 
 
 def _write_totals(book: Any, page: Any, sheet: Sheet, rows: Sequence[tuple[Value, ...]]) -> None:
+    if any(each.total for each in sheet.columns) and not sheet.columns[0].total:
+        page.write_string(max(len(rows) + 1, 2), 0, sheet.total_label, book.add_format({"bold": True, "top": 1}))
     for index, column in enumerate(sheet.columns):
         if not column.total:
             continue

@@ -90,7 +90,7 @@ class PostgresReadings:
     """A server that many workers share."""
 
     def __init__(self, url: str) -> None:
-        import psycopg  # 130 ms that SQLite need not wait for
+        import psycopg  # slow to import, and SQLite need not wait for it
 
         self._connect, self._error = psycopg.connect, psycopg.OperationalError
         self._url = url

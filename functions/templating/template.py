@@ -12,16 +12,19 @@ which is where this module is imported.
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
-from babel import Locale, UnknownLocaleError, dates, numbers
+from babel import Locale, UnknownLocaleError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-Loader = Callable[[str], str | None]
+from events.problem import JobFailed
+from functions.templating.figures import check_currency, decimals_of, money_text, number_text, percent_text
+from functions.templating.moments import date_text, datetime_text, shown, time_text
+
+TemplateSource = Callable[[str], str | None]
 Number = Decimal | int | float | str
 
 MAIN: Final = "template"
@@ -54,8 +57,10 @@ class Conventions:
             raise ValueError(f"locale must be one of CLDR's, such as en or de-CH, got {self.locale!r}") from error
 
     def check(self) -> None:
-        """ValueError for a locale or a zone that does not exist."""
+        """ValueError for a locale, a currency or a zone that does not exist."""
         _ = self.babel
+        if self.currency is not None:
+            check_currency(self.currency)
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: the name of a folder of zones
@@ -84,7 +89,7 @@ class PlainData(ImmutableSandboxedEnvironment):
 
 def environment(
     conventions: Conventions,
-    load: Loader | None = None,
+    load: TemplateSource | None = None,
     *,
     autoescape: bool = True,
     compiled: jinja2.BytecodeCache | None = None,
@@ -118,12 +123,11 @@ def run(made: jinja2.Environment, name: str, data: Mapping[str, Any]) -> str:
         raise TemplateRefused(f"there is no template {error.name!r}") from error
     except jinja2.TemplateSyntaxError as error:
         raise TemplateRefused(f"{error.name or name}, line {error.lineno}: {error.message}") from error
-    except (jinja2.TemplateError, *_OF_A_TEMPLATE) as error:
+    except (MemoryError, OSError, JobFailed):  # a limit, the pipe to the function, a file that the job may not have
+        raise
+    except Exception as error:
+        # whatever else a stranger's template raises, `1 / 0` or an error of a library that it calls, is a mistake in it
         raise TemplateRefused(f"{_place(error, name)}: {error or type(error).__name__}") from error
-
-
-# What a template's own expression may raise: `1 / 0`, `none + 1`, `data.x.y()`, endless includes.
-_OF_A_TEMPLATE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def filters(conventions: Conventions) -> dict[str, Callable[..., str]]:
@@ -131,55 +135,51 @@ def filters(conventions: Conventions) -> dict[str, Callable[..., str]]:
     locale, zone = conventions.babel, ZoneInfo(conventions.zone)
 
     def money(value: Number, currency: str | None = None) -> str:
-        """An amount with its currency's symbol and decimals."""
+        """An amount with its currency's sign and decimals, rounded half up."""
         code = currency or conventions.currency
         if not code:
             raise TypeError("money expects a currency: money('EUR'), or the currency of the document")
-        return numbers.format_currency(_decimal(value), code, locale=locale)
+        check_currency(code)
+        return money_text(decimal_of(value), code, locale)
 
     def number(value: Number, decimals: int | None = None) -> str:
-        """Grouped digits; without `decimals` as many as the value has."""
-        exact = _decimal(value)
-        shown = max(-int(exact.as_tuple().exponent), 0) if decimals is None else decimals
-        pattern = "#,##0" + ("." + "0" * min(shown, 20) if shown else "")
-        return numbers.format_decimal(exact, format=pattern, locale=locale)
+        """Grouped digits, rounded half up; without `decimals` as many as the value has."""
+        exact = decimal_of(value)
+        return number_text(exact, locale, decimals=_places(decimals, exact))
 
     return {
         "money": money,
         "number": number,
-        "percent": lambda value: numbers.format_percent(
-            _decimal(value) / 100, locale=locale, decimal_quantization=False
-        ),
-        "date": lambda value, style="medium": dates.format_date(_day(value), style, locale=locale),
-        "datetime": lambda value, style="medium": dates.format_datetime(_moment(value), style, zone, locale),
-        "time": lambda value, style="short": dates.format_time(_time(value), style, locale=locale),
+        "percent": lambda value: percent_text(decimal_of(value), locale),
+        "date": lambda value, style="medium": date_text(value, style, zone, locale),
+        "datetime": lambda value, style="medium": datetime_text(value, style, zone, locale),
+        "time": lambda value, style="short": time_text(value, style, zone, locale),
         "t": conventions.translated,
     }
 
 
-def _decimal(value: Number) -> Decimal:
+def decimal_of(value: object) -> Decimal:
+    """The number as it was written; TypeError for what is none, or has more than 30 digits."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
+        raise TypeError(f"a number is expected, got {shown(value)}")
     try:
-        exact = Decimal(str(value))
-    except InvalidOperation:
-        raise TypeError(f"a number is expected, got {str(value)[:80]!r}") from None
+        exact = Decimal(str(value).strip())
+    except (InvalidOperation, ValueError):  # ValueError: an int of more than 4,300 digits
+        raise TypeError(f"a number is expected, got {shown(value)}") from None
     if not exact.is_finite() or exact.adjusted() > 30:  # 1e999999 would be written out
-        raise TypeError(f"a number below 1e30 is expected, got {str(value)[:80]!r}")
+        raise TypeError(f"a number below 1e30 is expected, got {shown(value)}")
     return exact
 
 
-def _day(value: date | str) -> date:
-    return date.fromisoformat(value[:10]) if isinstance(value, str) else value
+def _places(decimals: object, value: Decimal) -> int:
+    if decimals is None:
+        return min(decimals_of(value), 20)
+    if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 20:
+        raise TypeError(f"number expects 0 to 20 decimals, got {shown(decimals)}")
+    return decimals
 
 
-def _moment(value: datetime | str) -> datetime:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
-def _time(value: time | datetime | str) -> time | datetime:
-    return time.fromisoformat(value) if isinstance(value, str) else value
-
-
-def _named(load: Loader) -> Callable[[str], tuple[str, str, None] | None]:
+def _named(load: TemplateSource) -> Callable[[str], tuple[str, str, None] | None]:
     """With its name as the file's, which a traceback then shows."""
 
     def with_name(name: str) -> tuple[str, str, None] | None:

@@ -2,13 +2,15 @@
 
 Its C declarations are ready made (binding.py), and what a page of ours never or seldom needs is imported with the first
 call: fontTools' subsetter, which WeasyPrint calls for variable fonts and where HarfBuzz has none, and its reader of
-WOFF 2; the forgiving reader of HTML.
+WOFF 2; the forgiving reader of HTML. Its fonts are the system's, with what fonts.conf says of them.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -45,6 +47,9 @@ def _later(*names: str) -> Iterator[None]:
         for name in absent:
             del sys.modules[name]
 
+
+if Path("/etc/fonts/fonts.conf").exists():  # which fonts.conf includes
+    os.environ.setdefault("FONTCONFIG_FILE", str(Path(__file__).with_name("fonts.conf")))
 
 with ready_made(), _later(*SELDOM):
     import weasyprint  # type: ignore[import-untyped]  # it has no types

@@ -27,7 +27,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from events.http import STRUCTURED, Event, binary, read
 from events.problem import TryAgain
 from events.types import MessageCompleted, MessageRequested
-from functions.message.delivery import Delivery
+from functions.message.delivery import MailDelivery
 from functions.message.email_message import Parts, compose, read_sender
 from functions.runtime.adapter import reply_event
 from functions.storage.ledger import ReplyLedger
@@ -329,7 +329,7 @@ def disconnect(server: SMTP) -> str:
 def test_a_late_delivery_does_not_send_what_another_has_recorded_meanwhile(tmp_path: Path) -> None:
     store = Store(f"file://{tmp_path}")
     ledger, began_at = ReplyLedger(store), datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-    delivery, sent = Delivery(store, ledger, lease_s=45), []
+    delivery, sent = MailDelivery(store, ledger, lease_s=45), []
     delivery.send_once(sample(), lambda: sent.append("first"), now=began_at)
     ledger.record(sample(), reply_event(sample(), "dev.errands.message.completed.v1", COMPLETED, now=began_at))
 

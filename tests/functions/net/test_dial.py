@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from functions.net.client import Connections, dial
-from functions.net.dial import GuardedDial
+from functions.net.dial import GuardedDial, opened
 from functions.net.exchange import Bounds, Broken, Connection, Late, NotConnected, Response, Stale
 from functions.net.guard import AddressRefused, Guard, Lookup, system_lookup
 from functions.net.url import parsed
@@ -384,3 +384,18 @@ def test_no_response_in_time_is_late_and_one_that_has_begun_is_told(run: Run) ->
         [response] = run(posted(f"http://127.0.0.1:{port}/", timeout_s=0.1))
 
     assert (response.status, response.body) == (200, b"o")
+
+
+@pytest.mark.parametrize("host", ["named.example", "127.0.0.1", "[::1]"])
+def test_a_host_that_the_guard_does_not_want_is_never_connected_to(host: str) -> None:
+    class Closed(Guard):
+        def require_host(self, host: str) -> None:
+            raise AddressRefused(f"{host} is not wanted")
+
+    guard = Closed(LOOPBACK, lambda *_: ("127.0.0.1",))
+    url = parsed(f"http://{host}:9/")
+
+    with pytest.raises(AddressRefused, match="is not wanted"):
+        opened(guard, url, 1)
+    with pytest.raises(AddressRefused, match="is not wanted"):
+        asyncio.run(GuardedDial(guard)(url, lambda: pytest.fail("it connected")))

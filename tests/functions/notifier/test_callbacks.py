@@ -25,7 +25,7 @@ from functions.net.exchange import Response
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
 from functions.notifier.caller import Call, Caller, NoResponse
-from functions.notifier.circuits import Circuits, Limits
+from functions.notifier.circuits import CircuitLimits, Circuits
 from functions.notifier.endpoint_state import EndpointStates, gone, resume
 from functions.notifier.handshake import Handshake
 from functions.storage.store import Store
@@ -197,7 +197,7 @@ class Clock:
 
 def test_a_circuit_opens_after_failures_in_a_row_and_closes_with_a_trial_that_succeeds() -> None:
     clock = Clock()
-    circuits = Circuits(Limits(failures_limit=2, pause_s=5), clock)
+    circuits = Circuits(CircuitLimits(failures_limit=2, pause_s=5), clock)
 
     async def call(*, fails: bool) -> None:
         async with circuits.place("https://api.example:443") as circuit:
@@ -229,7 +229,7 @@ def test_a_circuit_opens_after_failures_in_a_row_and_closes_with_a_trial_that_su
 
 def test_a_half_open_circuit_lets_one_call_through_at_a_time() -> None:
     clock = Clock()
-    circuits = Circuits(Limits(failures_limit=1, pause_s=5), clock)
+    circuits = Circuits(CircuitLimits(failures_limit=1, pause_s=5), clock)
 
     async def go() -> None:
         async with circuits.place("https://api.example:443") as circuit:
@@ -244,7 +244,7 @@ def test_a_half_open_circuit_lets_one_call_through_at_a_time() -> None:
 
 
 def test_a_host_gets_so_many_calls_at_a_time_and_the_next_waits_for_its_place() -> None:
-    circuits = Circuits(Limits(calls_limit=1, place_timeout_s=0.01), Clock())
+    circuits = Circuits(CircuitLimits(calls_limit=1, place_timeout_s=0.01), Clock())
 
     async def go() -> None:
         async with circuits.place("https://api.example:443"):
@@ -260,7 +260,7 @@ def test_a_host_gets_so_many_calls_at_a_time_and_the_next_waits_for_its_place() 
 
 
 def test_places_go_to_who_waits_longest_and_none_is_lost_with_a_call_that_is_cancelled_or_too_late() -> None:
-    circuits, order = Circuits(Limits(calls_limit=2, place_timeout_s=0.2), Clock()), list[int]()
+    circuits, order = Circuits(CircuitLimits(calls_limit=2, place_timeout_s=0.2), Clock()), list[int]()
     origin = "https://api.example:443"
 
     async def call(number: int, seconds: float = 0.0) -> None:
@@ -297,7 +297,7 @@ def test_places_go_to_who_waits_longest_and_none_is_lost_with_a_call_that_is_can
 
 def test_a_circuit_that_opens_sends_all_away_that_wait_for_a_place() -> None:
     clock = Clock()
-    circuits = Circuits(Limits(calls_limit=1, failures_limit=1, place_timeout_s=5), clock)
+    circuits = Circuits(CircuitLimits(calls_limit=1, failures_limit=1, place_timeout_s=5), clock)
 
     async def fail() -> None:
         async with circuits.place("https://api.example:443") as circuit:
@@ -319,7 +319,7 @@ def test_a_circuit_that_opens_sends_all_away_that_wait_for_a_place() -> None:
 
 def test_circuits_that_are_closed_and_idle_are_forgotten_when_there_are_many() -> None:
     clock = Clock()
-    circuits = Circuits(Limits(failures_limit=1), clock)
+    circuits = Circuits(CircuitLimits(failures_limit=1), clock)
 
     async def go() -> None:
         for number in range(1_500):

@@ -25,7 +25,7 @@ from jsonschema import Draft202012Validator
 from functions.report.invoice import Invoice, sums
 from functions.report.labels import LABELS
 from functions.report.language import Language
-from functions.report.pace import Pace
+from functions.report.progress_log import ProgressLog
 from tests.support.report_data import CASES
 from tests.support.report_function import ROOT, SAMPLE, Deliver, pdf_texts, require_noto, serving, stored
 
@@ -375,7 +375,7 @@ def said(data: Any) -> Iterator[str]:
 
 def test_a_long_job_logs_how_far_it_is_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     now_s = iter([0.0, 1.0, 5.0, 6.0, 11.0])
-    pace = Pace("order-1", clock=lambda: next(now_s))
+    pace = ProgressLog("order-1", clock=lambda: next(now_s))
 
     with caplog.at_level("INFO"):
         for page in range(1, 5):

@@ -9,7 +9,7 @@ EVERY_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class Pace:
+class ProgressLog:
     """Hears each page and logs one line in five seconds; a job that is done before it logs none."""
 
     def __init__(self, job: str, clock: Callable[[], float] = time.monotonic) -> None:
