@@ -7,11 +7,13 @@ keeps a dead letter whose sink is down.
 
 import asyncio
 import dataclasses
+import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from events.http import BODY_LIMIT_BYTES, Event, binary
@@ -33,6 +35,12 @@ SINK_RETRY_FIRST_S: Final = 1.0
 SINK_RETRY_LAST_S: Final = 60.0
 SETTLING_LIMIT: Final = 256  # deliveries of a queue whose answer is not yet in the broker
 BROKER_RETRY_S: Final = 1.0
+PUT_BACK_S: Final = 1.0
+PASSING: Final = (OSError, MemoryError)  # no descriptor, no memory, no disk: this machine's trouble, and no attempt
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+
+
+Settle = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class Dispatcher:
             task.add_done_callback(self._done)
 
     async def drain(self) -> None:
-        """Take nothing more, and finish what is in flight."""
+        """Take nothing more, and finish what is in flight; what cannot be settled stays in the broker."""
         self._open = False
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -88,19 +96,35 @@ class Dispatcher:
         self.wake()
 
     async def _work(self, delivery: Delivery) -> None:
+        """One attempt and what follows from it: however it fails, the delivery is settled or put back."""
         try:
-            result = await self._attempt(delivery)
+            settle: Settle = partial(self._settle, delivery, await self._attempt(delivery))
         except PoolStopping:
-            return None  # it is still in the broker
+            return  # it is still in the broker
+        except PASSING as error:
+            log.error("%s cannot be tried now: %s", delivery.event.id, error)
+            settle = partial(self._broker.retry, delivery, delay_s=PUT_BACK_S, charged=False)
+        except Exception as error:
+            log.exception("the attempt on %s ended in a bug", delivery.event.id)
+            settle = partial(self._settle, delivery, _bug(error))
         finally:
             self._working -= 1
             self.wake()
-        while True:  # a delivery is settled, however long the broker is out of reach
+        await self._until_settled(delivery, settle)
+
+    async def _until_settled(self, delivery: Delivery, settle: Settle) -> None:
+        """Again and again, however long the broker or this machine is in trouble; what is a bug, as a failure."""
+        while True:
             try:
-                return await self._settle(delivery, result)
-            except BrokerUnavailable as error:
+                return await settle()
+            except (BrokerUnavailable, *PASSING) as error:
                 log.error("cannot settle %s: %s", delivery.event.id, error)
-                await asyncio.sleep(BROKER_RETRY_S)
+            except Exception as error:
+                log.exception("settling %s ended in a bug", delivery.event.id)
+                settle = partial(self._settle, delivery, _bug(error))
+            if not self._open:
+                return None
+            await asyncio.sleep(BROKER_RETRY_S)
 
     async def _attempt(self, delivery: Delivery) -> Result:
         try:
@@ -126,7 +150,7 @@ class Dispatcher:
         else:
             _warn("dead letter", delivery, result)
             self._metrics.dead_lettered(self.queue)
-            await asyncio.to_thread(self._leave_failure_report, delivery.event, result)
+            await self._leave_failure_report(delivery.event, result)
             made = dead_letter(
                 delivery.event,
                 result,
@@ -144,7 +168,14 @@ class Dispatcher:
         if reply:
             self._tools.outcomes.announce(reply)
 
-    def _leave_failure_report(self, event: Event, result: Result) -> None:
+    async def _leave_failure_report(self, event: Event, result: Result) -> None:
+        """A dead letter without one is as good as ever, so nothing fails for its sake."""
+        try:
+            await asyncio.to_thread(self._write_failure_report, event, result)
+        except Exception as error:  # of a store that is made for it, anything
+            log.warning("the failure report of %s cannot be kept: %r", event.id, error)
+
+    def _write_failure_report(self, event: Event, result: Result) -> None:
         """The whole answer, and what the process logged of the event; all that it did where it did not answer."""
         said = [line for line in tuple(result.log) if result.code == NO_RESPONSE or event.id in line]
         content = failure_reports.encode(
@@ -176,7 +207,7 @@ class Http:
         self._connections.close()
 
     async def post(self, url: str, delivery: Delivery, *, timeout_s: float) -> Result:
-        """One attempt; never raises for what the function does."""
+        """One attempt; never raises for what the function does, but OSError where this machine is out of resources."""
         headers, body = binary(delivery.event)
         headers[ATTEMPT_HEADER] = str(delivery.attempt)
         headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
@@ -185,10 +216,17 @@ class Http:
         except (Late, NotConnected):
             return Result(NO_RESPONSE, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
         except Broken as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
+                raise error.__cause__ from None  # this machine's trouble, and no answer of the function's
             return Result(NO_RESPONSE, error=f"the function's process did not answer: {error}".encode(), retriable=True)
         except TooLong as error:
             return Result(error.status, error=f"the answer is over {BODY_LIMIT_BYTES} bytes".encode())
         return judge(response.status, response.headers, response.body)
+
+
+def _bug(error: Exception) -> Result:
+    """A failure of ours, tried again as one of the function's and kept as a dead letter in the end."""
+    return Result(NO_RESPONSE, error=f"the runner failed on it: {error!r}".encode(errors="replace"), retriable=True)
 
 
 def _warn(what: str, delivery: Delivery, result: Result) -> None:

@@ -6,19 +6,22 @@ A finished delivery is deleted with its commit; an event goes with its last deli
 of its own, more of them the more there were: 35 us of processor time an outcome over 100,000, against 21.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from events.http import Event
+from events.http import REQUIRED, Event
 from events.job import is_request
 from knative.local.broker.broker import BrokerUnavailable, Delivery
+
+log = logging.getLogger("errands.event_log")
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS event (
@@ -33,6 +36,7 @@ CREATE TABLE IF NOT EXISTS outcome (
     PRIMARY KEY (source, id)
 );
 CREATE INDEX IF NOT EXISTS outcome_finished_at ON outcome (finished_at);
+CREATE TABLE IF NOT EXISTS damaged (queue, due_at, seq, attempt, attributes, data, reason TEXT, found_at REAL);
 """
 
 ROWS: Final = (64, 16, 4, 1)  # of one statement
@@ -49,6 +53,15 @@ class Row:
     delivery: Delivery
     due_at: float
     alone: bool
+
+
+class Due(NamedTuple):
+    """What was read of a queue: `more` where there may be more, `damaged` what nobody can read: seq and reason."""
+
+    rows: list[Row]
+    more: bool
+    next_due_at: float | None
+    damaged: list[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,44 +127,87 @@ def open_event_log(file: Path) -> sqlite3.Connection:
 
 
 def commit(connection: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
-    """The results of all, or the same BrokerUnavailable for each: one commit holds for all or none."""
+    """The results of all, or the same BrokerUnavailable for each: one commit holds for all or none.
+
+    What cannot be done for another reason than the file's fails alone, and the rest is done without it.
+    """
     try:
         connection.execute("BEGIN IMMEDIATE")
         results = _do(connection, works)
         connection.execute("COMMIT")
         return results
-    except sqlite3.Error as error:
+    except Exception as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if len(works) > 1 and not isinstance(error, sqlite3.Error):
+            return [result for work in works for result in commit(connection, [work])]
         return [BrokerUnavailable(f"the event log cannot be written: {error}") for _ in works]
 
 
-def due(
-    db: sqlite3.Connection, queue: str, now: float, held: Collection[int], *, limit: int, limit_bytes: int
-) -> tuple[list[Row], bool, float | None]:
-    """What is due and not held, up to the limits; whether there may be more; when the next falls due."""
+def due(db: sqlite3.Connection, queue: str, now: float, held: Collection[int], *, limit: int, limit_bytes: int) -> Due:
+    """What is due and not held, up to the limits. What of it cannot be read is set aside, and the rest goes on."""
     query = (
-        "SELECT due_at, seq, attempt, attributes, data, remaining FROM delivery JOIN event USING (seq)"
+        "SELECT due_at, seq, attempt, CAST(attributes AS BLOB), CAST(data AS BLOB), remaining"
+        " FROM delivery LEFT JOIN event USING (seq)"
         " WHERE queue = ? AND due_at <= ? AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at, seq LIMIT ?"
     )
     rows: list[Row] = []
+    damaged: list[tuple[float, int, str]] = []
     size_bytes = 0
-    for due_at, seq, attempt, attributes, data, remaining in db.execute(
-        query, (queue, now, msgspec.json.encode(list(held)).decode(), limit)
-    ):
+    more = None
+    for found in db.execute(query, (queue, now, msgspec.json.encode(list(held)).decode(), limit)):
         if size_bytes > limit_bytes:
-            return rows, True, None
-        rows.append(Row(Delivery(seq, queue, attempt, _event(attributes, data)), due_at, remaining == 1))
-        size_bytes += len(data)
+            more = True
+            break
+        try:
+            rows.append(_row(queue, found))
+            size_bytes += len(rows[-1].delivery.event.data)
+        except (TypeError, ValueError) as error:
+            damaged.append((found[0], found[1], str(error)))
+    for due_at, seq, reason in damaged:
+        _set_aside(db, (queue, due_at, seq), reason, now)
+    aside = [(seq, reason) for _, seq, reason in damaged]
+    if more:
+        return Due(rows, True, None, aside)
     query = "SELECT min(due_at) FROM delivery WHERE queue = ? AND due_at > ?"
     next_due_at = db.execute(query, (queue, now)).fetchone()[0]
-    return rows, len(rows) == limit, next_due_at
+    return Due(rows, len(rows) + len(damaged) == limit, next_due_at, aside)
 
 
 def outcome(db: sqlite3.Connection, source: str, id_: str) -> Event | None:
-    """The last event of a job that is remembered."""
-    row = db.execute("SELECT attributes, data FROM outcome WHERE source = ? AND id = ?", (source, id_)).fetchone()
-    return None if row is None else _event(*row)
+    """The last event of a job that is remembered; one that cannot be read is none."""
+    query = "SELECT CAST(attributes AS BLOB), CAST(data AS BLOB) FROM outcome WHERE source = ? AND id = ?"
+    row = db.execute(query, (source, id_)).fetchone()
+    try:
+        return None if row is None else _event(*row)
+    except (TypeError, ValueError) as error:
+        log.error("the outcome of job %s of %s cannot be read: %s", id_, source, error)
+        return None
+
+
+def _row(queue: str, found: Values) -> Row:
+    """One delivery; raise ValueError or TypeError where that cannot be what was kept."""
+    due_at, seq, attempt, attributes, data, remaining = found
+    if attributes is None:
+        raise ValueError("its event is missing")
+    for name, value in (("attempt", attempt), ("remaining", remaining)):
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    return Row(Delivery(seq, queue, attempt, _event(attributes, data)), due_at, remaining == 1)
+
+
+def _set_aside(db: sqlite3.Connection, place: tuple[str, float, int], reason: str, now: float) -> None:
+    """Move a delivery out of its queue's way, with all that is there of it."""
+    seq = place[2]
+    db.execute(
+        "INSERT INTO damaged SELECT queue, due_at, seq, attempt, attributes, data, ?, ?"
+        " FROM delivery LEFT JOIN event USING (seq) WHERE queue = ? AND due_at = ? AND seq = ?",
+        (reason, now, *place),
+    )
+    db.execute("DELETE FROM delivery WHERE queue = ? AND due_at = ? AND seq = ?", place)
+    left = "(SELECT count(*) FROM delivery WHERE delivery.seq = event.seq)"  # the count in the row may be what is wrong
+    db.execute(f"UPDATE event SET remaining = {left} WHERE seq = ?", (seq,))  # noqa: S608  # a constant
+    db.execute("DELETE FROM event WHERE seq = ? AND remaining = 0", (seq,))
 
 
 def _do(db: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
@@ -219,4 +275,9 @@ def _attributes(event: Event) -> bytes:
 
 
 def _event(attributes: bytes, data: bytes) -> Event:
-    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), data)
+    """The event as it was kept; raise ValueError or TypeError where these bytes are not."""
+    read = msgspec.json.decode(attributes, type=dict[str, str])
+    missing = [name for name in REQUIRED if not read.get(name)]
+    if missing or not isinstance(data, bytes):
+        raise ValueError(f"its {missing[0] if missing else 'data'} is missing")
+    return Event(MappingProxyType(read), data)

@@ -74,7 +74,7 @@ class RabbitBroker:
         self._backlog = 0
         self._side_routes: set[asyncio.Task[None]] = set()
 
-    async def start(self, wake: Callable[[str], None]) -> None:
+    async def start(self, wake: Callable[[str], None], died: Callable[[str], None] = log.critical) -> None:
         """Declare everything and consume; what goes wrong later is tried again."""
         self._wake = wake
         try:
@@ -87,6 +87,8 @@ class RabbitBroker:
             asyncio.create_task(stay_connected(self._server, serve, name=f"errands up, {what}"))
             for serve, what in ((self._publish_on, "publishing"), (self._consume_on, "consuming"))
         ]
+        for link in self._links:
+            link.add_done_callback(partial(_ended, died))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.gather(self._publishing.wait(), self._consuming.wait())
@@ -99,6 +101,11 @@ class RabbitBroker:
         for link in self._links:
             link.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept at present."""
+        return None if self._publisher else f"no connection to {self._server.place}"
 
     async def publish(self, event: Event, queues: Sequence[str]) -> None:
         """Publish to the Broker's exchange, whose bindings lead to these queues; safe there when this returns."""
@@ -127,12 +134,12 @@ class RabbitBroker:
             self._remember(reply)
         self._settle(delivery)
 
-    async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
+    async def retry(self, delivery: Delivery, *, delay_s: float, charged: bool = True) -> None:
         """Publish to the wait, then acknowledge."""
         if not self._holds(delivery):
             return
         wait, back_to = await self._wait(delay_s), self._names.queue(delivery.queue)
-        await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + 1)
+        await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + charged)
         self._settle(delivery)
 
     async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
@@ -259,6 +266,12 @@ class RabbitBroker:
         for tag in [tag for tag, (on, _) in queue.held.items() if on is channel]:
             del queue.held[tag]
         queue.waiting = deque(each for each in queue.waiting if each.tag in queue.held)
+
+
+def _ended(died: Callable[[str], None], link: "asyncio.Task[None]") -> None:
+    """A link stays until it is cancelled."""
+    if not link.cancelled():
+        died(f"the connection to RabbitMQ is not kept up any more: {link.exception()!r}")
 
 
 def prefetch(trigger: Trigger) -> int:

@@ -10,8 +10,11 @@ import pytest
 
 from events.http import Event
 from knative.local.broker.broker import BrokerUnavailable, Delivery
-from knative.local.broker.embedded import OUTCOME_RETENTION_S, WINDOW_COUNT, EmbeddedBroker
+from knative.local.broker.embedded import OUTCOME_RETENTION_S, EmbeddedBroker
+from knative.local.broker.window import WINDOW_COUNT
+from tests.support.loops import LOOPS
 
+in_a_loop = asyncio.run
 QUEUES = ("q", "q.dlq", "other", "other.dlq")
 
 
@@ -245,6 +248,11 @@ def test_the_last_event_of_a_job_is_remembered_for_a_day(tmp_path: Path) -> None
     run(scenario, tmp_path, clock=clock)
 
 
+@pytest.fixture(autouse=True, params=list(LOOPS.values()), ids=list(LOOPS))
+def _on_both_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.in_a_loop", request.param)
+
+
 def run(
     scenario: Callable[[EmbeddedBroker], Awaitable[None]],
     folder: Path,
@@ -262,7 +270,7 @@ def run(
         finally:
             await broker.stop()
 
-    asyncio.run(whole())
+    in_a_loop(whole())
 
 
 async def take_all(broker: EmbeddedBroker, queue: str) -> list[Delivery]:
