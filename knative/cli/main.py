@@ -306,12 +306,14 @@ def _guarded(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; a reason not to start is one sentence, and no stack trace."""
     import uvloop  # imports asyncio: 46 ms that no other command need wait for
 
-    from knative.local.runner import CannotStart
+    from knative.local.runner import EXIT_FAILED, CannotStart, RunnerFailed
 
     try:
         return uvloop.run(work)
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
+    except RunnerFailed as error:
+        _stop(f"the runner could not go on: {error}", EXIT_FAILED)
 
 
 def _settings(given: list[str] | None) -> dict[str, dict[str, str]]:
@@ -346,9 +348,9 @@ def _plain(text: str) -> str:
     return plain(text)
 
 
-def _stop(reason: str) -> NoReturn:
+def _stop(reason: str, code: int = MISTAKE) -> NoReturn:
     typer.echo(_plain(reason), err=True)
-    sys.exit(MISTAKE)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from events.http import Event
 from events.problem import TryAgain
 from functions.runtime import failure_reports
+from knative.local.background import Background
 from knative.local.broker.broker import DLQ, Broker, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
@@ -38,11 +39,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("errands.runner")
 
+T = TypeVar("T")
+
 PRUNE_INTERVAL_S: Final = 60.0
+FAILED_STOP_S: Final = 15.0  # for the end of a runner that cannot go on
+EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
 class CannotStart(Exception):
     """A reason why the runner does not start, in one sentence for the person who started it."""
+
+
+class RunnerFailed(Exception):
+    """A runner that was up and could not go on; what it accepted is delivered after the next start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +84,14 @@ def work_named(name: str, folder: Path | None) -> WorkQueue:
 
 
 @asynccontextmanager
-async def running(options: Options, fork_server: ForkServer | None = None) -> AsyncIterator[str]:
-    """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart."""
+async def running(
+    options: Options, fork_server: ForkServer | None = None, background: Background | None = None
+) -> AsyncIterator[str]:
+    """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart.
+
+    Where it cannot go on, `background` says so.
+    """
+    background = background or Background()
     if options.host not in LOOPBACK and not options.token:
         reach = f"{options.host} can be reached from other machines"
         raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
@@ -87,8 +102,8 @@ async def running(options: Options, fork_server: ForkServer | None = None) -> As
         stack.enter_context(_locked(options.data))
         if fork_server:
             await stack.enter_async_context(fork_server.tended())
-            stack.enter_context(_background(reap_strays()))
-        runner = _Runner(options, manifests, work_queues, fork_server)
+            stack.enter_context(background.keep("the reaping of strays", reap_strays))
+        runner = _Runner(options, manifests, work_queues, fork_server, background)
         url = await stack.enter_async_context(runner.up())
         yield url
 
@@ -106,15 +121,32 @@ async def serve_until_stopped(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    async with running(options, fork_server) as url:
+    background = Background()
+    async with running(options, fork_server, background) as url:
         announce(url)
-        await stop.wait()
+        await _first(background, stop.wait())
         log.info("stopping: no new events; those in flight are finished")
+
+
+async def _first(background: Background, work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; raise RunnerFailed as soon as the runner cannot go on."""
+    failed, working = asyncio.ensure_future(background.failed()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((failed, working), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            # what is in flight can hold the end for as long as a function works, and cannot be settled
+            asyncio.get_running_loop().call_later(FAILED_STOP_S, os._exit, EXIT_FAILED)
+            raise RunnerFailed(failed.result())
+        return working.result()
+    finally:
+        failed.cancel()
+        working.cancel()
 
 
 async def run_command(options: Options, command: Sequence[str], fork_server: ForkServer | None) -> int:
     """Run a command beside everything; returns its exit code."""
-    async with running(options, fork_server) as url:
+    background = Background()
+    async with running(options, fork_server, background) as url:
         secret = (options.data / "secrets" / "callback" / "secrets").read_text().strip()
         environment = {**os.environ, "K_SINK": url, "ERRANDS_WEBHOOK_SECRET": secret}
         try:
@@ -128,14 +160,24 @@ async def run_command(options: Options, command: Sequence[str], fork_server: For
 
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, pass_on, each)
-        return await child.wait()
+        try:
+            return await _first(background, child.wait())
+        except RunnerFailed:
+            pass_on(signal.SIGTERM)
+            raise
 
 
 class _Runner:
     def __init__(
-        self, options: Options, manifests: Manifests, work_queues: tuple[WorkQueue, ...], fork_server: ForkServer | None
+        self,
+        options: Options,
+        manifests: Manifests,
+        work_queues: tuple[WorkQueue, ...],
+        fork_server: ForkServer | None,
+        background: Background,
     ) -> None:
         self._options = options
+        self._background = background
         self._fork_server = fork_server
         self._manifests = manifests
         self._work_queues = WorkQueues(work_queues, manifests, options.rabbitmq, options.max_processes)
@@ -157,7 +199,7 @@ class _Runner:
             http = self._http = Http()
             stack.callback(http.close)
             try:
-                await broker.start(self._wake)
+                await broker.start(self._wake, self._background.give_up)
                 await self._work_queues.declare()
             except BrokerUnusable as error:
                 raise CannotStart(str(error)) from error
@@ -167,15 +209,16 @@ class _Runner:
                 Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report)
             )
             stack.push_async_callback(self._drain)
-            stack.enter_context(_background(self._prune(broker)))
-            stack.enter_context(_background(Pinger(self._manifests, self._pools, broker, http).run()))
+            keep = self._background.keep
+            stack.enter_context(keep("the forgetting of old outcomes", lambda: self._prune(broker)))
+            stack.enter_context(keep("the clock", Pinger(self._manifests, self._pools, broker, http).run))
             if self._options.reload:
-                stack.enter_context(_background(watch(self._manifests, self._pools)))
+                stack.enter_context(keep("the reloading", lambda: watch(self._manifests, self._pools)))
             await server.start()
             stack.callback(server.stop)
             working = await self._work_queues.work(stack, machine, _report)
             for scaler in (*self._work_queues.scalers(self._pools, broker), *working):
-                stack.enter_context(_background(scaler.run()))
+                stack.enter_context(keep("a scaler of a work queue", scaler.run))
             ingress.ready = True
             yield url
 
@@ -203,6 +246,7 @@ class _Runner:
             manifests=self._manifests,
             metrics=self._metrics,
             outcomes=self._outcomes,
+            trouble=lambda: self._background.trouble or broker.trouble,
             artifacts=self._options.data / "store",
             token=self._options.token,
             console=console.Console(self._pools).handle if console.SERVICE in self._manifests.services else None,
@@ -296,22 +340,6 @@ class _Runner:
         while True:
             await asyncio.sleep(PRUNE_INTERVAL_S)
             await broker.prune()
-
-
-@contextmanager
-def _background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
-    """Runs beside the rest; its failure is logged, since it is a bug."""
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(_log_failure)
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-def _log_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and task.exception():
-        log.error("a background task of the runner has a bug", exc_info=task.exception())
 
 
 @contextmanager

@@ -73,6 +73,7 @@ class Ingress:
         outcomes: Outcomes,
         artifacts: Path | None,
         token: str | None,
+        trouble: Callable[[], str | None] = lambda: None,
         console: Handler | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
@@ -83,6 +84,7 @@ class Ingress:
         self._outcomes = outcomes
         self._artifacts = artifacts
         self._token = token
+        self._trouble = trouble
         self._console = console
         self._sinks = sinks
         self._to_sink = to_sink
@@ -214,7 +216,8 @@ class Ingress:
         return Response(200, b"ok\n", PLAIN)
 
     async def _readyz(self, _request: Request) -> Response:
-        return Response(200, b"ready\n", PLAIN) if self.ready else Response(503, b"not ready\n", PLAIN)
+        trouble = self._trouble() if self.ready else "it starts"
+        return Response(503, f"not ready: {trouble}\n".encode(), PLAIN) if trouble else Response(200, b"ready\n", PLAIN)
 
     async def _show_metrics(self, _request: Request) -> Response:
         return Response(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
