@@ -5,11 +5,12 @@ import contextlib
 import fcntl
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -42,6 +43,8 @@ log = logging.getLogger("errands.runner")
 T = TypeVar("T")
 
 PRUNE_INTERVAL_S: Final = 60.0
+ALONE_PROCESSES: Final = 2  # for events whose process ended beside others, each alone in one
+ALONE_IDLE_S: Final = 5.0
 FAILED_STOP_S: Final = 15.0  # for the end of a runner that cannot go on
 EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
 
@@ -185,6 +188,7 @@ class _Runner:
         self._outcomes = Outcomes()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._pools: dict[str, Pool] = {}
+        self._alone: dict[str, Pool] = {}  # of functions that work on several events at once
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator[str]:
@@ -205,8 +209,10 @@ class _Runner:
                 raise CannotStart(str(error)) from error
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
+            # on RabbitMQ each delay has a queue of its own, which is declared: there retries keep to it
+            chance = (lambda: 0.0) if self._options.rabbitmq else random.random
             self._make_dispatchers(
-                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report)
+                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report, chance)
             )
             stack.push_async_callback(self._drain)
             keep = self._background.keep
@@ -284,14 +290,20 @@ class _Runner:
             *self._manifests.services.values(),
             *(work_queue.service for work_queue in self._work_queues.embedded),
         ):
-            self._pools[service.name] = Pool(
-                service,
-                environment=environment(service, self._manifests, machine),
-                root=self._manifests.root,
-                max_scale=self._max_scale(service),
-                report=_report,
-                fork_server=self._fork_server,
-            )
+            self._pools[service.name] = self._pool(service, machine, self._max_scale(service))
+            if service.concurrency > 1:
+                single = replace(service, concurrency=1, min_scale=0, idle_s=ALONE_IDLE_S)
+                self._alone[service.name] = self._pool(single, machine, ALONE_PROCESSES)
+
+    def _pool(self, service: Service, machine: Machine, max_scale: int) -> Pool:
+        return Pool(
+            service,
+            environment=environment(service, self._manifests, machine),
+            root=self._manifests.root,
+            max_scale=max_scale,
+            report=_report,
+            fork_server=self._fork_server,
+        )
 
     def _max_scale(self, service: Service) -> int:
         """CPU-bound functions (one event at a time) get no more processes than there are processors."""
@@ -299,10 +311,10 @@ class _Runner:
 
     def _make_dispatchers(self, tools: Tools) -> None:
         for trigger in map(self._work_queues.served, self._manifests.triggers):
-            sink = self._pools[trigger.delivery.dead_letter_sink]
+            function, sink = trigger.subscriber, trigger.delivery.dead_letter_sink
             for each in (
-                Dispatcher(trigger.name, trigger, self._pools[trigger.subscriber], tools),
-                SinkDispatcher(trigger.name + DLQ, trigger, sink, tools),
+                Dispatcher(trigger.name, trigger, self._pools[function], tools, alone=self._alone.get(function)),
+                SinkDispatcher(trigger.name + DLQ, trigger, self._pools[sink], tools, alone=self._alone.get(sink)),
             ):
                 self._dispatchers[each.queue] = each
                 each.wake()
@@ -310,7 +322,9 @@ class _Runner:
             pool.keep_minimum()
 
     def _processes(self) -> Mapping[str, int]:
-        return {**{name: pool.count for name, pool in self._pools.items()}, **self._work_queues.counts()}
+        alone = {name: pool.count for name, pool in self._alone.items()}
+        counts = {name: pool.count + alone.get(name, 0) for name, pool in self._pools.items()}
+        return {**counts, **self._work_queues.counts()}
 
     async def _to_sink(self, name: str, event: Event) -> bool:
         """Bring a work queue's dead letter to its sink; whether that has taken it."""
@@ -329,12 +343,12 @@ class _Runner:
 
     async def _drain(self) -> None:
         """Finish what functions work on; what waits for one is safe in the broker."""
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._alone.values()):
             pool.stop_leasing()
         await asyncio.gather(*(each.drain() for each in self._dispatchers.values()))
 
     async def _close_pools(self) -> None:
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._alone.values())))
 
     async def _prune(self, broker: Broker) -> None:
         while True:

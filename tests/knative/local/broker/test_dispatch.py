@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
@@ -15,11 +16,11 @@ from functions.net.exchange import Broken
 from functions.runtime.outcome import Result
 from knative.local.broker import dispatch
 from knative.local.broker.broker import BrokerUnavailable
-from knative.local.broker.dispatch import Dispatcher, Http, Tools
+from knative.local.broker.dispatch import Dispatcher, Http, Tools, _ended_beside_others
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
 from knative.local.metrics import Metrics
-from knative.local.process.processes import Pool
+from knative.local.process.processes import Pool, Process
 from knative.manifests.manifests import Delivery, Manifests, Trigger
 from tests.support.loops import Run, on_both_loops
 
@@ -38,6 +39,17 @@ class FakePool:
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Any]:
         yield SimpleNamespace(url="http://127.0.0.1:1/", tail=())
+
+
+class Child:
+    """A process that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def wait(self) -> int:
+        await self.ended.wait()
+        return -9
 
 
 class FakeHttp:
@@ -162,6 +174,48 @@ def test_what_cannot_be_settled_does_not_hold_a_stop(tmp_path: Path, run: Run) -
         assert bench.broker.depths()["q"] == JOBS
 
     run(on_a(Bench(tmp_path, FakeHttp(DONE)), scenario))
+
+
+@on_both_loops
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "lives"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_all_that_a_process_worked_on_when_it_ended_were_beside_others(run: Run, count: int, ended: bool) -> None:
+    async def scenario() -> None:
+        process = SimpleNamespace(busy=count, child=Child(), last_events=0)
+        asyncio.get_running_loop().call_later(0.01, process.child.ended.set if ended else list)
+
+        async def leave() -> bool:
+            found = await _ended_beside_others(cast(Process, process))
+            process.busy -= 1
+            return found
+
+        first = [asyncio.ensure_future(leave()) for _ in range(count - 1)]
+        await asyncio.wait(first) if first else None
+        last = await leave()
+
+        assert [each.result() for each in first] + [last] == [ended and count > 1] * count
+
+    run(scenario())
+
+
+@on_both_loops
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_a_retry_waits_what_is_declared_and_at_most_a_tenth_more(tmp_path: Path, run: Run, chance: float) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.dispatcher._tools = replace(bench.dispatcher._tools, chance=lambda: chance)
+        declared = replace(bench.dispatcher._trigger.delivery, backoff_delay_s=20)
+        bench.dispatcher._trigger = replace(bench.dispatcher._trigger, delivery=declared)
+        waits: asyncio.Queue[float] = asyncio.Queue()
+
+        async def retry(_delivery: object, *, delay_s: float) -> None:
+            waits.put_nowait(delay_s)
+
+        bench.broker.retry = retry  # type: ignore[method-assign, assignment]
+        await publish(bench, 1)
+
+        assert await waits.get() == pytest.approx(20 * (1 + 0.1 * chance))
+
+    run(on_a(Bench(tmp_path, FakeHttp(AGAIN)), scenario))
 
 
 async def on_a(bench: Bench, scenario: Callable[[Bench], Awaitable[None]]) -> None:
