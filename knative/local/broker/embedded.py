@@ -5,6 +5,8 @@ backlog costs disk and not memory. A finished delivery is deleted with its commi
 
 What wakes a queue may fail: the commit that its read shares, a timer, a settlement. A read that failed is repeated, and
 a slow sweep reads every queue that waits for nothing: no delivery that is due is without a reader for longer than that.
+The time of day counts at the start alone, where nothing comes to wait for longer than it was to; from then on time is
+what has passed, whatever the clock of this machine is set to.
 
 Decided 2026-11-27: what one commit keeps and forgets is a few statements of many rows
 (`knative.local.broker.event_log`). With each statement the thread gives the interpreter away, and waits until the
@@ -19,6 +21,7 @@ comes to nothing here: sent again, it is delivered twice, which at-least-once al
 import asyncio
 import itertools
 import logging
+import math
 import shutil
 import sqlite3
 import time
@@ -28,7 +31,7 @@ from typing import Final
 
 from events.http import Event
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.event_log import Change, New, Row, due, open_event_log, outcome
+from knative.local.broker.event_log import Change, New, Row, due, no_later, open_event_log, outcome
 from knative.local.broker.window import WINDOW_BYTES, WINDOW_COUNT, Room, Window
 from knative.local.broker.writer import Writer
 
@@ -47,16 +50,16 @@ class EmbeddedBroker:
     """Implements `knative.local.broker.broker.Broker` on one file."""
 
     def __init__(
-        self, file: Path, queues: Sequence[str], *, backlog_limit: int, clock: Callable[[], float] = time.time
+        self, file: Path, queues: Sequence[str], *, backlog_limit: int, clock: Callable[[], float] | None = None
     ) -> None:
         self._file = file
         self._room = Room()
         self._queues = {queue: Window(self._room) for queue in queues}
         self._backlog_limit = backlog_limit
-        self._clock = clock
+        self._clock = clock or _steady()
         self._sweeping: asyncio.TimerHandle | None = None
         self._damaged = 0
-        self._disk_checked_at = 0.0
+        self._disk_checked_s = -math.inf
         self._disk_full = False
 
     async def start(self, wake: Callable[[str], None], died: Callable[[str], None] = log.critical) -> None:
@@ -65,6 +68,7 @@ class EmbeddedBroker:
         self._loop = asyncio.get_running_loop()
         try:
             connection = open_event_log(self._file)
+            no_later(connection, self._clock())
             for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
                 self._window(queue).depth = count
             (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
@@ -121,8 +125,8 @@ class EmbeddedBroker:
         attempt, before = delivery.attempt + charged, row.due_at
 
         def work(db: sqlite3.Connection) -> int:
-            place = (due_at, attempt, delivery.queue, before, delivery.tag)
-            query = "UPDATE delivery SET due_at = ?, attempt = ? WHERE queue = ? AND due_at = ? AND seq = ?"
+            place = (due_at, attempt, delay_s, delivery.queue, before, delivery.tag)
+            query = "UPDATE delivery SET due_at = ?, attempt = ?, wait_s = ? WHERE queue = ? AND due_at = ? AND seq = ?"
             return db.execute(query, place).rowcount
 
         kept = await self._writer.ask(work)
@@ -157,8 +161,8 @@ class EmbeddedBroker:
         depth = sum(queue.depth for queue in self._queues.values())
         if depth >= self._backlog_limit:
             raise BrokerUnavailable(f"the backlog holds {depth} deliveries; its limit is {self._backlog_limit}", 30)
-        if self._clock() - self._disk_checked_at > DISK_CHECK_S:
-            self._disk_checked_at = self._clock()
+        if self._loop.time() >= self._disk_checked_s + DISK_CHECK_S:
+            self._disk_checked_s = self._loop.time()
             self._disk_full = shutil.disk_usage(self._file.parent).free < FREE_DISK_BYTES
         if self._disk_full:
             raise BrokerUnavailable(f"the disk of {self._file} has less than {FREE_DISK_BYTES} bytes free", 30)
@@ -263,3 +267,9 @@ class EmbeddedBroker:
         if name not in self._queues:
             log.warning("the event log has deliveries of %s, which no Trigger here has: they stay there", name)
         return self._queues.setdefault(name, Window(self._room))
+
+
+def _steady() -> Callable[[], float]:
+    """The time of day as it is now, and then what has passed since."""
+    begun_at, begun_s = time.time(), time.monotonic()
+    return lambda: begun_at + (time.monotonic() - begun_s)

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS event (
 );
 CREATE TABLE IF NOT EXISTS delivery (
     queue TEXT NOT NULL, due_at REAL NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    PRIMARY KEY (queue, due_at, seq)
+    wait_s REAL NOT NULL DEFAULT 0, PRIMARY KEY (queue, due_at, seq)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcome (
     source TEXT NOT NULL, id TEXT NOT NULL, finished_at REAL NOT NULL, attributes BLOB NOT NULL, data BLOB NOT NULL,
@@ -106,7 +106,7 @@ class Statement:
 
 
 KEEP_EVENT: Final = Statement("INSERT INTO event VALUES {}", "(?, ?, ?, ?)")
-KEEP_DELIVERY: Final = Statement("INSERT INTO delivery VALUES {}", "(?, ?, ?, 1)")
+KEEP_DELIVERY: Final = Statement("INSERT INTO delivery (queue, due_at, seq, attempt) VALUES {}", "(?, ?, ?, 1)")
 REMEMBER: Final = Statement("INSERT OR REPLACE INTO outcome VALUES {}", "(?, ?, ?, ?, ?)")
 FORGET: Final = Statement(
     "DELETE FROM outcome WHERE ({}) AND json_extract(CAST(attributes AS TEXT), '$.outcome') = 'deadlettered'",
@@ -123,7 +123,15 @@ def open_event_log(file: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")  # an event is on disk before it is answered 202
     connection.execute("PRAGMA journal_size_limit = 67108864")
     connection.executescript(SCHEMA)
+    if "wait_s" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(delivery)")}:
+        connection.execute("ALTER TABLE delivery ADD COLUMN wait_s REAL NOT NULL DEFAULT 0")
     return connection
+
+
+def no_later(db: sqlite3.Connection, now: float) -> None:
+    """Have nothing wait for longer than it was to wait: the time of day may have been set back since."""
+    db.execute("UPDATE delivery SET due_at = :now + wait_s WHERE due_at > :now + wait_s", {"now": now})
+    db.execute("UPDATE outcome SET finished_at = :now WHERE finished_at > :now", {"now": now})
 
 
 def commit(connection: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
