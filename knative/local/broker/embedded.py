@@ -31,7 +31,8 @@ from typing import Final
 
 from events.http import Event
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.event_log import Change, New, Row, due, no_later, open_event_log, outcome
+from knative.local.broker.event_log import Change, New, Row, due, no_later, outcome
+from knative.local.broker.integrity import Count, opened
 from knative.local.broker.window import WINDOW_BYTES, WINDOW_COUNT, Room, Window
 from knative.local.broker.writer import Writer
 
@@ -67,7 +68,7 @@ class EmbeddedBroker:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         try:
-            connection = open_event_log(self._file)
+            connection = opened(self._file)
             no_later(connection, self._clock())
             for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
                 self._window(queue).depth = count
@@ -76,7 +77,7 @@ class EmbeddedBroker:
             self._seqs = itertools.count(last_seq + 1)
         except sqlite3.Error as error:
             raise BrokerUnusable(f"{self._file} is not an event log that can be used: {error}") from error
-        self._writer = Writer(connection, died)
+        self._writer = Writer(connection, Count(self._file), died)
         for queue in self._queues:
             await self._read(queue)
         self._sweep_later()

@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS outcome (
 );
 CREATE INDEX IF NOT EXISTS outcome_finished_at ON outcome (finished_at);
 CREATE TABLE IF NOT EXISTS damaged (queue, due_at, seq, attempt, attributes, data, reason TEXT, found_at REAL);
+CREATE TABLE IF NOT EXISTS loss (found_at REAL, sentence TEXT);
+CREATE TABLE IF NOT EXISTS progress (only INTEGER PRIMARY KEY CHECK (only = 1), kept INTEGER, done INTEGER);
+INSERT OR IGNORE INTO progress SELECT 1, count(*), 0 FROM delivery;
 """
 
 ROWS: Final = (64, 16, 4, 1)  # of one statement
@@ -96,13 +99,15 @@ class Statement:
     row: str
     between: str = ", "
 
-    def run(self, db: sqlite3.Connection, rows: Sequence[Values]) -> None:
-        """Execute it for all of them."""
-        start = 0
+    def run(self, db: sqlite3.Connection, rows: Sequence[Values]) -> int:
+        """Execute it for all of them; how many rows it was about indeed."""
+        start = changed = 0
         while start < len(rows):
             count = next(each for each in ROWS if each <= len(rows) - start)
-            db.execute(_text(self, count), [value for row in rows[start : start + count] for value in row])
+            text, values = _text(self, count), [value for row in rows[start : start + count] for value in row]
+            changed += db.execute(text, values).rowcount
             start += count
+        return changed
 
 
 KEEP_EVENT: Final = Statement("INSERT INTO event VALUES {}", "(?, ?, ?, ?)")
@@ -126,6 +131,12 @@ def open_event_log(file: Path) -> sqlite3.Connection:
     if "wait_s" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(delivery)")}:
         connection.execute("ALTER TABLE delivery ADD COLUMN wait_s REAL NOT NULL DEFAULT 0")
     return connection
+
+
+def progress(db: sqlite3.Connection) -> tuple[int, int]:
+    """How many deliveries were ever kept, and how many are done with."""
+    kept, done = db.execute("SELECT kept, done FROM progress").fetchone()
+    return kept, done
 
 
 def no_later(db: sqlite3.Connection, now: float) -> None:
@@ -213,6 +224,7 @@ def _set_aside(db: sqlite3.Connection, place: tuple[str, float, int], reason: st
         (reason, now, *place),
     )
     db.execute("DELETE FROM delivery WHERE queue = ? AND due_at = ? AND seq = ?", place)
+    db.execute("UPDATE progress SET done = done + 1")
     left = "(SELECT count(*) FROM delivery WHERE delivery.seq = event.seq)"  # the count in the row may be what is wrong
     db.execute(f"UPDATE event SET remaining = {left} WHERE seq = ?", (seq,))  # noqa: S608  # a constant
     db.execute("DELETE FROM event WHERE seq = ? AND remaining = 0", (seq,))
@@ -242,9 +254,11 @@ def _make(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
     for each in events:
         if len(each[2]) > SMALL_BYTES:
             KEEP_EVENT.run(db, [each])
-    KEEP_DELIVERY.run(db, [(queue, now, each.seq) for each, now in new for queue in each.queues])
+    kept = KEEP_DELIVERY.run(db, [(queue, now, each.seq) for each, now in new for queue in each.queues])
     done = [change.done for change in changes if change.done is not None]
-    REMOVE_DELIVERY.run(db, [(row.delivery.queue, row.due_at, row.delivery.tag) for row in done])
+    removed = REMOVE_DELIVERY.run(db, [(row.delivery.queue, row.due_at, row.delivery.tag) for row in done])
+    if kept or removed:
+        db.execute("UPDATE progress SET kept = kept + ?, done = done + ?", (kept, removed))
     REMOVE_EVENT.run(db, [(row.delivery.tag,) for row in done if row.alone])
     for seq in [row.delivery.tag for row in done if not row.alone]:
         db.execute("UPDATE event SET remaining = remaining - 1 WHERE seq = ?", (seq,))

@@ -19,7 +19,8 @@ from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from knative.local.broker.broker import BrokerUnavailable
-from knative.local.broker.event_log import Change, Work, commit
+from knative.local.broker.event_log import Change, Work, commit, progress
+from knative.local.broker.integrity import Count
 
 T = TypeVar("T")
 
@@ -35,8 +36,12 @@ _Request = tuple[Work | Change, asyncio.Future[Any]]
 class Writer:
     """Works on one connection, which is its own from now on; `died` is called in the loop, with a sentence."""
 
-    def __init__(self, connection: sqlite3.Connection, died: Callable[[str], None]) -> None:
+    def __init__(self, connection: sqlite3.Connection, count: Count, died: Callable[[str], None]) -> None:
         self._connection = connection
+        self._count = count
+        self._counted = progress(connection)
+        self._changes = connection.total_changes
+        count.write(*self._counted)
         self._died = died
         self._loop = asyncio.get_running_loop()
         self._requests: SimpleQueue[list[_Request] | None] = SimpleQueue()
@@ -79,6 +84,7 @@ class Writer:
         try:
             while self._write():
                 pass
+            self._count.close(*self._counted)
         except BaseException as error:  # whatever ends it, those who wait are told
             self._tell_loop(self._give_up, f"the event log's thread ended: {error!r}")
         finally:
@@ -91,6 +97,9 @@ class Writer:
             batch.append(self._requests.get())
         self._taken = [request for each in batch for request in each or ()]
         results = commit(self._connection, [work for work, _ in self._taken])
+        if self._connection.total_changes != self._changes:
+            self._changes, self._counted = self._connection.total_changes, progress(self._connection)
+            self._count.write(*self._counted)
         responses = list(zip([future for _, future in self._taken], results, strict=True))
         if responses:
             self._tell_loop(self._tell, responses)
