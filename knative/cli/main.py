@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from knative.cli import broker as broker_commands
+from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
@@ -88,6 +89,7 @@ def up(
     broker_tls: broker_commands.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    os.umask(OTHERS)  # of the functions, too
     from knative.local.process.fork_server import ForkServer
 
     fork_server = ForkServer(data.resolve())  # before anything has a thread
@@ -140,6 +142,7 @@ def exec(  # noqa: A001  # the command's name
     """
     if not context.args:
         _stop("give the command to run after --")
+    os.umask(OTHERS)
     from knative.local.process.fork_server import ForkServer
 
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
@@ -212,8 +215,9 @@ def work(
     token_file: TokenFile = None,
 ) -> None:
     """Run one worker of a work queue, as its manifest declares, beside an `errands up --broker` of the same data."""
+    from knative.local.exceptions import CannotStart
     from knative.local.queues.queues import amqp_variables, worker_environment
-    from knative.local.runner import CannotStart, work_named
+    from knative.local.runner import work_named
 
     server = broker_commands.server_of(broker, broker_credentials, broker_tls)
     if server is None:
@@ -230,7 +234,7 @@ def work(
     try:
         work_queue = work_named(function, _work_queues(work_queues, manifests))
         read = load(manifests)
-        environment = worker_environment(work_queue, read, machine)
+        environment = worker_environment(work_queue, read, machine) | {"TMPDIR": tempfile.gettempdir()}
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
     os.chdir(read.root)
@@ -306,7 +310,8 @@ def _guarded(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; a reason not to start is one sentence, and no stack trace."""
     import uvloop  # imports asyncio: 46 ms that no other command need wait for
 
-    from knative.local.runner import EXIT_FAILED, CannotStart, RunnerFailed
+    from knative.local.exceptions import CannotStart, RunnerFailed
+    from knative.local.runner import EXIT_FAILED
 
     try:
         return uvloop.run(work)

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,10 +17,12 @@ from events.http import Event
 from events.problem import TryAgain
 from functions.runtime import failure_reports
 from knative.local.background import Background
-from knative.local.broker.broker import DLQ, Broker, BrokerUnusable, Delivery
+from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
+from knative.local.data_folder import locked
+from knative.local.exceptions import CannotStart, RunnerFailed
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Ingress
 from knative.local.http.server import HttpServer
@@ -43,18 +44,11 @@ log = logging.getLogger("errands.runner")
 T = TypeVar("T")
 
 PRUNE_INTERVAL_S: Final = 60.0
+AWAY_S: Final = 2.0  # between two tries to reach a broker that is not up yet
 ALONE_PROCESSES: Final = 2  # for events whose process ended beside others, each alone in one
 ALONE_IDLE_S: Final = 5.0
 FAILED_STOP_S: Final = 15.0  # for the end of a runner that cannot go on
 EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
-
-
-class CannotStart(Exception):
-    """A reason why the runner does not start, in one sentence for the person who started it."""
-
-
-class RunnerFailed(Exception):
-    """A runner that was up and could not go on; what it accepted is delivered after the next start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +96,7 @@ async def running(
     work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
     _check_settings(options.settings, [*manifests.services, *(work_queue.name for work_queue in work_queues)])
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_locked(options.data))
+        stack.enter_context(locked(options.data))
         if fork_server:
             await stack.enter_async_context(fork_server.tended())
             stack.enter_context(background.keep("the reaping of strays", reap_strays))
@@ -115,20 +109,29 @@ async def serve_until_stopped(
     options: Options, announce: Callable[[str], None], fork_server: ForkServer | None
 ) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
-    stop = asyncio.Event()
+    stop, is_up = asyncio.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        background = Background()
+        async with running(options, fork_server, background) as url:
+            is_up.set()
+            announce(url)
+            await _first(background, stop.wait())
+            log.info("stopping: no new events; those in flight are finished")
+
+    serving = asyncio.ensure_future(serve())
 
     def on_signal() -> None:
         if stop.is_set():
             os._exit(130)  # what is in flight is delivered again after the next start
         stop.set()
+        if not is_up.is_set():
+            serving.cancel()  # it may wait for a broker
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    background = Background()
-    async with running(options, fork_server, background) as url:
-        announce(url)
-        await _first(background, stop.wait())
-        log.info("stopping: no new events; those in flight are finished")
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
 
 
 async def _first(background: Background, work: Coroutine[Any, Any, T]) -> T:
@@ -202,11 +205,9 @@ class _Runner:
             stack.push_async_callback(self._close_pools)
             http = self._http = Http()
             stack.callback(http.close)
-            try:
-                await broker.start(self._wake, self._background.give_up)
-                await self._work_queues.declare()
-            except BrokerUnusable as error:
-                raise CannotStart(str(error)) from error
+            await server.start()  # so that who asks meanwhile is told to come again
+            await self._start(broker)
+            ingress.open = True
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
             # on RabbitMQ each delay has a queue of its own, which is declared: there retries keep to it
@@ -220,13 +221,24 @@ class _Runner:
             stack.enter_context(keep("the clock", Pinger(self._manifests, self._pools, broker, http).run))
             if self._options.reload:
                 stack.enter_context(keep("the reloading", lambda: watch(self._manifests, self._pools)))
-            await server.start()
             stack.callback(server.stop)
             working = await self._work_queues.work(stack, machine, _report)
             for scaler in (*self._work_queues.scalers(self._pools, broker), *working):
                 stack.enter_context(keep("a scaler of a work queue", scaler.run))
             ingress.ready = True
             yield url
+
+    async def _start(self, broker: Broker) -> None:
+        """Open the broker, and wait for one that is not up yet, as after a boot."""
+        while True:
+            try:
+                await broker.start(self._wake, self._background.give_up)
+                return await self._work_queues.declare()
+            except BrokerAway as error:
+                log.warning("waiting for the broker, asked again in %g s: %s", AWAY_S, error)
+                await asyncio.sleep(AWAY_S)
+            except BrokerUnusable as error:
+                raise CannotStart(str(error)) from error
 
     def _failure_report(self, event: Event, service: str, content: bytes) -> None:
         """Leave what a function said of its failure where the dead-letter sink looks for it."""
@@ -354,22 +366,6 @@ class _Runner:
         while True:
             await asyncio.sleep(PRUNE_INTERVAL_S)
             await broker.prune()
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """Hold the data directory for one runner; raise CannotStart when it cannot be written or is held."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        stream = (data / "lock").open("w")
-    except OSError as error:
-        raise CannotStart(f"the data directory {data} cannot be written: {error.strerror}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CannotStart(f"another runner uses the data directory {data}; stop it or give --data DIR") from error
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

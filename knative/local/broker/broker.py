@@ -24,6 +24,10 @@ class BrokerUnusable(Exception):
     """The broker cannot be opened; the message is for the person who started it."""
 
 
+class BrokerAway(BrokerUnusable):
+    """Nobody answers there yet, as after a boot; it is asked again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One event in one queue; `attempt` counts from 1, `tag` is the broker's own."""

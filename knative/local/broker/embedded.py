@@ -39,7 +39,7 @@ from knative.local.broker.writer import Writer
 log = logging.getLogger("errands.broker")
 
 OUTCOME_RETENTION_S: Final = 24 * 3600.0
-PRUNE_LIMIT: Final = 10_000
+PRUNE_LIMIT: Final = 2_000  # in one commit, for which who publishes waits
 FREE_DISK_BYTES: Final = 64 * 1024 * 1024  # below this nothing more is accepted
 DISK_CHECK_S: Final = 1.0
 READ_AGAIN_S: Final = 1.0
@@ -152,11 +152,12 @@ class EmbeddedBroker:
         return depths | ({"damaged": self._damaged} if self._damaged else {})
 
     async def prune(self) -> None:
-        """Forget outcomes after a day, a bounded number at a time."""
+        """Forget all outcomes that are older than a day, a bounded number in each commit."""
         before = self._clock() - OUTCOME_RETENTION_S
         old = "SELECT source, id FROM outcome WHERE finished_at < ? LIMIT ?"
         query = f"DELETE FROM outcome WHERE (source, id) IN ({old})"  # noqa: S608  # a constant
-        await self._writer.ask(lambda db: db.execute(query, (before, PRUNE_LIMIT)).rowcount)
+        while await self._writer.ask(lambda db: db.execute(query, (before, PRUNE_LIMIT)).rowcount) == PRUNE_LIMIT:
+            pass
 
     def _refuse_when_full(self) -> None:
         depth = sum(queue.depth for queue in self._queues.values())

@@ -24,6 +24,7 @@ from typing import Final
 
 from knative.local.broker.broker import BrokerUnusable
 from knative.local.broker.event_log import open_event_log, progress
+from knative.local.data_folder import held
 
 log = logging.getLogger("errands.event_log")
 
@@ -164,17 +165,28 @@ class Findings:
 
 
 def examined(file: Path) -> Findings:
-    """Look an event log over without changing it; one that no runner has open is looked at in a copy."""
+    """Look an event log over in a copy, so that nothing of it is changed."""
     before = counted(file)
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
-        for each in file.parent.glob(file.name + "*"):
-            shutil.copyfile(each, Path(folder) / each.name)
+        copy = Path(folder) / file.name
         try:
-            connection = open_event_log(Path(folder) / file.name)
+            copied(file, copy)
+            connection = open_event_log(copy)
         except sqlite3.DatabaseError as error:
             return Findings(0, (f"{file} cannot be read: {error}",))
         with contextlib.closing(connection):
             return _findings(connection, before)
+
+
+def copied(file: Path, to: Path) -> None:
+    """A copy of an event log: of one that a runner writes, as it is between two commits (SQLite's own backup)."""
+    if held(file.parent):
+        with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(to)) as target:
+            source.backup(target)
+        return
+    for each in (file, file.with_name(file.name + "-wal")):
+        if each.exists():
+            shutil.copyfile(each, to.with_name(each.name))
 
 
 def _findings(connection: sqlite3.Connection, before: Counted | None) -> Findings:

@@ -28,7 +28,7 @@ from functions.amqp.message import UNREADABLE, Message, to_message
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import Waits
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
-from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
+from knative.local.broker.broker import DLQ, BrokerAway, BrokerUnavailable, BrokerUnusable, Delivery
 from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Manifests, Trigger
 
@@ -80,7 +80,9 @@ class RabbitBroker:
         try:
             async with connected(self._server, name="errands up") as connection:
                 await declare(await connection.channel(), self._names, self._triggers)
-        except (ServerUnavailable, ServerRefused, ValueError) as error:
+        except ServerUnavailable as error:
+            raise BrokerAway(str(error)) from error
+        except (ServerRefused, ValueError) as error:
             raise BrokerUnusable(f"the RabbitMQ server cannot be used: {error}") from error
         self._publishing, self._consuming = asyncio.Event(), asyncio.Event()
         self._links = [
@@ -94,7 +96,7 @@ class RabbitBroker:
                 await asyncio.gather(self._publishing.wait(), self._consuming.wait())
         except TimeoutError as error:
             await self.stop()
-            raise BrokerUnusable(f"{self._server.place} was not ready within {START_TIMEOUT_S:g} s") from error
+            raise BrokerAway(f"{self._server.place} was not ready within {START_TIMEOUT_S:g} s") from error
 
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""

@@ -100,6 +100,7 @@ class Ingress:
             "/services/": ("POST", self._dead_letter),
             "/artifacts/": ("GET", self._artifact),
         }
+        self.open = False  # whether there is a broker that events can be given to
         self.ready = False
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -176,6 +177,8 @@ class Ingress:
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
+            if not self.open:
+                raise BrokerUnavailable("the runner starts, and waits for its broker")
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -232,6 +235,8 @@ class Ingress:
             wait_s = _seconds(query.get("wait_s", "0"))
         except ValueError as error:
             return _refusal(400, "bad-request", f"wait_s {error}")
+        if not self.open:
+            return _refusal(503, "unavailable", "the runner starts, and waits for its broker", {"retry-after": "5"})
         event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
         if event is None:
             return Response(204)

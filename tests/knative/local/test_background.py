@@ -98,6 +98,26 @@ module.commit = failing
     )
 
 
+def test_outcomes_go_on_being_forgotten_after_a_failure(tmp_path: Path) -> None:
+    fault = """
+import knative.local.background as background
+module.PRUNE_INTERVAL_S = background.AGAIN_S = 0.01
+prunes = []
+async def prune(self):
+    prunes.append(self)
+    print("prune", len(prunes), flush=True)
+    if len(prunes) == 1:
+        raise OSError("the disk is full")
+module.EmbeddedBroker.prune = prune
+"""
+    with FaultyUp(tmp_path, "runner", fault) as runner:
+        until(lambda: "prune 3" in runner.log.read_text(), what="the next times")
+        ready = runner.client.get("/readyz").status_code
+
+    assert ready == 200
+    assert "the forgetting of old outcomes failed" in runner.log.read_text()
+
+
 def test_a_background_task_that_stays_down_ends_the_runner_with_a_sentence(tmp_path: Path) -> None:
     fault = """
 async def failing(self):

@@ -249,6 +249,25 @@ def test_the_last_event_of_a_job_is_remembered_for_a_day(tmp_path: Path) -> None
     run(scenario, tmp_path, clock=clock)
 
 
+def test_all_old_outcomes_are_forgotten_at_once_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "PRUNE_LIMIT", 10)
+    clock = Clock()
+
+    async def scenario(broker: EmbeddedBroker) -> None:
+        old = [numbered(number).with_attributes(outcome="completed", jobsource="/tests") for number in range(35)]
+        await asyncio.gather(*(broker.publish(each.with_attributes(correlationid=each.id), ["q"]) for each in old))
+        clock.now += OUTCOME_RETENTION_S + 1
+        await broker.publish(old[0].with_attributes(correlationid="young"), ["q"])
+        await broker.prune()
+
+        assert [await broker.outcome("/tests", str(number)) for number in range(35)] == [None] * 35
+        assert await broker.outcome("/tests", "young") is not None
+
+    run(scenario, tmp_path, clock=clock)
+
+
 def test_after_the_clock_was_set_back_what_was_accepted_is_due_and_a_wait_is_no_longer_than_it_was(
     tmp_path: Path,
 ) -> None:
