@@ -27,6 +27,7 @@ class Result:
     error: bytes | None = None
     retriable: bool = False
     log: Sequence[str] = ()  # the last lines of the function's process, where they are known
+    hung_up: bool = False  # the connection ended without a whole answer: the process may have ended
 
     @property
     def failed(self) -> bool:

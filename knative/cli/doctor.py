@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from functions.sandbox import walls
+from knative.local.broker.integrity import examined
 
 LIBRARIES: Final = {"pango-1.0": "libpango-1.0-0", "pangoft2-1.0": "libpangoft2-1.0-0"}
 FASTER: Final = {"harfbuzz-subset": "libharfbuzz-subset0"}
@@ -54,6 +55,7 @@ def look(data: Path, port: int) -> list[Finding]:
         Finding(what="fonts", well=_fonts(), mend="apt-get install fonts-dejavu-core"),
         _walls(),
         _data(data),
+        *_event_log(data / "journal.db"),
         _port(port),
         _command("php", "apt-get install php-cli php-curl (for the PHP example)", _php_has_curl),
         _command("rabbitmq-server", "apt-get install rabbitmq-server (for a broker on more than one machine)"),
@@ -100,6 +102,16 @@ def _data(data: Path) -> Finding:
         return Finding(what=f"data directory {data} ({error.strerror})", well=False, mend=mend)
     what = f"data directory {data} with {free_bytes / 1024**3:.1f} GiB free"
     return Finding(what=what, well=free_bytes >= FREE_DISK_BYTES, mend="free some of the disk, or give --data DIR")
+
+
+def _event_log(file: Path) -> list[Finding]:
+    """What a runner would say of the events that it kept; nothing where it has kept none."""
+    if not any(file.parent.glob("journal.*")):
+        return []
+    found = examined(file)
+    mend = "restore a backup (knative/README.md, Backup and restore), or send again the jobs that have no outcome"
+    damages = [Finding(what=f"event log {file}: {each}", well=False, mend=mend) for each in found.wrong]
+    return damages or [Finding(what=f"event log {file}, in which {found.waiting} deliveries wait", well=True, mend="")]
 
 
 def _port(port: int) -> Finding:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from functions.runtime.running import find
 from knative.cli import broker as broker_commands
+from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
@@ -89,6 +90,7 @@ def up(
     broker_tls: broker_commands.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    os.umask(OTHERS)  # of the functions, too
     from knative.local.process.fork_server import ForkServer
 
     fork_server = ForkServer(data.resolve())  # before anything has a thread
@@ -141,6 +143,7 @@ def exec(  # noqa: A001  # the command's name
     """
     if not context.args:
         _stop("give the command to run after --")
+    os.umask(OTHERS)
     from knative.local.process.fork_server import ForkServer
 
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
@@ -213,8 +216,9 @@ def work(
     token_file: TokenFile = None,
 ) -> None:
     """Run one worker of a work queue, as its manifest declares, beside an `errands up --broker` of the same data."""
+    from knative.local.exceptions import CannotStart
     from knative.local.queues.queues import amqp_variables, worker_environment
-    from knative.local.runner import CannotStart, work_named
+    from knative.local.runner import work_named
 
     server = broker_commands.server_of(broker, broker_credentials, broker_tls)
     if server is None:
@@ -233,7 +237,7 @@ def work(
     try:
         work_queue = work_named(function, _work_queues(work_queues, manifests))
         read = load(manifests)
-        environment = worker_environment(work_queue, read, machine)
+        environment = worker_environment(work_queue, read, machine) | {"TMPDIR": tempfile.gettempdir()}
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
     os.chdir(read.root)
@@ -309,12 +313,15 @@ def _guarded(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; a reason not to start is one sentence, and no stack trace."""
     import uvloop  # imports asyncio: 46 ms that no other command need wait for
 
-    from knative.local.runner import CannotStart
+    from knative.local.exceptions import CannotStart, RunnerFailed
+    from knative.local.runner import EXIT_FAILED
 
     try:
         return uvloop.run(work)
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
+    except RunnerFailed as error:
+        _stop(f"the runner could not go on: {error}", EXIT_FAILED)
 
 
 def _settings(given: list[str] | None) -> dict[str, dict[str, str]]:
@@ -349,9 +356,9 @@ def _plain(text: str) -> str:
     return plain(text)
 
 
-def _stop(reason: str) -> NoReturn:
+def _stop(reason: str, code: int = MISTAKE) -> NoReturn:
     typer.echo(_plain(reason), err=True)
-    sys.exit(MISTAKE)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +21,7 @@ log = logging.getLogger("errands.ping")
 
 PING_TYPE: Final = "dev.knative.sources.ping"
 PING_TIMEOUT_S: Final = 30.0
+LOOK_S: Final = 30.0  # at the clock, while a ping waits
 
 
 class Pinger:
@@ -34,16 +35,16 @@ class Pinger:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(*(self._repeat(ping) for ping in self._manifests.pings))
+        async with asyncio.TaskGroup() as group:
+            for ping in self._manifests.pings:
+                group.create_task(self._repeat(ping))
 
     async def _repeat(self, ping: PingSource) -> None:
         while True:
-            now = datetime.now(ZoneInfo(ping.timezone) if ping.timezone else UTC)
-            due = croniter(ping.schedule, now).get_next(datetime)
-            await asyncio.sleep((due - now).total_seconds())
+            due = await next_due(ping)
             try:
                 await self._send(ping, event(ping, due))
-            except (BrokerUnavailable, StartFailed, PoolStopping) as error:
+            except (BrokerUnavailable, StartFailed, PoolStopping, OSError) as error:
                 log.warning("ping %s was not delivered: %s", ping.name, error)
 
     async def _send(self, ping: PingSource, event: Event) -> None:
@@ -56,6 +57,28 @@ class Pinger:
             result = await self._http.post(process.url, delivery, timeout_s=PING_TIMEOUT_S)
         if result.failed:
             log.warning("ping %s was answered %d: %r", ping.name, result.code, result.error)
+
+
+def clock(timezone: str | None) -> datetime:
+    """The time of day that schedules go by."""
+    return datetime.now(ZoneInfo(timezone) if timezone else UTC)
+
+
+async def next_due(ping: PingSource, clock: Callable[[str | None], datetime] = clock) -> datetime:
+    """Wait for the next time of the schedule; a clock that is set back meanwhile is looked at anew.
+
+    Times are compared as timestamps: two of one time zone compare as what its clocks show, which DST sets back.
+    """
+    now = clock(ping.timezone)
+    due: datetime = croniter(ping.schedule, now).get_next(datetime)
+    before_s = now.timestamp()
+    while (left_s := due.timestamp() - now.timestamp()) > 0:
+        await asyncio.sleep(min(left_s, LOOK_S))
+        now = clock(ping.timezone)
+        if now.timestamp() < before_s:
+            due = croniter(ping.schedule, now).get_next(datetime)
+        before_s = now.timestamp()
+    return due
 
 
 def event(ping: PingSource, due: datetime) -> Event:

@@ -2,27 +2,30 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
+import random
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from events.http import Event
 from events.problem import TryAgain
 from functions.runtime import failure_reports
 from functions.runtime.running import Running, announced
-from knative.local.broker.broker import DLQ, Broker, BrokerUnusable, Delivery
+from knative.local.background import Background
+from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
+from knative.local.data_folder import locked
+from knative.local.exceptions import CannotStart, RunnerFailed
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Ingress
 from knative.local.http.outside import Own
@@ -42,11 +45,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("errands.runner")
 
+T = TypeVar("T")
+
 PRUNE_INTERVAL_S: Final = 60.0
-
-
-class CannotStart(Exception):
-    """A reason why the runner does not start, in one sentence for the person who started it."""
+AWAY_S: Final = 2.0  # between two tries to reach a broker that is not up yet
+ALONE_PROCESSES: Final = 2  # for events whose process ended beside others, each alone in one
+ALONE_IDLE_S: Final = 5.0
+FAILED_STOP_S: Final = 15.0  # for the end of a runner that cannot go on
+EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +85,14 @@ def work_named(name: str, folder: Path | None) -> WorkQueue:
 
 
 @asynccontextmanager
-async def running(options: Options, fork_server: ForkServer | None = None) -> AsyncIterator[str]:
-    """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart."""
+async def running(
+    options: Options, fork_server: ForkServer | None = None, background: Background | None = None
+) -> AsyncIterator[str]:
+    """Everything up, as a context; yields the URL of the ingress; drains on the way out. Raises CannotStart.
+
+    Where it cannot go on, `background` says so.
+    """
+    background = background or Background()
     if options.host not in LOOPBACK and not options.token:
         reach = f"{options.host} can be reached from other machines"
         raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
@@ -88,11 +100,11 @@ async def running(options: Options, fork_server: ForkServer | None = None) -> As
     work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
     _check_settings(options.settings, [*manifests.services, *(work_queue.name for work_queue in work_queues)])
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_locked(options.data))
+        stack.enter_context(locked(options.data))
         if fork_server:
             await stack.enter_async_context(fork_server.tended())
-            stack.enter_context(_background(reap_strays()))
-        runner = _Runner(options, manifests, work_queues, fork_server)
+            stack.enter_context(background.keep("the reaping of strays", reap_strays))
+        runner = _Runner(options, manifests, work_queues, fork_server, background)
         url = await stack.enter_async_context(runner.up())
         yield url
 
@@ -101,24 +113,50 @@ async def serve_until_stopped(
     options: Options, announce: Callable[[str], None], fork_server: ForkServer | None
 ) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
-    stop = asyncio.Event()
+    stop, is_up = asyncio.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        background = Background()
+        async with running(options, fork_server, background) as url:
+            is_up.set()
+            announce(url)
+            await _first(background, stop.wait())
+            log.info("stopping: no new events; those in flight are finished")
+
+    serving = asyncio.ensure_future(serve())
 
     def on_signal() -> None:
         if stop.is_set():
             os._exit(130)  # what is in flight is delivered again after the next start
         stop.set()
+        if not is_up.is_set():
+            serving.cancel()  # it may wait for a broker
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    async with running(options, fork_server) as url:
-        announce(url)
-        await stop.wait()
-        log.info("stopping: no new events; those in flight are finished")
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _first(background: Background, work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; raise RunnerFailed as soon as the runner cannot go on."""
+    failed, working = asyncio.ensure_future(background.failed()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((failed, working), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            # what is in flight can hold the end for as long as a function works, and cannot be settled
+            asyncio.get_running_loop().call_later(FAILED_STOP_S, os._exit, EXIT_FAILED)
+            raise RunnerFailed(failed.result())
+        return working.result()
+    finally:
+        failed.cancel()
+        working.cancel()
 
 
 async def run_command(options: Options, command: Sequence[str], fork_server: ForkServer | None) -> int:
     """Run a command beside everything; returns its exit code."""
-    async with running(options, fork_server) as url:
+    background = Background()
+    async with running(options, fork_server, background) as url:
         secret = (options.data / "secrets" / "callback" / "secrets").read_text().strip()
         environment = {**os.environ, "K_SINK": url, "ERRANDS_WEBHOOK_SECRET": secret}
         try:
@@ -132,15 +170,25 @@ async def run_command(options: Options, command: Sequence[str], fork_server: For
 
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, pass_on, each)
-        return await child.wait()
+        try:
+            return await _first(background, child.wait())
+        except RunnerFailed:
+            pass_on(signal.SIGTERM)
+            raise
 
 
 class _Runner:
     def __init__(
-        self, options: Options, manifests: Manifests, work_queues: tuple[WorkQueue, ...], fork_server: ForkServer | None
+        self,
+        options: Options,
+        manifests: Manifests,
+        work_queues: tuple[WorkQueue, ...],
+        fork_server: ForkServer | None,
+        background: Background,
     ) -> None:
         self._options = options
         self._secret = secrets.token_urlsafe(32)  # of this start, for functions alone
+        self._background = background
         self._fork_server = fork_server
         self._manifests = manifests
         self._work_queues = WorkQueues(work_queues, manifests, options.rabbitmq, options.max_processes)
@@ -148,6 +196,7 @@ class _Runner:
         self._outcomes = Outcomes()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._pools: dict[str, Pool] = {}
+        self._alone: dict[str, Pool] = {}  # of functions that work on several events at once
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator[str]:
@@ -163,28 +212,40 @@ class _Runner:
             stack.push_async_callback(self._close_pools)
             http = self._http = Http()
             stack.callback(http.close)
-            try:
-                await broker.start(self._wake)
-                await self._work_queues.declare()
-            except BrokerUnusable as error:
-                raise CannotStart(str(error)) from error
+            await server.start()  # so that who asks meanwhile is told to come again
+            await self._start(broker)
+            ingress.open = True
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
+            # on RabbitMQ each delay has a queue of its own, which is declared: there retries keep to it
+            chance = (lambda: 0.0) if self._options.rabbitmq else random.random
             self._make_dispatchers(
-                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report)
+                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report, chance)
             )
             stack.push_async_callback(self._drain)
-            stack.enter_context(_background(self._prune(broker)))
-            stack.enter_context(_background(Pinger(self._manifests, self._pools, broker, http).run()))
+            keep = self._background.keep
+            stack.enter_context(keep("the forgetting of old outcomes", lambda: self._prune(broker)))
+            stack.enter_context(keep("the clock", Pinger(self._manifests, self._pools, broker, http).run))
             if self._options.reload:
-                stack.enter_context(_background(watch(self._manifests, self._pools)))
-            await server.start()
+                stack.enter_context(keep("the reloading", lambda: watch(self._manifests, self._pools)))
             stack.callback(server.stop)
             working = await self._work_queues.work(stack, machine, _report)
             for scaler in (*self._work_queues.scalers(self._pools, broker), *working):
-                stack.enter_context(_background(scaler.run()))
+                stack.enter_context(keep("a scaler of a work queue", scaler.run))
             ingress.ready = True
             yield url
+
+    async def _start(self, broker: Broker) -> None:
+        """Open the broker, and wait for one that is not up yet, as after a boot."""
+        while True:
+            try:
+                await broker.start(self._wake, self._background.give_up)
+                return await self._work_queues.declare()
+            except BrokerAway as error:
+                log.warning("waiting for the broker, asked again in %g s: %s", AWAY_S, error)
+                await asyncio.sleep(AWAY_S)
+            except BrokerUnusable as error:
+                raise CannotStart(str(error)) from error
 
     def _failure_report(self, event: Event, service: str, content: bytes) -> None:
         """Leave what a function said of its failure where the dead-letter sink looks for it."""
@@ -210,6 +271,7 @@ class _Runner:
             manifests=self._manifests,
             metrics=self._metrics,
             outcomes=self._outcomes,
+            trouble=lambda: self._background.trouble or broker.trouble,
             artifacts=self._options.data / "store",
             token=self._options.token,
             secret=self._secret,
@@ -261,14 +323,20 @@ class _Runner:
             *self._manifests.services.values(),
             *(work_queue.service for work_queue in self._work_queues.embedded),
         ):
-            self._pools[service.name] = Pool(
-                service,
-                environment=environment(service, self._manifests, machine),
-                root=self._manifests.root,
-                max_scale=self._max_scale(service),
-                report=_report,
-                fork_server=self._fork_server,
-            )
+            self._pools[service.name] = self._pool(service, machine, self._max_scale(service))
+            if service.concurrency > 1:
+                single = replace(service, concurrency=1, min_scale=0, idle_s=ALONE_IDLE_S)
+                self._alone[service.name] = self._pool(single, machine, ALONE_PROCESSES)
+
+    def _pool(self, service: Service, machine: Machine, max_scale: int) -> Pool:
+        return Pool(
+            service,
+            environment=environment(service, self._manifests, machine),
+            root=self._manifests.root,
+            max_scale=max_scale,
+            report=_report,
+            fork_server=self._fork_server,
+        )
 
     def _max_scale(self, service: Service) -> int:
         """CPU-bound functions (one event at a time) get no more processes than there are processors."""
@@ -276,10 +344,10 @@ class _Runner:
 
     def _make_dispatchers(self, tools: Tools) -> None:
         for trigger in map(self._work_queues.served, self._manifests.triggers):
-            sink = self._pools[trigger.delivery.dead_letter_sink]
+            function, sink = trigger.subscriber, trigger.delivery.dead_letter_sink
             for each in (
-                Dispatcher(trigger.name, trigger, self._pools[trigger.subscriber], tools),
-                SinkDispatcher(trigger.name + DLQ, trigger, sink, tools),
+                Dispatcher(trigger.name, trigger, self._pools[function], tools, alone=self._alone.get(function)),
+                SinkDispatcher(trigger.name + DLQ, trigger, self._pools[sink], tools, alone=self._alone.get(sink)),
             ):
                 self._dispatchers[each.queue] = each
                 each.wake()
@@ -287,7 +355,9 @@ class _Runner:
             pool.keep_minimum()
 
     def _processes(self) -> Mapping[str, int]:
-        return {**{name: pool.count for name, pool in self._pools.items()}, **self._work_queues.counts()}
+        alone = {name: pool.count for name, pool in self._alone.items()}
+        counts = {name: pool.count + alone.get(name, 0) for name, pool in self._pools.items()}
+        return {**counts, **self._work_queues.counts()}
 
     async def _to_sink(self, name: str, event: Event) -> bool:
         """Bring a work queue's dead letter to its sink; whether that has taken it."""
@@ -306,49 +376,17 @@ class _Runner:
 
     async def _drain(self) -> None:
         """Finish what functions work on; what waits for one is safe in the broker."""
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._alone.values()):
             pool.stop_leasing()
         await asyncio.gather(*(each.drain() for each in self._dispatchers.values()))
 
     async def _close_pools(self) -> None:
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._alone.values())))
 
     async def _prune(self, broker: Broker) -> None:
         while True:
             await asyncio.sleep(PRUNE_INTERVAL_S)
             await broker.prune()
-
-
-@contextmanager
-def _background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
-    """Runs beside the rest; its failure is logged, since it is a bug."""
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(_log_failure)
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-def _log_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and task.exception():
-        log.error("a background task of the runner has a bug", exc_info=task.exception())
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """Hold the data directory for one runner; raise CannotStart when it cannot be written or is held."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        stream = (data / "lock").open("w")
-    except OSError as error:
-        raise CannotStart(f"the data directory {data} cannot be written: {error.strerror}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CannotStart(f"another runner uses the data directory {data}; stop it or give --data DIR") from error
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -162,12 +162,16 @@ class Up:
 
     def start(self) -> "Up":
         """Start it and wait until it is ready."""
+        self.start_only()
+        until(self._ready, what="errands up")
+        return self
+
+    def start_only(self) -> None:
+        """Start it."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
             )
-        until(self._ready, what="errands up")
-        return self
 
     def stop(self) -> int:
         """SIGTERM, and its exit code."""

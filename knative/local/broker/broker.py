@@ -24,6 +24,10 @@ class BrokerUnusable(Exception):
     """The broker cannot be opened; the message is for the person who started it."""
 
 
+class BrokerAway(BrokerUnusable):
+    """Nobody answers there yet, as after a boot; it is asked again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One event in one queue; `attempt` counts from 1, `tag` is the broker's own."""
@@ -37,11 +41,15 @@ class Delivery:
 class Broker(Protocol):
     """Keeps events until every queue that they were routed to is done with them."""
 
-    async def start(self, wake: Callable[[str], None]) -> None:
+    async def start(self, wake: Callable[[str], None], died: Callable[[str], None] = ...) -> None:
         """Open the store; `wake(queue)` is called whenever a queue may have something to take.
 
-        Raises BrokerUnusable.
+        `died` is called with a sentence where the broker cannot go on at all. Raises BrokerUnusable.
         """
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept at present, in one sentence; None while all is well."""
 
     async def publish(self, event: Event, queues: Sequence[str]) -> None:
         """Return once the event is safe in each of the queues; raise BrokerUnavailable otherwise.
@@ -55,8 +63,8 @@ class Broker(Protocol):
     async def acknowledge(self, delivery: Delivery, reply: Event | None, reply_queues: Sequence[str]) -> None:
         """Done: keep the reply in its queues and forget the delivery, in this order or at once."""
 
-    async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
-        """Deliver again after `delay_s`, with the attempt counted; the wait survives a restart."""
+    async def retry(self, delivery: Delivery, *, delay_s: float, charged: bool = True) -> None:
+        """Deliver again after `delay_s`, with the attempt counted where it is charged; the wait survives a restart."""
 
     async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
         """Move the delivery to the queue of its Trigger's dead letters, as `letter`."""

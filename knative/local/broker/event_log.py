@@ -6,19 +6,22 @@ A finished delivery is deleted with its commit; an event goes with its last deli
 of its own, more of them the more there were: 35 us of processor time an outcome over 100,000, against 21.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from events.http import Event
+from events.http import REQUIRED, Event
 from events.job import is_request
 from knative.local.broker.broker import BrokerUnavailable, Delivery
+
+log = logging.getLogger("errands.event_log")
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS event (
@@ -26,13 +29,17 @@ CREATE TABLE IF NOT EXISTS event (
 );
 CREATE TABLE IF NOT EXISTS delivery (
     queue TEXT NOT NULL, due_at REAL NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    PRIMARY KEY (queue, due_at, seq)
+    wait_s REAL NOT NULL DEFAULT 0, PRIMARY KEY (queue, due_at, seq)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcome (
     source TEXT NOT NULL, id TEXT NOT NULL, finished_at REAL NOT NULL, attributes BLOB NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (source, id)
 );
 CREATE INDEX IF NOT EXISTS outcome_finished_at ON outcome (finished_at);
+CREATE TABLE IF NOT EXISTS damaged (queue, due_at, seq, attempt, attributes, data, reason TEXT, found_at REAL);
+CREATE TABLE IF NOT EXISTS loss (found_at REAL, sentence TEXT);
+CREATE TABLE IF NOT EXISTS progress (only INTEGER PRIMARY KEY CHECK (only = 1), kept INTEGER, done INTEGER);
+INSERT OR IGNORE INTO progress SELECT 1, count(*), 0 FROM delivery;
 """
 
 ROWS: Final = (64, 16, 4, 1)  # of one statement
@@ -49,6 +56,15 @@ class Row:
     delivery: Delivery
     due_at: float
     alone: bool
+
+
+class Due(NamedTuple):
+    """What was read of a queue: `more` where there may be more, `damaged` what nobody can read: seq and reason."""
+
+    rows: list[Row]
+    more: bool
+    next_due_at: float | None
+    damaged: list[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +99,19 @@ class Statement:
     row: str
     between: str = ", "
 
-    def run(self, db: sqlite3.Connection, rows: Sequence[Values]) -> None:
-        """Execute it for all of them."""
-        start = 0
+    def run(self, db: sqlite3.Connection, rows: Sequence[Values]) -> int:
+        """Execute it for all of them; how many rows it was about indeed."""
+        start = changed = 0
         while start < len(rows):
             count = next(each for each in ROWS if each <= len(rows) - start)
-            db.execute(_text(self, count), [value for row in rows[start : start + count] for value in row])
+            text, values = _text(self, count), [value for row in rows[start : start + count] for value in row]
+            changed += db.execute(text, values).rowcount
             start += count
+        return changed
 
 
 KEEP_EVENT: Final = Statement("INSERT INTO event VALUES {}", "(?, ?, ?, ?)")
-KEEP_DELIVERY: Final = Statement("INSERT INTO delivery VALUES {}", "(?, ?, ?, 1)")
+KEEP_DELIVERY: Final = Statement("INSERT INTO delivery (queue, due_at, seq, attempt) VALUES {}", "(?, ?, ?, 1)")
 REMEMBER: Final = Statement("INSERT OR REPLACE INTO outcome VALUES {}", "(?, ?, ?, ?, ?)")
 FORGET: Final = Statement(
     "DELETE FROM outcome WHERE ({}) AND json_extract(CAST(attributes AS TEXT), '$.outcome') = 'deadlettered'",
@@ -110,48 +128,106 @@ def open_event_log(file: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")  # an event is on disk before it is answered 202
     connection.execute("PRAGMA journal_size_limit = 67108864")
     connection.executescript(SCHEMA)
+    if "wait_s" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(delivery)")}:
+        connection.execute("ALTER TABLE delivery ADD COLUMN wait_s REAL NOT NULL DEFAULT 0")
     return connection
 
 
+def progress(db: sqlite3.Connection) -> tuple[int, int]:
+    """How many deliveries were ever kept, and how many are done with."""
+    kept, done = db.execute("SELECT kept, done FROM progress").fetchone()
+    return kept, done
+
+
+def no_later(db: sqlite3.Connection, now: float) -> None:
+    """Have nothing wait for longer than it was to wait: the time of day may have been set back since."""
+    db.execute("UPDATE delivery SET due_at = :now + wait_s WHERE due_at > :now + wait_s", {"now": now})
+    db.execute("UPDATE outcome SET finished_at = :now WHERE finished_at > :now", {"now": now})
+
+
 def commit(connection: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
-    """The results of all, or the same BrokerUnavailable for each: one commit holds for all or none."""
+    """The results of all, or the same BrokerUnavailable for each: one commit holds for all or none.
+
+    What cannot be done for another reason than the file's fails alone, and the rest is done without it.
+    """
     try:
         connection.execute("BEGIN IMMEDIATE")
         results = _do(connection, works)
         connection.execute("COMMIT")
         return results
-    except sqlite3.Error as error:
+    except Exception as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if len(works) > 1 and not isinstance(error, sqlite3.Error):
+            return [result for work in works for result in commit(connection, [work])]
         return [BrokerUnavailable(f"the event log cannot be written: {error}") for _ in works]
 
 
-def due(
-    db: sqlite3.Connection, queue: str, now: float, held: Collection[int], *, limit: int, limit_bytes: int
-) -> tuple[list[Row], bool, float | None]:
-    """What is due and not held, up to the limits; whether there may be more; when the next falls due."""
+def due(db: sqlite3.Connection, queue: str, now: float, held: Collection[int], *, limit: int, limit_bytes: int) -> Due:
+    """What is due and not held, up to the limits. What of it cannot be read is set aside, and the rest goes on."""
     query = (
-        "SELECT due_at, seq, attempt, attributes, data, remaining FROM delivery JOIN event USING (seq)"
+        "SELECT due_at, seq, attempt, CAST(attributes AS BLOB), CAST(data AS BLOB), remaining"
+        " FROM delivery LEFT JOIN event USING (seq)"
         " WHERE queue = ? AND due_at <= ? AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at, seq LIMIT ?"
     )
     rows: list[Row] = []
+    damaged: list[tuple[float, int, str]] = []
     size_bytes = 0
-    for due_at, seq, attempt, attributes, data, remaining in db.execute(
-        query, (queue, now, msgspec.json.encode(list(held)).decode(), limit)
-    ):
+    more = None
+    for found in db.execute(query, (queue, now, msgspec.json.encode(list(held)).decode(), limit)):
         if size_bytes > limit_bytes:
-            return rows, True, None
-        rows.append(Row(Delivery(seq, queue, attempt, _event(attributes, data)), due_at, remaining == 1))
-        size_bytes += len(data)
+            more = True
+            break
+        try:
+            rows.append(_row(queue, found))
+            size_bytes += len(rows[-1].delivery.event.data)
+        except (TypeError, ValueError) as error:
+            damaged.append((found[0], found[1], str(error)))
+    for due_at, seq, reason in damaged:
+        _set_aside(db, (queue, due_at, seq), reason, now)
+    aside = [(seq, reason) for _, seq, reason in damaged]
+    if more:
+        return Due(rows, True, None, aside)
     query = "SELECT min(due_at) FROM delivery WHERE queue = ? AND due_at > ?"
     next_due_at = db.execute(query, (queue, now)).fetchone()[0]
-    return rows, len(rows) == limit, next_due_at
+    return Due(rows, len(rows) + len(damaged) == limit, next_due_at, aside)
 
 
 def outcome(db: sqlite3.Connection, source: str, id_: str) -> Event | None:
-    """The last event of a job that is remembered."""
-    row = db.execute("SELECT attributes, data FROM outcome WHERE source = ? AND id = ?", (source, id_)).fetchone()
-    return None if row is None else _event(*row)
+    """The last event of a job that is remembered; one that cannot be read is none."""
+    query = "SELECT CAST(attributes AS BLOB), CAST(data AS BLOB) FROM outcome WHERE source = ? AND id = ?"
+    row = db.execute(query, (source, id_)).fetchone()
+    try:
+        return None if row is None else _event(*row)
+    except (TypeError, ValueError) as error:
+        log.error("the outcome of job %s of %s cannot be read: %s", id_, source, error)
+        return None
+
+
+def _row(queue: str, found: Values) -> Row:
+    """One delivery; raise ValueError or TypeError where that cannot be what was kept."""
+    due_at, seq, attempt, attributes, data, remaining = found
+    if attributes is None:
+        raise ValueError("its event is missing")
+    for name, value in (("attempt", attempt), ("remaining", remaining)):
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    return Row(Delivery(seq, queue, attempt, _event(attributes, data)), due_at, remaining == 1)
+
+
+def _set_aside(db: sqlite3.Connection, place: tuple[str, float, int], reason: str, now: float) -> None:
+    """Move a delivery out of its queue's way, with all that is there of it."""
+    seq = place[2]
+    db.execute(
+        "INSERT INTO damaged SELECT queue, due_at, seq, attempt, attributes, data, ?, ?"
+        " FROM delivery LEFT JOIN event USING (seq) WHERE queue = ? AND due_at = ? AND seq = ?",
+        (reason, now, *place),
+    )
+    db.execute("DELETE FROM delivery WHERE queue = ? AND due_at = ? AND seq = ?", place)
+    db.execute("UPDATE progress SET done = done + 1")
+    left = "(SELECT count(*) FROM delivery WHERE delivery.seq = event.seq)"  # the count in the row may be what is wrong
+    db.execute(f"UPDATE event SET remaining = {left} WHERE seq = ?", (seq,))  # noqa: S608  # a constant
+    db.execute("DELETE FROM event WHERE seq = ? AND remaining = 0", (seq,))
 
 
 def _do(db: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
@@ -178,9 +254,11 @@ def _make(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
     for each in events:
         if len(each[2]) > SMALL_BYTES:
             KEEP_EVENT.run(db, [each])
-    KEEP_DELIVERY.run(db, [(queue, now, each.seq) for each, now in new for queue in each.queues])
+    kept = KEEP_DELIVERY.run(db, [(queue, now, each.seq) for each, now in new for queue in each.queues])
     done = [change.done for change in changes if change.done is not None]
-    REMOVE_DELIVERY.run(db, [(row.delivery.queue, row.due_at, row.delivery.tag) for row in done])
+    removed = REMOVE_DELIVERY.run(db, [(row.delivery.queue, row.due_at, row.delivery.tag) for row in done])
+    if kept or removed:
+        db.execute("UPDATE progress SET kept = kept + ?, done = done + ?", (kept, removed))
     REMOVE_EVENT.run(db, [(row.delivery.tag,) for row in done if row.alone])
     for seq in [row.delivery.tag for row in done if not row.alone]:
         db.execute("UPDATE event SET remaining = remaining - 1 WHERE seq = ?", (seq,))
@@ -219,4 +297,9 @@ def _attributes(event: Event) -> bytes:
 
 
 def _event(attributes: bytes, data: bytes) -> Event:
-    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), data)
+    """The event as it was kept; raise ValueError or TypeError where these bytes are not."""
+    read = msgspec.json.decode(attributes, type=dict[str, str])
+    missing = [name for name in REQUIRED if not read.get(name)]
+    if missing or not isinstance(data, bytes):
+        raise ValueError(f"its {missing[0] if missing else 'data'} is missing")
+    return Event(MappingProxyType(read), data)

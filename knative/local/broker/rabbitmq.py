@@ -28,7 +28,7 @@ from functions.amqp.message import UNREADABLE, Message, to_message
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import Waits
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
-from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
+from knative.local.broker.broker import DLQ, BrokerAway, BrokerUnavailable, BrokerUnusable, Delivery
 from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Manifests, Trigger
 
@@ -74,31 +74,40 @@ class RabbitBroker:
         self._backlog = 0
         self._side_routes: set[asyncio.Task[None]] = set()
 
-    async def start(self, wake: Callable[[str], None]) -> None:
+    async def start(self, wake: Callable[[str], None], died: Callable[[str], None] = log.critical) -> None:
         """Declare everything and consume; what goes wrong later is tried again."""
         self._wake = wake
         try:
             async with connected(self._server, name="errands up") as connection:
                 await declare(await connection.channel(), self._names, self._triggers)
-        except (ServerUnavailable, ServerRefused, ValueError) as error:
+        except ServerUnavailable as error:
+            raise BrokerAway(str(error)) from error
+        except (ServerRefused, ValueError) as error:
             raise BrokerUnusable(f"the RabbitMQ server cannot be used: {error}") from error
         self._publishing, self._consuming = asyncio.Event(), asyncio.Event()
         self._links = [
             asyncio.create_task(stay_connected(self._server, serve, name=f"errands up, {what}"))
             for serve, what in ((self._publish_on, "publishing"), (self._consume_on, "consuming"))
         ]
+        for link in self._links:
+            link.add_done_callback(partial(_ended, died))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.gather(self._publishing.wait(), self._consuming.wait())
         except TimeoutError as error:
             await self.stop()
-            raise BrokerUnusable(f"{self._server.place} was not ready within {START_TIMEOUT_S:g} s") from error
+            raise BrokerAway(f"{self._server.place} was not ready within {START_TIMEOUT_S:g} s") from error
 
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""
         for link in self._links:
             link.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept at present."""
+        return None if self._publisher else f"no connection to {self._server.place}"
 
     async def publish(self, event: Event, queues: Sequence[str]) -> None:
         """Publish to the Broker's exchange, whose bindings lead to these queues; safe there when this returns."""
@@ -127,12 +136,12 @@ class RabbitBroker:
             self._remember(reply)
         self._settle(delivery)
 
-    async def retry(self, delivery: Delivery, *, delay_s: float) -> None:
+    async def retry(self, delivery: Delivery, *, delay_s: float, charged: bool = True) -> None:
         """Publish to the wait, then acknowledge."""
         if not self._holds(delivery):
             return
         wait, back_to = await self._wait(delay_s), self._names.queue(delivery.queue)
-        await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + 1)
+        await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + charged)
         self._settle(delivery)
 
     async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
@@ -259,6 +268,12 @@ class RabbitBroker:
         for tag in [tag for tag, (on, _) in queue.held.items() if on is channel]:
             del queue.held[tag]
         queue.waiting = deque(each for each in queue.waiting if each.tag in queue.held)
+
+
+def _ended(died: Callable[[str], None], link: "asyncio.Task[None]") -> None:
+    """A link stays until it is cancelled."""
+    if not link.cancelled():
+        died(f"the connection to RabbitMQ is not kept up any more: {link.exception()!r}")
 
 
 def prefetch(trigger: Trigger) -> int:

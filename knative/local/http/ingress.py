@@ -76,6 +76,7 @@ class Ingress:
         token: str | None,
         secret: str,
         own: Own,
+        trouble: Callable[[], str | None] = lambda: None,
         console: Handler | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
@@ -88,6 +89,7 @@ class Ingress:
         self._token = token
         self._secret = secret
         self._own = own
+        self._trouble = trouble
         self._console = console
         self._sinks = sinks
         self._to_sink = to_sink
@@ -103,6 +105,7 @@ class Ingress:
             "/services/": ("POST", self._dead_letter),
             "/artifacts/": ("GET", self._artifact),
         }
+        self.open = False  # whether there is a broker that events can be given to
         self.ready = False
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -189,6 +192,8 @@ class Ingress:
             reason = None if self._is_inside(request) else refusal(event, self._own)
             if reason is not None:
                 return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
+            if not self.open:
+                raise BrokerUnavailable("the runner starts, and waits for its broker")
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -231,7 +236,8 @@ class Ingress:
         return Response(200, b"ok\n", PLAIN)
 
     async def _readyz(self, _request: Request) -> Response:
-        return Response(200, b"ready\n", PLAIN) if self.ready else Response(503, b"not ready\n", PLAIN)
+        trouble = self._trouble() if self.ready else "it starts"
+        return Response(503, f"not ready: {trouble}\n".encode(), PLAIN) if trouble else Response(200, b"ready\n", PLAIN)
 
     async def _show_metrics(self, _request: Request) -> Response:
         return Response(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
@@ -246,6 +252,8 @@ class Ingress:
             wait_s = _seconds(query.get("wait_s", "0"))
         except ValueError as error:
             return _refusal(400, "bad-request", f"wait_s {error}")
+        if not self.open:
+            return _refusal(503, "unavailable", "the runner starts, and waits for its broker", {"retry-after": "5"})
         event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
         if event is None:
             return Response(204)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from knative.local.data_folder import temporary
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import Manifests, Reference, Service
 
-INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
+INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
 # What an installation can make for itself: both sides are told it, nobody has to know it before.
 CALLBACK: Final = ("callback", "secrets")
 READINGS: Final = ("readings", "url")
@@ -65,6 +66,7 @@ class Machine:
 def environment(service: Service, manifests: Manifests, machine: Machine) -> dict[str, str]:
     """Build one function's environment; raise ManifestError for a secret or key that is not there."""
     built = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    built["TMPDIR"] = str(temporary(machine.data))
     for name in service.config_maps:
         built |= _config_map(name, manifests, machine, service)
     if service.name == NOTIFIER and "ALLOWED_NETWORKS" in built:  # it calls configured origins alone, mostly of here

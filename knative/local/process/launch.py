@@ -50,6 +50,7 @@ class Process:
     busy: int = 0
     ready: bool = False
     retiring: bool = False
+    last_events: int = 0  # that it worked on when it ended by itself
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=SHOWN_LINES))
     idle_timer: asyncio.TimerHandle | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)

@@ -198,6 +198,26 @@ def test_a_function_that_crashes_is_reported_with_its_last_words_and_its_event_i
     assert "the last words of this function" in runner.log.read_text()
 
 
+def test_an_event_that_ends_its_process_takes_no_other_along(tmp_path: Path) -> None:
+    """The innocent ones are charged nothing, and the one that is to blame becomes a dead letter by its own attempts."""
+    documents = (service(concurrency=8, max_scale=1), trigger(parallelism=8, retry=2, delay="PT0.2S"))
+    with up(tmp_path, documents) as runner:
+        runner.post(event("first"))
+        runner.outcome("first")  # so that the process is there
+        for number in range(12):
+            runner.post(event(str(number), {"do": "sleep", "s": 0.3}))
+            if number in (2, 6):
+                runner.post(event(f"poison {number}", {"do": "exit"}))
+        dead_letters = until(
+            lambda: len(_dead_letters(runner).list()) == 2 and _dead_letters(runner).list(), what="two"
+        )
+        outcomes = [runner.outcome(str(number)) for number in range(12)]
+
+        assert runner.metric("errands_retries_total", trigger="echo") == 2 * 2
+    assert [outcome and outcome["outcome"] for outcome in outcomes] == ["completed"] * 12
+    assert {(each.event.id, each.attempts) for each in dead_letters} == {("poison 2", 3), ("poison 6", 3)}
+
+
 def test_a_function_that_does_not_start_is_reported_and_its_events_become_dead_letters(tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "main.py"
     broken.parent.mkdir()

@@ -9,9 +9,13 @@ from types import MappingProxyType
 import pytest
 
 from events.http import Event
+from knative.local.broker import embedded
 from knative.local.broker.broker import BrokerUnavailable, Delivery
-from knative.local.broker.embedded import OUTCOME_RETENTION_S, WINDOW_COUNT, EmbeddedBroker
+from knative.local.broker.embedded import OUTCOME_RETENTION_S, EmbeddedBroker
+from knative.local.broker.window import WINDOW_COUNT
+from tests.support.loops import LOOPS
 
+in_a_loop = asyncio.run
 QUEUES = ("q", "q.dlq", "other", "other.dlq")
 
 
@@ -246,6 +250,94 @@ def test_the_last_event_of_a_job_is_remembered_for_a_day(tmp_path: Path) -> None
     run(scenario, tmp_path, clock=clock)
 
 
+def test_all_old_outcomes_are_forgotten_at_once_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "PRUNE_LIMIT", 10)
+    clock = Clock()
+
+    async def scenario(broker: EmbeddedBroker) -> None:
+        old = [numbered(number).with_attributes(outcome="completed", jobsource="/tests") for number in range(35)]
+        await asyncio.gather(*(broker.publish(each.with_attributes(correlationid=each.id), ["q"]) for each in old))
+        clock.now += OUTCOME_RETENTION_S + 1
+        await broker.publish(old[0].with_attributes(correlationid="young"), ["q"])
+        await broker.prune()
+
+        assert [await broker.outcome("/tests", str(number)) for number in range(35)] == [None] * 35
+        assert await broker.outcome("/tests", "young") is not None
+
+    run(scenario, tmp_path, clock=clock)
+
+
+def test_after_the_clock_was_set_back_what_was_accepted_is_due_and_a_wait_is_no_longer_than_it_was(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+
+    async def first(broker: EmbeddedBroker) -> None:
+        for number in range(2):
+            await broker.publish(numbered(number), ["q"])
+        waits, _ = await take_all(broker, "q")
+        await broker.retry(waits, delay_s=60)
+
+    async def an_hour_before(broker: EmbeddedBroker) -> None:
+        assert [each.event.id for each in await take_all(broker, "q")] == ["1"]
+
+    async def a_minute_later(broker: EmbeddedBroker) -> None:
+        assert [(each.event.id, each.attempt) for each in await take_all(broker, "q")] == [("1", 1), ("0", 2)]
+
+    run(first, tmp_path, clock=clock)
+    clock.now -= 3600
+    run(an_hour_before, tmp_path, clock=clock)
+    clock.now += 61
+    run(a_minute_later, tmp_path, clock=clock)
+
+
+def test_a_clock_that_is_set_while_the_runner_is_up_changes_no_wait_and_no_look_at_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "DISK_CHECK_S", 0.0)
+    woken = asyncio.Event()
+
+    async def scenario() -> None:
+        broker = EmbeddedBroker(tmp_path / "journal.db", QUEUES, backlog_limit=9)
+        await broker.start(lambda _queue: woken.set())
+        await broker.publish(numbered(1), ["q"])
+        (delivery,) = await take_all(broker, "q")
+        monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+        await broker.retry(delivery, delay_s=0.05)
+        woken.clear()
+        async with asyncio.timeout(5):
+            await woken.wait()
+        (again,) = await take_all(broker, "q")
+        monkeypatch.setattr(embedded, "FREE_DISK_BYTES", 1 << 60)
+        with pytest.raises(BrokerUnavailable, match="bytes free"):
+            await broker.publish(numbered(2), ["q"])
+        await broker.stop()
+
+        assert again.attempt == 2
+
+    in_a_loop(scenario())
+
+
+def test_a_file_without_waits_is_taken_over(tmp_path: Path) -> None:
+    async def scenario(broker: EmbeddedBroker) -> None:
+        await broker.publish(numbered(1), ["q"])
+
+    async def again(broker: EmbeddedBroker) -> None:
+        assert [each.event.id for each in await take_all(broker, "q")] == ["1"]
+
+    run(scenario, tmp_path)
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        db.execute("ALTER TABLE delivery DROP COLUMN wait_s")
+    run(again, tmp_path)
+
+
+@pytest.fixture(autouse=True, params=list(LOOPS.values()), ids=list(LOOPS))
+def _on_both_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.in_a_loop", request.param)
+
+
 def run(
     scenario: Callable[[EmbeddedBroker], Awaitable[None]],
     folder: Path,
@@ -263,7 +355,7 @@ def run(
         finally:
             await broker.stop()
 
-    asyncio.run(whole())
+    in_a_loop(whole())
 
 
 async def take_all(broker: EmbeddedBroker, queue: str) -> list[Delivery]:

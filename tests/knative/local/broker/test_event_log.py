@@ -42,7 +42,7 @@ def test_what_one_commit_keeps_is_there_whole_and_in_order_and_what_one_forgets_
     db: sqlite3.Connection, count: int
 ) -> None:
     make(db, *(Change(NOW, new=new(seq)) for seq in range(1, count + 1)))
-    rows, more, _ = due(db, "q", NOW, (), limit=1_000, limit_bytes=10**9)
+    rows, more, *_ = due(db, "q", NOW, (), limit=1_000, limit_bytes=10**9)
 
     assert [(row.delivery.event, row.alone) for row in rows] == [(event(seq), True) for seq in range(1, count + 1)]
     assert not more
@@ -56,7 +56,7 @@ def test_what_one_commit_keeps_is_there_whole_and_in_order_and_what_one_forgets_
 def test_what_is_held_is_not_read_again(db: sqlite3.Connection, held: tuple[int, ...]) -> None:
     make(db, *(Change(NOW, new=new(seq)) for seq in range(1, 6)))
 
-    rows, more, _ = due(db, "q", NOW, held, limit=2, limit_bytes=10**9)
+    rows, more, *_ = due(db, "q", NOW, held, limit=2, limit_bytes=10**9)
 
     assert [row.delivery.tag for row in rows] == [seq for seq in range(1, 6) if seq not in held][:2]
     assert more
@@ -68,7 +68,7 @@ def test_an_event_in_two_queues_goes_with_the_second_in_whichever_commit(db: sql
 
     assert left(db) == (1, 1)
 
-    (second,), _, _ = due(db, "other", NOW, (), limit=9, limit_bytes=10**9)
+    (second,), *_ = due(db, "other", NOW, (), limit=9, limit_bytes=10**9)
     assert second.alone
     make(db, Change(NOW, done=second))
 
@@ -86,7 +86,7 @@ def test_data_of_any_size_is_kept(db: sqlite3.Connection) -> None:
     sizes = [0, 1, SMALL_BYTES, SMALL_BYTES + 1, 3_000_000]
     kept = [Event(event(seq).attributes, bytes(size)) for seq, size in enumerate(sizes)]
     make(db, *(Change(NOW, new=New(each, ("q",), seq), ended=ended(each)) for seq, each in enumerate(kept)))
-    rows, _, _ = due(db, "q", NOW, (), limit=9, limit_bytes=10**9)
+    rows, *_ = due(db, "q", NOW, (), limit=9, limit_bytes=10**9)
 
     assert [len(each.delivery.event.data) for each in rows] == sizes
     assert [len((outcome(db, "/jobs", str(seq)) or event(0)).data) for seq in range(5)] == sizes

@@ -152,7 +152,6 @@ def test_purge_removes_what_the_runner_made_and_nothing_else(rabbit: RabbitServe
 @pytest.mark.parametrize(
     ("broker", "reason"),
     [
-        ("amqp://127.0.0.1:1/", "no RabbitMQ answers at amqp://127.0.0.1:1/"),
         ("redis://127.0.0.1/", "an AMQP URL"),
         ("amqp://guest:wrong@127.0.0.1:{port}/", "does not let this user in"),
     ],
@@ -168,6 +167,40 @@ def test_a_broker_that_cannot_be_used_is_one_sentence(
     assert reason in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "wrong" not in stopped.stderr
+
+
+def test_a_server_that_is_not_up_yet_is_waited_for_and_said(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
+    manifests = write_manifests(tmp_path / "manifests", documents())
+    runner = Up(tmp_path, manifests, "--broker", url(rabbit, vhost))
+    rabbit.stop()
+    try:
+        runner.start_only()
+        until(lambda: "waiting for the broker" in runner.log.read_text(), what="the word")
+        early = runner.post(event("1"))
+        asked = runner.client.get("/jobs", params={"source": "/tests", "id": "1"}).status_code
+        ready = runner.client.get("/readyz")
+    finally:
+        rabbit.start()
+    until(lambda: runner.client.get("/readyz").status_code == 200, timeout_s=60, what="readiness")
+    taken = runner.post(event("1")).status_code
+    outcome = runner.outcome("1")
+    code = runner.stop()
+
+    assert "no RabbitMQ answers at amqp://" in runner.log.read_text()
+    assert (early.status_code, asked, ready.status_code, ready.text) == (503, 503, 503, "not ready: it starts\n")
+    assert int(early.headers["retry-after"]) > 0
+    assert (taken, code) == (202, 0)
+    assert outcome is not None
+
+
+def test_a_runner_that_waits_for_a_server_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
+    runner = Up(tmp_path, write_manifests(tmp_path / "manifests", documents()), "--broker", "amqp://127.0.0.1:1/")
+    runner.start_only()
+    until(lambda: "no RabbitMQ answers at amqp://127.0.0.1:1/" in runner.log.read_text(), what="the word")
+    runner.process.terminate()
+
+    assert runner.process.wait(10) == 0
+    assert "Traceback" not in runner.log.read_text()
 
 
 def test_amqps_checks_the_servers_certificate(rabbit_tls: tuple[RabbitServer, Path]) -> None:
