@@ -11,6 +11,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+# with it comes the secret of who calls a function, where the function was given one (functions/runtime/server.py)
+INVOKER_HEADER: Final = "errands-invoker"
 BROKEN: Final = "errands.broken"  # a server says so in the scope of a request whose body ends before its end
 DISCARDED_BYTES: Final = 256 * 1024 * 1024  # of a body over the limit, before it is answered
 

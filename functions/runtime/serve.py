@@ -46,7 +46,7 @@ def main() -> None:
     server = load_server()
     gc.freeze()
     gc.enable()
-    server.serve(application, function, host, port)
+    server.serve(application, function, host, port, secret=os.environ.get("ERRANDS_INVOKER_SECRET", ""))
 
 
 def become_framework_command(source: str, name: str, host: str, port: int) -> NoReturn:

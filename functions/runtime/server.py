@@ -1,6 +1,7 @@
 """uvicorn, for one application of functions-framework in this one process."""
 
 import contextlib
+import hmac
 import signal
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
@@ -10,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server as UvicornServer
 
 from functions.runtime.adapter import TAKEN, Function, Response
-from functions.runtime.asgi import BROKEN, Receive, Scope, Send, send_whole
+from functions.runtime.asgi import BROKEN, INVOKER_HEADER, Receive, Scope, Send, send_whole
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # ASGI 3.0
 
@@ -79,6 +80,25 @@ async def _send(response: Response, send: Send) -> None:
     await send_whole(send, response.status, encoded, response.body)
 
 
+class Reserved:
+    """An application for whoever has the secret that its runner gave both; anybody may ask whether it is well.
+
+    A loopback port is every user's of the machine, and that of a web page by a name that leads there.
+    """
+
+    def __init__(self, application: Application, secret: str) -> None:
+        self._application = application
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request (ASGI 3.0, HTTP)."""
+        given = next((value for name, value in scope["headers"] if name == INVOKER_HEADER.encode()), b"")
+        if scope["path"] == "/healthz" or hmac.compare_digest(given, self._secret):
+            await self._application(scope, receive, send)
+        else:
+            await send_whole(send, 403, [(b"content-length", b"0")], b"")
+
+
 class Server(UvicornServer):
     """Ends with SIGTERM, when the requests in flight have."""
 
@@ -90,10 +110,16 @@ class Server(UvicornServer):
         yield
 
 
-def serve(application: Application, function: Function, host: str, port: int) -> None:
-    """Serve the function by its application until SIGTERM, which lets the jobs in flight end."""
+def serve(application: Application, function: Function, host: str, port: int, *, secret: str = "") -> None:
+    """Serve the function by its application until SIGTERM, which lets the jobs in flight end.
+
+    With a `secret`, for whoever sends it along in INVOKER_HEADER.
+    """
+    served: Application = Undiverted(application, function)
+    if secret:
+        served = Reserved(served, secret)
     place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
-    Server(configured(Undiverted(application, function), Protocol, **place)).run()
+    Server(configured(served, Protocol, **place)).run()
 
 
 def configured(application: Any, protocol: type[HttpToolsProtocol], **more: Any) -> Config:

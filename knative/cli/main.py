@@ -229,6 +229,7 @@ def work(
         data=data.resolve(),
         ingress_url=url,
         ingress_secret=running.token if running else "",
+        invoker_secret="",
         public_url=url,
         token=_token(token_file),
         settings=_settings(settings),

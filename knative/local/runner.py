@@ -27,7 +27,7 @@ from knative.local.broker.outcomes import Outcomes
 from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart, RunnerFailed
 from knative.local.http import console
-from knative.local.http.ingress import LOOPBACK, Ingress
+from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.http.outside import Own
 from knative.local.http.server import HttpServer
 from knative.local.metrics import Metrics
@@ -188,6 +188,7 @@ class _Runner:
     ) -> None:
         self._options = options
         self._secret = secrets.token_urlsafe(32)  # of this start, for functions alone
+        self._invoker_secret = secrets.token_urlsafe(32)  # and for who calls them
         self._background = background
         self._fork_server = fork_server
         self._manifests = manifests
@@ -210,7 +211,7 @@ class _Runner:
             machine = self._machine(url)
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
-            http = self._http = Http()
+            http = self._http = Http(self._invoker_secret)
             stack.callback(http.close)
             await server.start()  # so that who asks meanwhile is told to come again
             await self._start(broker)
@@ -276,10 +277,18 @@ class _Runner:
             token=self._options.token,
             secret=self._secret,
             own=own,
-            console=console.Console(self._pools).handle if console.SERVICE in self._manifests.services else None,
+            console=console.Console(self._pools, self._invoker_secret).handle
+            if console.SERVICE in self._manifests.services
+            else None,
             sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
         )
+
+    @property
+    def _console(self) -> Handler | None:
+        if console.SERVICE not in self._manifests.services:
+            return None
+        return console.Console(self._pools, self._invoker_secret).handle
 
     def _bind(self, stack: contextlib.AsyncExitStack) -> socket.socket:
         """Take the port before anything starts, so that a port in use is the first thing said."""
@@ -311,6 +320,7 @@ class _Runner:
             data=self._options.data.resolve(),
             ingress_url=url,
             ingress_secret=self._secret,
+            invoker_secret=self._invoker_secret,
             public_url=self._options.public_url or url,
             token=self._options.token,
             settings=self._options.settings,

@@ -27,6 +27,7 @@ class Functions:
             data=folder.resolve(),
             ingress_url=ingress_url,
             ingress_secret="secret",
+            invoker_secret="",
             public_url=ingress_url,
             token=None,
             settings=settings,

@@ -43,7 +43,7 @@ def settings(name: str, folder: Path) -> dict[str, str]:
     """What the manifests say, but for the function's own name: it is in the command."""
     url = "http://127.0.0.1:1/"
     queue = {"AMQP_URL": "amqp://127.0.0.1:1", "WORK_EXCHANGE": "work"}
-    own = {"ingress_url": url, "ingress_secret": "", "public_url": url}
+    own = {"ingress_url": url, "ingress_secret": "", "invoker_secret": "", "public_url": url}
     machine = Machine(data=folder, token=None, settings={}, work_queue=queue, **own)
     make_secrets(machine)
     manifests = load(ROOT / "knative" / "base")

@@ -28,6 +28,7 @@ from functions.net.exchange import Broken, Late, NotConnected, TooLong
 from functions.net.url import parsed
 from functions.runtime import failure_reports
 from functions.runtime.adapter import ATTEMPT_HEADER
+from functions.runtime.asgi import INVOKER_HEADER
 from functions.runtime.outcome import NO_RESPONSE, RETRIED_4XX, Result, dead_letter, judge
 from knative.local.broker.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.broker.outcomes import Outcomes
@@ -229,8 +230,9 @@ class SinkDispatcher(Dispatcher):
 class Http:
     """Posts events to functions, over connections that are kept open."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: str = "") -> None:
         self._connections = Connections()
+        self._own = {INVOKER_HEADER: secret} if secret else {}
 
     def close(self) -> None:
         """Close every connection."""
@@ -239,7 +241,7 @@ class Http:
     async def post(self, url: str, delivery: Delivery, *, timeout_s: float) -> Result:
         """One attempt; never raises for what the function does, but OSError where this machine is out of resources."""
         headers, body = binary(delivery.event)
-        headers[ATTEMPT_HEADER] = str(delivery.attempt)
+        headers |= {ATTEMPT_HEADER: str(delivery.attempt), **self._own}
         headers |= {name: headers["ce-" + name] for name in ("traceparent", "tracestate") if "ce-" + name in headers}
         try:
             response = await self._connections.request("POST", parsed(url), headers, body, timeout_s=timeout_s)

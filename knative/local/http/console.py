@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from events.problem import NotAnEvent
-from functions.runtime.asgi import Receive, Send, read_body, send_whole
+from functions.runtime.asgi import INVOKER_HEADER, Receive, Send, read_body, send_whole
 from knative.local.http.server import Application, Request, Response
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
@@ -22,7 +22,7 @@ BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024
 # of one connection, and not of the request or the answer (RFC 9110 section 7.6.1)
 HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"content-length", b"expect"}
-)
+) | {INVOKER_HEADER.encode()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class Passed:
 class Console:
     """Hands requests on to the Service, which decides itself who may ask."""
 
-    def __init__(self, pools: Mapping[str, Pool]) -> None:
+    def __init__(self, pools: Mapping[str, Pool], secret: str = "") -> None:
         self._pools = pools
+        self._own = [(INVOKER_HEADER.encode(), secret.encode())]
         self._client: httpx.AsyncClient | None = None
 
     async def handle(self, request: Request) -> Application:
@@ -60,7 +61,7 @@ class Console:
 
     async def _forward(self, request: Request, url: str) -> Passed:
         body = (await read_body(request.receive, limit_bytes=BODY_LIMIT_BYTES)).whole()
-        headers = _end_to_end(request.raw_headers)
+        headers = [*_end_to_end(request.raw_headers), *self._own]
         client = self._client = self._client or _new_client()
         async with client.stream(request.method, f"{url}{request.target}", headers=headers, content=body) as response:
             content = b"".join([chunk async for chunk in response.aiter_raw()])

@@ -31,6 +31,7 @@ class Machine:
     data: Path
     ingress_url: str
     ingress_secret: str  # with which functions send what is not taken from outside
+    invoker_secret: str  # with which the runner calls its functions
     public_url: str  # where the API reaches the ingress, for the artefacts' URLs
     token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
@@ -82,6 +83,7 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     if service.name in manifests.sink_bound:
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
+    built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
 
 

@@ -1,5 +1,6 @@
 """What the runner takes from outside, and that nobody there forges an outcome or has it call itself for ever."""
 
+import os
 from pathlib import Path
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 from events.http import Event
 from events.job import OWN
 from knative.local.http.outside import Own, refusal
-from tests.support.local_runner import COMPLETED, REQUESTED, ROOT, event, service, sink, trigger, until, up
+from tests.support.local_runner import COMPLETED, REQUESTED, ROOT, children, event, service, sink, trigger, until, up
 
 OWN_ADDRESS = Own(8080, frozenset(["errands.example", "10.1.2.3"]))
 HEARD = trigger("heard", subscriber="echo", filter=f"{{type: {COMPLETED}}}")
@@ -129,7 +130,13 @@ def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Pa
     from knative.manifests.manifests import load
 
     machine = Machine(
-        data=tmp_path, ingress_url="http://x/", ingress_secret="s3cret", public_url="http://x/", token=None, settings={}
+        data=tmp_path,
+        ingress_url="http://x/",
+        ingress_secret="s3cret",
+        invoker_secret="",
+        public_url="http://x/",
+        token=None,
+        settings={},
     )
     make_secrets(machine)
     manifests = load(ROOT / "knative" / "base")
@@ -139,3 +146,27 @@ def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Pa
     }
 
     assert holders == {"deadletters", "console"}
+
+
+def test_a_functions_port_is_for_its_runner_alone(tmp_path: Path) -> None:
+    with up(tmp_path, (service(), trigger(), sink())) as runner:
+        runner.post(event("1"))
+        assert runner.outcome("1")
+        listening = [each for pid in children(runner.process.pid) for each in ports(pid)]
+        forged = [
+            httpx.post(f"http://127.0.0.1:{port}/", json=event("2"), headers=headers)
+            for port in listening
+            for headers in ({}, {"errands-invoker": "guessed"}, {"host": "rebound.example"})
+        ]
+        well = {httpx.get(f"http://127.0.0.1:{port}/healthz").status_code for port in listening}
+
+    assert len(listening) >= 2
+    assert {each.status_code for each in forged} == {403}
+    assert well == {200}
+
+
+def ports(pid: int) -> list[int]:
+    """Where a process listens, as the kernel tells."""
+    sockets = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]

@@ -27,6 +27,7 @@ def environments(data: Path, *, token: str | None, **settings: Mapping[str, str]
         data=data,
         ingress_url="http://127.0.0.1:8080/",
         ingress_secret="secret",
+        invoker_secret="",
         public_url="http://127.0.0.1:8080/",
         token=token,
         settings=settings,
