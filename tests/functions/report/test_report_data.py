@@ -360,3 +360,12 @@ def test_a_zone_that_does_not_exist_is_refused_by_its_place(deliver: Deliver) ->
     reply = deliver(template="letter", data=letter(timezone="Berlin"), outputs=PDF)
 
     assert reply["errors"][0]["pointer"] == "#/data/timezone"
+
+
+def test_an_amount_wider_than_its_column_stays_on_its_line(deliver: Deliver, folder: Path) -> None:
+    columns = [{"name": "a"}, {"name": "net", "kind": "money", "width_mm": 8}, {"name": "b"}]
+    rows = [{"a": "word " * 90, "net": "1234567.5", "b": "word " * 90}]
+
+    reply = deliver(template="table", data=table(columns=columns, rows=rows), outputs=PDF)
+
+    assert "1,234,567.50" in words_of(stored(reply, folder))
