@@ -150,8 +150,15 @@ async def measure_starts(rounds: int, folder: Path, fork_server: ForkServer, fig
     """Each way to start each function, and the bare server, in turn."""
     manifests = load(ROOT / "knative" / "base")
     url = "http://127.0.0.1:1/"
-    own = {"ingress_url": url, "ingress_secret": "", "invoker_secret": "", "public_url": url}
-    machine = Machine(data=folder, token=None, settings={}, **own)
+    machine = Machine(
+        data=folder,
+        ingress_url=url,
+        ingress_secret="",
+        invoker_secret="",
+        public_url=url,
+        token=None,
+        settings={},
+    )
     make_secrets(machine)
     async with fork_server.tended():
         for _ in range(rounds):

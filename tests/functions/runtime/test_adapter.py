@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,8 +33,9 @@ from hypothesis import strategies as st
 import keda.worker.loader
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
 from events.problem import Problem, decode
-from events.types import REGISTRY, IcsCompleted, IcsFailed
+from events.types import REGISTRY, IcsCompleted, IcsDeadlettered, IcsFailed
 from functions.runtime import loader
+from functions.runtime.adapter import reply_event
 from functions.runtime.server import Undiverted
 from tests.conftest import sample
 from tests.support.ports import free_port
@@ -267,8 +269,10 @@ def test_a_job_that_is_done_is_answered_with_its_completed_event(adapter: Adapte
 
 def test_a_reply_says_which_job_it_ends_and_how(adapter: Adapter) -> None:
     more = {"callbackurl": "https://shop.example/a?b=%2Fc", "traceparent": TRACEPARENT, "tracestate": "a=1"}
+    more |= {"correlationid": "the caller's", "tenant": "acme"}
+    for_us = {"priority": "high", "stepof": "not copied"}
 
-    attributes = dict(adapter.send({**sample("ics"), **more, "secret": "not copied"}).event.attributes)
+    attributes = dict(adapter.send({**sample("ics"), **more, **for_us}).event.attributes)
 
     assert attributes.pop("time").endswith("Z")
     assert attributes == {
@@ -304,9 +308,12 @@ def test_what_is_absent_from_the_cause_is_absent_from_the_reply(adapter: Adapter
 
 
 def test_a_job_keeps_its_identity_over_a_chain_of_events(adapter: Adapter) -> None:
-    reply = adapter.send({**sample("ics"), "id": "later", "jobid": "first", "jobsource": "/api"}).event
+    request = adapter.send({**sample("ics"), "id": "first", "source": "/api"}).event
 
-    assert (reply.get("jobid"), reply.get("jobsource"), reply.get("causationid")) == ("first", "/api", "later")
+    payload = IcsDeadlettered(dead_letter="1", code=500, destination="/ics")
+    later = reply_event(request, "dev.errands.ics.deadlettered.v1", payload, now=datetime.now(UTC))
+
+    assert (later.get("jobid"), later.get("jobsource"), later.get("causationid")) == ("first", "/api", request.id)
 
 
 def test_a_delivery_in_binary_mode_is_answered_alike(adapter: Adapter) -> None:
@@ -795,7 +802,7 @@ def test_each_event_has_one_json_line_with_its_job_and_attempt(server: Server) -
     found = [line for line in server.lines() if line.get("event") == "log-1"]
     assert len(found) == 1
     assert {name: found[0][name] for name in ("job", "event", "attempt", "type", "status", "severity")} == {
-        "job": "job-1",
+        "job": "log-1",
         "event": "log-1",
         "attempt": "3",
         "type": REQUESTED,
