@@ -261,6 +261,23 @@ def doctor(
 
 
 @app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    data: Data = Path(".errands"),
+) -> None:
+    """Copy everything that a runner keeps, also while it runs; knative/README.md says how it is restored."""
+    from knative.cli.backup import NoBackup, back_up
+
+    os.umask(OTHERS)
+    try:
+        made = back_up(data, to)
+    except NoBackup as error:
+        _stop(str(error))
+    files = f"{made.files} stored files of {made.size_bytes} bytes"
+    typer.echo(f"{to} holds {made.databases} databases, {made.waiting} deliveries that wait, and {files}")
+
+
+@app.command()
 def preflight() -> None:
     """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
     from knative.cli.preflight import look

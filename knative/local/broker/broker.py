@@ -72,6 +72,9 @@ class Broker(Protocol):
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job that is still remembered."""
 
+    def knows(self, source: str, id_: str, /) -> bool:
+        """Whether the end of a job that has no outcome here can come through here alone."""
+
     def depths(self) -> dict[str, int]:
         """How many deliveries each queue holds, those in flight among them."""
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from events.http import Event
 from events.problem import NotAnEvent
@@ -31,6 +31,8 @@ from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
 from knative.local.broker.broker import DLQ, BrokerAway, BrokerUnavailable, BrokerUnusable, Delivery
 from knative.local.broker.topology import Names, declare
 from knative.manifests.manifests import Manifests, Trigger
+
+T = TypeVar("T")
 
 log = logging.getLogger("errands.rabbitmq")
 
@@ -71,6 +73,8 @@ class RabbitBroker:
         self._waits = Waits(self._names.waits)
         self._waiting: dict[int, int] = {}  # how many are in each wait, by its milliseconds
         self._outcomes: OrderedDict[tuple[str, str], Event] = OrderedDict()
+        self._own: OrderedDict[tuple[str, str], None] = OrderedDict()  # jobs whose end can come through here alone
+        self._shared = False  # whether others take from these queues as well, as they were last looked at
         self._backlog = 0
         self._side_routes: set[asyncio.Task[None]] = set()
 
@@ -119,6 +123,8 @@ class RabbitBroker:
             raise NotAnEvent(f"all attributes together must be at most {ATTRIBUTES_BYTES} bytes, got {size_bytes}")
         if queues:
             await self._publish(event, exchange=self._names.exchange)
+        if not self._shared:
+            _keep(self._own, (event.source, event.id), None)
         self._remember(event)
 
     def take(self, queue: str) -> Delivery | None:
@@ -153,6 +159,10 @@ class RabbitBroker:
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job, while it is among the last that were seen here."""
         return self._outcomes.get((source, id_))
+
+    def knows(self, source: str, id_: str) -> bool:
+        """Whether the job was taken here, and no other runner has worked on these queues since."""
+        return (source, id_) in self._own
 
     def depths(self) -> dict[str, int]:
         """Deliveries by queue: what is ready on the server (a second old) and what is here, and each wait."""
@@ -193,10 +203,7 @@ class RabbitBroker:
     def _remember(self, event: Event) -> None:
         job = (event.get("jobsource") or "", event.get("jobid") or "")
         if event.get("outcome") and all(job):
-            self._outcomes[job] = event
-            self._outcomes.move_to_end(job)
-            if len(self._outcomes) > OUTCOMES:
-                self._outcomes.popitem(last=False)
+            _keep(self._outcomes, job, event)
 
     async def _publish_on(self, connection: AmqpConnection) -> None:
         channel = await connection.channel()
@@ -233,10 +240,15 @@ class RabbitBroker:
         """Ask for the depths that others want to know, again and again."""
         channel = await connection.channel()
         while True:
+            shared = False
             for name, queue in self._queues.items():
-                queue.ready = await _depth(channel, self._names.queue(name))
+                queue.ready, consumers = await _looked_at(channel, self._names.queue(name))
+                shared |= consumers > 1
             waits = self._waits.declared
-            self._waiting = {each: await _depth(channel, self._waits.name(each)) for each in waits}
+            self._waiting = {each: (await _looked_at(channel, self._waits.name(each)))[0] for each in waits}
+            self._shared = shared
+            if shared:
+                self._own.clear()
             self._backlog = sum(self.depths().values())
             await asyncio.sleep(DEPTHS_INTERVAL_S)
 
@@ -285,5 +297,15 @@ def prefetch(trigger: Trigger) -> int:
     return times * trigger.parallelism
 
 
-async def _depth(channel: Channel, queue: str) -> int:
-    return int((await channel.call("queue_declare", queue=queue, passive=True)).message_count)
+async def _looked_at(channel: Channel, queue: str) -> tuple[int, int]:
+    """How many messages it has that nobody took, and how many consumers."""
+    found = await channel.call("queue_declare", queue=queue, passive=True)
+    return int(found.message_count), int(found.consumer_count)
+
+
+def _keep(among: OrderedDict[tuple[str, str], T], job: tuple[str, str], what: T) -> None:
+    """The last OUTCOMES of them."""
+    among[job] = what
+    among.move_to_end(job)
+    if len(among) > OUTCOMES:
+        among.popitem(last=False)

@@ -31,6 +31,7 @@ log = logging.getLogger("errands.ingress")
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 WAIT_LIMIT_S: Final = 60.0
+STARTS: Final = "the runner starts, and waits for its broker"
 # A result is somebody's data: it is shown, but runs nothing and loads nothing.
 ARTIFACT_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -193,7 +194,7 @@ class Ingress:
             if reason is not None:
                 return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
             if not self.open:
-                raise BrokerUnavailable("the runner starts, and waits for its broker")
+                raise BrokerUnavailable(STARTS)
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -243,7 +244,7 @@ class Ingress:
         return Response(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
 
     async def _job(self, request: Request) -> Response:
-        """The job's last event; 204 when it has not ended within `wait_s` (at most 60) seconds."""
+        """The job's last event, as far as it is known within `wait_s` (at most 60) seconds."""
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
         source, id_ = query.get("source"), query.get("id")
         if not source or not id_:
@@ -252,9 +253,19 @@ class Ingress:
             wait_s = _seconds(query.get("wait_s", "0"))
         except ValueError as error:
             return _refusal(400, "bad-request", f"wait_s {error}")
-        if not self.open:
-            return _refusal(503, "unavailable", "the runner starts, and waits for its broker", {"retry-after": "5"})
-        event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
+        return await self._outcome(source, id_, wait_s)
+
+    async def _outcome(self, source: str, id_: str, wait_s: float) -> Response:
+        """200 with the last event of a job; 204 where it has not ended, 501 where this runner does not hear of that."""
+        try:
+            if not self.open:
+                raise BrokerUnavailable(STARTS)
+            event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
+        except BrokerUnavailable as error:
+            return _refusal(503, "unavailable", str(error), {"retry-after": f"{error.retry_after_s:.0f}"})
+        if event is None and not self._broker.knows(source, id_):
+            why = "it was taken before this runner's start, or others work on the same RabbitMQ server"
+            return _refusal(501, "not-known-here", f"the outcome of this job is not this runner's to know: {why}")
         if event is None:
             return Response(204)
         return Response(200, structured(event), {"content-type": STRUCTURED})

@@ -258,9 +258,9 @@ def test_all_old_outcomes_are_forgotten_at_once_however_many_there_are(
 
     async def scenario(broker: EmbeddedBroker) -> None:
         old = [numbered(number).with_attributes(outcome="completed", jobsource="/tests") for number in range(35)]
-        await asyncio.gather(*(broker.publish(each.with_attributes(correlationid=each.id), ["q"]) for each in old))
+        await asyncio.gather(*(broker.publish(each.with_attributes(jobid=each.id), ["q"]) for each in old))
         clock.now += OUTCOME_RETENTION_S + 1
-        await broker.publish(old[0].with_attributes(correlationid="young"), ["q"])
+        await broker.publish(old[0].with_attributes(jobid="young"), ["q"])
         await broker.prune()
 
         assert [await broker.outcome("/tests", str(number)) for number in range(35)] == [None] * 35

@@ -101,7 +101,8 @@ def test_of_two_ends_in_one_commit_the_later_is_remembered(db: sqlite3.Connectio
 def test_a_replay_forgets_the_dead_letter_of_its_job_before_it_or_with_it_but_not_after_it(
     db: sqlite3.Connection,
 ) -> None:
-    begun = Event(MappingProxyType({**event(1).attributes, "id": "1", "source": "/jobs"}), b"")
+    request = {"id": "1", "source": "/jobs", "type": "dev.errands.t.requested.v1"}
+    begun = Event(MappingProxyType({**event(1).attributes, **request}), b"")
     dead, done = ended(event(1), "deadlettered"), ended(event(1), "completed")
 
     make(db, Change(NOW, ended=dead))

@@ -169,6 +169,37 @@ def test_a_broker_that_cannot_be_used_is_one_sentence(
     assert "wrong" not in stopped.stderr
 
 
+def test_an_outcome_that_is_not_this_runners_to_know_is_no_empty_answer(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    broker = ("--broker", url(rabbit, vhost))
+    with up(tmp_path / "a", documents(), *broker) as first:
+        until(lambda: _asked(first, "alone", post={"do": "sleep", "s": 2}) == 204, what="that it is alone")
+        with up(tmp_path / "b", documents(), *broker) as second:
+            until(lambda: _asked(first, "before") == 501, what="that there are two")
+            for number in range(8):
+                (first, second)[number % 2].post(event(str(number)))
+            until(lambda: _settled(first) and _settled(second), what="the end of all")
+            answers = {number: {_asked(each, str(number)) for each in (first, second)} for number in range(8)}
+        first.kill()
+        first.start()
+        restarted = first.client.get("/jobs", params={"source": "/tests", "id": "0"})
+
+    assert all(found in ({200}, {200, 501}) for found in answers.values())
+    assert restarted.status_code == 501
+    assert "not this runner's to know" in restarted.json()["detail"]
+
+
+def _asked(runner: Up, id_: str, post: dict[str, object] | None = None) -> int:
+    if post is not None:
+        runner.post(event(id_, post))
+    return runner.client.get("/jobs", params={"source": "/tests", "id": id_}).status_code
+
+
+def _settled(runner: Up) -> bool:
+    return runner.metric("errands_queue_depth", queue="echo") == 0
+
+
 def test_a_server_that_is_not_up_yet_is_waited_for_and_said(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:
     manifests = write_manifests(tmp_path / "manifests", documents())
     runner = Up(tmp_path, manifests, "--broker", url(rabbit, vhost))
