@@ -22,10 +22,11 @@ from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operators import KEY_CHARACTERS
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letter import is_replay_outcome
+from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, refusal, system_clock
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
-from functions.storage.database import StorageUnavailable, open_database
+from functions.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
     import flask
@@ -36,7 +37,7 @@ PING_TYPE: Final = "dev.knative.sources.ping"
 PROBLEM: Final = "application/problem+json"
 
 settings = from_environment(Settings)
-database = open_database(settings.deadletters_url)
+database = open_dead_letters(settings.deadletters_url)
 masked = rules(settings.deadletters_masked)
 session_key = settings.deadletters_session_key or secrets.token_urlsafe(KEY_CHARACTERS)
 workers = Workers(database, Broker(settings.k_sink, settings.k_sink_token))

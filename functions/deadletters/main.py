@@ -19,11 +19,12 @@ from functions.deadletters.service.masking import rules
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import ADDED, failure, is_replay_outcome, original
+from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, log_response, refusal, system_clock
 from functions.runtime.failure_reports import Reader
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
-from functions.storage.database import StorageUnavailable, open_database
+from functions.storage.database import StorageUnavailable
 
 log = logging.getLogger("errands.deadletters")
 
@@ -48,7 +49,7 @@ class Settings:
 
 settings = from_environment(Settings)
 masked = rules(settings.deadletters_masked)
-database = open_database(settings.deadletters_url)
+database = open_dead_letters(settings.deadletters_url)
 reader = Reader(settings.store_url)
 sending = threading.Lock()
 

@@ -34,7 +34,7 @@ DEFAULT_WINDOW_S: Final = 60.0  # autoscaling.knative.dev/window
 
 # Kinds of Knative's own that would change where events go, and that this runner does not run.
 KNATIVE_GROUP: Final = re.compile(r".*\.knative\.dev/.*")
-CLUSTER_ONLY: Final = frozenset({"RabbitmqBrokerConfig"})
+CLUSTER_ONLY: Final = frozenset({"RabbitmqBrokerConfig", "EventType"})
 HONOURED: Final = frozenset({"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"})
 
 

@@ -20,8 +20,9 @@ from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import everything
 from functions.deadletters.store import dead_letters, notices
+from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import system_clock
-from functions.storage.database import Database, open_database
+from functions.storage.database import Database
 from tests.conftest import sample
 
 JOBS = ("ics", "image", "report", "message")
@@ -36,7 +37,7 @@ def main(
 ) -> None:
     """Fill a database, and time what people do with it: medians, in milliseconds."""
     with tempfile.TemporaryDirectory() as folder:
-        database = open_database(url or f"sqlite:///{folder}/letters.db")
+        database = open_dead_letters(url or f"sqlite:///{folder}/letters.db")
         events = [event(job) for job in JOBS]
         for threads in (1, 8, 64):
             print(

@@ -9,7 +9,8 @@ from events.http import Event
 from functions.deadletters.service.commands import Filter
 from functions.deadletters.service.results import DeadLetter
 from functions.deadletters.store import dead_letters, notices, selection
-from functions.storage.database import Database, open_database
+from functions.deadletters.store.schema import open_dead_letters
+from functions.storage.database import Database
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
@@ -29,7 +30,7 @@ class DeadLetterStore:
     """A database of dead letters."""
 
     def __init__(self, url: str) -> None:
-        self.database: Database = open_database(url)
+        self.database: Database = open_dead_letters(url)
 
     def list(self, matching: Filter = Filter(state="all")) -> Sequence[Kept]:  # noqa: B008  # frozen
         """All that match, the newest first."""

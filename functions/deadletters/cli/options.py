@@ -25,7 +25,8 @@ from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, NotFound
 from functions.deadletters.service.operators import Forbidden, everything
 from functions.deadletters.service.results import CommandResult
-from functions.storage.database import Database, StorageUnavailable, open_database
+from functions.deadletters.store.schema import open_dead_letters
+from functions.storage.database import Database, StorageUnavailable
 
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h, as in all of `errands`
 UNAVAILABLE: Final = 69  # EX_UNAVAILABLE
@@ -157,7 +158,7 @@ def _connection(data: Path, database: str | None, url: str | None, token_file: P
     if url is not None:
         return ConsoleConnection(Remote(url, token), None, token)
     try:
-        dead_letters = open_database(database or _file(data))
+        dead_letters = open_dead_letters(database or _file(data))
     except ValueError as error:
         stop(f"--database {str(error).removeprefix('DEADLETTERS_URL ')}")
     sink_url = os.environ.get("K_SINK", "http://127.0.0.1:8080")

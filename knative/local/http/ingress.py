@@ -348,7 +348,7 @@ def _host(header: str) -> str | None:
 
 
 def _is_of_the_console(path: str) -> bool:
-    return path == "/dead" or path.startswith("/dead/")
+    return path.partition("/")[2].partition("/")[0] in ("dead", "console")
 
 
 async def _not_found(request: Request) -> Response:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES
-from functions.storage.database import open_database
+from functions.deadletters.store.schema import open_dead_letters
 from tests.functions.deadletters.test_dead_letters import dead, keep
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.function_client import FunctionClient
@@ -52,7 +52,7 @@ def bearer(name: str) -> dict[str, str]:
 
 def test_the_dead_letters_are_listed_and_shown_as_json(start: START, database_url: str) -> None:
     console = start(DEADLETTERS_OPERATORS=OPERATORS)
-    number = keep(open_database(database_url), dead())
+    number = keep(open_dead_letters(database_url), dead())
 
     page = console.get("/dead/api/list?job=ics&code=503&limit=10", headers=bearer("anna")).json()
     shown = console.post("/dead/api/show", json={"dead_letter": number}, headers=bearer("anna")).json()
@@ -65,7 +65,7 @@ def test_the_dead_letters_are_listed_and_shown_as_json(start: START, database_ur
 
 def test_who_lacks_a_right_is_told_which(start: START, database_url: str) -> None:
     console = start(DEADLETTERS_OPERATORS=OPERATORS)
-    number = keep(open_database(database_url), dead())
+    number = keep(open_dead_letters(database_url), dead())
 
     unknown = console.get("/dead/api/list")
     refused = console.post(

@@ -19,7 +19,8 @@ from functions.deadletters.service.operations import Console, NotFound, Operator
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
 from functions.deadletters.store.retention import Retention
-from functions.storage.database import Database, StorageUnavailable, open_database
+from functions.deadletters.store.schema import open_dead_letters
+from functions.storage.database import Database, StorageUnavailable
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.dead_letter_store import NOW, DeadLetterStore
@@ -515,7 +516,7 @@ def test_a_database_of_a_newer_version_is_refused(store: DeadLetterStore, databa
 
 def test_a_url_of_another_kind_is_refused_without_its_password() -> None:
     with pytest.raises(ValueError, match="must start with sqlite:/// or postgresql://, got 'mysql'"):
-        open_database("mysql://user:secret@host/db")
+        open_dead_letters("mysql://user:secret@host/db")
 
 
 def test_a_server_that_is_down_is_said_so_without_the_password(database_url: str) -> None:

@@ -408,11 +408,12 @@ def test_two_workers_at_one_replay_send_no_dead_letter_twice(store: DeadLetterSt
 
 WORKER = """
 import sys, threading
-from functions.storage.database import open_database
+from functions.deadletters.store.schema import open_dead_letters
+
 from functions.deadletters.replay.engine import Engine
 from functions.deadletters.replay.sending import Broker
 
-Engine(open_database(sys.argv[1]), Broker(sys.argv[2]), stop=threading.Event()).run(int(sys.argv[3]))
+Engine(open_dead_letters(sys.argv[1]), Broker(sys.argv[2]), stop=threading.Event()).run(int(sys.argv[3]))
 """
 
 
