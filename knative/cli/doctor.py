@@ -106,9 +106,12 @@ def _data(data: Path) -> Finding:
 
 def _event_log(file: Path) -> list[Finding]:
     """What a runner would say of the events that it kept; nothing where it has kept none."""
-    if not any(file.parent.glob("journal.*")):
+    try:
+        found = examined(file) if any(file.parent.glob("journal.*")) else None
+    except OSError:
+        return []  # what is wrong with the folder is said of it
+    if found is None:
         return []
-    found = examined(file)
     mend = "restore a backup (knative/README.md, Backup and restore), or send again the jobs that have no outcome"
     damages = [Finding(what=f"event log {file}: {each}", well=False, mend=mend) for each in found.wrong]
     return damages or [Finding(what=f"event log {file}, in which {found.waiting} deliveries wait", well=True, mend="")]

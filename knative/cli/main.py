@@ -96,7 +96,8 @@ def up(
     fork_server = ForkServer(data.resolve())  # before anything has a thread
 
     from knative.local import log_lines
-    from knative.local.runner import Options, serve_until_stopped
+    from knative.local.lifetime import serve_until_stopped
+    from knative.local.runner import Options
 
     log_lines.configure()
     options = Options(
@@ -150,7 +151,8 @@ def exec(  # noqa: A001  # the command's name
         fork_server = ForkServer(data.resolve() if data else Path(folder))  # before anything has a thread
 
         from knative.local import log_lines
-        from knative.local.runner import Options, run_command
+        from knative.local.lifetime import run_command
+        from knative.local.runner import Options
 
         log_lines.configure(level="WARNING")
         options = Options(
@@ -332,7 +334,7 @@ def _guarded(work: Coroutine[Any, Any, T]) -> T:
     import uvloop  # imports asyncio: 46 ms that no other command need wait for
 
     from knative.local.exceptions import CannotStart, RunnerFailed
-    from knative.local.runner import EXIT_FAILED
+    from knative.local.lifetime import EXIT_FAILED
 
     try:
         return uvloop.run(work)

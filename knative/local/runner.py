@@ -6,13 +6,12 @@ import logging
 import os
 import random
 import secrets
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from events.http import Event
@@ -25,7 +24,7 @@ from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tool
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
 from knative.local.data_folder import locked
-from knative.local.exceptions import CannotStart, RunnerFailed
+from knative.local.exceptions import CannotStart
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.http.outside import Own
@@ -45,14 +44,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("errands.runner")
 
-T = TypeVar("T")
-
 PRUNE_INTERVAL_S: Final = 60.0
 AWAY_S: Final = 2.0  # between two tries to reach a broker that is not up yet
 ALONE_PROCESSES: Final = 2  # for events whose process ended beside others, each alone in one
 ALONE_IDLE_S: Final = 5.0
-FAILED_STOP_S: Final = 15.0  # for the end of a runner that cannot go on
-EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,74 +102,6 @@ async def running(
         runner = _Runner(options, manifests, work_queues, fork_server, background)
         url = await stack.enter_async_context(runner.up())
         yield url
-
-
-async def serve_until_stopped(
-    options: Options, announce: Callable[[str], None], fork_server: ForkServer | None
-) -> None:
-    """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
-    stop, is_up = asyncio.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        background = Background()
-        async with running(options, fork_server, background) as url:
-            is_up.set()
-            announce(url)
-            await _first(background, stop.wait())
-            log.info("stopping: no new events; those in flight are finished")
-
-    serving = asyncio.ensure_future(serve())
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(130)  # what is in flight is delivered again after the next start
-        stop.set()
-        if not is_up.is_set():
-            serving.cancel()  # it may wait for a broker
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
-
-
-async def _first(background: Background, work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; raise RunnerFailed as soon as the runner cannot go on."""
-    failed, working = asyncio.ensure_future(background.failed()), asyncio.ensure_future(work)
-    try:
-        await asyncio.wait((failed, working), return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            # what is in flight can hold the end for as long as a function works, and cannot be settled
-            asyncio.get_running_loop().call_later(FAILED_STOP_S, os._exit, EXIT_FAILED)
-            raise RunnerFailed(failed.result())
-        return working.result()
-    finally:
-        failed.cancel()
-        working.cancel()
-
-
-async def run_command(options: Options, command: Sequence[str], fork_server: ForkServer | None) -> int:
-    """Run a command beside everything; returns its exit code."""
-    background = Background()
-    async with running(options, fork_server, background) as url:
-        secret = (options.data / "secrets" / "callback" / "secrets").read_text().strip()
-        environment = {**os.environ, "K_SINK": url, "ERRANDS_WEBHOOK_SECRET": secret}
-        try:
-            child = await asyncio.create_subprocess_exec(*command, env=environment)
-        except OSError as error:
-            raise CannotStart(f"{command[0]} cannot be run: {error.strerror}") from error
-
-        def pass_on(number: signal.Signals) -> None:
-            with contextlib.suppress(ProcessLookupError):  # it has ended
-                child.send_signal(number)
-
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(each, pass_on, each)
-        try:
-            return await _first(background, child.wait())
-        except RunnerFailed:
-            pass_on(signal.SIGTERM)
-            raise
 
 
 class _Runner:

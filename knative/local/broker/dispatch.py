@@ -159,6 +159,7 @@ class Dispatcher:
                     self._suspect(job)
                     raise EndedTogether
         except StartFailed as error:
+            _raise_if_exhausted(error)
             reason = f"{self._pool.service.name} does not start: {error}"
             result = Result(NO_RESPONSE, error=reason.encode(), retriable=True)
             self._metrics.delivered(self.queue, result.code, 0.0)
@@ -248,8 +249,7 @@ class Http:
         except (Late, NotConnected):
             return Result(NO_RESPONSE, error=f"no answer within {timeout_s:g} s".encode(), retriable=True)
         except Broken as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
-                raise error.__cause__ from None  # this machine's trouble, and no answer of the function's
+            _raise_if_exhausted(error)
             reason = f"the function's process did not answer: {error}"
             return Result(NO_RESPONSE, error=reason.encode(), retriable=True, hung_up=True)
         except TooLong as error:
@@ -269,6 +269,12 @@ async def _ended_beside_others(process: Process) -> bool:
         return False  # it lives, and has hung up
     process.last_events = max(process.last_events, in_flight)
     return process.last_events > 1
+
+
+def _raise_if_exhausted(error: Exception) -> None:
+    """Raise its cause where that is this machine's trouble, and nothing that the function did."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
+        raise error.__cause__ from None
 
 
 def _bug(error: Exception) -> Result:

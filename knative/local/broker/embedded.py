@@ -68,7 +68,7 @@ class EmbeddedBroker:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         try:
-            connection = opened(self._file)
+            connection = await asyncio.to_thread(opened, self._file)  # which may look a large file over
             no_later(connection, self._clock())
             for queue, count in connection.execute("SELECT queue, count(*) FROM delivery GROUP BY queue"):
                 self._window(queue).depth = count
@@ -169,7 +169,7 @@ class EmbeddedBroker:
             raise BrokerUnavailable(f"the backlog holds {depth} deliveries; its limit is {self._backlog_limit}", 30)
         if self._loop.time() >= self._disk_checked_s + DISK_CHECK_S:
             self._disk_checked_s = self._loop.time()
-            self._disk_full = shutil.disk_usage(self._file.parent).free < FREE_DISK_BYTES
+            self._disk_full = _free_bytes(self._file.parent) < FREE_DISK_BYTES
         if self._disk_full:
             raise BrokerUnavailable(f"the disk of {self._file} has less than {FREE_DISK_BYTES} bytes free", 30)
 
@@ -273,6 +273,15 @@ class EmbeddedBroker:
         if name not in self._queues:
             log.warning("the event log has deliveries of %s, which no Trigger here has: they stay there", name)
         return self._queues.setdefault(name, Window(self._room))
+
+
+def _free_bytes(folder: Path) -> int:
+    """How much room the folder's disk has; none where it cannot be looked at."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        log.error("the disk of %s cannot be looked at: %s", folder, error)
+        return 0
 
 
 def _steady() -> Callable[[], float]:

@@ -230,7 +230,9 @@ class Pool:
         self._count_failure()
         self._report("error", self.service.name, f"does not start: {error}")
         if not self.count:
-            self._fail_waiting(StartFailed(str(error)))
+            failure = StartFailed(str(error))
+            failure.__cause__ = error
+            self._fail_waiting(failure)
 
     def _take_up(self, process: Process) -> None:
         self._failures = 0

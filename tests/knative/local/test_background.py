@@ -12,7 +12,7 @@ import pytest
 
 from knative.local import background, ping
 from knative.local.background import FAILURES, Background
-from knative.local.runner import EXIT_FAILED
+from knative.local.lifetime import EXIT_FAILED
 from knative.manifests.manifests import PingSource
 from tests.support.local_runner import Up, event, service, trigger, until, write_manifests
 from tests.support.loops import Run, on_both_loops

@@ -20,7 +20,7 @@ from knative.local.broker.dispatch import Dispatcher, Http, Tools, _ended_beside
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
 from knative.local.metrics import Metrics
-from knative.local.process.processes import Pool, Process
+from knative.local.process.processes import Pool, Process, StartFailed
 from knative.manifests.manifests import DeliverySpec, Manifests, Trigger
 from tests.support.loops import Run, on_both_loops
 
@@ -138,6 +138,22 @@ def test_trouble_of_this_machine_is_no_attempt(tmp_path: Path, run: Run) -> None
 
     no_descriptor = OSError(errno.EMFILE, "too many open files")
     run(on_a(Bench(tmp_path, FakeHttp(*[no_descriptor] * 5, DONE)), scenario))
+
+
+@on_both_loops
+def test_a_start_for_which_this_machine_has_nothing_left_is_no_attempt(tmp_path: Path, run: Run) -> None:
+    failures = []
+    for _ in range(5):
+        failures.append(StartFailed("too many open files"))
+        failures[-1].__cause__ = OSError(errno.EMFILE, "too many open files")
+
+    async def scenario(bench: Bench) -> None:
+        await publish(bench, 1)
+        await bench.until(q=0, q_dlq=0)
+
+        assert bench.http.attempts == [1] * 6
+
+    run(on_a(Bench(tmp_path, FakeHttp(*failures, DONE)), scenario))
 
 
 @on_both_loops

@@ -15,6 +15,7 @@ from knative.cli import doctor
 from knative.local.broker import integrity
 from knative.local.broker.broker import BrokerUnusable
 from knative.local.broker.embedded import EmbeddedBroker
+from knative.local.data_folder import locked
 
 JOBS = 60
 
@@ -125,6 +126,23 @@ def test_a_file_that_is_damaged_itself_is_refused_with_what_explains_it(killed: 
     with pytest.raises(BrokerUnusable, match=r"is damaged, .*errands doctor --data"):
         start(killed)
     assert not doctor._event_log(killed / "journal.db")[0].well
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_log_that_a_runner_writes(tmp_path: Path) -> None:
+    async def scenario() -> list[bool]:
+        broker = EmbeddedBroker(tmp_path / "journal.db", ("q", "q.dlq"), backlog_limit=10_000)
+        await broker.start(lambda _queue: None)
+        looking = asyncio.ensure_future(asyncio.to_thread(look))
+        while not looking.done():
+            await broker.publish(numbered(1), ["q"])
+        await broker.stop()
+        return looking.result()
+
+    def look() -> list[bool]:
+        return [found.well for _ in range(20) for found in doctor._event_log(tmp_path / "journal.db")]
+
+    with locked(tmp_path):
+        assert asyncio.run(scenario()) == [True] * 20
 
 
 def test_no_event_log_is_nothing_to_complain_of(tmp_path: Path) -> None:
