@@ -26,7 +26,7 @@ def render(given: EmailPart, method: str, item: Item, calendar: bytes) -> bytes:
     The calendar comes last, as the best of the alternatives (RFC 2046 5.1.4); its `method` equals the METHOD that it
     holds, without which clients show it as a file.
     """
-    from email.message import MIMEPart  # 6 ms that only a job with this part need wait for
+    from email.message import MIMEPart  # an import that only a job with this part need wait for
     from email.policy import SMTP
 
     part = MIMEPart(policy=SMTP)

@@ -93,7 +93,7 @@ def _file(name: str) -> bytes:
         path = Path(folder, name)
         if path.is_file():
             return path.read_bytes()
-    from importlib import resources  # 6 ms, where the system has no such folder
+    from importlib import resources  # for a system that has no such folder
 
     return resources.files("tzdata").joinpath("zoneinfo", name).read_bytes()
 

@@ -9,7 +9,7 @@ import typer
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
 
-if TYPE_CHECKING:  # pika takes 40 ms that no other command need wait for
+if TYPE_CHECKING:  # pika is a large import, which no other command need wait for
     from functions.amqp.server import AmqpServer
 
 app = typer.Typer(help="The runner's exchanges and queues on a RabbitMQ server.", no_args_is_help=True)

@@ -22,7 +22,7 @@ from knative.manifests.queues import WORK_QUEUES
 if TYPE_CHECKING:
     from typer._click import Command, Context
 
-# Loaded when asked for: 60 ms that no other command need wait for, and 3 MB that `errands up` would hold for ever.
+# Loaded when asked for: no other command need wait for them, and `errands up` would hold their memory for ever.
 GROUPS: Final = {"dead": "functions.deadletters.cli.app", "callbacks": "functions.notifier.cli"}
 
 
@@ -331,7 +331,7 @@ def _work_queues(given: Path | None, manifests: Path) -> Path | None:
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; a reason not to start is one sentence, and no stack trace."""
-    import uvloop  # imports asyncio: 46 ms that no other command need wait for
+    import uvloop  # with asyncio, which no other command need wait for
 
     from knative.local.exceptions import CannotStart, RunnerFailed
     from knative.local.lifetime import EXIT_FAILED

@@ -187,7 +187,7 @@ class _Runner:
     def _broker(self) -> Broker:
         options = self._options
         if options.rabbitmq:
-            from knative.local.broker.rabbitmq import RabbitBroker  # pika takes 40 ms to import
+            from knative.local.broker.rabbitmq import RabbitBroker  # pika is a large import
 
             return RabbitBroker(options.rabbitmq, self._manifests, backlog_limit=options.backlog_limit)
         queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]

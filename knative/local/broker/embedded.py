@@ -8,13 +8,11 @@ a slow sweep reads every queue that waits for nothing: no delivery that is due i
 The time of day counts at the start alone, where nothing comes to wait for longer than it was to; from then on time is
 what has passed, whatever the clock of this machine is set to.
 
-Decided 2026-11-27: what one commit keeps and forgets is a few statements of many rows
-(`knative.local.broker.event_log`). With each statement the thread gives the interpreter away, and waits until the
-loop gives it back.
+What one commit keeps and forgets is a few statements of many rows (`knative.local.broker.event_log`): with each
+statement the thread gives the interpreter away, and waits until the loop gives it back.
 
-Decided 2026-11-27: an event can be taken while its own commit still runs, as RabbitMQ delivers before it confirms.
-A job waits for the disk once less for each of its events, some 1 ms. What is asked of the thread later, such as
-to forget the event, is done later. Where the commit fails the sender is told so, and what was taken already
+An event can be taken while its own commit still runs, as RabbitMQ delivers before it confirms: a job waits for the disk
+once less for each of its events. What is asked of the thread later, such as to forget the event, is done later. Where the commit fails the sender is told so, and what was taken already
 comes to nothing here: sent again, it is delivered twice, which at-least-once allows.
 """
 

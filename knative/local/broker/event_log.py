@@ -2,8 +2,8 @@
 
 A finished delivery is deleted with its commit; an event goes with its last delivery.
 
-2026-11-27: outcomes stand in the order in which they came. Clustered by their key, which is random, each touched a page
-of its own, more of them the more there were: 35 us of processor time an outcome over 100,000, against 21.
+Outcomes stand in the order in which they came: clustered by their key, which is random, each would touch a page of its
+own, more of them the more there are.
 """
 
 import logging

@@ -280,7 +280,7 @@ class Ingress:
         if leads_astray(cast(Path, self._artifacts), key):
             log.error("not served: a link stands at %s or on the way there", file)
             return _refusal(404, "not-found", "there is no such artefact here")
-        from starlette.responses import FileResponse  # 40 ms, and only for who reads one here
+        from starlette.responses import FileResponse  # a large import, for who reads one here alone
 
         return cast(Application, FileResponse(file, headers=ARTIFACT_HEADERS))  # but for the names of its parameters
 

@@ -30,8 +30,7 @@ from functions.sandbox import fork_server
 # What the runner needs as well, loaded before the fork server is forked off it: the pages are there once.
 SHARED: Final = ("msgspec", "sqlite3", "uvloop")
 # Of our own files: what the runner and every function need. functions.storage.store is not among them: what runs at
-# rest, the runner and the dead letters, needs it when something fails, and obstore is 5 MB and 3 ms of a function's
-# start.
+# rest, the runner and the dead letters, needs it when something fails, and obstore would be in the memory of each.
 BASE: Final = (
     "functions.runtime.asgi",
     "functions.runtime.loader",
