@@ -44,10 +44,10 @@ bench: .venv/ready ## side by side with what is installed, then our parts (PEERS
 		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
 		$(BIN)/python -m tests.bench.queue
 
-lock: .venv/ready ## write locks/ after a change of what pyproject.toml asks for
+lock: .venv/ready ## write .ci/locks/ after a change of what pyproject.toml asks for
 	.ci/lock
 
-upgrade: .venv/ready ## the newest of everything into locks/, then into .venv, then all tests
+upgrade: .venv/ready ## the newest of everything into .ci/locks/, then into .venv, then all tests
 	.ci/lock --upgrade
 	$(MAKE) test
 
@@ -73,5 +73,5 @@ undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks f
 clean: ## remove what make and the demonstration made
 	rm -rf .venv .newest .demo .errands .bench
 
-.venv/ready: pyproject.toml locks/dev.txt .ci/setup
+.venv/ready: pyproject.toml .ci/locks/dev.txt .ci/setup
 	PYTHON=$(PYTHON) .ci/setup

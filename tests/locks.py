@@ -1,4 +1,4 @@
-"""Says whether locks/ is fresh: what pyproject.toml asks for is pinned there, in a release that it allows, and no more.
+"""Says whether .ci/locks/ is fresh: what pyproject.toml asks for is pinned there, in a release that it allows, and no more.
 
     python -m tests.locks
 
@@ -27,34 +27,34 @@ def main() -> None:
     extras = {"": project["dependencies"], **project["optional-dependencies"]}
     functions = sorted(file.parent.name for file in ROOT.glob("functions/*/main.py"))
     found = [flaw for each in ("dev", *functions) for flaw in flaws(each, extras, lock(each))]
-    for gone in sorted({file.stem for file in (ROOT / "locks").glob("*.txt")} - {"dev", *functions}):
-        found.append(f"locks/{gone}.txt: there is no function {gone}")
+    for gone in sorted({file.stem for file in (ROOT / ".ci" / "locks").glob("*.txt")} - {"dev", *functions}):
+        found.append(f".ci/locks/{gone}.txt: there is no function {gone}")
     if found:
         raise SystemExit("\n".join([*found, "run: make lock"]))
 
 
 def lock(extra: str) -> str:
     """The text of one file; empty where there is none."""
-    file = ROOT / "locks" / f"{extra}.txt"
+    file = ROOT / ".ci" / "locks" / f"{extra}.txt"
     return file.read_text() if file.exists() else ""
 
 
 def flaws(extra: str, extras: Extras, text: str) -> Iterator[str]:
     """What the file that is locked for an extra lacks, has too much of, or has in a release that is not allowed."""
     if not text:
-        yield f"locks/{extra}.txt: it is not there"
+        yield f".ci/locks/{extra}.txt: it is not there"
         return
     wanted: dict[str, Requirement] = {canonicalize_name(each.name): each for each in asked(extra, extras)}
     pinned = dict(pins(text))
     for name, requirement in wanted.items():
         if name not in pinned:
-            yield f"locks/{extra}.txt: {name} is not there"
+            yield f".ci/locks/{extra}.txt: {name} is not there"
         elif not requirement.specifier.contains(pinned[name], prereleases=True):
-            yield f"locks/{extra}.txt: {name} must be {requirement.specifier}, got {pinned[name]}"
+            yield f".ci/locks/{extra}.txt: {name} must be {requirement.specifier}, got {pinned[name]}"
     for name in sorted({name for name, _ in pins(text, of=DIRECT)} - wanted.keys()):
-        yield f"locks/{extra}.txt: nobody asks for {name}"
+        yield f".ci/locks/{extra}.txt: nobody asks for {name}"
     if "://" in text:
-        yield f"locks/{extra}.txt: it names a host"
+        yield f".ci/locks/{extra}.txt: it names a host"
 
 
 def asked(extra: str, extras: Extras) -> Iterator[Requirement]:

@@ -11,9 +11,10 @@ what has passed, whatever the clock of this machine is set to.
 What one commit keeps and forgets is a few statements of many rows (`knative.local.broker.event_log`): with each
 statement the thread gives the interpreter away, and waits until the loop gives it back.
 
-An event can be taken while its own commit still runs, as RabbitMQ delivers before it confirms: a job waits for the disk
-once less for each of its events. What is asked of the thread later, such as to forget the event, is done later. Where the commit fails the sender is told so, and what was taken already
-comes to nothing here: sent again, it is delivered twice, which at-least-once allows.
+An event can be taken while its own commit still runs, as RabbitMQ delivers before it confirms: a job waits for the
+disk once less for each of its events. What is asked of the thread later, such as to forget the event, is done later.
+Where the commit fails the sender is told so, and what was taken already comes to nothing here: sent again, it is
+delivered twice, which at-least-once allows.
 """
 
 import asyncio
