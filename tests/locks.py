@@ -1,4 +1,4 @@
-"""Says whether .ci/locks/ is fresh: what pyproject.toml asks for is pinned there, in a release that it allows, and no more.
+"""Says whether .ci/locks/ is fresh: what pyproject.toml asks for is pinned there, in a release that it allows, no more.
 
     python -m tests.locks
 

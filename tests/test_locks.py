@@ -47,16 +47,16 @@ def test_a_lock_is_fresh_that_has_what_is_asked_for() -> None:
 def test_a_lock_is_stale_that_lacks_something_has_too_much_or_another_release(
     changed: str, into: str, flaw: str
 ) -> None:
-    assert f"locks/report.txt: {flaw}" in list(flaws("report", EXTRAS, LOCKED.replace(changed, into)))
+    assert f".ci/locks/report.txt: {flaw}" in list(flaws("report", EXTRAS, LOCKED.replace(changed, into)))
 
 
 def test_the_locks_of_this_repository_are_fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     main()
 
-    (tmp_path / "locks").mkdir()
+    (tmp_path / ".ci" / "locks").mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(
         '[project]\ndependencies = []\noptional-dependencies = {dev = ["httpx"]}\n'
     )
     monkeypatch.setattr("tests.locks.ROOT", tmp_path)
-    with pytest.raises(SystemExit, match=r"locks/dev.txt: it is not there"):
+    with pytest.raises(SystemExit, match=r".ci/locks/dev.txt: it is not there"):
         main()

@@ -374,7 +374,7 @@ def test_a_type_that_leads_to_no_event_is_kept_and_stops_nothing(sink: Sink, typ
 
 
 def test_a_broker_that_asks_for_a_token_gets_it(start: Callable[..., Sink]) -> None:
-    sink = start(ERRANDS_TOKEN="a-token-of-enough-characters")
+    sink = start(K_SINK_TOKEN="a-token-of-enough-characters")
 
     sink.post(dead())
 
