@@ -14,6 +14,7 @@ from functions.runtime.server import configured
 from knative.local.http.connection import Connection
 
 STOP_S: Final = 30.0  # for the requests in flight
+DESCRIPTORS: Final = 65_536
 BACKLOG: Final = 1024  # connections that wait to be accepted: asyncio listens again, with 100 unless it is told
 
 
@@ -54,6 +55,15 @@ class Response:
         await send_whole(send, self.status, sent, self.body)
 
 
+def descriptors() -> int:
+    """How many this process may have open: as many as its user may, where a soft limit of 1,024 is usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)
+
+
 class HttpServer:
     """Serves an application on a socket, in the running loop."""
 
@@ -61,7 +71,7 @@ class HttpServer:
         self._listening = listening
         self._state = ServerState()
         self._config = configured(application, Connection)
-        self._connection_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the rest: functions, event log
+        self._connection_limit = descriptors() // 2  # the rest: functions, event log
 
     async def start(self) -> None:
         """Answer from now on."""

@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from events.http import BODY_LIMIT_BYTES
 from functions.runtime.asgi import read_body
 from knative.local.http import connection
 from knative.local.http.server import HttpServer, Response
-from tests.support.local_runner import event, service, trigger, up
+from tests.support.local_runner import ROOT, event, service, trigger, up
 
 POST = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
 Scenario = Callable[[], Awaitable[None]]
@@ -114,6 +115,19 @@ def test_a_body_that_stops_is_answered_408_and_one_that_gets_on_is_taken(run: Ru
             assert slow.startswith(b"HTTP/1.1 200 ")
 
     run(scenario)
+
+
+def test_a_low_soft_limit_of_descriptors_is_raised() -> None:
+    code = "import resource; from knative.local.http.server import descriptors;"
+    code += "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1];"
+    code += "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)); print(descriptors());"
+    code += "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    told, found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    ).stdout.split()
+
+    assert told == found
+    assert int(found) > 64
 
 
 def test_more_connections_than_descriptors_allow_are_told_to_come_again(run: Run) -> None:
