@@ -17,7 +17,7 @@ from tests.functions.image.test_image import Pixel, encoded, made, output, pixel
 
 CANVAS_PX = (24, 16)
 KEEP, CLEAR, RESTORE = range(3)
-NOTHING = (0, 0, 0, 0)
+NOTHING: Pixel = (0, 0, 0, 0)
 COLOURS = ((255, 0, 0), (0, 160, 0), (0, 0, 255), (250, 240, 0), (10, 10, 10), (255, 255, 255), (200, 0, 200))
 HOLE = len(COLOURS)  # as a colour's number: the pixel is not there
 
@@ -48,7 +48,7 @@ def drawn_at_random(seed: int, *, holes: bool, replacing: bool = False) -> list[
 
 def as_the_standards_say(drawn: list[Drawn]) -> list[list[Pixel]]:
     """The pixels of each frame as it is shown, from the top left; where nothing is, NOTHING."""
-    shown, canvas = [], [NOTHING] * (CANVAS_PX[0] * CANVAS_PX[1])
+    shown, canvas = list[list[Pixel]](), [NOTHING] * (CANVAS_PX[0] * CANVAS_PX[1])
     for each in drawn:
         before, (x, y, width, height) = list(canvas), each.box
         places = [(y + row) * CANVAS_PX[0] + x + column for row in range(height) for column in range(width)]
