@@ -3,7 +3,7 @@
 The decoders of what is rare (HEIC, SVG, PDF) are imported when such a source comes.
 """
 
-from typing import IO, Any
+from typing import IO, Any, Final
 
 # the plugins by name: otherwise each child would load them, and all others, by itself
 from PIL import (
@@ -28,11 +28,11 @@ from functions.image.signature import HEAD_BYTES, NAMES, RAW, told
 from functions.image.source import BROKEN, Source, check_pixels, corrupt_is_a_value_error
 from functions.image.task import Task
 
-ANIMATED = ("gif", "png", "webp", "avif")
-ORIENTATIONS = range(1, 9)
+ANIMATED: Final = ("gif", "png", "webp", "avif")
+ORIENTATIONS: Final = range(1, 9)
 # TIFF 6.0, TIFF/EP, DNG 1.7: of what a camera writes as a TIFF, the first picture is a thumbnail or not yet developed
 _SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
-_UNDEVELOPED = (32_803, 34_892)
+_UNDEVELOPED: Final = (32_803, 34_892)
 
 
 def open_source(file: IO[bytes], task: Task) -> Source:
@@ -40,8 +40,15 @@ def open_source(file: IO[bytes], task: Task) -> Source:
     head = file.read(HEAD_BYTES)
     file.seek(0)
     format_ = told(head)
-    if format_ not in task.formats:
+    if format_ is None or format_ not in task.formats:
         raise ValueError(_refusal(head, format_, task))
+    try:
+        return _drawn(file, format_, task) or _raster(file, format_, task)
+    except UnidentifiedImageError as error:
+        raise ValueError(_refusal(head, format_, task)) from error
+
+
+def _drawn(file: IO[bytes], format_: str, task: Task) -> Source | None:
     if format_ == "svg":
         from functions.image.svg import open_svg
 
@@ -50,27 +57,12 @@ def open_source(file: IO[bytes], task: Task) -> Source:
         from functions.image.pdf import open_page
 
         return open_page(file.read(), task.page, pixels_limit=task.pixels_limit)
-    try:
-        return _open_raster(file, format_, task)
-    except UnidentifiedImageError as error:
-        raise ValueError(_refusal(head, format_, task)) from error
+    return None
 
 
-def _open_raster(file: IO[bytes], format_: str, task: Task) -> RasterSource:
-    Image.MAX_IMAGE_PIXELS = None  # it only warns up to twice its value, and knows no frames: _check_extent does
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint turns it on for its whole process
-    # a GIF's later frames in full colour; the first as well, or an animation would change its mode on the way
-    GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
-    if format_ == "webp":
-        file = webp.opened_with_alpha(file)
-    if format_ == "heic":
-        from functions.image import heic
-
-        heic.register()
-    with corrupt_is_a_value_error():
-        image = Image.open(file, formats=["HEIF" if format_ == "heic" else format_.upper()])
-    if format_ == "tiff":
-        _refuse_raw(image)
+def _raster(file: IO[bytes], format_: str, task: Task) -> RasterSource:
+    file = webp.opened_with_alpha(file) if format_ == "webp" else file
+    image = _opened(file, format_)
     frames = _check_extent(image, format_, task)
     profile = image.info.get("icc_profile")
     return RasterSource(
@@ -84,6 +76,22 @@ def _open_raster(file: IO[bytes], format_: str, task: Task) -> RasterSource:
         file=file,
         pixels_limit=task.pixels_limit,
     )
+
+
+def _opened(file: IO[bytes], format_: str) -> Image.Image:
+    Image.MAX_IMAGE_PIXELS = None  # it only warns up to twice its value, and knows no frames: _check_extent does
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint turns it on for its whole process
+    # a GIF's later frames in full colour; the first as well, or an animation would change its mode on the way
+    GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
+    if format_ == "heic":
+        from functions.image import heic
+
+        heic.register()
+    with corrupt_is_a_value_error():
+        image = Image.open(file, formats=["HEIF" if format_ == "heic" else format_.upper()])
+    if format_ == "tiff":
+        _refuse_raw(image)
+    return image
 
 
 def _refusal(head: bytes, format_: str | None, task: Task) -> str:

@@ -117,10 +117,10 @@ class _Reader:
 
 def _refuse_reference(name: str, attributes: dict[str, str]) -> None:
     for attribute, value in attributes.items():
-        if attribute.rpartition(" ")[2] == "href" and not value.startswith(("#", "data:")) and value:
-            raise ValueError(
-                f"the source must hold all that it shows, got an element {name} that refers to {value[:200]!r}"
-            )
+        told = value.strip()
+        if attribute.rpartition(" ")[2] == "href" and told and not told.startswith(("#", "data:")):
+            shown = f"an element {name} that refers to {told[:200]!r}"
+            raise ValueError(f"the source must hold all that it shows, got {shown}")
 
 
 def _size_px(name: str, attributes: dict[str, str]) -> Size:

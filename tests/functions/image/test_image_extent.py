@@ -71,6 +71,17 @@ def test_as_many_pixels_as_the_default_takes_fit_into_the_default_of_memory(
     assert headers["ce-outcome"] == "completed", data
 
 
+def test_an_encoder_without_memory_is_a_lack_of_memory_and_not_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("broken data stream when writing image file")
+
+    content = encoded(quarters(), "PNG")
+    monkeypatch.setattr(Image.Image, "save", full)
+
+    with pytest.raises(MemoryError, match="jpeg: broken data stream"):
+        made(content, output(format="jpeg"))
+
+
 def test_of_a_jpeg_counts_what_is_decoded() -> None:
     content = encoded(quarters(1600, 1200), "JPEG", quality=95)
 

@@ -3,10 +3,14 @@
 import io
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pikepdf
 import pytest
@@ -216,6 +220,17 @@ def test_a_picture_within_an_svg_is_shown() -> None:
     assert close(corners(only(svg(f'<image width="64" height="48" href="data:image/png;base64,{inner}"/>'))), CORNERS)
 
 
+@pytest.mark.parametrize("scheme", ["base64", "utf8"])
+def test_an_svg_within_an_svg_shows_no_other_file(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "secret.png").write_bytes(encoded(Image.new("RGB", (64, 48), RED), "PNG"))
+    inner = svg(f'<image width="64" height="48" href="{tmp_path}/secret.png"/>')
+    told = b64encode(inner).decode() if scheme == "base64" else quote(inner)
+
+    picture = only(svg(f'<image width="64" height="48" href="data:image/svg+xml;{scheme},{told}"/>'))
+
+    assert pixel(picture, 32, 24)[3] == 0
+
+
 def test_an_svg_as_a_watermark_is_drawn_at_its_size() -> None:
     mark = svg('<rect width="4" height="4" fill="#ff0000"/>', 'width="8" height="4"')
     task = Task(
@@ -305,6 +320,7 @@ def brands(*names: bytes) -> bytes:
         (svg(), "SVG"),
         (encoded(quarters(), "GIF"), "GIF"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_read_is_named(client: Client, content: bytes, name: str) -> None:
     problem = failed(client(SOURCE_FORMATS="png"), source=inline(content))
@@ -342,6 +358,15 @@ def drawn_within(sandbox: Sandbox, content: bytes, memory_bytes: int = 1 << 30, 
     )
     limits = ResourceLimits(timeout_s=20, cpu_s=6, memory_bytes=memory_bytes)
     return sandbox.run("functions.image.picture:render", task, content, result=Pictures, limits=limits)
+
+
+def test_no_decoder_of_what_is_rare_is_loaded_before_it_comes() -> None:
+    look = "import sys, functions.image.picture as _; print([m for m in sys.argv[1:] if m in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", look, "pillow_heif", "resvg_py", "pypdfium2"], capture_output=True, text=True, check=True
+    )
+
+    assert loaded.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
