@@ -185,6 +185,7 @@ class ImageRequested(Request, frozen=True, kw_only=True):
     """Decode one picture once and make every output of it."""
 
     source: Input
+    page: Annotated[int, Meta(ge=1, description="of a PDF")] = 1
     outputs: Annotated[tuple[ImageOutput, ...], Meta(min_length=1, max_length=32)]
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from PIL import Image, ImageCms
 
 WHITE: Final = "#ffffff"
+_STRIP_PX: Final = 512
 _SPACES: Final = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
 
 
@@ -18,6 +19,10 @@ class Colours:
 
     def to_srgb(self, image: Image.Image) -> Image.Image:
         """As L, RGB or RGBA in sRGB."""
+        if image.mode == "LA":  # no transform has that mode
+            coloured = self.to_srgb(image.getchannel("L")).convert("RGB")
+            coloured.putalpha(image.getchannel("A"))
+            return coloured
         transform = self._transform(image.mode)
         return transform.apply(image) if transform else plain(image)
 
@@ -46,11 +51,17 @@ class Colours:
 
 def plain(image: Image.Image) -> Image.Image:
     """As L, RGB or RGBA."""
-    return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
+    if image.mode in ("L", "RGB", "RGBA"):
+        return image
+    return image.convert("RGBA" if image.mode == "LA" else "RGB")
 
 
 def opaque(image: Image.Image, background: str) -> Image.Image:
     """The picture on a background; one without transparency as it is."""
-    if image.mode != "RGBA":
+    if image.mode not in ("LA", "RGBA"):
         return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP_PX):  # a large picture would be there five times over
+        strip = image.crop((0, top, image.width, min(top + _STRIP_PX, image.height))).convert("RGBA")
+        result.paste(Image.alpha_composite(Image.new("RGBA", strip.size, background), strip).convert("RGB"), (0, top))
+    return result

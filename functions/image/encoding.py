@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from PIL import Image
 
 from functions.image.colour import WHITE, opaque
+from functions.image.metadata import ExifBlock
 from functions.image.task import Output, OutputRefused
+from functions.image.webp import with_alpha
 
 OPTIMIZED_PNG_LIMIT_PIXELS: Final = 1_000_000
 AVIF_LESS_AT_MOST: Final = 15
@@ -42,7 +44,7 @@ class Strip:
 class Extras:
     """Metadata to write; None is none."""
 
-    exif: bytes | None = None
+    exif: ExifBlock | None = None
     icc_profile: bytes | None = None
 
 
@@ -127,8 +129,12 @@ def _file(strip: Strip, output: Output, extras: Extras) -> File:
     if others:
         options |= {"save_all": True, "append_images": others} | _timing(strip, output)
     content = io.BytesIO()
-    first.save(content, output.format, **options)
-    return File(content.getvalue(), output)
+    try:
+        first.save(content, output.format, **options)
+    except OSError as error:  # all that an encoder tells when it has no memory left; nothing here is written to a disk
+        raise MemoryError(f"{output.format}: {error}") from error
+    moves_with_holes = output.format == "webp" and bool(others) and strip.transparent
+    return File(with_alpha(content.getvalue()) if moves_with_holes else content.getvalue(), output)
 
 
 def _drawable(strip: Strip, output: Output) -> list[Image.Image]:
@@ -202,7 +208,10 @@ def _metadata(output: Output, extras: Extras) -> dict[str, Any]:
     """GIF has no place for either."""
     if output.format == "gif":
         return {}
-    return {name: value for name, value in (("exif", extras.exif), ("icc_profile", extras.icc_profile)) if value}
+    options: dict[str, Any] = {"icc_profile": extras.icc_profile} if extras.icc_profile else {}
+    if extras.exif and output.format == "tiff":
+        return options | {"tiffinfo": extras.exif.tags}  # from a block, Pillow would read the texts anew
+    return options | ({"exif": extras.exif.content} if extras.exif else {})
 
 
 def _timing(strip: Strip, output: Output) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from functions.storage.inputs import load
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
 
-READABLE = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp")
+READABLE = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp", "heic", "svg", "pdf")
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Settings:
     presets_only: bool = False
     source_formats: str = ",".join(READABLE)
     source_limit_bytes: int = 25_000_000
-    pixels_limit: int = 50_000_000
+    pixels_limit: int = 100_000_000
     frames_limit: int = 100
     side_limit_px: int = 16_384
     result_limit_bytes: int = 64 << 20
     fetch_timeout_s: float = 10.0
     cpu_limit_s: int = 20
     timeout_s: float = 30.0
-    memory_limit_bytes: int = 1 << 30
+    memory_limit_bytes: int = 2 << 30
     sandbox_walls: str = "wanted"
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ def handle(job: ImageRequested, event: Event) -> ImageCompleted:
         limit_bytes=settings.source_limit_bytes,
         timeout_s=settings.fetch_timeout_s,
     )
-    pictures = _render(content, outputs)
+    pictures = _render(content, outputs, job.page)
     return ImageCompleted(
         source=ImageSource(
             format=pictures.format,
@@ -98,12 +98,13 @@ def handle(job: ImageRequested, event: Event) -> ImageCompleted:
     )
 
 
-def _render(content: bytes, outputs: tuple[Output, ...]) -> Pictures:
+def _render(content: bytes, outputs: tuple[Output, ...], page: int) -> Pictures:
     task = Task(
         outputs=outputs,
         pixels_limit=settings.pixels_limit,
         frames_limit=settings.frames_limit,
         side_limit_px=settings.side_limit_px,
+        page=page,
         formats=settings.formats,
         watermarks={each.watermark.key: _watermark(each.watermark.key) for each in outputs if each.watermark},
     )

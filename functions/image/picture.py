@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from PIL import AvifImagePlugin, Image
 
 from functions.image.colour import WHITE, Colours, opaque
-from functions.image.decoding import Source, frames_of, open_source
+from functions.image.decoding import open_source
 from functions.image.detail import sample_size_px, turned
 from functions.image.geometry import Box
 from functions.image.piece import Piece
 from functions.image.placeholder import SAMPLE_SIDE_PX, blurhash, dominant_color
 from functions.image.pyramid import Pyramid
+from functions.image.source import Source
 from functions.image.task import OutputRefusal, OutputRefused, Picture, Pictures, Task
 
 
@@ -50,9 +51,8 @@ def render(task: Task, file: IO[bytes]) -> Pictures:
 def _drawn(source: Source, pieces: list[Piece], refused: list[OutputRefusal]) -> tuple[dict[int, Picture], Image.Image]:
     """The files, and a small sample of the whole source, from one pass over its frames."""
     colours, durations_ms, made = Colours(source.profile), list[int](), dict[int, Picture]()
-    scale = min(1.0, max(piece.gap * piece.plan.scale for piece in pieces))
-    frames = frames_of(source, needed_scale=scale, all_frames=any(piece.animated for piece in pieces))
-    for frame in frames:
+    scale = max(piece.gap * piece.plan.scale for piece in pieces)
+    for frame in source.decoded(needed_scale=scale, all_frames=any(piece.animated for piece in pieces)):
         pyramid = Pyramid(frame.image, frame.scale)
         durations_ms.append(frame.duration_ms)
         if len(durations_ms) == 1:
@@ -73,7 +73,7 @@ def _drawn(source: Source, pieces: list[Piece], refused: list[OutputRefusal]) ->
 
 
 def _sample(source: Source, pyramid: Pyramid, colours: Colours) -> Image.Image:
-    part = Box(0, 0, *source.image.size)
+    part = Box(0, 0, *source.stored_px)
     image = pyramid.sampled(sample_size_px(part, SAMPLE_SIDE_PX))
     return turned(colours.to_srgb(image), source.turn)
 

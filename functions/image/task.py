@@ -76,14 +76,16 @@ class Output(Struct, frozen=True, kw_only=True):
 class Task(Struct, frozen=True, kw_only=True):
     """What to make of a source.
 
-    `pixels_limit` is for all frames together, of the source and of each output; `formats` may be read.
+    `pixels_limit` is for all frames together, of the source and of each output; `formats` may be read; `page` of a PDF
+    counts from 1.
     """
 
     outputs: tuple[Output, ...]
     pixels_limit: int
     frames_limit: int
     side_limit_px: int = 16_384
-    formats: tuple[str, ...] = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp")
+    page: int = 1
+    formats: tuple[str, ...] = ("jpeg", "png", "webp", "gif", "tiff", "avif", "bmp", "heic", "svg", "pdf")
     watermarks: dict[str, bytes] = {}
 
 

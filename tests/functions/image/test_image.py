@@ -445,10 +445,11 @@ def test_a_truncated_file_is_refused_with_the_reason(format_: str, share: float)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF", b"P6 1 1 255 \0\0\0"]
+    "content", [b"", b"<feed xmlns='http://www.w3.org/2005/Atom'/>", b"%!PS-Adobe-3.0 EPSF", b"P6 1 1 255 \0\0\0"]
 )
 def test_other_formats_are_refused_and_the_known_ones_named(content: bytes) -> None:
-    with pytest.raises(ValueError, match="must be JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP with a sound header, got"):
+    known = "JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, HEIC, SVG or PDF"
+    with pytest.raises(ValueError, match=f"must be {known} with a sound header, got"):
         made(content)
 
 
@@ -580,7 +581,7 @@ def test_a_bomb_fails_the_job(client: Client) -> None:
 
     assert (kind, detail) == (
         "source-refused",
-        "the source must have 1 to 50000000 pixels, got 50000 x 50000 pixels",
+        "the source must have 1 to 100000000 pixels, got 50000 x 50000 pixels",
     )
 
 

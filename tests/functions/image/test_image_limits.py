@@ -171,18 +171,18 @@ def test_after_a_killed_child_the_function_goes_on(client: Client) -> None:
 def test_the_format_is_told_by_the_first_bytes_never_by_a_name(client: Client, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store/logo.jpg").write_bytes(encoded(quarters(), "PNG"))
-    (tmp_path / "store/photo.jpg").write_bytes(b"%PDF-1.7 nothing to see")
+    (tmp_path / "store/photo.jpg").write_bytes(b"8BPS\0\x01\0\0 nothing to see")
 
     _, data = response(client(), request({"key": "logo.jpg"}))
     kind, detail = failure(client(), {**request({"key": "photo.jpg"}), "id": "another"})
 
     assert (data["source"]["format"], kind) == ("png", "source-refused")
-    assert detail.endswith("got a file of 25 50 44 46 2d 31 2e 37...")
+    assert detail.endswith("got a file of 38 42 50 53 00 01 00 00... (Photoshop PSD)")
 
 
 def test_an_unknown_source_format_stops_the_start(client: Client) -> None:
-    with pytest.raises(SystemExit, match=r"SOURCE_FORMATS must be of jpeg, .*, got svg"):
-        client(SOURCE_FORMATS="jpeg, svg")
+    with pytest.raises(SystemExit, match=r"SOURCE_FORMATS must be of jpeg, .*, got psd"):
+        client(SOURCE_FORMATS="jpeg, psd")
 
 
 def test_every_refused_output_is_named_by_its_field(client: Client) -> None:
