@@ -101,7 +101,7 @@ def _refusal(text: str, origins: frozenset[str]) -> str | None:
     except ValueError as error:
         return str(error)
     allowed = url.origin in origins or _any_port(url) in origins
-    return None if allowed else f"{url.shown} is not of an allowed origin"
+    return None if allowed else f"{url.shown} is not of an allowed origin (ALLOWED_ORIGINS)"
 
 
 def _any_port(url: Url) -> str:
