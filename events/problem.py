@@ -7,6 +7,7 @@ Every exception of the contract is here::
     └── JobFailed       the job can never be done; the API hears at once
     Exception
     └── TryAgain        a dependency is down; the broker delivers again later
+        └── NotNow      what is asked for takes nothing now: to wait for it is no attempt
 
 Anything else that a handler raises is a bug: answered 500, retried, then dead-lettered.
 """
@@ -75,6 +76,10 @@ class TryAgain(Exception):
     def __init__(self, detail: str, retry_after_s: float = 5.0) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class NotNow(TryAgain):
+    """The attempt was not made, or came to nobody: a pause, a rate, a server that is down. It is no attempt."""
 
 
 def sentence(body: bytes) -> str:

@@ -28,6 +28,7 @@ SHORT_BYTES: Final = 255  # of a property's text (AMQP 0-9-1 4.2.5.3); a header'
 UNREADABLE: Final = "dev.errands.unreadable.v1"  # the type of an event that holds a message which is none
 PREFIXES: Final = ("cloudevents:", "cloudevents_")
 ATTEMPT: Final = "x-errands-attempt"
+WAITED: Final = "x-errands-waited"  # seconds
 DELIVERY_COUNT: Final = "x-delivery-count"  # a quorum queue's count of the deliveries that came back
 MOST: Final = 1_000_000  # of what is counted in a header; who sends to a queue may write anything there
 DEEPEST: Final = 50  # tables within tables that are kept of a message which is no event
@@ -66,6 +67,11 @@ class Message:
     def attempt(self) -> int:
         """Which attempt this is, as whoever put the message back has counted, from 1."""
         return max(1, _count(self.headers.get(ATTEMPT)))
+
+    @property
+    def waited_s(self) -> int:
+        """How long it was put back in all without an attempt."""
+        return _count(self.headers.get(WAITED))
 
     @property
     def deliveries(self) -> int:

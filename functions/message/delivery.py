@@ -8,7 +8,7 @@ steps of one delivery:
 1. The ledger has a reply: the same reply again, no message (functions.runtime.adapter does this before it calls the
 handler). 2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another
 delivery is at
-   work, or died a moment ago: TryAgain, for the rest of the lease.
+   work, or died a moment ago: NotNow, for the rest of the lease.
 3. Otherwise `sending-<n+1>.json` is created, on the condition that nobody else did: so a claim whose lease has run out
    is taken over by one delivery only.
 4. The message is sent. An attempt that certainly sent nothing ends its claim with `sending-<n+1>-ended.json`, so that
@@ -28,7 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from events.http import Event
-from events.problem import JobFailed, TryAgain
+from events.problem import JobFailed, NotNow, TryAgain
 from functions.message.relay import MaybeSent
 from functions.runtime.adapter import Ledger
 from functions.storage.store import LEDGER, Store, job_key
@@ -53,7 +53,7 @@ class MailDelivery:
     lease_s: float
 
     def send_once(self, event: Event, send: Callable[[], T], *, now: datetime) -> T:
-        """Call `send` under a claim and return what it returns; raise TryAgain when another delivery holds it."""
+        """Call `send` under a claim and return what it returns; raise NotNow when another delivery holds it."""
         claim_key = self._take(event, now)
         # while this delivery fetched attachments, another may have sent, recorded, and its lease run out
         if self.ledger.recall(event) is not None:
@@ -74,7 +74,7 @@ class MailDelivery:
         if number > 1:
             self._require_free(*newest, now)
         if not self.store.create(key, msgspec.json.encode(Claim(now))):
-            raise TryAgain("another delivery has just begun to send this job", retry_after_s=self.lease_s)
+            raise NotNow("another delivery has just begun to send this job", retry_after_s=self.lease_s)
         return key
 
     def _require_free(self, claim_key: str, claim: Claim, now: datetime) -> None:
@@ -82,7 +82,7 @@ class MailDelivery:
             return
         rest_s = self.lease_s - (now - claim.at).total_seconds()
         if rest_s > 0:
-            raise TryAgain("another delivery is sending this job", retry_after_s=min(rest_s, self.lease_s))
+            raise NotNow("another delivery is sending this job", retry_after_s=min(rest_s, self.lease_s))
         log.warning("sending again: the attempt of %s left no record", claim.at, extra={"claim": claim_key})
 
 

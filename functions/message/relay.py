@@ -1,7 +1,8 @@
 """Hands an e-mail to the mail server over SMTP (RFC 5321), and says for certain, where that can be said, if it took it.
 
     JobFailed       refused for good (5xx); nothing was sent
-    TryAgain        not now: 4xx, no connection, no TLS, no login; nothing was sent
+    NotNow          4yz (a rate, greylisting), no connection, no TLS; nothing was sent
+    TryAgain        no login; nothing was sent
     MaybeSent       the connection ended between the message and the server's answer to it
 
 smtplib blocks: the function is served by threads. A login that fails is the operator's to mend, so it is tried again
@@ -20,7 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from events.problem import JobFailed, TryAgain
+from events.problem import JobFailed, NotNow, TryAgain
 from events.types import MessageCompleted
 from functions.message.email_message import Mail
 
@@ -82,7 +83,7 @@ class Relay:
             words = _words(error.smtp_code, error.smtp_error)
             raise TryAgain(f"the mail server does not take SMTP_USERNAME with SMTP_PASSWORD: {words}") from error
         except OSError as error:  # smtplib's exceptions and TLS trouble among them
-            raise TryAgain(f"the mail server {self.host}:{self.port} cannot be used: {error}") from error
+            raise NotNow(f"the mail server {self.host}:{self.port} cannot be used: {error}") from error
 
     def _connect(self, domain: str) -> smtplib.SMTP:
         # the sender's domain as our name: smtplib would ask the DNS for the machine's, which can take seconds
@@ -160,7 +161,8 @@ def _require(code: int, words: bytes | str, complaint: str, *, taken: bool) -> N
         return
     if _is_final(code):
         raise JobFailed("refused", f"{complaint}: {_words(code, words)}")
-    raise TryAgain(f"{complaint}: {_words(code, words)}")
+    kind = TryAgain if code in AUTHENTICATION else NotNow
+    raise kind(f"{complaint}: {_words(code, words)}")
 
 
 def _is_final(code: int) -> bool:

@@ -21,7 +21,14 @@ KEEP_ALIVE_S: Final = 4.0
 
 
 class NoResponse(Exception):
-    """The endpoint cannot be reached, or did not answer in time or not in HTTP."""
+    """The endpoint cannot be reached, or did not answer in time or not in HTTP.
+
+    `connected` tells what its host says from what one path of it can bring about.
+    """
+
+    def __init__(self, what: str, *, connected: bool) -> None:
+        super().__init__(what)
+        self.connected = connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Caller:
     response_limit_bytes: int
 
     async def call(self, call: Call, *, timeout_s: float) -> Response:
-        """The endpoint's answer, of its body the start; raise NoAnswer when there is none, JobFailed when its address
+        """The endpoint's answer, of its body the start; raise NoResponse when there is none, JobFailed when its address
         may not be called.
 
         It is sent again where a kept connection turns out to be closed: a callback says by its webhook-id that it is
@@ -61,13 +68,14 @@ class Caller:
                 again=True,
             )
         except AddressRefused as error:
-            raise JobFailed("callback-refused", f"{call.url.shown}: {error}") from error
+            raise JobFailed("callback-refused", f"{call.url.shown}: {error} (ALLOWED_NETWORKS)") from error
         except NotConnected as error:
-            raise NoResponse(f"could not be connected to within {connect_timeout_s:.2g} s") from error
+            raise NoResponse(f"could not be connected to within {connect_timeout_s:.2g} s", connected=False) from error
         except Late as error:
-            raise NoResponse(f"did not answer within {timeout_s:.2g} s") from error
+            raise NoResponse(f"did not answer within {timeout_s:.2g} s", connected=True) from error
         except Broken as error:
-            raise NoResponse(f"cannot be reached: {error}"[:SHOWN_CHARACTERS]) from error
+            connected = not isinstance(error.__cause__, OSError)  # of the connection that could not be made
+            raise NoResponse(f"cannot be reached: {error}"[:SHOWN_CHARACTERS], connected=connected) from error
 
     def close(self) -> None:
         """Close the connections that no call uses now."""

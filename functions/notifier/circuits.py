@@ -1,10 +1,13 @@
-"""Whether a host may be called now, per origin (RFC 6454): so many calls at a time, and none while it cannot take them.
+"""Whether a peer may be called now: so many calls at a time, and none while it cannot take them.
+
+A peer is a host, by its origin (RFC 6454), or an endpoint, by its URL without the query. A job names the path that is
+called, so what one path answers pauses that endpoint alone; only what no path can bring about pauses the host.
 
     closed       called, `calls_limit` at a time; a call waits `place_timeout_s` for its place
     open         not called until a time: it asked for that (Retry-After), or its last calls failed in a row
     half-open    the time is over: one call goes through as a trial, and closes the circuit or opens it for longer
 
-A call that may not be made raises TryAgain at once and leaves its place in this process to others: a host that hangs
+A call that may not be made raises NotNow at once and leaves its place in this process to others: a host that hangs
 takes `calls_limit` places until the circuit opens, then none. What counts as a failure is the caller's to say: what
 tells that the host is down, not its answer to one event.
 """
@@ -16,17 +19,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from events.problem import TryAgain
+from events.problem import NotNow
 
 log = logging.getLogger("errands.notifier")
 
-KEPT: Final = 1_000  # origins; where any port is allowed, there may be many in the life of a process
+KEPT: Final = 1_000  # peers; jobs name them, so there may be many in the life of a process
 TRIAL_WAIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitLimits:
-    """The bounds of each origin's circuit."""
+    """The bounds of each peer's circuit."""
 
     calls_limit: int = 20
     place_timeout_s: float = 1.0
@@ -42,9 +45,9 @@ class CircuitLimits:
 
 @dataclass
 class Circuit:
-    """One origin's; times are of the clock that its Circuits has."""
+    """One peer's; times are of the clock that its Circuits has."""
 
-    origin: str
+    peer: str
     limits: CircuitLimits
     in_flight: int = 0
     handed: int = 0  # places left to a call that waited, and has not taken it yet
@@ -62,12 +65,12 @@ class Circuit:
         return "half-open" if self.pauses else "closed"
 
     def require_callable(self, now_s: float) -> None:
-        """Raise TryAgain while the origin may not be called."""
+        """Raise NotNow while the peer may not be called."""
         state = self.state(now_s)
         if state == "open":
-            raise TryAgain(f"{self.origin} is not called now: {self.reason}", retry_after_s=self.until_s - now_s)
+            raise NotNow(f"{self.peer} is not called now: {self.reason}", retry_after_s=self.until_s - now_s)
         if state == "half-open" and self.in_flight:
-            raise TryAgain(f"{self.origin} is on trial: {self.reason}", retry_after_s=TRIAL_WAIT_S)
+            raise NotNow(f"{self.peer} is on trial: {self.reason}", retry_after_s=TRIAL_WAIT_S)
 
     def leave(self) -> None:
         """A call is over: its place goes to the one that waits longest."""
@@ -88,7 +91,7 @@ class Circuit:
     def succeeded(self) -> None:
         """The host answers."""
         if self.pauses:
-            log.info("%s answers again", self.origin)
+            log.info("%s answers again", self.peer)
         self.failures = self.pauses = 0
 
     def failed(self, reason: str, now_s: float) -> bool:
@@ -107,11 +110,11 @@ class Circuit:
         """Do not call before `until_s`; an earlier end than the present one changes nothing."""
         if until_s > self.until_s + 0.001:  # what comes back from the register is rounded
             self.until_s, self.reason = until_s, reason
-            log.warning("%s is not called for a while: %s", self.origin, reason)
+            log.warning("%s is not called for a while: %s", self.peer, reason)
 
 
 class Circuits:
-    """All origins' circuits of this process; `clock` gives seconds since 1970, as other processes' pauses are told."""
+    """The circuits of this process by their peers; `clock` gives seconds since 1970, as others' pauses are told."""
 
     def __init__(self, limits: CircuitLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
@@ -121,24 +124,24 @@ class Circuits:
     def __iter__(self) -> Iterator[Circuit]:
         return iter(tuple(self._circuits.values()))
 
-    def of(self, origin: str) -> Circuit:
-        """The origin's circuit, made where there is none."""
-        circuit = self._circuits.get(origin)
+    def of(self, peer: str) -> Circuit:
+        """The peer's circuit, made where there is none."""
+        circuit = self._circuits.get(peer)
         if circuit is None:
             if len(self._circuits) >= KEPT:
                 self._forget_idle()
-            circuit = Circuit(origin, self._limits)
-            self._circuits[origin] = circuit
+            circuit = Circuit(peer, self._limits)
+            self._circuits[peer] = circuit
         return circuit
 
-    def place(self, origin: str) -> "CallSlot":
-        """A place for one call, for `async with`; raise TryAgain when the origin may not be called, or has no place in
+    def place(self, peer: str) -> "CallSlot":
+        """A place for one call, for `async with`; raise NotNow when the peer may not be called, or has no place in
         time."""
-        return CallSlot(self, origin)
+        return CallSlot(self, peer)
 
-    async def enter(self, origin: str) -> Circuit:
+    async def enter(self, peer: str) -> Circuit:
         """As `place`, which leaves it again."""
-        circuit = self.of(origin)
+        circuit = self.of(peer)
         circuit.require_callable(self._clock())
         if circuit.in_flight + circuit.handed >= self._limits.calls_limit:
             await self._wait(circuit)
@@ -159,11 +162,11 @@ class Circuits:
         finally:
             timer.cancel()
         if not has_place:
-            busy = f"{circuit.origin} has {self._limits.calls_limit} calls in flight, the most that it gets"
-            raise TryAgain(busy, retry_after_s=TRIAL_WAIT_S)
+            busy = f"{circuit.peer} has {self._limits.calls_limit} calls in flight, the most that it gets"
+            raise NotNow(busy, retry_after_s=TRIAL_WAIT_S)
         try:
             circuit.require_callable(self._clock())  # it may have opened meanwhile
-        except TryAgain:
+        except NotNow:
             circuit.hand_back()
             raise
         circuit.handed -= 1
@@ -171,20 +174,33 @@ class Circuits:
     def _forget_idle(self) -> None:
         now_s = self._clock()
         busy = (each for each in self if each.in_flight or each.handed or each.state(now_s) != "closed")
-        self._circuits = {each.origin: each for each in busy}
+        self._circuits = {each.peer: each for each in busy}
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The circuits of hosts and of endpoints; a call needs a place with both."""
+
+    hosts: Circuits
+    endpoints: Circuits
+
+    def adopt(self, peer: str, until_s: float, reason: str) -> None:
+        """Take over a pause that another process tells of; an origin has no path, an endpoint always has one."""
+        circuits = self.endpoints if "/" in peer.partition("://")[2] else self.hosts
+        circuits.of(peer).pause(until_s, reason)
 
 
 class CallSlot:
     """What `place` gives: a class, which costs less than a generator within contextlib."""
 
-    __slots__ = ("_circuit", "_circuits", "_origin")
+    __slots__ = ("_circuit", "_circuits", "_peer")
     _circuit: Circuit
 
-    def __init__(self, circuits: Circuits, origin: str) -> None:
-        self._circuits, self._origin = circuits, origin
+    def __init__(self, circuits: Circuits, peer: str) -> None:
+        self._circuits, self._peer = circuits, peer
 
     async def __aenter__(self) -> Circuit:
-        self._circuit = await self._circuits.enter(self._origin)
+        self._circuit = await self._circuits.enter(self._peer)
         return self._circuit
 
     async def __aexit__(self, *raised: object) -> None:

@@ -25,13 +25,13 @@ StoreUrl = Annotated[
 
 @app.command("list")
 def list_endpoints(data: Data = Path(".errands"), store: StoreUrl = None) -> None:
-    """List the endpoints that answered 410, and the hosts that are left alone for a while."""
+    """List the endpoints that answered 410, and the peers that are left alone for a while."""
     from functions.notifier.endpoint_state import gone, paused
 
     with _store(data, store) as opened:
         lines = [f"gone    since {each.since:%Y-%m-%d %H:%M:%S}Z  {each.url}" for each in gone(opened).values()]
         for each in paused(opened, now=datetime.now(UTC)):
-            lines.append(f"paused  until {each.until:%Y-%m-%d %H:%M:%S}Z  {each.origin}  {each.reason}")
+            lines.append(f"paused  until {each.until:%Y-%m-%d %H:%M:%S}Z  {each.peer}  {each.reason}")
     typer.echo("\n".join(sorted(lines)) or "every endpoint is called")
 
 

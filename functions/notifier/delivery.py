@@ -1,14 +1,17 @@
 """Delivers an event to its endpoints, and says what each answer means.
 
     2xx                     done, also where the answer's body is late or too long: the API has the event
-    410                     done: the endpoint is gone (Standard Webhooks 1.0); marked, and not called until resumed
-    429, 503 + Retry-After  not now; the whole origin is left alone until then
+    410                     the endpoint is gone (Standard Webhooks 1.0): marked, and not called until resumed; this
+                            callback and the later ones are dead letters at once, to replay where that is wanted
+    429, 503 + Retry-After  not now; the endpoint is left alone until then, for `retry_after_limit_s` at most
+    no answer, 429, 502,    not now: the API is down, or busy
+    503, 504
     anything else           tried again by the broker, at last a dead letter: a 3xx is a failure, a 4xx may be a
                             receiver with a stale secret
 
-Retry-After: a Knative broker waits by its own schedule and ignores the header, so the wait is kept here. An event that
-comes too early is answered 503 without a call; that costs one of the retries, and where the last of them comes too
-early as well the event is a dead letter, to be replayed.
+"Not now" is NotNow: the local runner puts such an event back and counts no attempt. A Knative broker waits by its own
+schedule and ignores Retry-After, so the wait is kept here too: an event that comes too early is answered 503 without a
+call. There that costs one of the retries, and after the last of them the event is a dead letter, to be replayed.
 
 An event with several endpoints is done when all of them have it: those that took it are remembered in the store while
 another one did not, and are not called again.
@@ -28,11 +31,11 @@ from typing import Final
 import msgspec
 
 from events.http import Event, structured
-from events.problem import JobFailed, TryAgain
+from events.problem import JobFailed, NotNow, TryAgain
 from functions.net.exchange import Response
 from functions.net.url import Url
 from functions.notifier.caller import Call, Caller, NoResponse
-from functions.notifier.circuits import Circuit, Circuits
+from functions.notifier.circuits import Circuit, Peers
 from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
@@ -43,7 +46,7 @@ log = logging.getLogger("errands.notifier")
 
 GONE: Final = 410
 BUSY: Final = frozenset({429, 503})
-DOWN: Final = frozenset({502, 503, 504})  # said of the host; a 500 is its answer to one event
+DOWN: Final = frozenset({502, 503, 504})  # said of the endpoint; a 500 is its answer to one event
 RETRY_LIMIT_S: Final = 3_600.0
 # A dead letter keeps 1,024 bytes of our answer (Knative delivery specification), its JSON around the words included.
 FAILURE_REPORT_BYTES: Final = 920
@@ -54,15 +57,17 @@ class Delivery:
     """Delivers with what this process knows; `timeout_s` covers one endpoint's handshake and callback together."""
 
     caller: Caller
-    circuits: Circuits
+    peers: Peers
     endpoint_states: EndpointStates
     store: Store
     handshake: Handshake | None
     timeout_s: float
+    retry_after_limit_s: float
     clock: Callable[[], float]  # seconds since 1970
 
     async def deliver(self, event: Event, targets: tuple[Target, ...]) -> None:
-        """Raise TryAgain when an endpoint did not take the event, JobFailed when it may not be called."""
+        """Raise TryAgain when an endpoint did not take the event, NotNow when it could not now, JobFailed when it may
+        not be called."""
         body = structured(event)
         if len(targets) == 1:
             await self._call(event, body, targets[0])
@@ -78,66 +83,75 @@ class Delivery:
         for target, result in zip(left, results, strict=True):
             if failures and result is None:
                 await asyncio.to_thread(self.store.create, keys[target], b"{}")
-        # one that may be tried again decides; a refused one then comes to light with the last attempt
-        failures.sort(key=lambda each: not isinstance(each, TryAgain))
+        # one that was not called decides, then one that may be called again; a refused one comes to light at last
+        failures.sort(key=lambda each: (not isinstance(each, NotNow), not isinstance(each, TryAgain)))
         if failures:
             raise failures[0]
 
     async def _call(self, event: Event, body: bytes, target: Target) -> None:
         url, end_s = target.url, asyncio.get_running_loop().time() + self.timeout_s
         if await self.endpoint_states.is_gone(url):
-            self.circuits.of(url.origin).counts["skipped"] += 1
-            log.warning("%s is gone: not called until it is resumed", url.shown, extra={"event": event.id})
-            return
-        async with self.circuits.place(url.origin) as circuit:
+            self.peers.hosts.of(url.origin).counts["skipped"] += 1
+            raise _gone(url, "it has answered 410")
+        async with self.peers.endpoints.place(url.shown) as endpoint, self.peers.hosts.place(url.origin) as host:
             if self.handshake is not None:
-                await self.handshake.require(url, lambda call: self._attempt(circuit, call, end_s))
+                await self.handshake.require(url, lambda call: self._attempt(host, endpoint, call, end_s))
             headers = target.signer.headers(event, body, now=datetime.fromtimestamp(self.clock(), UTC))
-            response = await self._attempt(circuit, Call("POST", url, headers, body), end_s)
+            response = await self._attempt(host, endpoint, Call("POST", url, headers, body), end_s)
             if 200 <= response.status < 300:
-                circuit.counts["delivered"] += 1
+                host.counts["delivered"] += 1
             else:
-                await self._refused(response, url, event, circuit)
+                await self._refused(response, url, event, host, endpoint)
 
-    async def _attempt(self, circuit: Circuit, call: Call, end_s: float) -> Response:
+    async def _attempt(self, host: Circuit, endpoint: Circuit, call: Call, end_s: float) -> Response:
+        """The endpoint's answer. A connection clears the host, whatever comes over it."""
         timeout_s = max(end_s - asyncio.get_running_loop().time(), 0.001)
         try:
             response = await self.caller.call(call, timeout_s=timeout_s)
         except NoResponse as failure:
-            circuit.counts["failed"] += 1
-            await self._failed(circuit, str(failure))
-            raise TryAgain(f"callback {call.url.shown} {failure}") from failure
+            host.counts["failed"] += 1
+            if failure.connected:
+                host.succeeded()
+            await self._failed(endpoint if failure.connected else host, str(failure))
+            raise NotNow(f"callback {call.url.shown} {failure}") from failure
         except JobFailed:
-            circuit.counts["refused"] += 1
+            host.counts["refused"] += 1
             raise
+        host.succeeded()
         if response.status in DOWN:
-            await self._failed(circuit, f"answered {response.status}")
+            await self._failed(endpoint, f"answered {response.status}")
         else:
-            circuit.succeeded()
+            endpoint.succeeded()
         return response
 
-    async def _refused(self, response: Response, url: Url, event: Event, circuit: Circuit) -> None:
+    async def _refused(self, response: Response, url: Url, event: Event, host: Circuit, endpoint: Circuit) -> None:
         now_s = self.clock()
         if response.status == GONE:
-            circuit.counts["gone"] += 1
+            host.counts["gone"] += 1
             log.warning("callback %s answered 410: not called until it is resumed", url.shown)
             await self.endpoint_states.mark_gone(url, event.id, now=datetime.fromtimestamp(now_s, UTC))
-            return
-        circuit.counts["failed"] += 1
+            raise _gone(url, "it answered 410")
+        host.counts["failed"] += 1
         wait_s = retry_after_s(response.headers.get("retry-after"), now_s=now_s) if response.status in BUSY else None
         if wait_s:
-            await self._pause(circuit, now_s + wait_s, f"it answered {response.status} with Retry-After")
+            wait_s = min(wait_s, self.retry_after_limit_s)
+            await self._pause(endpoint, now_s + wait_s, f"it answered {response.status} with Retry-After")
         words = failure_report(f"callback {url.shown} answered {response.status}: ", response.body)
-        raise TryAgain(words) if wait_s is None else TryAgain(words, retry_after_s=wait_s)
+        kind = NotNow if response.status in BUSY | DOWN else TryAgain
+        raise kind(words) if wait_s is None else kind(words, retry_after_s=wait_s)
 
     async def _failed(self, circuit: Circuit, reason: str) -> None:
         if circuit.failed(reason, self.clock()):
-            await self.endpoint_states.pause(circuit.origin, until_s=circuit.until_s, reason=circuit.reason)
+            await self.endpoint_states.pause(circuit.peer, until_s=circuit.until_s, reason=circuit.reason)
 
     async def _pause(self, circuit: Circuit, until_s: float, reason: str) -> None:
         if until_s > circuit.until_s:
             circuit.pause(until_s, reason)
-            await self.endpoint_states.pause(circuit.origin, until_s=until_s, reason=reason)
+            await self.endpoint_states.pause(circuit.peer, until_s=until_s, reason=reason)
+
+
+def _gone(url: Url, why: str) -> JobFailed:
+    return JobFailed("callback-gone", f"{url.shown} is gone: {why}, and is not called until it is resumed")
 
 
 def retry_after_s(value: str | None, *, now_s: float) -> float | None:
@@ -148,10 +162,10 @@ def retry_after_s(value: str | None, *, now_s: float) -> float | None:
         return min(float(value), RETRY_LIMIT_S)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        # the parser gives no zone for "-0000"; HTTP dates are in GMT
+        left_s = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
+    except (ValueError, OverflowError):  # a year or a zone of many digits
         return None
-    # the parser gives no zone for "-0000"; HTTP dates are in GMT
-    left_s = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
     return min(max(math.ceil(left_s), 0.0), RETRY_LIMIT_S)
 
 

@@ -63,10 +63,9 @@ class Destinations:
         Raises ValueError that names the setting.
         """
         url = _configured(default, "CALLBACK_URL") if default else None
-        named = [_configured_origin(each.strip()) for each in origins.split(",") if each.strip()]
         further = _endpoints(endpoints) if endpoints else ()
         known = [each.origin for each in (url, *(target.url for _, target in further)) if each is not None]
-        return cls(url, signer, frozenset([*named, *known]), further)
+        return cls(url, signer, _named(origins) | frozenset(known), further)
 
     def of(self, event: Event) -> tuple[Target, ...]:
         """The callbacks of this event, maybe none; raise JobFailed when its URL is refused and there is no default."""
@@ -95,13 +94,27 @@ class Destinations:
         return next((each.signer for _, each in self.endpoints if each.url.origin == url.origin), self.signer)
 
 
+def allowed_origins(origins: str, endpoints: str | None) -> frozenset[str]:
+    """The origins that a `callbackurl` may name where there is no CALLBACK_URL; raise ValueError as `parse` does."""
+    further = _endpoints(endpoints) if endpoints else ()
+    return _named(origins) | {target.url.origin for _, target in further}
+
+
+def allows(origins: frozenset[str], url: Url) -> bool:
+    """Whether a `callbackurl` is of one of these origins."""
+    return url.origin in origins or _any_port(url) in origins
+
+
+def _named(origins: str) -> frozenset[str]:
+    return frozenset(_configured_origin(each.strip()) for each in origins.split(",") if each.strip())
+
+
 def _refusal(text: str, origins: frozenset[str]) -> str | None:
     try:
         url = _parsed(text)
     except ValueError as error:
         return str(error)
-    allowed = url.origin in origins or _any_port(url) in origins
-    return None if allowed else f"{url.shown} is not of an allowed origin"
+    return None if allows(origins, url) else f"{url.shown} is not of an allowed origin (ALLOWED_ORIGINS)"
 
 
 def _any_port(url: Url) -> str:

@@ -1,11 +1,12 @@
 """What the notifier remembers of endpoints, in the store: so it outlives a process and is one for all of them.
 
     ledger/callbacks/gone/<url>.json        it answered 410: no more calls until an operator resumes it
-    ledger/callbacks/paused/<origin>.json   it asked for a pause, or failed too often: no calls until a time
+    ledger/callbacks/paused/<peer>.json     an endpoint asked for a pause, or it or its host failed too often: no calls
+                                            until a time
 
 Under `ledger/`, where no job may read; names are UUIDs, since a URL may hold a secret in its query. A process reads
-the register with its first callback, and again in the background while it calls: a mark of another process, and an
-operator's resumption, take effect within REFRESH_S.
+them with its first callback, and again in the background while it calls: a mark of another process takes effect within
+REFRESH_S. What it knows as gone it believes for no longer than that: a resumption holds for the first callback after.
 """
 
 import asyncio
@@ -38,9 +39,9 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
-    """An origin that is not called until a time."""
+    """A peer that is not called until a time: a whole origin, or one endpoint, a URL without its query."""
 
-    origin: str
+    peer: str = msgspec.field(name="origin")  # as the store has had it since there were pauses of origins alone
     until: datetime
     reason: str
 
@@ -52,7 +53,7 @@ def gone(store: Store) -> dict[str, Gone]:
 
 
 def paused(store: Store, *, now: datetime) -> tuple[Paused, ...]:
-    """Every origin's pause that is not over; what is over is removed."""
+    """Every pause that is not over; what is over is removed."""
     present = []
     for key in store.list(PAUSED):
         text = store.read(key)
@@ -73,7 +74,7 @@ def resume(store: Store, url: str) -> int:
 
 
 class EndpointStates:
-    """The register as one process sees it."""
+    """The states as one process sees them."""
 
     def __init__(self, store: Store, *, adopt: Callable[[Paused], None]) -> None:
         self._store = store
@@ -83,13 +84,15 @@ class EndpointStates:
         self._reading: asyncio.Task[None] | None = None
 
     async def is_gone(self, url: Url) -> bool:
-        """Whether the endpoint wants no more calls; raise TryAgain when the register was never read."""
+        """Whether the endpoint wants no more calls; raise TryAgain when that cannot be read, and must be."""
         if self._reading is None and self._is_old():
             self._reading = asyncio.create_task(self.read())
             self._reading.add_done_callback(self._done)
-        if self._read_s is None and self._reading is not None:
+        marked = bool(self._gone) and _gone_key(url) in self._gone
+        if self._reading is not None and (self._read_s is None or (marked and self._is_old())):
             await asyncio.shield(self._reading)
-        return bool(self._gone) and _gone_key(url) in self._gone
+            marked = _gone_key(url) in self._gone
+        return marked
 
     async def mark_gone(self, url: Url, event_id: str, *, now: datetime) -> None:
         """Remember that the endpoint answered 410; raise TryAgain when the store does not take it."""
@@ -97,14 +100,14 @@ class EndpointStates:
         await asyncio.to_thread(self._store.create, _gone_key(url), mark)
         self._gone |= {_gone_key(url)}
 
-    async def pause(self, origin: str, *, until_s: float, reason: str) -> None:
+    async def pause(self, peer: str, *, until_s: float, reason: str) -> None:
         """Tell the other processes; one that cannot be told finds out by itself."""
-        pause = Paused(origin=origin, until=datetime.fromtimestamp(until_s, UTC), reason=reason)
-        key = f"{PAUSED}{uuid.uuid5(NAMESPACE, origin)}.json"
+        pause = Paused(peer=peer, until=datetime.fromtimestamp(until_s, UTC), reason=reason)
+        key = f"{PAUSED}{uuid.uuid5(NAMESPACE, peer)}.json"
         try:
             await asyncio.to_thread(self._store.write, key, msgspec.json.encode(pause))
         except TryAgain as error:
-            log.warning("the pause of %s is known to this process only: %s", origin, error)
+            log.warning("the pause of %s is known to this process only: %s", peer, error)
 
     def _is_old(self) -> bool:
         return self._read_s is None or asyncio.get_running_loop().time() - self._read_s > REFRESH_S
@@ -120,7 +123,7 @@ class EndpointStates:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._reading = None
         if not task.cancelled() and (error := task.exception()):
-            log.warning("the register of callbacks cannot be read: %s", error)
+            log.warning("the endpoints' states cannot be read: %s", error)
 
 
 def _gone_key(url: Url) -> str:

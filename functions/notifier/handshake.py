@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from events.problem import JobFailed, TryAgain
+from events.problem import JobFailed, NotNow
 from functions.net.exchange import Response
 from functions.net.url import Url
 from functions.notifier.caller import Call
@@ -21,6 +21,7 @@ from functions.notifier.signature import CLIENT
 PERMISSION_S: Final = 3_600.0
 MINUTE_S: Final = 60.0
 KEPT: Final = 10_000  # URLs, which a job may choose
+RATE_DIGITS: Final = 9
 
 Ask = Callable[[Call], Awaitable[Response]]
 
@@ -48,7 +49,8 @@ class Handshake:
             raise ValueError(f"HANDSHAKE_ORIGIN must be a DNS name such as errands.example, got {self.origin!r}")
 
     async def require(self, url: Url, ask: Ask) -> None:
-        """Raise JobFailed when the endpoint does not allow callbacks, TryAgain when this minute's are used up."""
+        """Raise JobFailed when the endpoint does not allow callbacks, NotNow when it does not say, or this minute's are
+        used up."""
         now_s = self.clock()
         permission = self.permissions.get(url)
         if permission is None or permission.until_s <= now_s:
@@ -62,12 +64,18 @@ class Handshake:
 
 
 def _permission(url: Url, response: Response, origin: str, now_s: float) -> Permission:
+    if response.status == 429 or response.status >= 500:
+        raise NotNow(f"{url.shown} answered OPTIONS with {response.status}")
     allowed = response.headers.get("webhook-allowed-origin", "").strip().lower()
     if not 200 <= response.status < 300 or allowed not in ("*", origin.lower()):
         said = f"answered {response.status} with WebHook-Allowed-Origin {allowed[:100]!r}"
         raise JobFailed("callback-refused", f"{url.shown} does not allow callbacks from {origin}: OPTIONS {said}")
-    rate = response.headers.get("webhook-allowed-rate", "*").strip()
-    return Permission(now_s + PERMISSION_S, int(rate) if rate.isascii() and rate.isdigit() and int(rate) else None)
+    return Permission(now_s + PERMISSION_S, _rate(response.headers.get("webhook-allowed-rate", "*").strip()))
+
+
+def _rate(text: str) -> int | None:
+    """Calls a minute; None for any number, which one of more digits than RATE_DIGITS comes to."""
+    return (int(text) or None) if re.fullmatch(f"[0-9]{{1,{RATE_DIGITS}}}", text) else None
 
 
 def _count(url: Url, permission: Permission, now_s: float) -> None:
@@ -75,5 +83,5 @@ def _count(url: Url, permission: Permission, now_s: float) -> None:
         permission.minute_s, permission.calls = now_s, 0
     if permission.rate is not None and permission.calls >= permission.rate:
         rest_s = MINUTE_S - (now_s - permission.minute_s)
-        raise TryAgain(f"{url.shown} takes {permission.rate} callbacks a minute", retry_after_s=rest_s)
+        raise NotNow(f"{url.shown} takes {permission.rate} callbacks a minute", retry_after_s=rest_s)
     permission.calls += 1

@@ -9,7 +9,7 @@ from events.http import Event
 from events.problem import NotAnEvent
 from functions.net.guard import Guard
 from functions.notifier.caller import Caller
-from functions.notifier.circuits import CircuitLimits, Circuits
+from functions.notifier.circuits import CircuitLimits, Circuits, Peers
 from functions.notifier.delivery import Delivery
 from functions.notifier.destination import Destinations
 from functions.notifier.endpoint_state import EndpointStates
@@ -38,12 +38,13 @@ class Settings:
     connect_timeout_s: float = 5.0
     timeout_s: float = 15.0
     response_limit_bytes: int = 65_536
+    retry_after_limit_s: float = 600.0
     calls_limit: int = 20
     failures_limit: int = 5
 
     def __post_init__(self) -> None:
         self.destinations(), self.limits(), self.handshake(), Guard.parse(self.allowed_networks), Store(self.store_url)
-        for name in ("connect_timeout_s", "timeout_s", "response_limit_bytes"):
+        for name in ("connect_timeout_s", "timeout_s", "response_limit_bytes", "retry_after_limit_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.upper()} must be greater than 0, got {getattr(self, name)}")
 
@@ -63,14 +64,15 @@ class Settings:
 
 settings = from_environment(Settings)
 destinations, store = settings.destinations(), Store(settings.store_url)
-circuits = Circuits(settings.limits(), time.time)
+peers = Peers(Circuits(settings.limits(), time.time), Circuits(settings.limits(), time.time))
 delivery = Delivery(
     Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.response_limit_bytes),
-    circuits,
-    EndpointStates(store, adopt=lambda each: circuits.of(each.origin).pause(each.until.timestamp(), each.reason)),
+    peers,
+    EndpointStates(store, adopt=lambda each: peers.adopt(each.peer, each.until.timestamp(), each.reason)),
     store,
     settings.handshake(),
     settings.timeout_s,
+    settings.retry_after_limit_s,
     time.time,
 )
 
@@ -92,7 +94,7 @@ def require_last(event: Event) -> None:
 
 def show_circuits() -> Response:
     """The circuits of this process, for who asks for /metrics."""
-    return Response(200, {"content-type": MEDIA_TYPE}, exposition(circuits, now_s=time.time()).encode())
+    return Response(200, {"content-type": MEDIA_TYPE}, exposition(peers, now_s=time.time()).encode())
 
 
 handle = async_http_function(notify, accepts=require_last, pages={"/metrics": show_circuits})

@@ -9,11 +9,14 @@ What the handler returns or raises becomes the answer that the RabbitMQ broker o
     None                        202
     JobFailed                   200 with the failed event: the API hears at once
     TryAgain                    503 with Retry-After: delivered again, at last a dead letter
+    NotNow                      the same with `errands-not-now: 1`: delivered again, and no attempt is counted
     not an event                500: kept as a dead letter
-    JobFailed, and the function takes events as they are (http_function)    500: kept as a dead letter
+    JobFailed, and the function takes events as they are (http_function)    500 with `errands-final: 1`: a dead letter
+                                at once
     any other exception         500: a bug; delivered again, at last a dead letter
 
-Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go).
+Never a 4xx: the broker acknowledges most of them and the event is gone (eventing-rabbitmq dispatcher.go). It knows
+nothing of our two headers: to it these are a 503 and a 500, tried again as often as the Trigger says.
 """
 
 import asyncio
@@ -35,10 +38,11 @@ from msgspec import Struct
 
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
 from events.job import carried, job_of, too_much
-from events.problem import JobFailed, NotAnEvent, TryAgain, decode, sentence
+from events.problem import JobFailed, NotAnEvent, NotNow, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
 from functions.runtime.logs import tail
+from functions.runtime.outcome import FINAL_HEADER, NOT_NOW_HEADER
 from functions.runtime.threads import in_thread
 
 if TYPE_CHECKING:  # the runner imports this module, and makes no function
@@ -340,11 +344,12 @@ def refusal(error: Exception) -> Response:
     """The answer to an event that was not dealt with; its body is the failure report that goes with a dead letter."""
     if isinstance(error, TryAgain):
         retry_after_s = str(math.ceil(min(max(0.0, error.retry_after_s), RETRY_AFTER_LIMIT_S)))
-        return _problem(503, "try-again", str(error), {"retry-after": retry_after_s})
+        not_now = {NOT_NOW_HEADER: "1"} if isinstance(error, NotNow) else {}
+        return _problem(503, "try-again", str(error), {"retry-after": retry_after_s, **not_now})
     if isinstance(error, NotAnEvent):
         return _problem(500, "not-an-event", str(error))
     if isinstance(error, JobFailed):  # of a function that has no failed event to answer with, such as the notifier
-        return _problem(500, error.kind, error.detail)
+        return _problem(500, error.kind, error.detail, {FINAL_HEADER: "1"})
     return _problem(500, "internal-error", f"{type(error).__name__}: {error}")
 
 

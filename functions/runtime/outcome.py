@@ -5,6 +5,7 @@ here it is a failure, as the specification says.
 """
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,8 +14,11 @@ from events.http import STRUCTURED, Event, read
 from events.problem import NotAnEvent, sentence
 
 NO_RESPONSE: Final = -1  # knativeerrorcode of a delivery without an answer
+BUSY: Final = 503
 RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
 FAILURE_REPORT_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
+NOT_NOW_HEADER: Final = "errands-not-now"  # on a 503: the attempt was not made, and is none
+FINAL_HEADER: Final = "errands-final"  # on a 500: another attempt comes to the same
 _GAP: Final = b" [...] "
 
 
@@ -27,6 +31,7 @@ class Result:
     error: bytes | None = None
     retriable: bool = False
     log: Sequence[str] = ()  # the last lines of the function's process, where they are known
+    not_now_s: float | None = None  # the attempt was not made: to be made after so long, and not counted
     hung_up: bool = False  # the connection ended without a whole answer: the process may have ended
 
     @property
@@ -51,10 +56,13 @@ class Result:
 def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
     """What an answer means; its headers' names in lower case.
 
-    Only 2xx is success; of 4xx only 404, 408, 409 and 429 are worth another attempt.
+    Only 2xx is success; of 4xx only 404, 408, 409 and 429 are worth another attempt, and of 5xx all that do not say
+    that they are final.
     """
     if not 200 <= status < 300:
-        return Result(status, error=content or b"no body", retriable=status >= 500 or status in RETRIED_4XX)
+        retriable = (status >= 500 and FINAL_HEADER not in headers) or status in RETRIED_4XX
+        not_now_s = _wait_s(headers) if status == BUSY and NOT_NOW_HEADER in headers else None
+        return Result(status, error=content or b"no body", retriable=retriable, not_now_s=not_now_s)
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
     if "ce-specversion" not in headers and media_type != STRUCTURED:
         return Result(status)
@@ -62,6 +70,12 @@ def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
         return Result(status, reply=read(headers, content))
     except NotAnEvent as error:
         return Result(status, error=f"the reply is not an event: {error}".encode())
+
+
+def _wait_s(headers: Mapping[str, str]) -> float:
+    """The seconds of Retry-After, as our functions write it (adapter.py)."""
+    text = headers.get("retry-after", "")
+    return float(text) if re.fullmatch("[0-9]{1,9}", text) else 0.0
 
 
 def dead_letter(event: Event, result: Result, *, destination: str, trigger: str, attempts: int) -> Event:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -27,11 +28,11 @@ from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
-from knative.local.http.outside import Own
+from knative.local.http.outside import CallbackOrigins, Own
 from knative.local.http.server import HttpServer
 from knative.local.metrics import Metrics
 from knative.local.ping import Pinger
-from knative.local.process.environment import Machine, environment, make_secrets
+from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
 from knative.local.process.fork_server import ForkServer, reap_strays
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 from knative.local.process.reload import watch
@@ -136,6 +137,7 @@ class _Runner:
             url, server = self._server(stack, ingress, listening)
             stack.enter_context(announced(self._options.data, Running(url, self._secret)))
             machine = self._machine(url)
+            ingress.called_back = CallbackOrigins(partial(callback_origins, self._manifests, machine))
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
             http = self._http = Http(self._invoker_secret)

@@ -18,6 +18,7 @@ DEFAULT_DELAY_S: Final = 0.2  # Knative's own, as is exponential (eventing confi
 DEFAULT_TIMEOUT_S: Final = 300  # a Service without timeoutSeconds (serving config-defaults)
 
 PARALLELISM: Final = "rabbitmq.eventing.knative.dev/parallelism"
+LONGEST_WAIT: Final = "errands.dev/longest-wait"
 # Serving reads both spellings of its older annotations (serving pkg/apis/autoscaling/register.go).
 MIN_SCALE: Final = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale")
 MAX_SCALE: Final = ("autoscaling.knative.dev/max-scale", "autoscaling.knative.dev/maxScale")
@@ -100,6 +101,11 @@ class DeclaredTrigger:
     def parallelism(self) -> Place:
         """The annotation of that name."""
         return self.document.root["metadata"]["annotations"][PARALLELISM]
+
+    @property
+    def longest_wait(self) -> Place:
+        """For how long an event that the function takes not now is put back without an attempt: our own annotation."""
+        return self.document.root["metadata"]["annotations"][LONGEST_WAIT]
 
     @property
     def workers(self) -> int:

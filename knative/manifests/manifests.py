@@ -57,13 +57,17 @@ class DeliverySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """Routes the events whose attributes equal `filter` to a Service; `parallelism` of them at once."""
+    """Routes the events whose attributes equal `filter` to a Service; `parallelism` of them at once.
+
+    One that the function takes "not now" waits for `longest_wait_s` in all before its attempts are counted.
+    """
 
     name: str
     filter: Mapping[str, str]
     subscriber: str
     delivery: DeliverySpec
     parallelism: int
+    longest_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +216,7 @@ def _trigger(document: ManifestDocument, default: Place, services: Mapping[str, 
         subscriber=_service_name(spec["subscriber"], services),
         delivery=_delivery(DeclaredDelivery(delivery), services),
         parallelism=whole(declared.parallelism, 1, 1000, default=declared.workers),
+        longest_wait_s=seconds(declared.longest_wait) if declared.longest_wait else 0.0,
     )
 
 

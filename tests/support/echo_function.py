@@ -1,6 +1,6 @@
 """A function for the tests of the runner: it does what the event's data says.
 
-    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail", "once": FILE}
+    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail" | "not now", "once": FILE}
 
 With `once`, only the first process to create FILE does it; the later deliveries are done.
 """
@@ -15,9 +15,9 @@ from typing import Any
 from msgspec import Struct
 
 from events.http import Event, binary
-from events.problem import JobFailed
+from events.problem import JobFailed, NotNow
 from events.types import sibling_type
-from functions.runtime.adapter import Response, http_function, reply_event, system_clock
+from functions.runtime.adapter import Response, http_function, refusal, reply_event, system_clock
 
 
 class Done(Struct):
@@ -40,6 +40,8 @@ def respond(event: Event) -> Response:
             return Response(order["status"], {"content-type": "application/json"}, b'{"detail": "as asked"}')
         case "sleep":
             time.sleep(order["s"])
+        case "not now":
+            return refusal(NotNow("as asked", retry_after_s=0))
         case "fail":
             problem = JobFailed("as-asked", "the job was asked to fail").problem
             failed = reply_event(event, sibling_type(event.type, "failed"), problem, now=system_clock())

@@ -97,6 +97,12 @@ def trigger(name: str = "echo", *, subscriber: str = "echo", **changes: Any) -> 
     return TRIGGER.format(name=name, subscriber=subscriber, **(values | changes))
 
 
+def waits(longest: str, *documents: str) -> list[str]:
+    """The manifests, and each Trigger of them has a longest wait."""
+    annotation = f"annotations: {{errands.dev/longest-wait: {longest}, rabbitmq"
+    return [each.replace("annotations: {rabbitmq", annotation) for each in documents]
+
+
 def sink() -> str:
     """The dead-letter sink and the Trigger that hears of what it tells, so that it is wanted by somebody."""
     return service(

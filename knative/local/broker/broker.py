@@ -30,12 +30,16 @@ class BrokerAway(BrokerUnusable):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event in one queue; `attempt` counts from 1, `tag` is the broker's own."""
+    """One event in one queue; `attempt` counts from 1, `tag` is the broker's own.
+
+    `waited_s` is how long it was put back in all without an attempt.
+    """
 
     tag: int
     queue: str
     attempt: int
     event: Event
+    waited_s: float = 0.0
 
 
 class Broker(Protocol):
@@ -64,7 +68,8 @@ class Broker(Protocol):
         """Done: keep the reply in its queues and forget the delivery, in this order or at once."""
 
     async def retry(self, delivery: Delivery, *, delay_s: float, charged: bool = True) -> None:
-        """Deliver again after `delay_s`, with the attempt counted where it is charged; the wait survives a restart."""
+        """Deliver again after `delay_s`, with the attempt counted where it is charged, and else the wait; both survive
+        a restart."""
 
     async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
         """Move the delivery to the queue of its Trigger's dead letters, as `letter`."""

@@ -8,6 +8,10 @@ A process that ends takes all its events along, and one of them may be why. So a
 others is put back without being charged an attempt, and from then on has a process of its own for as long as it is
 worked on: what ends that one as well is charged to it alone. Retries are spread over a tenth of their declared delay,
 so that what failed together does not come back together; never sooner than declared.
+
+An attempt that the function says was not made (`errands-not-now`, functions/runtime/adapter.py) is none: the delivery
+is put back, for as long as the function says and for longer the longer it has waited, and holds no worker. Beyond the
+Trigger's longest wait (`errands.dev/longest-wait`) it is an attempt as any other.
 """
 
 import asyncio
@@ -45,6 +49,10 @@ BROKER_RETRY_S: Final = 1.0
 PUT_BACK_S: Final = 1.0
 END_S: Final = 0.3  # from the end of a process' connections to its own
 SPREAD: Final = 0.1  # of a declared delay
+NOT_NOW_GROWTH: Final = 0.2  # of what was waited already: the next wait
+NOT_NOW_LIMIT_S: Final = 600.0  # of a wait that grows; a function may ask for a longer one
+NOT_NOW_SPREAD_S: Final = 5.0
+NOT_NOW_SPREAD: Final = 0.25  # of the wait, where that is more: what waits together does not come back together
 SUSPECTS_LIMIT: Final = 10_000
 PASSING: Final = (OSError, MemoryError)  # no descriptor, no memory, no disk: this machine's trouble, and no attempt
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -173,6 +181,8 @@ class Dispatcher:
     async def _settle(self, delivery: Delivery, result: Result) -> None:
         if not result.failed:
             await self._acknowledge(delivery, result.reply)
+        elif result.not_now_s is not None and delivery.waited_s < self._trigger.longest_wait_s:
+            await self._put_back(delivery, result, result.not_now_s)
         elif result.retriable and delivery.attempt <= self._trigger.delivery.retry:
             delay_s = self._trigger.delivery.backoff_s(delivery.attempt) * (1 + SPREAD * self._tools.chance())
             _warn(f"try again in {delay_s:.3g} s", delivery, result)
@@ -190,6 +200,13 @@ class Dispatcher:
                 attempts=delivery.attempt,
             )
             await self._broker.dead_letter(delivery, made)
+
+    async def _put_back(self, delivery: Delivery, result: Result, asked_s: float) -> None:
+        """For later, without an attempt."""
+        wait_s = max(asked_s, min(delivery.waited_s * NOT_NOW_GROWTH, NOT_NOW_LIMIT_S))
+        delay_s = wait_s + self._tools.chance() * max(NOT_NOW_SPREAD_S, wait_s * NOT_NOW_SPREAD)
+        log.info("%s: not now, again in %.3g s: %s", delivery.event.id, delay_s, result.sentence)
+        await self._broker.retry(delivery, delay_s=delay_s, charged=False)
 
     async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
         wanted = self._tools.manifests.wanted_by(reply.attributes) if reply else ()

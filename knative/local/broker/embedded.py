@@ -42,6 +42,9 @@ PRUNE_LIMIT: Final = 2_000  # in one commit, for which who publishes waits
 FREE_DISK_BYTES: Final = 64 * 1024 * 1024  # below this nothing more is accepted
 DISK_CHECK_S: Final = 1.0
 READ_AGAIN_S: Final = 1.0
+PUT_BACK: Final = (
+    "UPDATE delivery SET due_at = ?, attempt = ?, wait_s = ?, waited_s = ? WHERE queue = ? AND due_at = ? AND seq = ?"
+)
 SWEEP_S: Final = 10.0
 LONGEST_TIMER_S: Final = 3600.0
 
@@ -123,11 +126,11 @@ class EmbeddedBroker:
         if row is None:
             return
         attempt, before = delivery.attempt + charged, row.due_at
+        waited_s = delivery.waited_s + (0.0 if charged else delay_s)
 
         def work(db: sqlite3.Connection) -> int:
-            place = (due_at, attempt, delay_s, delivery.queue, before, delivery.tag)
-            query = "UPDATE delivery SET due_at = ?, attempt = ?, wait_s = ? WHERE queue = ? AND due_at = ? AND seq = ?"
-            return db.execute(query, place).rowcount
+            place = (due_at, attempt, delay_s, waited_s, delivery.queue, before, delivery.tag)
+            return db.execute(PUT_BACK, place).rowcount
 
         kept = await self._writer.ask(work)
         self._queues[delivery.queue].settle(delivery, left=1 - kept)

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS event (
 );
 CREATE TABLE IF NOT EXISTS delivery (
     queue TEXT NOT NULL, due_at REAL NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    wait_s REAL NOT NULL DEFAULT 0, PRIMARY KEY (queue, due_at, seq)
+    wait_s REAL NOT NULL DEFAULT 0, waited_s REAL NOT NULL DEFAULT 0, PRIMARY KEY (queue, due_at, seq)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcome (
     source TEXT NOT NULL, id TEXT NOT NULL, finished_at REAL NOT NULL, attributes BLOB NOT NULL, data BLOB NOT NULL,
@@ -128,8 +128,10 @@ def open_event_log(file: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")  # an event is on disk before it is answered 202
     connection.execute("PRAGMA journal_size_limit = 67108864")
     connection.executescript(SCHEMA)
-    if "wait_s" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(delivery)")}:
-        connection.execute("ALTER TABLE delivery ADD COLUMN wait_s REAL NOT NULL DEFAULT 0")
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(delivery)")}
+    for name in ("wait_s", "waited_s"):
+        if name not in columns:
+            connection.execute(f"ALTER TABLE delivery ADD COLUMN {name} REAL NOT NULL DEFAULT 0")
     return connection
 
 
@@ -166,7 +168,7 @@ def commit(connection: sqlite3.Connection, works: Sequence[Work | Change]) -> li
 def due(db: sqlite3.Connection, queue: str, now: float, held: Collection[int], *, limit: int, limit_bytes: int) -> Due:
     """What is due and not held, up to the limits. What of it cannot be read is set aside, and the rest goes on."""
     query = (
-        "SELECT due_at, seq, attempt, CAST(attributes AS BLOB), CAST(data AS BLOB), remaining"
+        "SELECT due_at, seq, attempt, CAST(attributes AS BLOB), CAST(data AS BLOB), remaining, waited_s"
         " FROM delivery LEFT JOIN event USING (seq)"
         " WHERE queue = ? AND due_at <= ? AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at, seq LIMIT ?"
     )
@@ -206,13 +208,15 @@ def outcome(db: sqlite3.Connection, source: str, id_: str) -> Event | None:
 
 def _row(queue: str, found: Values) -> Row:
     """One delivery; raise ValueError or TypeError where that cannot be what was kept."""
-    due_at, seq, attempt, attributes, data, remaining = found
+    due_at, seq, attempt, attributes, data, remaining, waited_s = found
     if attributes is None:
         raise ValueError("its event is missing")
     for name, value in (("attempt", attempt), ("remaining", remaining)):
         if not isinstance(value, int):
             raise TypeError(f"{name} must be a number, got {value!r}")
-    return Row(Delivery(seq, queue, attempt, _event(attributes, data)), due_at, remaining == 1)
+    if not isinstance(waited_s, int | float):
+        raise TypeError(f"waited_s must be a number, got {waited_s!r}")
+    return Row(Delivery(seq, queue, attempt, _event(attributes, data), waited_s), due_at, remaining == 1)
 
 
 def _set_aside(db: sqlite3.Connection, place: tuple[str, float, int], reason: str, now: float) -> None:

@@ -4,14 +4,15 @@ Two connections, since RabbitMQ under a memory or disk alarm reads nothing more 
 consumed can still be acknowledged. Whatever follows from a delivery (a reply, another attempt, a dead letter) is
 published and confirmed before the delivery is acknowledged. So a crash between the two repeats, and never loses.
 
-A retry is published to a wait in RabbitMQ with its count in the header `x-errands-attempt`; nothing waits in this
-process, and the events behind it go on. When a connection is lost its deliveries are forgotten here: RabbitMQ delivers
-them again. Outcomes for `GET /jobs` are kept in memory, the last OUTCOMES of them.
+A retry is published to a wait in RabbitMQ with its counts in the headers `x-errands-attempt` and `x-errands-waited`;
+nothing waits in this process, and the events behind it go on. When a connection is lost its deliveries are forgotten
+here: RabbitMQ delivers them again. Outcomes for `GET /jobs` are kept in memory, the last OUTCOMES of them.
 """
 
 import asyncio
 import itertools
 import logging
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -147,7 +148,9 @@ class RabbitBroker:
         if not self._holds(delivery):
             return
         wait, back_to = await self._wait(delay_s), self._names.queue(delivery.queue)
-        await self._publish(delivery.event, exchange=wait, routing_key=back_to, attempt=delivery.attempt + charged)
+        waited_s = math.ceil(delivery.waited_s + (0.0 if charged else delay_s))
+        counts = {"x_errands_attempt": delivery.attempt + charged, "x_errands_waited": waited_s}
+        await self._publish(delivery.event, exchange=wait, routing_key=back_to, **counts)
         self._settle(delivery)
 
     async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
@@ -172,8 +175,8 @@ class RabbitBroker:
     async def prune(self) -> None:
         """The outcomes are bounded as they come."""
 
-    async def _publish(self, event: Event, *, exchange: str, routing_key: str = "", attempt: int = 1) -> None:
-        properties, body = to_message(event, x_errands_attempt=attempt) if attempt > 1 else to_message(event)
+    async def _publish(self, event: Event, *, exchange: str, routing_key: str = "", **counts: int) -> None:
+        properties, body = to_message(event, **counts)
         try:
             await self._open_channel().publish(properties, body, exchange=exchange, routing_key=routing_key)
         except (ServerUnavailable, ServerRefused) as error:
@@ -260,7 +263,7 @@ class RabbitBroker:
             reason = Result(NO_RESPONSE, error=problem)
             trigger = name.removesuffix(DLQ)
             event = dead_letter(event, reason, destination=f"amqp:{name}", trigger=trigger, attempts=1)
-        delivery = Delivery(tag, name, message.attempt, event)
+        delivery = Delivery(tag, name, message.attempt, event, message.waited_s)
         if event.type == UNREADABLE and not name.endswith(DLQ):
             task = asyncio.get_running_loop().create_task(self._put_side_route(delivery))
             self._side_routes.add(task)

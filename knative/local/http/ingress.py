@@ -22,7 +22,7 @@ from functions.runtime.asgi import Receive, Send, read_body
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
-from knative.local.http.outside import Own, refusal
+from knative.local.http.outside import ANY_ORIGIN, Own, refusal
 from knative.local.http.server import Application, Request, Response
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
@@ -106,6 +106,7 @@ class Ingress:
             "/services/": ("POST", self._dead_letter),
             "/artifacts/": ("GET", self._artifact),
         }
+        self.called_back = ANY_ORIGIN
         self.open = False  # whether there is a broker that events can be given to
         self.ready = False
 
@@ -190,7 +191,7 @@ class Ingress:
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
-            reason = None if self._is_inside(request) else refusal(event, self._own)
+            reason = None if self._is_inside(request) else refusal(event, self._own, self.called_back)
             if reason is not None:
                 return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
             if not self.open:

@@ -4,6 +4,8 @@ Outcomes and the attributes that name a job come from functions alone, which hav
 could send an outcome would have anything called back with a right signature.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -11,6 +13,10 @@ from typing import Final
 from events.http import Event
 from events.job import OWN, is_request, too_much
 from functions.net.url import Url, parsed
+from functions.notifier.destination import allows
+from knative.manifests.documents import ManifestError
+
+log = logging.getLogger("errands.ingress")
 
 CALLBACK: Final = "callbackurl"
 
@@ -36,7 +42,31 @@ class Own:
         return url.port == self.port and (url.host.rstrip(".") in self.hosts or _is_loopback(url.host))
 
 
-def refusal(event: Event, own: Own) -> Reason | None:
+class CallbackOrigins:
+    """The origins that are called back, as the notifier is configured; read again before one is refused."""
+
+    def __init__(self, read: Callable[[], frozenset[str] | None] = lambda: None) -> None:
+        """`read` gives None where any origin may be named."""
+        self._read = read
+        self._known: frozenset[str] = frozenset()
+
+    def allow(self, url: Url) -> bool:
+        """Whether a callback may go there; what cannot be read refuses none, since the notifier judges as well."""
+        if allows(self._known, url):
+            return True
+        try:
+            known = self._read()
+        except (ManifestError, ValueError, OSError) as error:
+            log.warning("the origins of callbacks cannot be read: %s", error)
+            return True
+        self._known = known or frozenset()
+        return known is None or allows(known, url)
+
+
+ANY_ORIGIN: Final = CallbackOrigins()
+
+
+def refusal(event: Event, own: Own, called: CallbackOrigins = ANY_ORIGIN) -> Reason | None:
     """Why an event from outside is not taken; None where it is."""
     if not is_request(event):
         detail = f"a request (dev.errands.JOB.requested.v1) is expected from outside, got type {event.type[:100]!r}"
@@ -47,10 +77,10 @@ def refusal(event: Event, own: Own) -> Reason | None:
     over = too_much(event)
     if over:
         return Reason(400, "invalid-attribute", over)
-    return _callback(event.get(CALLBACK), own)
+    return _callback(event.get(CALLBACK), own, called)
 
 
-def _callback(text: str | None, own: Own) -> Reason | None:
+def _callback(text: str | None, own: Own, called: CallbackOrigins) -> Reason | None:
     if text is None:
         return None
     try:
@@ -59,6 +89,9 @@ def _callback(text: str | None, own: Own) -> Reason | None:
         return Reason(400, "invalid-attribute", f"{CALLBACK} {error}")
     if own.is_at(url):
         return Reason(422, "invalid-attribute", f"{CALLBACK} must be the API's address, got the runner's own")
+    if not called.allow(url):
+        detail = f"{CALLBACK} must be of an origin that the notifier's ALLOWED_ORIGINS names, got {url.origin}"
+        return Reason(422, "invalid-attribute", detail)
     return None
 
 

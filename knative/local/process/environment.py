@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from functions.notifier.destination import allowed_origins
 from knative.local.data_folder import temporary
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import Manifests, Reference, Service
@@ -21,6 +22,7 @@ INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PY
 CALLBACK: Final = ("callback", "secrets")
 READINGS: Final = ("readings", "url")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
+THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
 
 
@@ -56,7 +58,7 @@ class Machine:
             "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",
-            "ALLOWED_ORIGINS": "" if self.token else "http://127.0.0.1:*,http://localhost:*",
+            "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
             "ALLOWED_NETWORKS": "" if self.token else LOOPBACK,
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": "25",
@@ -85,6 +87,18 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
+
+
+def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] | None:
+    """The origins that the notifier calls back; None where that cannot be known, or it calls another one instead.
+
+    Raises ManifestError as `environment` does, and ValueError for a setting that is wrong.
+    """
+    service = manifests.services.get(NOTIFIER)
+    built = environment(service, manifests, machine) if service else {}
+    if "ALLOWED_ORIGINS" not in built or built.get("CALLBACK_URL"):
+        return None
+    return allowed_origins(built["ALLOWED_ORIGINS"], built.get("CALLBACK_ENDPOINTS"))
 
 
 def make_secrets(machine: Machine) -> None:

@@ -20,10 +20,11 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from events.problem import JobFailed, TryAgain
+from events.problem import JobFailed, NotNow, TryAgain
 from functions.net.exchange import Response
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
+from functions.notifier import endpoint_state
 from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import CircuitLimits, Circuits
 from functions.notifier.endpoint_state import EndpointStates, gone, resume
@@ -117,11 +118,14 @@ def test_an_endpoint_that_is_gone_is_left_alone_until_an_operator_resumes_it(
     settings = {"CALLBACK_URL": f"{url}?token=of-the-query", "STORE_URL": (tmp_path / "store").as_uri()}
     receiver.response = lambda handler: say(handler, 410)
     with notifying(**settings) as notifier:
-        assert [notifier.post(sample(id=each)).status_code for each in ("first", "second")] == [202, 202]
-    assert len(receiver.calls) == 1
+        answers = [notifier.post(sample(id=each)) for each in ("first", "second")]
     with notifying(**settings) as notifier:  # a new process knows it
-        assert notifier.post(sample(id="third")).status_code == 202
+        answers.append(notifier.post(sample(id="third")))
     assert len(receiver.calls) == 1
+    # none is lost: each is a dead letter, at once
+    assert [(each.status_code, each.headers["errands-final"]) for each in answers] == [(500, "1")] * 3
+    assert all(each.json()["type"].endswith("/callback-gone") and url in each.json()["detail"] for each in answers)
+    assert "of-the-query" not in answers[1].text
 
     listed = errands("list", tmp_path)
     unknown = errands("resume", tmp_path, f"{url}/other")
@@ -160,25 +164,95 @@ def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resum
     assert gone(store) == {}
 
 
+def test_a_resumption_holds_for_the_first_callback_after_the_state_has_grown_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, url = Store("memory:///"), parsed("https://api.example/errands")
+    monkeypatch.setattr(endpoint_state, "REFRESH_S", 0.01)
+
+    async def go() -> None:
+        states = EndpointStates(store, adopt=lambda each: None)
+        await states.mark_gone(url, "event-1", now=NOW)
+        assert await states.is_gone(url)
+        resume(store, "https://api.example/errands")
+        await asyncio.sleep(0.02)
+        assert not await states.is_gone(url)
+
+    asyncio.run(go())
+
+
 # Retry-After
 
 
-def test_a_host_that_asks_for_a_pause_is_left_alone_by_every_process_and_others_are_called(
+def test_a_path_that_asks_for_a_pause_pauses_itself_alone_and_not_for_longer_than_is_set(receiver: Receiver) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path.startswith("/hostile"):
+            say(handler, 503, retry_after="3600")
+        else:
+            say(handler, 204)
+
+    receiver.response = answer
+    with notifying(ALLOWED_ORIGINS=receiver.url, RETRY_AFTER_LIMIT_S="90") as notifier:
+        told = [notifier.post(sample(callbackurl=f"{receiver.url}/hostile?{n}")) for n in range(2)]
+        other = notifier.post(sample(callbackurl=f"{receiver.url}/orders"))
+
+    assert other.status_code == 202
+    assert [(each.status_code, each.headers["errands-not-now"]) for each in told] == [(503, "1")] * 2
+    assert all(80 <= int(each.headers["retry-after"]) <= 90 for each in told)
+    assert [call.path for call in receiver.calls] == ["/hostile?0", "/orders"]
+
+
+@pytest.mark.parametrize("hostile", ["answers 504", "does not answer", "hangs up"])
+def test_a_path_that_fails_again_and_again_closes_no_other_path_of_its_host(receiver: Receiver, hostile: str) -> None:
+    done = threading.Event()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if not handler.path.startswith("/hostile"):
+            say(handler, 204)
+        elif hostile == "answers 504":
+            say(handler, 504)
+        elif hostile == "does not answer":
+            done.wait(20)
+        else:
+            handler.connection.shutdown(socket.SHUT_RDWR)
+
+    receiver.response = answer
+    with notifying(ALLOWED_ORIGINS=receiver.url, FAILURES_LIMIT="2", TIMEOUT_S="0.3") as notifier:
+        failed = [notifier.post(sample(callbackurl=f"{receiver.url}/hostile")) for _ in range(3)]
+        other = notifier.post(sample(callbackurl=f"{receiver.url}/orders"))
+    done.set()
+
+    assert "/hostile is not called now: 2 calls in a row failed" in failed[2].json()["detail"]
+    assert other.status_code == 202
+
+
+def test_a_host_without_a_connection_is_called_on_no_path(receiver: Receiver) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with notifying(ALLOWED_ORIGINS=url, FAILURES_LIMIT="2") as notifier:
+            answers = [notifier.post(sample(callbackurl=f"{url}/{n}")) for n in range(3)]
+
+    assert f"{url} is not called now: 2 calls in a row failed" in answers[2].json()["detail"]
+    assert {each.headers["errands-not-now"] for each in answers} == {"1"}
+
+
+def test_an_endpoint_that_asks_for_a_pause_is_left_alone_by_every_process_and_others_are_called(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.response = lambda handler: say(handler, 429, retry_after="3000")
     origins = "http://127.0.0.1:*"
     with notifying(ALLOWED_ORIGINS=origins, STORE_URL=(tmp_path / "store").as_uri()) as notifier:
         told = notifier.post(sample(callbackurl=f"{receiver.url}/a"))
-        held = notifier.post(sample(callbackurl=f"{receiver.url}/b"))
+        held = notifier.post(sample(callbackurl=f"{receiver.url}/a?b"))
         with receiving() as other:
             assert notifier.post(sample(callbackurl=other.url)).status_code == 202
         page = httpx.get(f"{notifier.url}/metrics").text
     with notifying(ALLOWED_ORIGINS=origins, STORE_URL=(tmp_path / "store").as_uri()) as notifier:
-        held_by_another = notifier.post(sample(callbackurl=f"{receiver.url}/c"))
+        held_by_another = notifier.post(sample(callbackurl=f"{receiver.url}/a?c"))
 
     assert [each.status_code for each in (told, held, held_by_another)] == [503] * 3
-    assert all(2_900 <= int(each.headers["retry-after"]) <= 3_000 for each in (told, held, held_by_another))
+    assert all(500 <= int(each.headers["retry-after"]) <= 600 for each in (told, held, held_by_another))
     assert [call.path for call in receiver.calls] == ["/a"]
     assert f'errands_callback_circuit{{origin="{receiver.url}",state="open"}} 1' in page
     assert "paused  until 20" in errands("list", tmp_path).stdout
@@ -391,6 +465,28 @@ def test_the_rate_that_an_endpoint_allows_is_kept() -> None:
         await handshake.require(url, ask)
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("rate", ["9" * 5_000, "0", "-1", "1e9", "\u0663", "\u00b2", "", "nan"])
+def test_a_rate_that_is_no_number_or_beyond_all_measure_is_any_rate(rate: str) -> None:
+    async def ask(call: Call) -> Response:
+        return Response(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": rate}, b"")
+
+    async def go() -> None:
+        handshake = Handshake("errands.example", Clock())
+        for _ in range(3):
+            await handshake.require(parsed("https://api.example/errands"), ask)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_endpoint_that_cannot_say_whether_it_permits_callbacks_is_asked_again(status: int) -> None:
+    async def ask(call: Call) -> Response:
+        return Response(status, {}, b"")
+
+    with pytest.raises(NotNow, match=f"answered OPTIONS with {status}"):
+        asyncio.run(Handshake("errands.example", Clock()).require(parsed("https://api.example/errands"), ask))
 
 
 # hostile endpoints, through sockets that no HTTP library softens

@@ -163,13 +163,35 @@ def test_retry_after_is_read_in_both_forms_and_at_most_an_hour(value: str | None
     assert retry_after_s(value, now_s=NOW.timestamp()) == wait_s
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "9" * 5_000,
+        "Sun, 22 Nov 99999999999999999999 09:00:00 GMT",
+        f"Sun, 22 Nov {'9' * 5_000} 09:00:00 GMT",
+        "Sun, 22 Nov 0001 00:00:00 +9999",
+        "Sun, 22 Nov 2026 09:31:30 +99999999999",
+        "Sun, 22 Nov 2026 99:99:99 GMT",
+        "Sun, 22 Nov 9999 23:59:59 -9999",
+        "\u0663",
+        "\0",
+        ",",
+        " ".join("1" * 50),
+    ],
+)
+def test_a_retry_after_of_any_form_is_a_bounded_wait_or_none(value: str) -> None:
+    wait_s = retry_after_s(value, now_s=NOW.timestamp())
+
+    assert wait_s is None or 0 <= wait_s <= 3_600
+
+
 def test_a_receiver_that_is_gone_is_not_called_again(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
     receiver.response = lambda handler: say(handler, 410)
 
     response = notifier.post(sample())
 
-    assert response.status_code == 202
+    assert (response.status_code, response.headers["errands-final"]) == (500, "1")
     assert "answered 410" in notifier.log.read_text()
 
 
@@ -255,9 +277,10 @@ def test_a_private_address_is_refused_unless_it_is_allowed(receiver: Receiver) -
     with notifying(CALLBACK_URL=receiver.url, ALLOWED_NETWORKS="") as notifier:
         response = notifier.post(sample())
 
-    assert response.status_code == 500
+    assert (response.status_code, response.headers["errands-final"]) == (500, "1")
     assert response.json()["type"].endswith("/callback-refused")
     assert "127.0.0.0/8 loopback" in response.json()["detail"]
+    assert "ALLOWED_NETWORKS" in response.json()["detail"]
     assert receiver.calls == []
 
 
@@ -305,6 +328,8 @@ def test_without_a_default_a_callback_elsewhere_becomes_a_dead_letter_and_none_a
 
     assert (elsewhere.status_code, nowhere.status_code) == (500, 202)
     assert "is not of an allowed origin" in elsewhere.json()["detail"]
+    assert "ALLOWED_ORIGINS" in elsewhere.json()["detail"]
+    assert elsewhere.headers["errands-final"] == "1"
     assert any('"WARNING"' in line and "nowhere to go" in line for line in logged)
     assert receiver.calls == []
 

@@ -24,6 +24,17 @@ def test_any_other_response_is_a_failure_and_some_are_worth_another_attempt(stat
     assert (result.failed, result.retriable, result.error) == (True, status in RETRIED, b"why")
 
 
+def test_what_a_function_says_of_its_503_and_its_500_is_heard() -> None:
+    waits = judge(503, {"errands-not-now": "1", "retry-after": "77"}, b"paused")
+    waits_at_once = judge(503, {"errands-not-now": "1", "retry-after": "9" * 5_000}, b"paused")
+    ends = judge(500, {"errands-final": "1"}, b"refused")
+
+    assert (waits.failed, waits.retriable, waits.not_now_s) == (True, True, 77)
+    assert waits_at_once.not_now_s == 0
+    assert judge(503, {"retry-after": "77"}, b"down").not_now_s is None
+    assert (ends.failed, ends.retriable, ends.not_now_s) == (True, False, None)
+
+
 def test_a_failure_without_a_body_says_so() -> None:
     assert judge(503, {}, b"").error == b"no body"
 

@@ -14,7 +14,7 @@ from knative.manifests.declared import DeclaredDelivery
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import DeliverySpec, load
 from knative.manifests.reading import read
-from tests.support.local_runner import ROOT, service, trigger, write_manifests
+from tests.support.local_runner import ROOT, service, trigger, waits, write_manifests
 
 MANIFESTS = load(ROOT / "knative" / "base")
 CONSUMER_TIMEOUT_S = 1_800
@@ -46,6 +46,13 @@ def test_no_attempt_outlives_its_service_and_no_event_outlives_the_consumer_time
 
     assert own_s < subscriber.timeout_s <= delivery.timeout_s
     assert PREFETCH * worst_s / found.parallelism < CONSUMER_TIMEOUT_S
+
+
+def test_callbacks_wait_for_a_day_mails_for_six_hours_and_nothing_else() -> None:
+    waiting = {each.name: each.longest_wait_s / 3_600 for each in MANIFESTS.triggers if each.longest_wait_s}
+
+    callbacks = dict.fromkeys(("notifier-completed", "notifier-failed", "notifier-deadlettered"), 24.0)
+    assert waiting == {"message": 6.0, **callbacks}
 
 
 @pytest.mark.parametrize("trigger_", MANIFESTS.triggers, ids=lambda each: each.name)
@@ -106,6 +113,7 @@ def test_backoff_is_that_of_eventing_rabbitmq() -> None:
         (trigger().replace("filter:", "filters: []\n  filter:"), 24, "the RabbitMQ broker ignores filters"),
         (trigger().replace("timeout: PT10S", ""), 24, "timeout is required"),
         (trigger(parallelism=0), 24, "a whole number from 1 to 1000"),
+        (waits("a day", trigger())[0], 24, "an ISO 8601 duration such as PT30S is expected, got 'a day'"),
         (service().replace("FUNCTION_SOURCE", "SOURCE"), 0, "env FUNCTION_SOURCE is required"),
         ("\napiVersion: flows.knative.dev/v1\nkind: Sequence\n", 0, "Sequence is not run here"),
         ("\napiVersion: v1\nkind: Service\nmetadata: {name: x}\n", 0, "a Service must be of serving.knative.dev/v1"),

@@ -15,7 +15,7 @@ from events.http import Event
 from functions.net.exchange import Broken
 from functions.runtime.outcome import Result
 from knative.local.broker import dispatch
-from knative.local.broker.broker import BrokerUnavailable
+from knative.local.broker.broker import BrokerUnavailable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, Tools, _ended_beside_others
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
@@ -27,6 +27,8 @@ from tests.support.loops import Run, on_both_loops
 DONE = Result(202)
 GONE = Result(410, error=b"gone")
 AGAIN = Result(503, error=b"later", retriable=True)
+NOT_NOW = Result(503, error=b"paused", retriable=True, not_now_s=0.01)
+FINAL = Result(500, error=b"refused")
 JOBS = 6
 
 
@@ -81,6 +83,10 @@ class Bench:
         trigger = Trigger(name="q", filter={}, subscriber="echo", delivery=delivery, parallelism=8)
         tools = Tools(self.broker, manifests, cast(Http, http), Metrics(), Outcomes(), report)
         self.dispatcher = Dispatcher("q", trigger, cast(Pool, FakePool()), tools)
+
+    def waits(self, longest_wait_s: float) -> None:
+        """From now on the Trigger has a longest wait."""
+        self.dispatcher._trigger = replace(self.dispatcher._trigger, longest_wait_s=longest_wait_s)
 
     async def until(self, **depths: int) -> None:
         """Until the queues hold this much; the loop's own time limit is that of the test."""
@@ -154,6 +160,85 @@ def test_a_start_for_which_this_machine_has_nothing_left_is_no_attempt(tmp_path:
         assert bench.http.attempts == [1] * 6
 
     run(on_a(Bench(tmp_path, FakeHttp(*failures, DONE)), scenario))
+
+
+@on_both_loops
+def test_what_is_not_made_now_is_no_attempt_and_holds_no_worker(tmp_path: Path, run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.waits(3_600)
+        await publish(bench, 1)
+        await bench.until(q=0, q_dlq=0)
+
+        assert bench.http.attempts == [1] * 21
+
+    run(on_a(Bench(tmp_path, FakeHttp(*[NOT_NOW] * 20, DONE)), scenario))
+
+
+@on_both_loops
+def test_beyond_the_longest_wait_it_is_an_attempt_and_at_last_a_dead_letter(tmp_path: Path, run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.waits(0.025)
+        await publish(bench, 1)
+        await bench.until(q=0, q_dlq=1)
+
+        assert bench.http.attempts == [1, 1, 1, 1, 2, 3]
+
+    run(on_a(Bench(tmp_path, FakeHttp(NOT_NOW)), scenario))
+
+
+@on_both_loops
+def test_a_trigger_without_a_longest_wait_counts_every_attempt(tmp_path: Path, run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await publish(bench, 1)
+        await bench.until(q=0, q_dlq=1)
+
+        assert bench.http.attempts == [1, 2, 3]
+
+    run(on_a(Bench(tmp_path, FakeHttp(NOT_NOW)), scenario))
+
+
+@on_both_loops
+def test_what_is_final_is_a_dead_letter_at_once(tmp_path: Path, run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await publish(bench, 1)
+        await bench.until(q=0, q_dlq=1)
+
+        assert bench.http.attempts == [1]
+
+    run(on_a(Bench(tmp_path, FakeHttp(FINAL)), scenario))
+
+
+@on_both_loops
+@pytest.mark.parametrize(
+    ("asked_s", "waited_s", "expected_s"),
+    [
+        (1, 0, (1, 6)),
+        (60, 0, (60, 75)),
+        (1, 100, (20, 25)),
+        (1, 80_000, (600, 750)),
+        (3_000, 80_000, (3_000, 3_750)),
+    ],
+)
+def test_what_waits_comes_back_as_asked_later_the_longer_it_waits_and_not_together(
+    tmp_path: Path, run: Run, asked_s: float, waited_s: float, expected_s: tuple[float, float]
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        chances = iter([0.0, 1.0])
+        bench.dispatcher._tools = replace(bench.dispatcher._tools, chance=lambda: next(chances))
+        waits: list[float] = []
+
+        async def retry(_delivery: object, *, delay_s: float, charged: bool) -> None:
+            assert not charged
+            waits.append(delay_s)
+
+        bench.broker.retry = retry  # type: ignore[method-assign, assignment]
+        delivery = Delivery(1, "q", 1, numbered(1), waited_s)
+        for _ in range(2):
+            await bench.dispatcher._put_back(delivery, NOT_NOW, asked_s)
+
+        assert waits == [pytest.approx(each) for each in expected_s]
+
+    run(on_a(Bench(tmp_path, FakeHttp(NOT_NOW)), scenario))
 
 
 @on_both_loops

@@ -91,6 +91,31 @@ def test_a_retry_counts_the_attempt_waits_and_lets_others_pass(tmp_path: Path) -
     run(later, tmp_path, clock=clock)
 
 
+def test_what_is_put_back_without_an_attempt_is_known_by_how_long_it_waited_after_a_restart_too(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def scenario(broker: EmbeddedBroker) -> None:
+        for each in await take_all(broker, "q"):
+            await broker.retry(each, delay_s=60, charged=False)
+
+    async def publish(broker: EmbeddedBroker) -> None:
+        await broker.publish(numbered(1), ["q"])
+        await scenario(broker)
+
+    async def later(broker: EmbeddedBroker) -> None:
+        (delivery,) = await take_all(broker, "q")
+        assert (delivery.attempt, delivery.waited_s) == (1, 120)
+        await broker.retry(delivery, delay_s=60)
+
+    async def at_last(broker: EmbeddedBroker) -> None:
+        (delivery,) = await take_all(broker, "q")
+        assert (delivery.attempt, delivery.waited_s) == (2, 120)
+
+    for step in (publish, scenario, later, at_last):
+        run(step, tmp_path, clock=clock)
+        clock.now += 61
+
+
 def test_a_dead_letter_moves_to_its_own_queue_with_what_was_added_to_it(tmp_path: Path) -> None:
     async def scenario(broker: EmbeddedBroker) -> None:
         await broker.publish(numbered(1), ["q", "other"])
@@ -330,6 +355,7 @@ def test_a_file_without_waits_is_taken_over(tmp_path: Path) -> None:
     run(scenario, tmp_path)
     with sqlite3.connect(tmp_path / "journal.db") as db:
         db.execute("ALTER TABLE delivery DROP COLUMN wait_s")
+        db.execute("ALTER TABLE delivery DROP COLUMN waited_s")
     run(again, tmp_path)
 
 

@@ -18,7 +18,7 @@ from knative.local.broker.rabbitmq import prefetch
 from knative.local.broker.topology import Names, child_name
 from knative.manifests.manifests import load
 from tests.support.amqp_messages import HELD, publish_hostile
-from tests.support.local_runner import COMPLETED, ROOT, Up, event, service, trigger, until, up, write_manifests
+from tests.support.local_runner import COMPLETED, ROOT, Up, event, service, trigger, until, up, waits, write_manifests
 from tests.support.rabbitmq_server import RabbitServer
 
 NAMES = Names("test")
@@ -108,6 +108,18 @@ def test_no_message_that_rabbitmq_holds_stops_a_trigger(
         assert found.count('"dev.errands.unreadable.v1"') == len(HELD)
         assert "again in" not in runner.log.read_text()  # no connection was lost
     assert rabbit.control("list_queues", "-p", vhost, "messages").split()[1:] == ["0"] * 4
+
+
+def test_what_is_not_made_now_is_put_back_to_rabbitmq_without_an_attempt(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    waiting = waits("PT1M", *documents(retry=0))
+    with up(tmp_path, waiting, "--broker", url(rabbit, vhost)) as runner:
+        runner.post(event("1", {"do": "not now", "once": str(tmp_path / "told")}))
+        outcome = runner.outcome("1")
+
+    assert outcome is not None
+    assert outcome["type"] == COMPLETED
 
 
 def test_attributes_that_no_frame_holds_are_refused_with_400(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:

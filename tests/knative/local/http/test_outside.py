@@ -1,6 +1,9 @@
 """What the runner takes from outside, and that nobody there forges an outcome or has it call itself for ever."""
 
+import json
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -8,10 +11,25 @@ import pytest
 
 from events.http import Event
 from events.job import OWN
-from knative.local.http.outside import Own, refusal
+from functions.notifier.destination import allowed_origins
+from knative.local.http.outside import CallbackOrigins, Own, refusal
+from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
+from knative.manifests.documents import ManifestError
+from knative.manifests.manifests import MANIFESTS, load
 from tests.support.local_runner import COMPLETED, REQUESTED, ROOT, children, event, service, sink, trigger, until, up
 
 OWN_ADDRESS = Own(8080, frozenset(["errands.example", "10.1.2.3"]))
+MACHINE = Machine(
+    data=Path("/tmp"),  # noqa: S108  # replaced where anything is written
+    ingress_url="http://x/",
+    ingress_secret="",
+    invoker_secret="",
+    public_url="http://x/",
+    token=None,
+    settings={},
+)
+ALLOWED = f"{MACHINE.config_map['ALLOWED_ORIGINS']},https://api.example"
+ENDPOINTS = json.dumps([{"url": "https://shop.example/hook", "secrets": ["whsec_" + "c2VjcmV0" * 4]}])
 HEARD = trigger("heard", subscriber="echo", filter=f"{{type: {COMPLETED}}}")
 
 
@@ -78,6 +96,70 @@ def test_a_callback_that_can_never_be_called_is_refused_at_once(url: str) -> Non
     assert "secret" not in found.detail
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/callbacks",
+        "http://127.0.0.2:8000/",
+        "http://[::2]:8000/",
+        "https://elsewhere.example/?token=of-the-query",
+        "http://api.example/",
+        "https://api.example:8443/",
+    ],
+)
+def test_a_callback_to_an_origin_that_is_not_allowed_is_refused_with_the_setting(url: str) -> None:
+    found = refusal(request(callbackurl=url), OWN_ADDRESS, called_back(ALLOWED))
+
+    assert found is not None
+    assert (found.status, "ALLOWED_ORIGINS" in found.detail) == (422, True)
+    assert "of-the-query" not in found.detail
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000/", "http://localhost:1/x", "http://[::1]:8000/x", "https://api.example/callbacks?x"]
+)
+def test_a_callback_to_an_allowed_origin_is_taken(url: str) -> None:
+    assert refusal(request(callbackurl=url), OWN_ADDRESS, called_back(ALLOWED)) is None
+
+
+def test_an_origin_that_is_allowed_meanwhile_is_taken_and_what_cannot_be_known_refuses_none() -> None:
+    asked = request(callbackurl="https://new.example/")
+    known = [frozenset[str](), frozenset(["https://new.example:443"])]
+    origins = CallbackOrigins(lambda: known.pop(0))
+
+    def unreadable() -> frozenset[str]:
+        raise ManifestError("Secret callback has no key secrets")
+
+    assert refusal(asked, OWN_ADDRESS, origins) is not None
+    assert refusal(asked, OWN_ADDRESS, origins) is None
+    assert refusal(asked, OWN_ADDRESS, CallbackOrigins(lambda: None)) is None
+    assert refusal(asked, OWN_ADDRESS, CallbackOrigins(unreadable)) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({}, True),
+        ({"ALLOWED_ORIGINS": "https://shop.example"}, False),
+        ({"CALLBACK_URL": "https://api.example/"}, False),  # which is called instead
+        ({"CALLBACK_ENDPOINTS": ENDPOINTS}, False),
+    ],
+    ids=lambda each: next(iter(each), "none") if isinstance(each, dict) else "",
+)
+def test_the_notifiers_own_settings_decide(tmp_path: Path, settings: dict[str, str], *, refused: bool) -> None:
+    machine = replace(MACHINE, data=tmp_path, settings={"notifier": settings})
+    make_secrets(machine)
+    origins = CallbackOrigins(partial(callback_origins, load(MANIFESTS), machine))
+
+    found = refusal(request(callbackurl="https://shop.example/callbacks"), OWN_ADDRESS, origins)
+
+    assert (found is not None) == refused
+
+
+def called_back(settings: str) -> CallbackOrigins:
+    return CallbackOrigins(lambda: allowed_origins(settings, None))
+
+
 def test_an_outcome_is_taken_from_functions_and_from_nobody_else(tmp_path: Path) -> None:
     forged = event("1", type=COMPLETED, outcome="completed", jobid="order-1", jobsource="/shop")
     with up(tmp_path, (service(), sink(), trigger(), HEARD)) as runner:
@@ -126,18 +208,7 @@ def test_a_job_that_would_call_the_runner_itself_makes_no_loop(tmp_path: Path) -
 
 
 def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Path) -> None:
-    from knative.local.process.environment import Machine, environment, make_secrets
-    from knative.manifests.manifests import load
-
-    machine = Machine(
-        data=tmp_path,
-        ingress_url="http://x/",
-        ingress_secret="s3cret",
-        invoker_secret="",
-        public_url="http://x/",
-        token=None,
-        settings={},
-    )
+    machine = replace(MACHINE, data=tmp_path, ingress_secret="s3cret")
     make_secrets(machine)
     manifests = load(ROOT / "knative" / "base")
 

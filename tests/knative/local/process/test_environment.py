@@ -55,7 +55,8 @@ def test_without_a_token_this_machine_s_own_users_may_name_its_ports(tmp_path: P
     found = environments(tmp_path, token=None)
 
     assert guard(found["image"]).refusal(address) is None
-    assert callbacks(found[NOTIFIER], "http://127.0.0.1:8000/callbacks")
+    for host in ("127.0.0.1", "localhost", "[::1]"):
+        assert callbacks(found[NOTIFIER], f"http://{host}:8000/callbacks")
 
 
 def test_a_function_is_opened_by_its_name_and_no_other_with_it(tmp_path: Path) -> None:
