@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
@@ -299,3 +300,119 @@ def test_the_store_s_own_folder_may_be_a_link(tmp_path: Path) -> None:
     artifact = store.put(cause(), "a b%.png", b"1", "image/png", now=NOW)
 
     assert store.get(artifact.key, limit_bytes=10) == b"1"
+
+
+@dataclass
+class Disk:
+    """What a disk holds of a store of which only what was synced is there: file by inode, names by their folder."""
+
+    files: set[int] = field(default_factory=set)
+    names: dict[Path, set[str]] = field(default_factory=dict)
+
+    def sync(self, descriptor: int) -> None:
+        status, path = os.fstat(descriptor), Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_dir():
+            self.names[path] = set(os.listdir(path))
+        else:
+            self.files.add(status.st_ino)
+
+    def holds(self, root: Path, key: str) -> bool:
+        steps = [root, *(root / "/".join(key.split("/")[:many]) for many in range(1, key.count("/") + 2))]
+        named = all(step.name in self.names.get(step.parent, set()) for step in steps[1:])
+        return named and (root / key).stat().st_ino in self.files
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Every file and folder that was synced, as it was then."""
+    disk = Disk()
+    monkeypatch.setattr(os, "fsync", disk.sync)
+    return disk
+
+
+def test_a_reply_and_its_results_are_on_the_disk_when_they_are_told(tmp_path: Path, disk: Disk) -> None:
+    store, job = Store(tmp_path.as_uri()), cause()
+    made = tuple(store.put(job, name, b"content", "text/plain", now=NOW) for name in ("a", "b"))
+    reply = reply_event(job, "dev.errands.ics.completed.v1", IcsCompleted(artifacts=made, uids=()), now=NOW)
+
+    ReplyLedger(store).record(job, reply)
+
+    kept = [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(kept) == 3
+    assert [key for key in kept if not disk.holds(tmp_path, key)] == []
+
+
+def test_what_is_created_has_its_content_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, link = [], os.link
+
+    def observed(staged: Path, file: Path) -> None:
+        named.append(staged.stat().st_ino in disk.files)
+        link(staged, file)
+
+    monkeypatch.setattr(os, "link", observed)
+    Store(tmp_path.as_uri()).create("ledger/1/claim.json", b"{}")
+
+    assert named == [True]
+    assert disk.holds(tmp_path, "ledger/1/claim.json")
+
+
+def test_what_is_written_only_in_part_is_under_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path.as_uri())
+    store.write("own/a", b"before")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TryAgain, match="No space left"):
+        store.create("own/b", b"1")
+    monkeypatch.setattr(Path, "write_bytes", lambda self, content: full(0))
+    with pytest.raises(TryAgain, match="No space left"):
+        store.write("own/a", b"after")
+
+    assert store.list("own/") == ("own/a",)
+    assert store.read("own/a") == b"before"
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["a"]
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 40, b"{", b'{"specversion":"1.0"}', b"\xff"])
+def test_a_ledger_entry_that_cannot_be_read_counts_as_none_is_said_and_replaced(
+    store: Store, caplog: pytest.LogCaptureFixture, left: bytes
+) -> None:
+    ledger, job = ReplyLedger(store), cause()
+    store.write(f"ledger/{job_key(job)}/reply-{job.type}.json", left)
+
+    before = ledger.recall(job)
+    recorded = ledger.record(job, cause("reply"))
+
+    assert before is None
+    assert "counts as none, and is replaced" in caplog.text
+    assert (recorded, ledger.recall(job)) == (cause("reply"), cause("reply"))
+    assert ledger.record(job, cause("later")) == cause("reply")
+
+
+def test_an_own_object_that_is_empty_is_none_and_is_replaced(store: Store) -> None:
+    store.write("own/a", b"")
+
+    assert store.read("own/a") is None
+    assert store.create("own/a", b"1")
+    assert not store.create("own/a", b"2")
+    assert store.read("own/a") == b"1"
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_nothing_of_our_own_is_written_through_a_link(tmp_path: Path, what: str) -> None:
+    key = plant(tmp_path / "store", tmp_path / "outside", what)
+    store, before = Store(f"file://{tmp_path}/store"), contents(tmp_path / "outside")
+
+    for write in (store.create, store.write):
+        with pytest.raises(TryAgain, match="a link stands where"):
+            write(key, b"1")
+
+    assert contents(tmp_path / "outside") == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
