@@ -2,7 +2,7 @@
 
 A file is written under a name that no key has, and given its own in one step. What is created is brought to the disk
 before that, and the folders on the way to it after: under its key is the whole of it or nothing, whenever the power
-goes. Results are many and are told by what is created after them, so they are brought to the disk together, before that.
+goes. Results are many and are told by what is created after them, so they are synced together, before that.
 (object_store's LocalFileSystem never syncs.)
 """
 

@@ -1,9 +1,11 @@
 """Where results go: an object store by its URL (`file:///srv/errands`, `memory:///`, `s3://bucket/prefix`).
 
-A result's key holds its content's hash, so the same job makes the same key, and a job run twice stores one result.
+A result's key is made of its job and its content, so a job run twice stores one result under one key. With the secret
+of the installation nobody else can make that key: results, below `jobs/`, may be public, and nothing else.
 """
 
 import hashlib
+import hmac
 import logging
 import re
 import uuid
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("errands.store")
 
-LEDGER: Final = "ledger/"  # what Errands remembers of jobs: never an input of another job
+LEDGER: Final = "ledger/"  # what Errands remembers of jobs
+RESULTS: Final = "jobs/"
+INPUTS: Final = (RESULTS, "templates/", "uploads/")  # what a job may name by its key: nothing that Errands remembers
+SECRET_CHARACTERS: Final = 32
 URL_LIFETIME: Final = timedelta(days=7)  # the longest that an S3 signature may last
 
 
@@ -38,11 +43,19 @@ class Store:
     """One object store.
 
     `public_url` is the prefix at which the keys can be fetched over HTTP, where something serves them; without it an
-    artefact's URL is `file://...` for a folder and a signed one for S3. One that is not `patient` gives up on S3 after
-    two seconds, for what can be done without.
+    artefact's URL is `file://...` for a folder and a signed one for S3. What is served to anybody has names that nobody
+    can compute, made with the `names_secret`. One that is not `patient` gives up on S3 after two seconds, for what can
+    be done without.
     """
 
-    def __init__(self, url: str, *, public_url: str | None = None, patient: bool = True) -> None:
+    def __init__(
+        self, url: str, *, public_url: str | None = None, names_secret: str | None = None, patient: bool = True
+    ) -> None:
+        if public_url and not names_secret:
+            raise ValueError("STORE_PUBLIC_URL needs a STORE_NAMES_SECRET: without it anybody computes results' names")
+        if names_secret and len(names_secret) < SECRET_CHARACTERS:
+            raise ValueError(f"STORE_NAMES_SECRET must have {SECRET_CHARACTERS} characters, got {len(names_secret)}")
+        self._names_secret = (names_secret or "").encode()
         self._url = url
         self._public_url = public_url
         self._store = _open(url, patient=patient)
@@ -53,7 +66,7 @@ class Store:
         told: the ledger of replies has it `kept` before.
         """
         sha256 = hashlib.sha256(content).hexdigest()
-        key = f"jobs/{job_key(cause)}/{sha256[:16]}/{name}"
+        key = f"{RESULTS}{self._named(job_key(cause), sha256)}/{name}"
         attributes = {"Content-Type": media_type} if isinstance(self._store, S3Store) else None
         self._put(key, content, name, attributes)
         url, expires_at = self._artifact_url(key, now)
@@ -137,6 +150,14 @@ class Store:
         except (BaseError, OSError) as error:
             raise TryAgain(f"the store does not remove {key}: {error}") from error
 
+    def _named(self, job: str, sha256: str) -> str:
+        """The folder of one result of a job."""
+        if not self._names_secret:
+            return f"{job}/{sha256[:16]}"
+        place = uuid.UUID(bytes=hmac.digest(self._names_secret, job.encode(), "sha256")[:16])
+        content = hmac.digest(self._names_secret, f"{job}\n{sha256}".encode(), "sha256")
+        return f"{place}/{content.hex()[:16]}"
+
     def _put(self, key: str, content: bytes, name: str, attributes: "Attributes | None") -> None:
         try:
             if self._folder is not None:
@@ -178,10 +199,12 @@ def job_key(cause: Event) -> str:
 
 
 def _check_key(key: str) -> None:
-    """Refuse what no result is ever stored under: a file store would answer as if it were down."""
-    if key.lstrip("/").lower().startswith(LEDGER):
-        raise JobFailed("source-refused", f"the key must not begin with {LEDGER}, got {key!r}")
-    if not all(0 < len(part.encode()) <= 255 for part in key.split("/")) or re.search(r"#\d+$", key):
+    """Refuse what is no input, however it is spelt, and what nothing is ever stored under."""
+    if not key.startswith(INPUTS):
+        raise JobFailed("source-refused", f"the key must begin with {', '.join(INPUTS)}, got {key!r}")
+    spelt, parts = unquote(key).replace("\\", "/").split("/"), key.split("/")
+    climbs = {".", ".."} & {*spelt}
+    if climbs or not all(0 < len(part.encode()) <= 255 for part in parts) or re.search(r"#\d+$", key):
         raise JobFailed("source-refused", f"the key must be a path in the store, such as jobs/1/a.png, got {key!r}")
 
 
