@@ -20,10 +20,11 @@ class Settings:
 
     store_url: str
     store_public_url: str | None = None
+    store_names_secret: str | None = None
 
 
 settings = from_environment(Settings)
-store = Store(settings.store_url, public_url=settings.store_public_url)
+store = Store(settings.store_url, public_url=settings.store_public_url, names_secret=settings.store_names_secret)
 
 
 @function(IcsRequested, ledger=ReplyLedger(store))

@@ -26,6 +26,7 @@ class Settings:
 
     store_url: str
     store_public_url: str | None = None
+    store_names_secret: str | None = None
     allowed_networks: str = ""
     presets: str = ""
     presets_only: bool = False
@@ -54,7 +55,7 @@ class Settings:
 
 
 settings = from_environment(Settings)
-store = Store(settings.store_url, public_url=settings.store_public_url)
+store = Store(settings.store_url, public_url=settings.store_public_url, names_secret=settings.store_names_secret)
 guard = Guard.parse(settings.allowed_networks)
 presets = Presets.parse(settings.presets, only=settings.presets_only)
 # a child's memory comes in huge pages and is not given back before its end: 15 % off the time of a large picture

@@ -35,6 +35,7 @@ class Settings:
 
     store_url: str
     store_public_url: str | None = None
+    store_names_secret: str | None = None
     allowed_networks: str = ""
     asset_hosts: str = ""
     timeout_s: float = 60.0
@@ -53,7 +54,7 @@ class Settings:
 
 
 settings = from_environment(Settings)
-store = Store(settings.store_url, public_url=settings.store_public_url)
+store = Store(settings.store_url, public_url=settings.store_public_url, names_secret=settings.store_names_secret)
 guard = Guard.parse(settings.allowed_networks)
 limits = ResourceLimits(
     timeout_s=settings.timeout_s,

@@ -38,7 +38,10 @@ OPTIONAL: Final = {
     "scaledobjects.keda.sh": "only for the work queue: keda.sh/docs/deploy",
 }
 # Secrets and whether the overlay starts without them; their keys are in its README.
-SECRETS: Final = {"callback": True, "deadletters-database": True, "store": False, "smtp": False, "message": False}
+SECRETS: Final = {
+    **dict.fromkeys(("callback", "deadletters-database", "store-names"), True),
+    **dict.fromkeys(("store", "smtp", "message"), False),
+}
 
 Kubectl = Callable[..., str | None]
 

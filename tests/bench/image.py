@@ -57,7 +57,9 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        (folder / "photo.jpg").write_bytes(photo(SOURCE_PX))
+        uploaded = folder / "uploads" / "photo.jpg"
+        uploaded.parent.mkdir()
+        uploaded.write_bytes(photo(SOURCE_PX))
         contenders = {name: stack.enter_context(worker(name, folder)) for name in installed()}
         contenders["function"] = stack.enter_context(function(folder))
         # before the workers end: the largest child of any kind counts from then on
@@ -143,7 +145,7 @@ def post(connection: HTTPConnection, wanted: Wanted) -> None:
         "source": "/bench",
         "id": str(uuid.uuid4()),
         "datacontenttype": "application/json",
-        "data": {"source": {"key": "photo.jpg"}, "outputs": outputs},
+        "data": {"source": {"key": "uploads/photo.jpg"}, "outputs": outputs},
     }
     connection.request("POST", "/", json.dumps(event), {"content-type": STRUCTURED})
     response = connection.getresponse()
@@ -213,7 +215,7 @@ def worker(name: str, folder: Path) -> Iterator[Contender]:
 def serve(name: str, folder: str) -> None:
     """The far side of the pipe; it reads the source anew for each job, as the function does."""
     for line in sys.stdin:
-        WORKERS[name][0](Path(folder, "photo.jpg").read_bytes(), json.loads(line))
+        WORKERS[name][0](Path(folder, "uploads/photo.jpg").read_bytes(), json.loads(line))
         print("done", flush=True)
 
 
@@ -236,7 +238,7 @@ def peak_bytes(folder: Path) -> int:
     from functions.sandbox.sandbox import Sandbox
 
     outputs = tuple(Output(name=str(width_px), width_px=width_px) for _, width_px in JOBS["1600, 800 and 200 px JPEG"])
-    content = (folder / "photo.jpg").read_bytes()
+    content = (folder / "uploads/photo.jpg").read_bytes()
     task = Task(outputs=outputs, pixels_limit=50_000_000, frames_limit=100)
     with Sandbox(preload=("functions.image.picture",)) as sandbox:
         sandbox.run("functions.image.picture:render", task, content, result=Pictures)

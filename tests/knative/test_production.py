@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from functions.net.guard import special_ranges
+from functions.storage.store import LEDGER, RESULTS
 from knative.cli.preflight import NEEDED, SECRETS, look
 from knative.lint import lint
 from knative.lint.events import samples
@@ -222,6 +223,23 @@ def test_who_needs_no_bucket_has_no_keys_of_it(documents: list[Any]) -> None:
     holders = {name for name, pod in functions(documents).items() if keys in pod["containers"][0]["envFrom"]}
 
     assert holders == {"ics", "image", "report", "message", "notifier", "deadletters"}
+
+
+def test_who_puts_results_where_anybody_may_read_has_the_secret_of_their_names(documents: list[Any]) -> None:
+    names = {"secretRef": {"name": "store-names"}}
+    holders = {name for name, pod in functions(documents).items() if names in pod["containers"][0]["envFrom"]}
+    workers = [job["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0] for job in of(documents, "ScaledJob")]
+
+    assert holders == {"ics", "image", "report"}
+    assert all(names in worker["envFrom"] for worker in workers)
+
+
+def test_the_bucket_s_policy_opens_results_and_nothing_that_errands_remembers() -> None:
+    [statement] = json.loads((OVERLAY / "bucket-policy.json").read_text())["Statement"]
+
+    assert statement["Action"] == "s3:GetObject"
+    assert statement["Resource"].partition(":::")[2] == f"errands-results/{RESULTS}*"
+    assert not [each for each in (LEDGER, "evidence/", "uploads/", "templates/") if each.startswith(RESULTS)]
 
 
 def test_a_replay_to_one_function_is_let_through(documents: list[Any]) -> None:

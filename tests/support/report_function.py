@@ -65,6 +65,12 @@ def post(client: FunctionClient, changes: dict[str, Any]) -> dict[str, Any]:
 HEADERS = {"content-type": "application/cloudevents+json"}
 
 
+def uploaded(folder: Path, name: str) -> Path:
+    """Where a file is that the API puts into the store."""
+    (folder / "uploads").mkdir(parents=True, exist_ok=True)
+    return folder / "uploads" / name
+
+
 def stored(reply: dict[str, Any], folder: Path, index: int = 0) -> bytes:
     """An artefact's content, which is what its size and hash say."""
     assert reply["outcome"] == "completed", reply

@@ -272,7 +272,7 @@ class Ingress:
         return Response(200, structured(event), {"content-type": STRUCTURED})
 
     async def _artifact(self, request: Request) -> Application:
-        """A stored result. Its key holds a hash of its content, so nobody finds it who was not told."""
+        """A stored result. Its key is made with a secret of the installation, so nobody finds it who was not told."""
         key = request.path.removeprefix("/artifacts/")
         parts = key.split("/")
         file = self._artifacts / key if self._artifacts and len(parts) == 4 and parts[0] == "jobs" else None

@@ -21,6 +21,7 @@ INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PY
 # What an installation can make for itself: both sides are told it, nobody has to know it before.
 CALLBACK: Final = ("callback", "secrets")
 READINGS: Final = ("readings", "url")
+STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
@@ -55,6 +56,7 @@ class Machine:
         return {
             "STORE_URL": self.store.as_uri(),
             "STORE_PUBLIC_URL": f"{self.public_url.rstrip('/')}/artifacts",
+            "STORE_NAMES_SECRET": _secret(self.data, *STORE_NAMES) or "",
             "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "CALLBACK_URL": "",
@@ -102,15 +104,30 @@ def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] |
 
 
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form) and the URL of the readings, where there is none yet."""
-    callback = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    for (name, key), value in {CALLBACK: callback, READINGS: f"sqlite:///{machine.data / 'readings.db'}"}.items():
-        file = machine.data / "secrets" / name / key
+    """Make the callback secret (Standard Webhooks form), that of results' names, and the URL of the readings, where
+    there is none yet.
+    """
+    made = {
+        CALLBACK: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        STORE_NAMES: secrets.token_hex(32),
+        READINGS: f"sqlite:///{machine.data / 'readings.db'}",
+    }
+    for (name, key), value in made.items():
+        file = _secret_file(machine.data, name, key)
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as stream:
                 stream.write(value)
+
+
+def _secret_file(data: Path, name: str, key: str) -> Path:
+    return data / "secrets" / name / key
+
+
+def _secret(data: Path, name: str, key: str) -> str | None:
+    file = _secret_file(data, name, key)
+    return file.read_text().strip() if file.is_file() else None
 
 
 def _config_map(name: str, manifests: Manifests, machine: Machine, service: Service) -> Mapping[str, str]:
@@ -125,8 +142,8 @@ def _resolve(reference: Reference, manifests: Manifests, machine: Machine, servi
         value = _config_map(reference.name, manifests, machine, service).get(reference.key)
         missing = f"ConfigMap {reference.name} has no key {reference.key}"
     else:
-        file = machine.data / "secrets" / reference.name / reference.key
-        value = file.read_text().strip() if file.is_file() else None
+        value = _secret(machine.data, reference.name, reference.key)
+        file = _secret_file(machine.data, reference.name, reference.key)
         missing = f"Secret {reference.name} has no key {reference.key}: write it to the file {file}"
     if value is None and not reference.optional:
         raise ManifestError(f"{service.where}: {missing}")

@@ -517,7 +517,7 @@ def failure(function: FunctionClient, event: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_the_sample_is_answered_with_a_completed_event_and_stored_files(client: Client, tmp_path: Path) -> None:
-    headers, data = response(client(STORE_PUBLIC_URL="https://files.example/a"), SAMPLE)
+    headers, data = response(client(STORE_PUBLIC_URL="https://files.example/a", STORE_NAMES_SECRET="x" * 32), SAMPLE)
 
     completed = msgspec.convert(data, ImageCompleted)
     assert (headers["ce-type"], headers["ce-outcome"]) == ("dev.errands.image.completed.v1", "completed")
@@ -538,11 +538,13 @@ def test_the_sample_is_answered_with_a_completed_event_and_stored_files(client: 
 
 
 def test_a_photograph_from_the_store_comes_out_upright(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store/raccoon.jpg").write_bytes(PHOTO)
+    (tmp_path / "store/uploads").mkdir(parents=True)
+    (tmp_path / "store/uploads/raccoon.jpg").write_bytes(PHOTO)
     outputs = [{"name": "small.jpg", "width_px": 400}]
 
-    _, data = response(client(), request({"key": "raccoon.jpg", "sha256": sha256(PHOTO).hexdigest()}, outputs=outputs))
+    _, data = response(
+        client(), request({"key": "uploads/raccoon.jpg", "sha256": sha256(PHOTO).hexdigest()}, outputs=outputs)
+    )
 
     source = data["source"]
     assert (source["format"], source["width_px"], source["height_px"]) == ("jpeg", 1024, 768)

@@ -65,11 +65,11 @@ def failed(function: Any, **data: Any) -> dict[str, Any]:
 @pytest.mark.slow
 def test_pillows_own_test_pictures_end_as_completed_or_failed(client: Client, tmp_path: Path) -> None:
     """Its bombs, truncated and malformed files; a crash of the function, a hang or a lost child would not be a 200."""
-    (tmp_path / "store").mkdir()
+    (tmp_path / "store/uploads").mkdir(parents=True)
     function, ends = client(), Counter[str]()
     for number, file in enumerate(each for each in sorted(PICTURES.rglob("*")) if each.is_file()):
-        (tmp_path / "store" / "picture").write_bytes(file.read_bytes())
-        job = {**request({"key": "picture"}, outputs=HARD), "id": f"{number}"}
+        (tmp_path / "store/uploads/picture").write_bytes(file.read_bytes())
+        job = {**request({"key": "uploads/picture"}, outputs=HARD), "id": f"{number}"}
         headers, data = response(function, job)
         ends[headers["ce-outcome"] + " " + data.get("type", "").rpartition("/")[2]] += 1
 
@@ -169,12 +169,12 @@ def test_after_a_killed_child_the_function_goes_on(client: Client) -> None:
 
 
 def test_the_format_is_told_by_the_first_bytes_never_by_a_name(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store/logo.jpg").write_bytes(encoded(quarters(), "PNG"))
-    (tmp_path / "store/photo.jpg").write_bytes(b"8BPS\0\x01\0\0 nothing to see")
+    (tmp_path / "store/uploads").mkdir(parents=True)
+    (tmp_path / "store/uploads/logo.jpg").write_bytes(encoded(quarters(), "PNG"))
+    (tmp_path / "store/uploads/photo.jpg").write_bytes(b"8BPS\0\x01\0\0 nothing to see")
 
-    _, data = response(client(), request({"key": "logo.jpg"}))
-    kind, detail = failure(client(), {**request({"key": "photo.jpg"}), "id": "another"})
+    _, data = response(client(), request({"key": "uploads/logo.jpg"}))
+    kind, detail = failure(client(), {**request({"key": "uploads/photo.jpg"}), "id": "another"})
 
     assert (data["source"]["format"], kind) == ("png", "source-refused")
     assert detail.endswith("got a file of 38 42 50 53 00 01 00 00... (Photoshop PSD)")
@@ -303,9 +303,9 @@ def test_a_wrong_preset_stops_the_start_and_is_named(client: Client, presets: st
 
 
 def test_a_watermark_comes_from_the_store(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store/logo.png").write_bytes(encoded(Image.new("RGB", (10, 10), (255, 0, 255)), "PNG"))
-    mark = {"key": "logo.png", "position": "top-left", "scale": 0.25}
+    (tmp_path / "store/uploads").mkdir(parents=True)
+    (tmp_path / "store/uploads/logo.png").write_bytes(encoded(Image.new("RGB", (10, 10), (255, 0, 255)), "PNG"))
+    mark = {"key": "uploads/logo.png", "position": "top-left", "scale": 0.25}
     outputs = [{"name": "a.png", "format": "png", "watermark": mark}]
 
     _, data = response(client(), request(outputs=outputs))
@@ -314,7 +314,7 @@ def test_a_watermark_comes_from_the_store(client: Client, tmp_path: Path) -> Non
     assert (pixel(picture, 8, 8), close(pixel(picture, 18, 18), (255, 0, 255))) == ((255, 0, 255), False)
 
 
-@pytest.mark.parametrize("key", ["gone.png", "../secret.png", "ledger/x"])
+@pytest.mark.parametrize("key", ["uploads/gone.png", "../secret.png", "ledger/x"])
 def test_a_watermark_that_is_not_there_fails_the_job(client: Client, key: str) -> None:
     problem = failed(client(), outputs=[{"name": "a.png", "format": "png", "watermark": {"key": key}}])
 
@@ -323,10 +323,10 @@ def test_a_watermark_that_is_not_there_fails_the_job(client: Client, key: str) -
 
 
 def test_a_bomb_as_a_watermark_refuses_its_output(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store/bomb.png").write_bytes(claims(50_000, 50_000))
+    (tmp_path / "store/uploads").mkdir(parents=True)
+    (tmp_path / "store/uploads/bomb.png").write_bytes(claims(50_000, 50_000))
 
-    problem = failed(client(), outputs=[{"name": "a.png", "format": "png", "watermark": {"key": "bomb.png"}}])
+    problem = failed(client(), outputs=[{"name": "a.png", "format": "png", "watermark": {"key": "uploads/bomb.png"}}])
 
     assert problem["errors"][0]["pointer"] == "#/outputs/0/watermark"
     assert "50000 x 50000 pixels" in problem["detail"]

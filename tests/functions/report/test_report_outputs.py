@@ -13,7 +13,7 @@ import openpyxl
 import pytest
 
 from tests.support.report_data import CASES, invoice, orders, table
-from tests.support.report_function import Deliver, pdf_texts, serving, stored
+from tests.support.report_function import Deliver, pdf_texts, serving, stored, uploaded
 
 CSV = [{"name": "out.csv", "format": "csv"}]
 XLSX = [{"name": "out.xlsx", "format": "xlsx"}]
@@ -147,10 +147,12 @@ def test_rows_come_from_a_csv_and_may_have_more_columns(deliver: Deliver, folder
 
 
 def test_rows_come_from_json_lines_in_the_store(deliver: Deliver, folder: Path) -> None:
-    Path(folder, "rows.jsonl").write_text("\n".join(json.dumps(each) for each in orders(3)))
+    uploaded(folder, "rows.jsonl").write_text("\n".join(json.dumps(each) for each in orders(3)))
     data = {name: value for name, value in table().items() if name != "rows"}
 
-    reply = deliver(template="table", data=data, data_source={"source": {"key": "rows.jsonl"}, "format": "jsonl"})
+    reply = deliver(
+        template="table", data=data, data_source={"source": {"key": "uploads/rows.jsonl"}, "format": "jsonl"}
+    )
 
     assert "Client 2" in pdf_texts(stored(reply, folder))[0]
 
@@ -194,7 +196,9 @@ def test_bad_cells_of_a_file_are_named_by_row_and_column(deliver: Deliver) -> No
 
 
 def test_a_source_that_is_missing_is_named(deliver: Deliver) -> None:
-    reply = deliver(template="table", data=table(), data_source={"source": {"key": "no/such.csv"}, "format": "csv"})
+    reply = deliver(
+        template="table", data=table(), data_source={"source": {"key": "uploads/no/such.csv"}, "format": "csv"}
+    )
 
     assert reply["type"].endswith("/source-refused")
     assert reply["errors"][0]["pointer"] == "#/data_source/source"

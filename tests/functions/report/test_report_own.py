@@ -92,20 +92,20 @@ def test_a_folder_holds_template_parts_styles_pictures_and_schema(deliver: Deliv
     write(
         folder,
         {
-            "shop/template.html": "<link rel=stylesheet href=css/a.css>{% include 'part.html' %}"
+            "templates/shop/template.html": "<link rel=stylesheet href=css/a.css>{% include 'part.html' %}"
             "<img src='img/a%20b.png'>",
-            "shop/part.html": "<p>{{ name }} {{ _('x') }}</p>",
-            "shop/css/a.css": "@import 'b.css'; @font-face { font-family: Own; src: url(../font.ttf) }",
-            "shop/css/b.css": "p { font-family: Own; background: url(../img/a%20b.png) }",
-            "shop/img/a b.png": png(),
-            "shop/font.ttf": font,
-            "shop/schema.json": json.dumps({"required": ["name"]}),
-            "shop/translations.json": json.dumps({"en": {"x": "translated"}}),
+            "templates/shop/part.html": "<p>{{ name }} {{ _('x') }}</p>",
+            "templates/shop/css/a.css": "@import 'b.css'; @font-face { font-family: Own; src: url(../font.ttf) }",
+            "templates/shop/css/b.css": "p { font-family: Own; background: url(../img/a%20b.png) }",
+            "templates/shop/img/a b.png": png(),
+            "templates/shop/font.ttf": font,
+            "templates/shop/schema.json": json.dumps({"required": ["name"]}),
+            "templates/shop/translations.json": json.dumps({"en": {"x": "translated"}}),
         },
     )
 
     with serving(folder) as unlimited:
-        reply = unlimited(id="folder", template=None, data=DATA, own={"folder": "shop"})
+        reply = unlimited(id="folder", template=None, data=DATA, own={"folder": "templates/shop"})
 
     document = pypdf.PdfReader(io.BytesIO(stored(reply, folder)))
     assert "Ada translated" in document.pages[0].extract_text()
@@ -159,7 +159,10 @@ def test_rows_that_are_none_are_refused(deliver: Deliver) -> None:
         ({"html": "x", "timezone": "../../etc/passwd"}, "timezone must be one of IANA's"),
         ({"html": "x", "schema": {"type": "thing"}}, "the schema is no JSON Schema"),
         ({"html": "x", "schema": {"$ref": "http://127.0.0.1:9/schema.json"}}, "the schema is no JSON Schema"),
-        ({"folder": "no/such"}, "the template template.html: the store has no key 'no/such/template.html'"),
+        (
+            {"folder": "templates/no/such"},
+            "the template template.html: the store has no key 'templates/no/such/template.html'",
+        ),
     ],
 )
 def test_a_wrong_template_is_refused_by_its_place(deliver: Deliver, own: dict[str, Any], detail: str) -> None:
@@ -180,10 +183,10 @@ BROKEN = [
 
 @pytest.mark.parametrize(("html", "detail"), BROKEN)
 def test_what_is_missing_fails_the_job_or_is_a_warning(deliver: Deliver, folder: Path, html: str, detail: str) -> None:
-    write(folder, {"gaps/template.html": html})
+    write(folder, {"templates/gaps/template.html": html})
 
-    failed = deliver(own={"folder": "gaps"})
-    warned = deliver(own={"folder": "gaps"}, on_missing="warn")
+    failed = deliver(own={"folder": "templates/gaps"})
+    warned = deliver(own={"folder": "templates/gaps"}, on_missing="warn")
 
     assert failed["type"].endswith("/asset-missing"), failed
     assert detail in failed["detail"]
@@ -265,10 +268,10 @@ ATTACKS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("html", ATTACKS)
 def test_an_attack_ends_refused_with_a_reason(deliver: Deliver, folder: Path, host: str, html: str) -> None:
-    write(folder, {"attack/template.html": html.replace("HOST", host), "other/secret.png": png()})
+    write(folder, {"templates/attack/template.html": html.replace("HOST", host), "templates/other/secret.png": png()})
     write(folder, {"secret.html": "secret"})
 
-    reply = deliver(own={"folder": "attack"})
+    reply = deliver(own={"folder": "templates/attack"})
 
     assert reply["outcome"] == "failed", reply
     assert reply["detail"]
@@ -285,9 +288,9 @@ HARMLESS = {
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_entities_of_an_svg_are_not_expanded(deliver: Deliver, folder: Path, name: str) -> None:
-    write(folder, {"svg/template.html": "<img src=a.svg>", "svg/a.svg": HARMLESS[name]})
+    write(folder, {"templates/svg/template.html": "<img src=a.svg>", "templates/svg/a.svg": HARMLESS[name]})
 
-    reply = deliver(own={"folder": "svg"})
+    reply = deliver(own={"folder": "templates/svg"})
 
     assert reply["outcome"] == "failed", reply
     assert "a.svg" in reply["detail"]
@@ -295,16 +298,23 @@ def test_entities_of_an_svg_are_not_expanded(deliver: Deliver, folder: Path, nam
 
 def test_an_svg_uses_parts_of_itself_alone(deliver: Deliver, folder: Path) -> None:
     svg = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><use href='b.svg#a'/></svg>"
-    write(folder, {"use/template.html": "<img src=a.svg>", "use/a.svg": svg, "use/b.svg": HARMLESS["external"]})
+    write(
+        folder,
+        {
+            "templates/use/template.html": "<img src=a.svg>",
+            "templates/use/a.svg": svg,
+            "templates/use/b.svg": HARMLESS["external"],
+        },
+    )
 
-    assert deliver(own={"folder": "use"})["outcome"] == "completed"
+    assert deliver(own={"folder": "templates/use"})["outcome"] == "completed"
 
 
 def test_all_assets_together_have_a_limit(deliver: Deliver, folder: Path) -> None:
-    write(folder, {f"big/{n}.png": b"x" * 90_000 for n in range(3)})
-    write(folder, {"big/template.html": "<img src=0.png><img src=1.png><img src=2.png>"})
+    write(folder, {f"templates/big/{n}.png": b"x" * 90_000 for n in range(3)})
+    write(folder, {"templates/big/template.html": "<img src=0.png><img src=1.png><img src=2.png>"})
 
-    reply = deliver(own={"folder": "big"}, on_missing="warn")
+    reply = deliver(own={"folder": "templates/big"}, on_missing="warn")
 
     assert any("must be at most" in each for each in reply["warnings"])
 

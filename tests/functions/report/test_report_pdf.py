@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.support.report_data import invoice, orders, table
-from tests.support.report_function import Deliver, pdf_texts, serving, stored
+from tests.support.report_function import Deliver, pdf_texts, serving, stored, uploaded
 
 pytestmark = pytest.mark.slow
 
@@ -165,11 +165,13 @@ def test_a_watermark_is_under_every_page(deliver: Deliver, folder: Path) -> None
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_a_picture_of_the_store_is_under_every_page(deliver: Deliver, folder: Path, kind: str) -> None:
-    (folder / "logo").write_bytes({"png": png(), "svg": SVG}[kind])
+    uploaded(folder, "logo").write_bytes({"png": png(), "svg": SVG}[kind])
     data = table(rows=orders(80))
 
     content = stored(
-        deliver(template="table", data=data, outputs=outputs(watermark={"source": {"key": "logo"}, "opacity": 1})),
+        deliver(
+            template="table", data=data, outputs=outputs(watermark={"source": {"key": "uploads/logo"}, "opacity": 1})
+        ),
         folder,
     )
 
@@ -181,8 +183,8 @@ def test_a_picture_of_the_store_is_under_every_page(deliver: Deliver, folder: Pa
 
 
 def test_a_watermark_shows_through_the_shading_of_rows(deliver: Deliver, folder: Path) -> None:
-    (folder / "logo").write_bytes(png())
-    mark = {"source": {"key": "logo"}, "opacity": 1}
+    uploaded(folder, "logo").write_bytes(png())
+    mark = {"source": {"key": "uploads/logo"}, "opacity": 1}
 
     content = stored(deliver(template="table", data=table(rows=orders(80)), outputs=outputs(watermark=mark)), folder)
 
@@ -272,9 +274,11 @@ def test_other_pdfs_join_before_and_after(deliver: Deliver, folder: Path) -> Non
         ),
         folder,
     )
-    Path(folder, "terms.pdf").write_bytes(part)
+    uploaded(folder, "terms.pdf").write_bytes(part)
 
-    reply = deliver(data=invoice(), outputs=outputs(before=[{"key": "terms.pdf"}], after=[source(part), source(part)]))
+    reply = deliver(
+        data=invoice(), outputs=outputs(before=[{"key": "uploads/terms.pdf"}], after=[source(part), source(part)])
+    )
 
     texts = pdf_texts(stored(reply, folder))
     assert (reply["pages"], reply["artifacts"][0]["pages"]) == (4, 4)

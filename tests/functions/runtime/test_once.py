@@ -165,3 +165,31 @@ def test_more_extensions_than_are_carried_fail_the_job(tmp_path: Path, monkeypat
     assert answer.headers["ce-outcome"] == "failed"
     assert answer.json()["detail"] == "at most 20 extension attributes are carried, got 21"
     assert "ce-x9" not in answer.headers
+
+
+def test_the_same_job_delivered_twice_has_one_name_of_its_result_that_its_sender_cannot_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"STORE_URL": tmp_path.as_uri(), "STORE_PUBLIC_URL": "https://files", "STORE_NAMES_SECRET": "s" * 32}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    clients = [FunctionClient(ROOT / "functions/ics/main.py") for _ in range(2)]
+
+    replies = [json.loads(each.post("/", content=_sample("ics"), headers=STRUCTURED).content) for each in clients]
+
+    assert replies[0] == replies[1]
+    monkeypatch.setenv("STORE_NAMES_SECRET", "t" * 32)
+    monkeypatch.setenv("STORE_URL", (tmp_path / "other").as_uri())
+    other = FunctionClient(ROOT / "functions/ics/main.py").post("/", content=_sample("ics"), headers=STRUCTURED)
+    assert json.loads(other.content)["artifacts"][0]["key"] != replies[0]["artifacts"][0]["key"]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_no_function_starts_that_would_publish_results_under_names_that_anybody_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    monkeypatch.setenv("STORE_URL", tmp_path.as_uri())
+    monkeypatch.setenv("STORE_PUBLIC_URL", "https://files")
+
+    with pytest.raises(ValueError, match="STORE_PUBLIC_URL needs a STORE_NAMES_SECRET"):
+        FunctionClient(ROOT / "functions" / job / "main.py")

@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
@@ -19,6 +21,7 @@ from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store, job_key
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+SECRET = "0123456789abcdef" * 4
 SHA256 = hashlib.sha256(b"content").hexdigest()
 HOSTILE = ("../../up", "..", ".", "/etc/cron.d/x", "a/../../../../up", "a\0b", "a\nb", "..\\..\\up", "~root", "%2e%2e")
 
@@ -69,7 +72,7 @@ def test_a_url_of_a_folder_can_be_opened_whatever_the_name(tmp_path: Path) -> No
 
 
 def test_a_public_url_is_what_serves_the_keys(tmp_path: Path) -> None:
-    store = Store(f"file://{tmp_path}", public_url="https://files.example/errands/")
+    store = Store(f"file://{tmp_path}", public_url="https://files.example/errands/", names_secret=SECRET)
 
     artifact = store.put(cause(), "a b.txt", b"content", "text/plain", now=NOW)
 
@@ -84,7 +87,7 @@ def test_an_object_over_the_limit_fails_the_job(store: Store) -> None:
     assert failed.value.kind == "source-refused"
 
 
-@pytest.mark.parametrize("key", ["jobs/none/a.png", "a", "é", "%6cedger/x", "jobs", "LEDGER2/x"])
+@pytest.mark.parametrize("key", ["jobs/none/a.png", "jobs/é", "uploads/%6cedger/x", "templates/a", "jobs/ledger/x"])
 def test_a_key_that_is_not_there_fails_the_job(store: Store, key: str) -> None:
     store.create("jobs/1/a.png", b"")
 
@@ -93,7 +96,9 @@ def test_a_key_that_is_not_there_fails_the_job(store: Store, key: str) -> None:
     assert failed.value.kind == "source-refused"
 
 
-@pytest.mark.parametrize("key", ["", "/", "/jobs/1/a", "//jobs/1/a", "jobs//a", "jobs/1/", "a#1", "x" * 256, "é" * 128])
+@pytest.mark.parametrize(
+    "key", ["jobs/", "jobs//a", "jobs/1/", "jobs/a#1", "jobs/" + "x" * 256, "uploads/" + "é" * 128]
+)
 def test_a_key_that_can_never_be_there_fails_the_job_and_is_not_tried_again(store: Store, key: str) -> None:
     store.create("jobs/1/a", b"content")
 
@@ -101,22 +106,86 @@ def test_a_key_that_can_never_be_there_fails_the_job_and_is_not_tried_again(stor
         store.get(key, limit_bytes=100)
 
 
-@pytest.mark.parametrize("key", ["ledger/x.json", "/ledger/x.json", "//ledger/x", "LEDGER/x.json", "ledger//x.json"])
-def test_no_job_reads_what_the_ledger_remembers(store: Store, key: str) -> None:
-    store.create("ledger/x.json", b"secret")
+REMEMBERED = ("ledger/x.json", "ledger/callbacks/gone/x.json", "evidence/x/ics.json", "lock/x", "x.json")
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.upper,
+    "/{}".format,
+    "//{}".format,
+    "./{}".format,
+    "jobs/../{}".format,
+    "jobs/1/../../{}".format,
+    "jobs/%2e%2e/{}".format,
+    "jobs/..%2f{}".format,
+    "jobs/..\\{}".format,
+    "uploads/./../{}".format,
+    "JOBS/../{}".format,
+    lambda key: f"%{ord(key[0]):02x}{key[1:]}",
+    lambda key: key.replace("/", "//"),
+)
 
-    with pytest.raises(JobFailed, match="the key must not begin with ledger/"):
-        store.get(key, limit_bytes=100)
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("key", REMEMBERED)
+def test_no_job_reads_what_errands_remembers_however_it_is_spelt(
+    tmp_path: Path, key: str, spelling: Callable[[str], str]
+) -> None:
+    for store in (Store(f"file://{tmp_path}/store"), Store("memory:///")):
+        store.create(key, b"secret")
+
+        with pytest.raises(JobFailed, match="the key must ") as failed:
+            store.get(spelling(key), limit_bytes=100)
+        assert failed.value.kind == "source-refused"
 
 
-@pytest.mark.parametrize("key", ["./ledger/x.json", "jobs/../ledger/x.json", "../secret", "jobs/../../secret"])
-def test_a_key_does_not_climb(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    "key", ["", "/", "a", "jobs", "uploads", "../secret", "jobs/../../secret", "uploads/../../secret"]
+)
+def test_a_key_of_another_prefix_is_no_input_and_none_climbs(tmp_path: Path, key: str) -> None:
     (tmp_path / "secret").write_text("secret")
-    store = Store(f"file://{tmp_path}/store")
-    store.create("ledger/x.json", b"secret")
 
-    with pytest.raises(ValueError, match="illegal character sequence"):
-        store.get(key, limit_bytes=100)
+    with pytest.raises(JobFailed, match="the key must "):
+        Store(f"file://{tmp_path}/store").get(key, limit_bytes=100)
+
+
+@pytest.mark.parametrize("prefix", ["jobs", "uploads", "templates"])
+def test_results_and_what_the_installation_puts_there_are_inputs(store: Store, prefix: str) -> None:
+    store.create(f"{prefix}/a b%.png", b"1")
+
+    assert store.get(f"{prefix}/a b%.png", limit_bytes=1) == b"1"
+
+
+def secret_store(path: Path, secret: str = SECRET) -> Store:
+    return Store(path.as_uri(), public_url="https://files.example", names_secret=secret)
+
+
+def test_with_a_secret_nobody_else_computes_a_result_s_key(tmp_path: Path) -> None:
+    one, other = (
+        secret_store(tmp_path, secret).put(cause(), "a", b"content", "text/plain", now=NOW)
+        for secret in (SECRET, SECRET[::-1])
+    )
+    secrets = [*one.key.split("/")[1:3], *other.key.split("/")[1:3]]
+
+    assert len({*secrets, job_key(cause()), SHA256[:16]}) == 6
+    assert [len(each) for each in secrets] == [36, 16, 36, 16]
+    assert not any(each in SHA256 for each in secrets)
+
+
+def test_with_a_secret_a_job_done_twice_has_one_key_and_its_results_one_folder(tmp_path: Path) -> None:
+    first, again = (secret_store(tmp_path).put(cause(), "a", b"content", "text/plain", now=NOW) for _ in range(2))
+    other = secret_store(tmp_path).put(cause(), "a", b"other", "text/plain", now=NOW)
+    another_job = secret_store(tmp_path).put(cause("2"), "a", b"content", "text/plain", now=NOW)
+
+    assert first == again
+    assert first.key.split("/")[:2] == other.key.split("/")[:2]
+    assert first.key.split("/")[2] != other.key.split("/")[2]
+    assert not {*first.key.split("/")[1:3]} & {*another_job.key.split("/")[1:3]}
+
+
+@pytest.mark.parametrize("secret", [None, "", "x" * 31])
+def test_nothing_is_published_under_names_that_can_be_computed(tmp_path: Path, secret: str | None) -> None:
+    with pytest.raises(ValueError, match="STORE_NAMES_SECRET"):
+        Store(tmp_path.as_uri(), public_url="https://files.example", names_secret=secret)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
@@ -299,3 +368,119 @@ def test_the_store_s_own_folder_may_be_a_link(tmp_path: Path) -> None:
     artifact = store.put(cause(), "a b%.png", b"1", "image/png", now=NOW)
 
     assert store.get(artifact.key, limit_bytes=10) == b"1"
+
+
+@dataclass
+class Disk:
+    """What a disk holds of a store of which only what was synced is there: file by inode, names by their folder."""
+
+    files: set[int] = field(default_factory=set)
+    names: dict[Path, set[str]] = field(default_factory=dict)
+
+    def sync(self, descriptor: int) -> None:
+        status, path = os.fstat(descriptor), Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_dir():
+            self.names[path] = set(os.listdir(path))
+        else:
+            self.files.add(status.st_ino)
+
+    def holds(self, root: Path, key: str) -> bool:
+        steps = [root, *(root / "/".join(key.split("/")[:many]) for many in range(1, key.count("/") + 2))]
+        named = all(step.name in self.names.get(step.parent, set()) for step in steps[1:])
+        return named and (root / key).stat().st_ino in self.files
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Every file and folder that was synced, as it was then."""
+    disk = Disk()
+    monkeypatch.setattr(os, "fsync", disk.sync)
+    return disk
+
+
+def test_a_reply_and_its_results_are_on_the_disk_when_they_are_told(tmp_path: Path, disk: Disk) -> None:
+    store, job = Store(tmp_path.as_uri()), cause()
+    made = tuple(store.put(job, name, b"content", "text/plain", now=NOW) for name in ("a", "b"))
+    reply = reply_event(job, "dev.errands.ics.completed.v1", IcsCompleted(artifacts=made, uids=()), now=NOW)
+
+    ReplyLedger(store).record(job, reply)
+
+    kept = [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(kept) == 3
+    assert [key for key in kept if not disk.holds(tmp_path, key)] == []
+
+
+def test_what_is_created_has_its_content_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, link = [], os.link
+
+    def observed(staged: Path, file: Path) -> None:
+        named.append(staged.stat().st_ino in disk.files)
+        link(staged, file)
+
+    monkeypatch.setattr(os, "link", observed)
+    Store(tmp_path.as_uri()).create("ledger/1/claim.json", b"{}")
+
+    assert named == [True]
+    assert disk.holds(tmp_path, "ledger/1/claim.json")
+
+
+def test_what_is_written_only_in_part_is_under_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path.as_uri())
+    store.write("own/a", b"before")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TryAgain, match="No space left"):
+        store.create("own/b", b"1")
+    monkeypatch.setattr(Path, "write_bytes", lambda self, content: full(0))
+    with pytest.raises(TryAgain, match="No space left"):
+        store.write("own/a", b"after")
+
+    assert store.list("own/") == ("own/a",)
+    assert store.read("own/a") == b"before"
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["a"]
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 40, b"{", b'{"specversion":"1.0"}', b"\xff"])
+def test_a_ledger_entry_that_cannot_be_read_counts_as_none_is_said_and_replaced(
+    store: Store, caplog: pytest.LogCaptureFixture, left: bytes
+) -> None:
+    ledger, job = ReplyLedger(store), cause()
+    store.write(f"ledger/{job_key(job)}/reply-{job.type}.json", left)
+
+    before = ledger.recall(job)
+    recorded = ledger.record(job, cause("reply"))
+
+    assert before is None
+    assert "counts as none, and is replaced" in caplog.text
+    assert (recorded, ledger.recall(job)) == (cause("reply"), cause("reply"))
+    assert ledger.record(job, cause("later")) == cause("reply")
+
+
+def test_an_own_object_that_is_empty_is_none_and_is_replaced(store: Store) -> None:
+    store.write("own/a", b"")
+
+    assert store.read("own/a") is None
+    assert store.create("own/a", b"1")
+    assert not store.create("own/a", b"2")
+    assert store.read("own/a") == b"1"
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_nothing_of_our_own_is_written_through_a_link(tmp_path: Path, what: str) -> None:
+    key = plant(tmp_path / "store", tmp_path / "outside", what)
+    store, before = Store(f"file://{tmp_path}/store"), contents(tmp_path / "outside")
+
+    for write in (store.create, store.write):
+        with pytest.raises(TryAgain, match="a link stands where"):
+            write(key, b"1")
+
+    assert contents(tmp_path / "outside") == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}

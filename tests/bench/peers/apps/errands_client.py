@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 DATA: dict[str, dict[str, Any]] = {
     "noop": {},
     "image": {
-        "source": {"key": "photo.jpg"},
+        "source": {"key": "uploads/photo.jpg"},
         "outputs": [{"name": "small.jpg", "width_px": 800, "height_px": 600}],
     },
 }

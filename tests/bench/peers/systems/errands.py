@@ -54,7 +54,8 @@ def api(place: Place, ingress_url: str) -> Api:
 
 def prepare(place: Place, data: Path) -> None:
     """A data directory with the picture in the store, and the secret that callbacks are signed with."""
-    for file, content in {"store/photo.jpg": place.photo, "secrets/callback/secrets": place.secret.encode()}.items():
+    secret = place.secret.encode()
+    for file, content in {"store/uploads/photo.jpg": place.photo, "secrets/callback/secrets": secret}.items():
         (data / file).parent.mkdir(parents=True, exist_ok=True)
         (data / file).write_bytes(content)
 

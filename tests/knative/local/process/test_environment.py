@@ -50,6 +50,18 @@ def test_with_a_token_no_function_fetches_from_this_machine(tmp_path: Path) -> N
     assert closed == found.keys() - {NOTIFIER}
 
 
+def test_the_secret_of_results_names_is_made_once_for_all_functions(tmp_path: Path) -> None:
+    first, again = (environments(tmp_path, token=None) for _ in range(2))
+    file = tmp_path / "secrets/store-names/STORE_NAMES_SECRET"
+
+    assert (
+        len({found[name]["STORE_NAMES_SECRET"] for found in (first, again) for name in ("ics", "image", "report")}) == 1
+    )
+    assert first["ics"]["STORE_NAMES_SECRET"] == file.read_text()
+    assert len(file.read_text()) == 64
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("address", HERE)
 def test_without_a_token_this_machine_s_own_users_may_name_its_ports(tmp_path: Path, address: str) -> None:
     found = environments(tmp_path, token=None)
