@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 from pillow_heif import from_pillow
 
+from functions.image.decoding import open_source
 from functions.image.picture import render
 from functions.image.task import Crop, Output, Pictures, Task, Watermark
 from functions.sandbox.sandbox import Crashed, LimitExceeded, Rejected, ResourceLimits, Sandbox
@@ -460,10 +461,13 @@ def test_a_heavy_drawing_ends_within_the_limits(sandbox: Sandbox, content: bytes
     assert len(result.made) == 1
 
 
-def test_a_drawing_has_a_limit_of_pixels_beyond_which_it_is_enlarged(sandbox: Sandbox) -> None:
-    (picture,) = drawn_within(sandbox, svg(attributes='width="64" height="64"'), width_px=6_000).made
+def test_a_drawing_has_a_limit_of_pixels_beyond_which_it_is_enlarged() -> None:
+    task = Task(outputs=(), pixels_limit=100_000_000, frames_limit=1)
+    source = open_source(io.BytesIO(svg(attributes='width="64" height="64"')), task)
 
-    assert (picture.width_px, picture.height_px) == (6_000, 6_000)
+    (frame,) = source.decoded(needed_scale=1_000, all_frames=False)
+
+    assert (frame.image.size, frame.scale) == ((5_000, 5_000), 5_000 / 64)
 
 
 MUTATED = {
