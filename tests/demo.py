@@ -136,7 +136,8 @@ def replay(api: Api, row: Row, pictures: "Pictures", url: str, console: Console)
     pictures.up = True
     command = [sys.executable, "-m", "knative.cli.main", "dead"]
     subprocess.run([*command, "list", "--data", str(DATA)], check=True)
-    subprocess.run([*command, "replay", "--all", "--data", str(DATA), "--sink", url], check=True)
+    sink = ["--sink", url] if "--knative" in sys.argv else []  # else the runner of the data is found
+    subprocess.run([*command, "replay", "--all", "--data", str(DATA), *sink], check=True)
     again = Row("the same, replayed", row.job, row.data, "completed", id=row.id)
     started_s = time.monotonic()
     while time.monotonic() - started_s < TIMEOUT_S and api.state(row.id)["state"] != "completed":
