@@ -1,7 +1,8 @@
 """The environment of each function: what its manifest says, with this machine's values and secrets.
 
 On a cluster an overlay fills the ConfigMap `errands`; here the runner does, from its data directory. A Secret's key
-is a file, `DATA/secrets/NAME/KEY`, laid out as Kubernetes mounts one.
+is a file, `DATA/secrets/NAME/KEY`, laid out as Kubernetes mounts one. Beside a variable that holds its value, VARIABLE,
+the function has VARIABLE_FILE with its path, by which it can read it again.
 """
 
 import base64
@@ -82,6 +83,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         resolved = _resolve(value, manifests, machine, service) if isinstance(value, Reference) else value
         if resolved is not None:
             built[name] = resolved
+        if isinstance(value, Reference) and value.kind == "Secret":
+            built[f"{name}_FILE"] = str(_secret_file(value, machine))
     if service.name in manifests.sink_bound:
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
@@ -125,9 +128,13 @@ def _resolve(reference: Reference, manifests: Manifests, machine: Machine, servi
         value = _config_map(reference.name, manifests, machine, service).get(reference.key)
         missing = f"ConfigMap {reference.name} has no key {reference.key}"
     else:
-        file = machine.data / "secrets" / reference.name / reference.key
+        file = _secret_file(reference, machine)
         value = file.read_text().strip() if file.is_file() else None
         missing = f"Secret {reference.name} has no key {reference.key}: write it to the file {file}"
     if value is None and not reference.optional:
         raise ManifestError(f"{service.where}: {missing}")
     return value
+
+
+def _secret_file(reference: Reference, machine: Machine) -> Path:
+    return machine.data.absolute() / "secrets" / reference.name / reference.key
