@@ -8,6 +8,7 @@ from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import MailDelivery
 from functions.message.email_message import choose_sender, compose, read_sender
 from functions.message.enclosures import Enclosures
+from functions.message.progress import StoredProgress
 from functions.message.relay import Relay
 from functions.message.target import Targets
 from functions.message.templates import filled
@@ -75,7 +76,7 @@ def mailing(job: MessageRequested, event: Event) -> Callable[[], MessageComplete
     sender = choose_sender(job.sender, default=default_sender, allowed=settings.allowed_senders.split(","))
     sent_at = rfc3339(event.get("time") or system_clock().isoformat())
     mail = compose(job, enclosures.of(job), sender=sender, key=job_key(event), sent_at=sent_at)
-    return lambda: relay.send(mail)
+    return lambda: relay.send(mail, StoredProgress(store, event))
 
 
 def notifying(job: MessageRequested, event: Event, target: str) -> Callable[[], MessageCompleted]:

@@ -9,10 +9,12 @@ smtplib blocks: the function is served by threads. A login that fails is the ope
 and ends as a dead letter to replay, never as the caller's failure.
 
 A recipient refused with 4xx stops the whole message before its text is sent. Sending to the others at once
-would mean that each retry sends to them again.
+would mean that each retry sends to them again. But a server that takes no more recipients at once gets the message in
+parts, as RFC 5321 4.5.3.1.10 has it, and who has it already is noted after each of them.
 """
 
 import logging
+import re
 import smtplib
 import ssl
 import time
@@ -24,6 +26,7 @@ from typing import Any, Final
 from events.problem import JobFailed, NotNow, TryAgain
 from events.types import MessageCompleted
 from functions.message.email_message import Mail
+from functions.message.progress import Progress, Recipients
 
 log = logging.getLogger("errands.message")
 
@@ -59,14 +62,18 @@ class Relay:
         if self.username and self.security == "none":
             raise ValueError("SMTP_SECURITY must be starttls or tls where SMTP_PASSWORD is set, got none")
 
-    def send(self, mail: Mail) -> MessageCompleted:
+    def send(self, mail: Mail, progress: Progress) -> MessageCompleted:
         """Send to all recipients that the server takes; it refuses some of them at most."""
+        done = progress.read()
         with self._session(mail.sender.domain) as client:
-            refused = _envelope(client, mail)
-            _hand_over(client, mail)
+            while done.left(mail.recipients):
+                done = _sent_to_more(client, mail, done)
+                if done.left(mail.recipients):
+                    _note(progress, done)
             with suppress(OSError):
                 client.putcmd("QUIT")  # its answer is not waited for: the outcome must be recorded first
-        accepted = tuple(each for each in mail.recipients.values() if each not in refused)
+        accepted = tuple(asked for each, asked in mail.recipients.items() if each not in done.refused)
+        refused = tuple(asked for each, asked in mail.recipients.items() if each in done.refused)
         return MessageCompleted(message_id=mail.message_id, accepted=accepted, refused=refused)
 
     @contextmanager
@@ -121,20 +128,60 @@ class _TlsClient(_Client, smtplib.SMTP_SSL):
     """SMTP with TLS from the first byte."""
 
 
-def _envelope(client: smtplib.SMTP, mail: Mail) -> tuple[str, ...]:
+def _sent_to_more(client: smtplib.SMTP, mail: Mail, done: Recipients) -> Recipients:
+    """One part: to those who are left, as many as the server takes at once.
+
+    What refuses the whole message for good refuses these alone, where others have it.
+    """
+    try:
+        taken, refused = _envelope(client, mail, done)
+        if taken:
+            _hand_over(client, mail)
+    except JobFailed as failed:
+        if not done.taken:
+            raise
+        left = dict.fromkeys(done.left(mail.recipients), failed.detail)
+        return Recipients(taken=done.taken, refused={**done.refused, **left})
+    return Recipients(taken=(*done.taken, *taken), refused={**done.refused, **refused})
+
+
+def _envelope(client: smtplib.SMTP, mail: Mail, done: Recipients) -> tuple[list[str], dict[str, str]]:
+    """The recipients that the server takes at once, and those that it refuses for good."""
     code, words = client.mail(mail.sender.addr_spec, _mail_options(client, mail))
     _require(code, words, "the server refused the message", taken=code in TAKEN)
-    refused = {}
-    for spec, asked in mail.recipients.items():
+    taken: list[str] = []
+    refused: dict[str, str] = {}
+    for spec in done.left(mail.recipients):
         code, words = client.rcpt(spec)
+        if taken and _is_too_many(code, words):
+            return taken, refused
         if _is_final(code):
-            refused[asked] = _words(code, words)
-            log.warning("recipient refused: %s", refused[asked], extra={"message_id": mail.message_id})
+            refused[spec] = _words(code, words)
+            log.warning("recipient refused: %s", refused[spec], extra={"message_id": mail.message_id})
         else:
-            _require(code, words, f"the server does not take {asked} now", taken=code in TAKEN)
-    if len(refused) == len(mail.recipients):
-        raise JobFailed("refused", f"the server refused every recipient: {'; '.join(dict.fromkeys(refused.values()))}")
-    return tuple(refused)
+            _require(code, words, f"the server does not take {mail.recipients[spec]} now", taken=code in TAKEN)
+            taken.append(spec)
+    if not taken and not done.taken:
+        reasons = dict.fromkeys((*done.refused.values(), *refused.values()))
+        raise JobFailed("refused", f"the server refused every recipient: {'; '.join(reasons)}")
+    return taken, refused
+
+
+def _note(progress: Progress, done: Recipients) -> None:
+    """Those who have it must be known before the others get it; where they cannot be, it is as after a crash."""
+    try:
+        progress.note(done)
+    except TryAgain as error:
+        raise MaybeSent(f"who has the message already cannot be noted: {error}") from error
+
+
+def _is_too_many(code: int, words: bytes) -> bool:
+    """Whether the server takes no more recipients now, and not this one recipient (RFC 5321 4.5.3.1.10, RFC 3463 3.6).
+
+    552 was the code in RFC 821; without the enhanced code it is mostly a full mailbox's.
+    """
+    enhanced = re.match(rb"[45]\.(\d{1,3}\.\d{1,3})\b", words)
+    return (code == 452 and enhanced is None) or (code in (452, 552) and enhanced is not None and enhanced[1] == b"5.3")
 
 
 def _mail_options(client: smtplib.SMTP, mail: Mail) -> list[str]:

@@ -1,4 +1,7 @@
-"""`errands callbacks`: which endpoints are not called now, and calling one again that was gone."""
+"""`errands callbacks`: which endpoints are not called now, and calling one again that was gone.
+
+`knative/cli/callbacks.py` adds a command to these: what needs the dead letters is no function's own.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,14 +44,14 @@ def resume_endpoint(
     data: Data = Path(".errands"),
     store: StoreUrl = None,
 ) -> None:
-    """Call an endpoint again that answered 410; running notifiers do so within seconds."""
+    """Call an endpoint again that answered 410; from its next callback on."""
     from functions.notifier.endpoint_state import resume
 
     with _store(data, store) as opened:
         resumed = resume(opened, url)
     if not resumed:
         raise typer.BadParameter(f"no endpoint {url} is gone; `errands callbacks list` shows those that are")
-    typer.echo(f"{url} is called again")
+    typer.echo(f"{url} is called again; errands callbacks replay {url} sends what it has missed")
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from functions.net.url import Url
 from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import Circuit, Peers
 from functions.notifier.destination import Target
-from functions.notifier.endpoint_state import EndpointStates
+from functions.notifier.endpoint_state import EndpointStates, gone_words
 from functions.notifier.handshake import Handshake
 from functions.runtime.adapter import NAMESPACE
 from functions.storage.store import LEDGER, Store, job_key
@@ -151,7 +151,7 @@ class Delivery:
 
 
 def _gone(url: Url, why: str) -> JobFailed:
-    return JobFailed("callback-gone", f"{url.shown} is gone: {why}, and is not called until it is resumed")
+    return JobFailed("callback-gone", f"{gone_words(url.shown)}{why}, and is not called until it is resumed")
 
 
 def retry_after_s(value: str | None, *, now_s: float) -> float | None:

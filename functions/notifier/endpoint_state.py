@@ -6,7 +6,7 @@
 
 Under `ledger/`, where no job may read; names are UUIDs, since a URL may hold a secret in its query. A process reads
 them with its first callback, and again in the background while it calls: a mark of another process takes effect within
-REFRESH_S. What it knows as gone it believes for no longer than that: a resumption holds for the first callback after.
+REFRESH_S. What it knows as gone it looks up with each callback: a resumption holds for the first one after it.
 """
 
 import asyncio
@@ -73,6 +73,11 @@ def resume(store: Store, url: str) -> int:
     return len(keys)
 
 
+def gone_words(shown: str) -> str:
+    """How each dead letter begins whose endpoint was gone, a URL without its query."""
+    return f"{shown} is gone: "
+
+
 class EndpointStates:
     """The states as one process sees them."""
 
@@ -88,11 +93,13 @@ class EndpointStates:
         if self._reading is None and self._is_old():
             self._reading = asyncio.create_task(self.read())
             self._reading.add_done_callback(self._done)
-        marked = bool(self._gone) and _gone_key(url) in self._gone
-        if self._reading is not None and (self._read_s is None or (marked and self._is_old())):
+        if self._read_s is None and self._reading is not None:
             await asyncio.shield(self._reading)
-            marked = _gone_key(url) in self._gone
-        return marked
+        if not self._gone or (key := _gone_key(url)) not in self._gone:
+            return False
+        if await asyncio.to_thread(self._store.read, key) is None:
+            self._gone -= {key}
+        return key in self._gone
 
     async def mark_gone(self, url: Url, event_id: str, *, now: datetime) -> None:
         """Remember that the endpoint answered 410; raise TryAgain when the store does not take it."""

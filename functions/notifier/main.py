@@ -15,6 +15,7 @@ from functions.notifier.destination import Destinations
 from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
 from functions.notifier.metrics import MEDIA_TYPE, exposition
+from functions.notifier.rotation import CurrentDestinations, text_of
 from functions.notifier.signature import Signer, split_secrets
 from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.settings import from_environment
@@ -27,11 +28,13 @@ log = logging.getLogger("errands.notifier")
 class Settings:
     """The function's environment."""
 
-    callback_secrets: str = field(repr=False)
     store_url: str
+    callback_secrets: str = field(default="", repr=False)
+    callback_secrets_file: str | None = None
     callback_profile: str = "standard"
     callback_url: str | None = None
     callback_endpoints: str | None = field(default=None, repr=False)
+    callback_endpoints_file: str | None = None
     allowed_origins: str = ""
     allowed_networks: str = ""
     handshake_origin: str | None = None
@@ -49,9 +52,11 @@ class Settings:
                 raise ValueError(f"{name.upper()} must be greater than 0, got {getattr(self, name)}")
 
     def destinations(self) -> Destinations:
-        """Raises ValueError that names the setting."""
-        signer = Signer.parse(self.callback_profile, split_secrets(self.callback_secrets), setting="CALLBACK_SECRETS")
-        return Destinations.parse(self.callback_url, signer, self.allowed_origins, self.callback_endpoints)
+        """As the Secret's files are now; raises ValueError that names the setting."""
+        secrets = text_of(self.callback_secrets_file, self.callback_secrets) or ""
+        signer = Signer.parse(self.callback_profile, split_secrets(secrets), setting="CALLBACK_SECRETS")
+        endpoints = text_of(self.callback_endpoints_file, self.callback_endpoints)
+        return Destinations.parse(self.callback_url, signer, self.allowed_origins, endpoints)
 
     def limits(self) -> CircuitLimits:
         """As `destinations`."""
@@ -63,7 +68,10 @@ class Settings:
 
 
 settings = from_environment(Settings)
-destinations, store = settings.destinations(), Store(settings.store_url)
+store = Store(settings.store_url)
+destinations = CurrentDestinations(
+    settings.destinations, settings.callback_secrets_file, settings.callback_endpoints_file
+)
 peers = Peers(Circuits(settings.limits(), time.time), Circuits(settings.limits(), time.time))
 delivery = Delivery(
     Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.response_limit_bytes),
@@ -79,7 +87,7 @@ delivery = Delivery(
 
 async def notify(event: Event) -> Response:
     """One last event in, its callbacks out."""
-    targets = destinations.of(event)
+    targets = destinations.now().of(event)
     if not targets:
         log.warning("nowhere to go: no callbackurl, no CALLBACK_URL", extra={"event": event.id, "type": event.type})
     await delivery.deliver(event, targets)

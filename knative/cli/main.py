@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typer._click import Command, Context
 
 # Loaded when asked for: no other command need wait for them, and `errands up` would hold their memory for ever.
-GROUPS: Final = {"dead": "functions.deadletters.cli.app", "callbacks": "functions.notifier.cli"}
+GROUPS: Final = {"dead": "functions.deadletters.cli.app", "callbacks": "knative.cli.callbacks"}
 
 
 class Commands(TyperGroup):

@@ -1,7 +1,8 @@
 """The environment of each function: what its manifest says, with this machine's values and secrets.
 
 On a cluster an overlay fills the ConfigMap `errands`; here the runner does, from its data directory. A Secret's key
-is a file, `DATA/secrets/NAME/KEY`, laid out as Kubernetes mounts one.
+is a file, `DATA/secrets/NAME/KEY`, laid out as Kubernetes mounts one. Beside a variable that holds its value, VARIABLE,
+the function has VARIABLE_FILE with its path, by which it can read it again.
 """
 
 import base64
@@ -84,6 +85,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         resolved = _resolve(value, manifests, machine, service) if isinstance(value, Reference) else value
         if resolved is not None:
             built[name] = resolved
+        if isinstance(value, Reference) and value.kind == "Secret":
+            built[f"{name}_FILE"] = str(_secret_file(machine.data, value.name, value.key))
     if service.name in manifests.sink_bound:
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
@@ -122,7 +125,7 @@ def make_secrets(machine: Machine) -> None:
 
 
 def _secret_file(data: Path, name: str, key: str) -> Path:
-    return data / "secrets" / name / key
+    return data.absolute() / "secrets" / name / key
 
 
 def _secret(data: Path, name: str, key: str) -> str | None:

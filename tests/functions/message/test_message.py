@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from email.headerregistry import Address
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,9 @@ from events.http import STRUCTURED, Event, binary, read
 from events.problem import TryAgain
 from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import MailDelivery
-from functions.message.email_message import Parts, compose, read_sender
+from functions.message.email_message import Mail, Parts, compose, read_sender
+from functions.message.progress import Recipients
+from functions.message.relay import MaybeSent, Relay
 from functions.runtime.adapter import reply_event
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
@@ -59,6 +62,7 @@ class MailServer:
     encrypted: list[bool] = field(default_factory=list)
     sender_response: str | None = None
     recipient_responses: dict[str, str] = field(default_factory=dict)
+    recipients_limit: tuple[int, str] | None = None  # in one transaction, and what it says to one more
     data_response: Callable[[SMTP], str] = lambda server: "250 2.0.0 accepted"
     data_began: threading.Event = field(default_factory=threading.Event)
     data_goes_on: threading.Event = field(default_factory=threading.Event)
@@ -75,6 +79,8 @@ class MailServer:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         response = self.recipient_responses.get(address, "250 OK")
+        if self.recipients_limit and response.startswith("250") and len(envelope.rcpt_tos) == self.recipients_limit[0]:
+            return self.recipients_limit[1]
         if response.startswith("250"):
             envelope.rcpt_tos.append(address)
         return response
@@ -88,6 +94,11 @@ class MailServer:
             self.envelopes.append((envelope.mail_from, envelope.rcpt_tos))
             self.encrypted.append(cast(asyncio.Transport, server.transport).get_extra_info("sslcontext") is not None)
         return response
+
+    def refuse_senders(self, response: str) -> str:
+        """Take this mail, and none after it."""
+        self.sender_response = response
+        return "250 accepted"
 
     @property
     def parsed(self) -> list[EmailMessage]:
@@ -363,6 +374,96 @@ def test_a_message_whose_recipients_are_all_refused_has_failed_with_the_server_s
     assert data(reply)["type"] == "https://errands.dev/problems/refused"
     assert data(reply)["detail"] == "the server refused every recipient: 550 5.1.1 no such user"
     assert client.reply(sample()) == reply
+
+
+@pytest.mark.parametrize(
+    "words", ["452 4.5.3 too many recipients", "452 too many recipients", "552 5.5.3 too many recipients"]
+)
+def test_a_server_that_takes_two_recipients_at_once_gets_the_message_in_parts_and_each_once(
+    server: MailServer, starting: Starting, words: str
+) -> None:
+    server.recipients_limit = 2, words
+    asked = [f"{name}@client.example" for name in ("kim", "lee", "gone", "max", "zoe", "eva")]
+    server.recipient_responses = {"gone@client.example": "550 5.1.1 no such user"}
+
+    reply = starting(server.port).reply(sample(to=asked))
+
+    assert [recipients for _, recipients in server.envelopes] == [[*asked[:2]], [*asked[3:5]], [asked[5]]]
+    assert data(reply)["accepted"] == [*asked[:2], *asked[3:]]
+    assert data(reply)["refused"] == ["gone@client.example"]
+    assert len(set(server.mails)) == 1
+
+
+@pytest.mark.parametrize("step", ["recipient", "data", "sender"])
+def test_a_part_that_has_to_wait_is_sent_later_to_those_who_are_left(
+    server: MailServer, starting: Starting, step: str
+) -> None:
+    server.recipients_limit = 1, "452 4.5.3 too many recipients"
+    asked, client = [f"{name}@client.example" for name in ("kim", "lee", "max")], starting(server.port)
+    if step == "recipient":
+        server.recipient_responses = {"lee@client.example": "451 4.7.1 greylisted"}
+    elif step == "data":
+        server.data_response = lambda server_: "250 accepted" if not server.mails else "452 4.3.1 disk full"
+    else:
+        server.data_response = lambda server_: server.refuse_senders("451 4.3.0 busy")
+
+    first = client.post(sample(to=asked))
+    server.recipient_responses, server.sender_response = {}, None
+    server.data_response = lambda server: "250 accepted"
+    second = client.reply(sample(to=asked))
+
+    assert (first.status_code, first.headers["errands-not-now"]) == (503, "1")
+    assert [recipients for _, recipients in server.envelopes] == [[each] for each in asked]
+    assert data(second)["accepted"] == asked
+
+
+def test_a_part_that_is_refused_for_good_refuses_those_who_are_left_alone(
+    server: MailServer, starting: Starting
+) -> None:
+    server.recipients_limit = 1, "452 4.5.3 too many recipients"
+    server.data_response = lambda server_: server.refuse_senders("554 5.7.1 enough of you")
+
+    reply = starting(server.port).reply(sample(to=["kim@client.example", "lee@client.example"]))
+
+    assert (data(reply)["accepted"], data(reply)["refused"]) == (["kim@client.example"], ["lee@client.example"])
+
+
+@pytest.mark.parametrize("words", ["452 4.2.2 mailbox full", "452 4.3.1 disk full"])
+def test_a_452_that_is_not_for_their_number_holds_the_message_back(
+    server: MailServer, starting: Starting, words: str
+) -> None:
+    server.recipients_limit = 1, words
+
+    response = starting(server.port).post(sample(to=["kim@client.example", "lee@client.example"]))
+
+    assert (response.status_code, server.mails) == (503, [])
+
+
+def test_who_has_the_message_and_cannot_be_noted_is_in_doubt_for_the_lease(server: MailServer) -> None:
+    server.recipients_limit = 1, "452 4.5.3 too many recipients"
+    kim = Address(username="kim", domain="client.example")
+    mail = Mail(
+        message_id="<1@client.example>",
+        sender=kim,
+        recipients={"kim@client.example": "kim", "lee@client.example": "lee"},
+        content=b"Subject: x\r\n\r\nx\r\n",
+        needs_smtputf8=False,
+    )
+
+    with pytest.raises(MaybeSent, match="cannot be noted: the store is down"):
+        Relay("127.0.0.1", server.port, "none", None, None, 5).send(mail, NoStore())
+
+    assert len(server.mails) == 1
+
+
+class NoStore:
+    """A store that is down when something is to be noted."""
+
+    def read(self) -> Recipients:
+        return Recipients()
+
+    def note(self, _recipients: Recipients) -> None:
+        raise TryAgain("the store is down")
 
 
 @pytest.mark.parametrize("step", ["sender", "data"])

@@ -1,6 +1,7 @@
 """Callbacks that do not go well: endpoints that are gone, busy, down, hostile; each against real sockets."""
 
 import asyncio
+import base64
 import json
 import os
 import runpy
@@ -18,13 +19,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from events.problem import JobFailed, NotNow, TryAgain
 from functions.net.exchange import Response
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
-from functions.notifier import endpoint_state
 from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import CircuitLimits, Circuits
 from functions.notifier.endpoint_state import EndpointStates, gone, resume
@@ -41,6 +41,7 @@ from tests.support.callback_peers import (
     sample,
     say,
 )
+from tests.support.callback_peers import Call as Received
 
 LOOPBACK = Guard((ip_network("127.0.0.0/8"),))
 
@@ -164,18 +165,14 @@ def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resum
     assert gone(store) == {}
 
 
-def test_a_resumption_holds_for_the_first_callback_after_the_state_has_grown_old(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_resumption_holds_for_the_first_callback_after_it() -> None:
     store, url = Store("memory:///"), parsed("https://api.example/errands")
-    monkeypatch.setattr(endpoint_state, "REFRESH_S", 0.01)
 
     async def go() -> None:
         states = EndpointStates(store, adopt=lambda each: None)
         await states.mark_gone(url, "event-1", now=NOW)
         assert await states.is_gone(url)
         resume(store, "https://api.example/errands")
-        await asyncio.sleep(0.02)
         assert not await states.is_gone(url)
 
     asyncio.run(go())
@@ -787,6 +784,48 @@ def test_a_redirect_into_the_metadata_address_is_not_followed(receiver: Receiver
 
     assert response.status == status
     assert len(receiver.calls) == 1
+
+
+# secrets that change
+
+
+def test_a_secret_is_rotated_while_the_notifier_runs_and_a_wrong_one_changes_nothing(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    file, new = tmp_path / "secrets", "whsec_" + base64.b64encode(b"the secret after the rotation").decode()
+    file.write_text(f"{SECRET}\n")
+    with notifying(CALLBACK_URL=receiver.url, CALLBACK_SECRETS="", CALLBACK_SECRETS_FILE=str(file)) as notifier:
+        for number, text in enumerate((None, f"{new} {SECRET}", new, "whsec_half", "", None)):
+            if text is not None:
+                file.write_text(text)
+            elif number:
+                file.unlink()
+            assert notifier.post(sample(id=str(number))).status_code == 202
+        logged = notifier.log.read_text()
+
+    verified = [
+        [name for name, secret in (("old", SECRET), ("new", new)) if is_signed(call, secret)] for call in receiver.calls
+    ]
+    assert verified == [["old"], ["old", "new"], ["new"], ["new"], ["new"], ["new"]]
+    assert "the last ones hold: CALLBACK_SECRETS" in logged
+    assert "whsec_half" not in logged
+
+
+def is_signed(call: Received, secret: str) -> bool:
+    try:
+        return bool(Webhook(secret).verify(call.body, call.headers))
+    except WebhookVerificationError:
+        return False
+
+
+def test_an_endpoint_that_is_added_while_the_notifier_runs_is_called(receiver: Receiver, tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    with notifying(CALLBACK_ENDPOINTS_FILE=str(file)) as notifier:
+        notifier.post(sample(id="before"))
+        file.write_text(endpoints({"url": receiver.url}))
+        notifier.post(sample(id="after"))
+
+    assert [call.headers["webhook-id"] for call in receiver.calls] == ["after"]
 
 
 # the start

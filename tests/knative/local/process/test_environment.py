@@ -71,6 +71,13 @@ def test_without_a_token_this_machine_s_own_users_may_name_its_ports(tmp_path: P
         assert callbacks(found[NOTIFIER], f"http://{host}:8000/callbacks")
 
 
+def test_a_function_is_told_where_its_secrets_are_so_that_it_can_read_them_again(tmp_path: Path) -> None:
+    variables = environments(tmp_path, token=None)[NOTIFIER]
+
+    assert Path(variables["CALLBACK_SECRETS_FILE"]).read_text() == variables["CALLBACK_SECRETS"]
+    assert variables["CALLBACK_ENDPOINTS_FILE"] == str(tmp_path / "secrets/callback/endpoints")  # which may come later
+
+
 def test_a_function_is_opened_by_its_name_and_no_other_with_it(tmp_path: Path) -> None:
     found = environments(tmp_path, token=TOKEN, image={"ALLOWED_NETWORKS": "127.0.0.1/32"})
 
