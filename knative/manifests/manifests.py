@@ -25,6 +25,7 @@ from knative.manifests.declared import (
 )
 from knative.manifests.documents import ManifestDocument, ManifestError, Place
 from knative.manifests.fields import seconds, text, texts, whole
+from knative.manifests.probe import Probe, probe_of
 from knative.manifests.reading import read_listed
 
 MANIFESTS: Final = Path(__file__).parents[1] / "base"  # our own
@@ -93,6 +94,7 @@ class Service:
     timeout_s: float
     idle_s: float
     where: str
+    probe: Probe = field(default_factory=Probe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +265,7 @@ def _service(document: ManifestDocument) -> Service:
         idle_s=(DEFAULT_WINDOW_S if window_s is None else window_s)
         + (go_duration_s(declared.annotation(RETENTION).text) or 0.0),
         where=document.where,
+        probe=probe_of(container),
     )
 
 

@@ -2,7 +2,8 @@
 
 A pool stands for one Service. `lease` gives a process with room for one more event (containerConcurrency), starting
 one where all are busy, off the fork server where there is one; at max-scale it waits. A process that ends by itself
-or does not start is reported with its last lines of output, and the next start waits for a backoff.
+or does not start is reported with its last lines of output, and the next start waits for a backoff; one
+that does not answer its probe any more is ended.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from knative.local.process.launch import (
     finish,
     signal_group,
 )
+from knative.local.process.liveness import until_hung
 from knative.manifests.manifests import Service
 
 __all__ = ["Pool", "PoolStopping", "Process", "Report", "StartFailed"]
@@ -243,8 +245,12 @@ class Pool:
         self.give_back(process)
 
     async def _watch(self, process: Process) -> None:
-        """Notice an end that nobody asked for."""
-        code = await process.child.wait()
+        """Notice an end that nobody asked for, and make one of a process that hangs."""
+        asking = asyncio.create_task(self._end_hung(process))
+        try:
+            code = await process.child.wait()
+        finally:
+            asking.cancel()
         if process.retiring or self._closed:
             return
         self._processes.remove(process)
@@ -256,6 +262,17 @@ class Pool:
         self._report("error", self.service.name, f"ended with {ending(code)}; its last lines:\n{shown}")
         self.keep_minimum()
         self._start_if_wanted()
+
+    async def _end_hung(self, process: Process) -> None:
+        """Kill what does not answer any more: what it holds is delivered again, to the one that takes its place.
+
+        One that is told to end takes no connection, and has a time limit of its own.
+        """
+        why = await until_hung(process.port, self.service.probe)
+        if process.retiring:
+            return
+        self._report("error", self.service.name, f"hangs and is killed: {why}")
+        signal_group(process, signal.SIGKILL)
 
     def _count_failure(self) -> None:
         backoff_s = min(BACKOFF_FIRST_S * 2**self._failures, BACKOFF_LAST_S)

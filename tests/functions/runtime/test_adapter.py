@@ -543,12 +543,13 @@ def test_what_is_not_done_is_not_remembered(remembering: Adapter) -> None:
     assert remembering.send(order("now it works")).event.get("outcome") == "completed"
 
 
-def test_a_failed_job_stays_failed(tmp_path: Path) -> None:
+def test_a_failed_job_stays_failed_until_its_data_is_mended(tmp_path: Path) -> None:
     with loaded(tmp_path, WORK + SYNC, STORE_URL=f"file://{tmp_path}/store") as function:
-        first, again = function.send(order("do fail")), function.send(order("now it would work"))
+        first, again, mended = (function.send(order(each)) for each in ("do fail", "do fail", "now it would work"))
 
     assert first.event.get("outcome") == "failed"
     assert again == first
+    assert mended.event.get("outcome") == "completed"
 
 
 def test_a_ledger_that_is_down_is_tried_again(remembering: Adapter, tmp_path: Path) -> None:

@@ -479,3 +479,19 @@ def _changed(runner: Up) -> dict[str, object] | None:
     runner.post(event(id_, {"n": 1}))
     outcome = runner.outcome(id_)
     return outcome if outcome and outcome["data"]["n"] == 99 else None
+
+
+def test_a_function_that_hangs_is_replaced_as_its_probe_says_and_what_it_held_is_done(tmp_path: Path) -> None:
+    probe = "{httpGet: {path: /healthz}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2}"
+    probed = service(max_scale=1).replace("- image: test", f"- image: test\n          livenessProbe: {probe}")
+    with up(tmp_path, (probed, trigger(timeout="PT300S"))) as runner:
+        runner.post(event("0"))
+        before = runner.outcome("0")
+        assert before is not None
+        os.kill(before["data"]["pid"], signal.SIGSTOP)
+        for number in range(1, 6):
+            runner.post(event(str(number)))
+        outcomes = [runner.outcome(str(number)) for number in range(1, 6)]
+
+    assert all(outcome and outcome["outcome"] == "completed" for outcome in outcomes)
+    assert before["data"]["pid"] not in {outcome["data"]["pid"] for outcome in outcomes if outcome}

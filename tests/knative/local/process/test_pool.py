@@ -1,8 +1,10 @@
 """Whatever happens between the start of a function's process and its first event, the function starts again."""
 
 import asyncio
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from knative.local.process import launch, processes
+from knative.local.process import launch, liveness, processes
 from knative.local.process.fork_server import ForkServer, ForkServerGone
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 from knative.manifests.manifests import Service
-from tests.support.local_runner import ECHO, ROOT
+from knative.manifests.probe import Probe
+from tests.support.local_runner import ECHO, ROOT, event
 
 ENVIRONMENT = {"FUNCTION_SOURCE": str(ECHO), "FUNCTION_TARGET": "handle", "PATH": os.environ["PATH"]}
 
@@ -47,6 +50,7 @@ def pool(fork_server: ForkServer, *, min_scale: int = 0, max_scale: int = 2, log
         timeout_s=5.0,
         idle_s=60.0,
         where="test",
+        probe=Probe(period_s=0.1, timeout_s=2.0, failures=2),
     )
     told = log if log is not None else []
     return Pool(
@@ -202,3 +206,68 @@ def test_a_fork_server_that_does_not_answer_is_ended_and_functions_start_afresh(
     )
 
     assert (done.stdout, done.stderr) == ("[None, None] 0\n", "")
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["with an event in hand", "idle"])
+def test_a_process_that_hangs_is_killed_and_said_and_another_takes_its_place(busy: bool) -> None:
+    log: list[str] = []
+
+    async def hung() -> tuple[int | None, int | None]:
+        started = pool(Failing(), min_scale=1, max_scale=1, log=log)
+        async with started.lease() as process:
+            os.kill(process.child.pid, signal.SIGSTOP)
+            if busy:
+                await asyncio.wait_for(process.child.wait(), 30)
+        await asyncio.wait_for(process.child.wait(), 30)
+        async with asyncio.timeout(30), started.lease() as other:
+            code = other.child.returncode
+        await started.close()
+        return process.child.returncode, code
+
+    assert asyncio.run(hung()) == (-signal.SIGKILL, None)
+    assert "error: hangs and is killed: 2 times in a row GET /healthz had no answer within 2 s" in log
+
+
+def test_a_process_that_computes_answers_its_probe_and_is_left_alone() -> None:
+    log: list[str] = []
+
+    async def computed() -> int | None:
+        started = pool(Failing(), max_scale=1, log=log)
+        async with started.lease() as process:
+            reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            body = json.dumps(event("1", {"do": "sleep", "s": 1.5})).encode()
+            head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n"
+            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            answer = await reader.readline()
+            writer.close()
+        ended = process.child.returncode
+        await started.close()
+        assert answer.startswith(b"HTTP/1.1 200")
+        return ended
+
+    assert asyncio.run(computed()) is None
+    assert not [line for line in log if "hangs" in line]
+
+
+@pytest.mark.parametrize(
+    ("by_status", "status", "why"),
+    [
+        (True, 503, "answered 503"),
+        (True, 204, None),
+        (False, 503, None),
+        (False, 0, "failed: the connection was closed"),
+    ],
+)
+def test_an_answer_that_is_no_success_fails_a_liveness_probe_alone(
+    by_status: bool, status: int, why: str | None
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n".encode() if status else b"")
+        writer.close()
+
+    async def asked() -> str | None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            return await liveness.refusal(server.sockets[0].getsockname()[1], Probe(by_status=by_status))
+
+    assert asyncio.run(asked()) == why
