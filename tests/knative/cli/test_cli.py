@@ -451,7 +451,7 @@ def test_an_outcome_that_holds_hostile_text_is_shown_harmlessly(runner: Up, tmp_
         "type": "dev.errands.echo.any.v1",
     }
     outcome = event("its-outcome", {"letter": "1", "code": 500, "error": HOSTILE}, **about)
-    telling = threading.Timer(2, runner.post, (outcome,))  # while the job is at work: sent again, it has no end yet
+    telling = threading.Timer(2, runner.post, (outcome,), {"inside": True})  # while the job is at work: sent again, it has no end yet
     telling.start()
 
     shown = terminal("send", job(tmp_path, {"do": "sleep", "s": 8}), "--wait", "--sink", runner.url)

@@ -126,8 +126,8 @@ def test_attributes_that_no_frame_holds_are_refused_with_400(rabbit: RabbitServe
     with up(tmp_path, documents(), "--broker", url(rabbit, vhost)) as runner:
         many = {f"x{number}": "v" * 4_000 for number in range(40)}
         few = {f"x{number}": "v" * 4_000 for number in range(20)}
-        refused = runner.post(event("1", {}, **many))
-        runner.post(event("2", {}, **few))
+        refused = runner.post(event("1", {}, **many), inside=True)
+        runner.post(event("2", {}, **few), inside=True)
 
         assert refused.status_code == 400
         assert "all attributes together must be at most 98304 bytes" in refused.json()["detail"]
