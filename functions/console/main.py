@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from events.http import read
+from events.http import Event, read
 from events.problem import JobFailed, NotAnEvent, TryAgain
 from functions.console.settings import Settings
 from functions.deadletters.replay.sending import Broker
@@ -21,7 +21,7 @@ from functions.deadletters.service.commands import BODY_LIMIT_BYTES
 from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operators import KEY_CHARACTERS
 from functions.deadletters.store import dead_letters
-from functions.deadletters.store.dead_letter import is_replay_outcome
+from functions.deadletters.store.dead_letter import is_outcome
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, refusal, system_clock
 from functions.runtime.request import Request, request_function
@@ -74,21 +74,29 @@ def application() -> "flask.Flask":
 
 
 def _take(request: Request) -> Response:
-    """Do what a ping asks for, or note how a replayed job ended. Never a 4xx: the broker drops such an event."""
+    """Do what a ping asks for, or note how a job ended. Never a 4xx: the broker drops such an event."""
     try:
         if not request.whole:
             raise NotAnEvent("the body must come whole")
         event = read(request.headers, request.body)
         if event.type == PING_TYPE:
             maintenance.keep(database, workers, settings.maintenance, now=system_clock())
-        elif is_replay_outcome(event):
-            with database.transaction() as transaction:
-                dead_letters.settle(transaction, event, now=system_clock())
+        elif is_outcome(event):
+            _settle(event)
     except NotAnEvent as error:
         return refusal(error)
     except StorageUnavailable as error:
         return refusal(TryAgain(str(error)))
     return Response(202)
+
+
+def _settle(outcome: Event) -> None:
+    """Mark the dead letters of the job, of which there are none mostly: then nothing is locked."""
+    with database.transaction(writes=False) as transaction:
+        awaited = dead_letters.awaits(transaction, outcome)
+    if awaited:
+        with database.transaction() as transaction:
+            dead_letters.settle(transaction, outcome, now=system_clock())
 
 
 def _metrics(request: Request) -> Response:

@@ -18,7 +18,7 @@ from events.problem import NotAnEvent, TryAgain
 from functions.deadletters.service.masking import rules
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
-from functions.deadletters.store.dead_letter import ADDED, failure, is_replay_outcome, original
+from functions.deadletters.store.dead_letter import ADDED, failure, is_undelivered_outcome, original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, log_response, refusal, system_clock
 from functions.runtime.failure_reports import Reader
@@ -73,7 +73,7 @@ def take(event: Event) -> None:
         return
     now = system_clock()
     with database.transaction() as transaction:
-        if is_replay_outcome(event):
+        if is_undelivered_outcome(event):
             dead_letters.settle(transaction, event, now=now)
             return
         id_, _ = dead_letters.keep(transaction, event, now=now, rules=masked)

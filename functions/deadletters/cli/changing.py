@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import structs
 
 from functions.deadletters.cli import terminal
 from functions.deadletters.cli.arguments import (
@@ -70,7 +71,7 @@ def replay(
     trigger_only: Annotated[bool, typer.Option("--trigger-only", help="Only to the function that failed.")] = False,
     rate_per_s: Annotated[float, typer.Option("--rate", min=0.01, max=1_000, help="Dead letters a second.")] = 50.0,
     stop_after: Annotated[int, typer.Option(min=1, help="End after so many failures.")] = 10,
-    sink: SINK = "http://127.0.0.1:8080",
+    sink: SINK = None,
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to the broker again, with their ids: what was done is not done twice. Ctrl-C cancels."""
@@ -82,25 +83,21 @@ def replay(
         rate_per_s=rate_per_s,
         stop_after=stop_after,
     )
-    run = console.ask(asked, Run)
+    rehearsed = console.ask(structs.replace(asked, dry_run=True), Run)
     if dry_run:
-        shown = ", ".join(map(str, run.would_send[:20])) + (", ..." if run.total > 20 else "")
-        terminal.show(
-            [terminal.json_line(run)]
-            if as_json
-            else [f"{run.total:,} would be sent, {run.passed:,} passed over: {shown}"]
-        )
-    else:
-        follow(console, run, sink, as_json)
+        terminal.show([terminal.json_line(rehearsed) if as_json else terminal.rehearsal_line(rehearsed)])
+    else:  # and nothing is noted where nobody would take it
+        ingress = console.ingress(sink)
+        follow(console, console.ask(asked, Run), ingress, as_json)
 
 
 @app.command()
 @at_console
-def resume(
-    console: ConsoleConnection, number: ReplayNumber, sink: SINK = "http://127.0.0.1:8080", as_json: AsJson = False
-) -> None:
-    """Go on with a replay that was cancelled, stopped or interrupted."""
-    follow(console, console.ask(commands.Resume(replay=number), Run), sink, as_json)
+def resume(console: ConsoleConnection, number: ReplayNumber, sink: SINK = None, as_json: AsJson = False) -> None:
+    """Go on with a replay that was cancelled, stopped or interrupted; what was refused is tried again."""
+    console.ask(commands.Progress(replay=number), Run)
+    ingress = console.ingress(sink)
+    follow(console, console.ask(commands.Resume(replay=number), Run), ingress, as_json)
 
 
 @app.command()

@@ -7,12 +7,14 @@ import getpass
 import inspect
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -26,6 +28,8 @@ from functions.deadletters.service.operations import Console, NotFound
 from functions.deadletters.service.operators import Forbidden, everything
 from functions.deadletters.service.results import CommandResult
 from functions.deadletters.store.schema import open_dead_letters
+from functions.runtime.running import Running
+from functions.runtime.running import find as running_ingress
 from functions.storage.database import Database, StorageUnavailable
 
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h, as in all of `errands`
@@ -36,7 +40,11 @@ UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 A = TypeVar("A", bound=CommandResult)
 CliFunction = Callable[..., None]
 
-SINK = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
+LOOK_S: Final = 2.0
+SINK = Annotated[
+    str | None,
+    typer.Option("--sink", help="The broker's ingress; otherwise that of the runner of --data.", envvar="K_SINK"),
+]
 WHERE: Final[Mapping[str, tuple[Any, Any]]] = {
     "data": (
         Annotated[Path, typer.Option("--data", help="The runner's data directory.", envvar="ERRANDS_DATA")],
@@ -88,11 +96,12 @@ class AnyConsole(Protocol):
 
 @dataclass(frozen=True)
 class ConsoleConnection:
-    """The console that a command talks to. `database` and `token` are there where it is on this machine."""
+    """The console that a command talks to. `database` is there where it is on this machine; `data` is the runner's."""
 
     asked: AnyConsole
     database: Database | None
     token: str
+    data: Path
 
     def ask(self, command: Command, response: type[A]) -> A:
         """Do what a command says; a refusal ends the command with its reason and its exit code."""
@@ -106,6 +115,18 @@ class ConsoleConnection:
             stop(str(error), code=UNAVAILABLE)
         assert isinstance(found, response)  # noqa: S101  # a console answers each command with its own struct
         return found
+
+    def ingress(self, sink: str | None) -> Running:
+        """Where a replay is sent to from here, with the token for it; the end of the command where nobody listens."""
+        if sink is not None or self.database is None:
+            return Running(sink or "", self.token)
+        running = running_ingress(self.data)
+        if running is None or not _listens(running.url):
+            stop(
+                f"no runner of {self.data} is up: start `errands up --data {self.data}`, or give --sink URL",
+                code=UNAVAILABLE,
+            )
+        return running
 
 
 def at_console(command: CliFunction) -> CliFunction:
@@ -156,14 +177,25 @@ def _expanded(
 def _connection(data: Path, database: str | None, url: str | None, token_file: Path | None) -> ConsoleConnection:
     token = _token(token_file)
     if url is not None:
-        return ConsoleConnection(Remote(url, token), None, token)
+        return ConsoleConnection(Remote(url, token), None, token, data)
     try:
         dead_letters = open_dead_letters(database or _file(data))
     except ValueError as error:
         stop(f"--database {str(error).removeprefix('DEADLETTERS_URL ')}")
-    sink_url = os.environ.get("K_SINK", "http://127.0.0.1:8080")
+    running = running_ingress(data)
+    sink_url = os.environ.get("K_SINK") or (running.url if running else "http://127.0.0.1:8080/")
     console = Console(database=dead_letters, rules=rules(os.environ.get("DEADLETTERS_MASKED", "")), sink_url=sink_url)
-    return ConsoleConnection(console.operator_session(everything(_user())), dead_letters, token)
+    return ConsoleConnection(console.operator_session(everything(_user())), dead_letters, token, data)
+
+
+def _listens(url: str) -> bool:
+    """Whether somebody does: a runner that was killed leaves its announcement."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), LOOK_S):
+            return True
+    except OSError:
+        return False
 
 
 def _file(data: Path) -> str:

@@ -118,6 +118,12 @@ def run_line(run: Run) -> str:
     return plain(f"replay {run.id}: {', '.join(counts)}; {run.state}{why}")
 
 
+def rehearsal_line(run: Run) -> str:
+    """What a replay would send."""
+    shown = ", ".join(map(str, run.would_send[:20])) + (", ..." if run.total > 20 else "")
+    return f"{run.total:,} would be sent, {run.passed:,} passed over: {shown}"
+
+
 def done_lines(done: Done, verb: str) -> Iterator[str]:
     """What was done, and what was not."""
     for each in done.dead_letters:

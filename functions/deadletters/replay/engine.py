@@ -9,8 +9,9 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,7 @@ from functions.storage.database import Database, Transaction
 ROUND_S: Final = 0.1
 SENDERS: Final = 8
 CATCH_UP_S: Final = 0.5  # what a slow round left behind is made good, but never in a burst of more than this
+COUNTED_EACH_ROUND: Final = 1_000  # dead letters sent; of more those that came back are counted once a second
 SENDING_S: Final = 0.5  # what a round has not begun to send by then, it gives back
 
 
@@ -43,6 +45,8 @@ class Engine:
         self._stop = stop
         self._clock = clock
         self._worker = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._returned = 0
+        self._failures_left = 0  # until the replay stops
 
     def run(self, replay: int, told: Callable[[Run], None] = lambda run: None) -> None:
         """Send until it ends; `told` hears of the progress about once a second, and of the end."""
@@ -72,6 +76,12 @@ class Engine:
                 return None, []
             if not pace.count:
                 replays.give_up_unknown(transaction, plan, now=now)
+            if pace.count <= COUNTED_EACH_ROUND:
+                self._returned = replays.returned(transaction, replay, but=replays.COUNTED)
+            self._failures_left = plan.stop_after - self._returned - replays.refused(transaction, replay)
+            if self._failures_left <= 0:
+                self._stop_when_too_many_fail(transaction, plan)
+                return None, []
             limit = pace.allowed(plan.rate_per_s)
             taken = replays.take(transaction, plan, limit) if limit else []
             if limit and not taken and not replays.waiting(transaction, replay):
@@ -95,18 +105,31 @@ class Engine:
         """The main thread is gone when the interpreter waits for this one, to end the process."""
         return self._stop.is_set() or not threading.main_thread().is_alive()
 
-    def _send_all(self, outgoing_events: "list[OutgoingEvent]", pool: ThreadPoolExecutor) -> list[SendResult]:
-        futures, results = [], []
-        for each in outgoing_events:
-            try:
-                futures.append(pool.submit(self._send, each))
-            except RuntimeError:  # the interpreter has begun to end
-                results.append(SendResult(dead_letter=each.dead_letter.id, tried=False))
-        return results + [future.result() for future in futures]
+    def _send_all(self, outgoing_events: "Sequence[OutgoingEvent]", pool: ThreadPoolExecutor) -> list[SendResult]:
+        """Send them, never more at a time than may fail before the replay stops; then the rest is not tried."""
+        left, on_the_way = deque(outgoing_events), set[Future[SendResult]]()
+        results = list[SendResult]()
+        while left or on_the_way:
+            failed = sum(bool(each.refusal) for each in results)
+            while left and len(on_the_way) < min(SENDERS, self._failures_left - failed):
+                on_the_way.add(self._submitted(left.popleft(), pool))
+            if not on_the_way:
+                break
+            done, on_the_way = wait(on_the_way, return_when=FIRST_COMPLETED)
+            results += [each.result() for each in done]
+        return results + [_untried(each) for each in left]
+
+    def _submitted(self, sent: "OutgoingEvent", pool: ThreadPoolExecutor) -> "Future[SendResult]":
+        try:
+            return pool.submit(self._send, sent)
+        except RuntimeError:  # the interpreter has begun to end
+            ended = Future[SendResult]()
+            ended.set_result(_untried(sent))
+            return ended
 
     def _send(self, sent: "OutgoingEvent") -> SendResult:
         if time.monotonic() > sent.end_s:
-            return SendResult(dead_letter=sent.dead_letter.id, tried=False)
+            return _untried(sent)
         try:
             check(sent.event)
             if sent.trigger_only:
@@ -137,10 +160,15 @@ class Engine:
             told(run)
 
     def _stop_when_too_many_fail(self, transaction: Transaction, plan: ReplayPlan) -> None:
-        failed = replays.failures(transaction, plan.id)
+        self._returned = replays.returned(transaction, plan.id, but=replays.COUNTED)
+        failed = self._returned + replays.refused(transaction, plan.id)
         if failed >= plan.stop_after:
             reason = f"{failed} dead letters were refused or came back; it stops after {plan.stop_after}"
             replays.end(transaction, plan.id, "stopped", reason)
+
+
+def _untried(sent: "OutgoingEvent") -> SendResult:
+    return SendResult(dead_letter=sent.dead_letter.id, tried=False)
 
 
 @dataclass(frozen=True)

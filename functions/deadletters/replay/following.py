@@ -14,13 +14,14 @@ from functions.deadletters.cli.options import UNAVAILABLE, ConsoleConnection, st
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.service import commands
 from functions.deadletters.service.results import Run
+from functions.runtime.running import Running
 from functions.storage.database import StorageUnavailable
 
 NOT_ALL: Final = 1  # the exit code of what was done in part
 POLL_S: Final = 0.5
 
 
-def follow(console: ConsoleConnection, run: Run, sink: str, as_json: bool) -> None:
+def follow(console: ConsoleConnection, run: Run, ingress: Running, as_json: bool) -> None:
     """See a replay through: sent from here, where the dead letters are here; Ctrl-C cancels it."""
 
     def told(run: Run) -> None:
@@ -29,7 +30,7 @@ def follow(console: ConsoleConnection, run: Run, sink: str, as_json: bool) -> No
 
     with _cancelling(console, run):
         if console.database is not None:
-            _send(console, run, sink, told)
+            _send(console, run, ingress, told)
         else:
             _poll(console, run, told)
     ended = console.ask(commands.Progress(replay=run.id), Run)
@@ -39,14 +40,14 @@ def follow(console: ConsoleConnection, run: Run, sink: str, as_json: bool) -> No
         sys.exit(NOT_ALL)
 
 
-def _send(console: ConsoleConnection, run: Run, sink: str, told: Callable[[Run], None]) -> None:
+def _send(console: ConsoleConnection, run: Run, ingress: Running, told: Callable[[Run], None]) -> None:
     from functions.deadletters.replay.engine import (
         Engine,  # with what it sends by, which no other command need wait for
     )
     from functions.deadletters.replay.sending import Broker
 
     assert console.database is not None  # noqa: S101  # the caller's condition
-    broker = Broker(sink, console.token)
+    broker = Broker(ingress.url, ingress.token)
     try:
         Engine(console.database, broker, stop=threading.Event()).run(run.id, told)
     except StorageUnavailable as error:

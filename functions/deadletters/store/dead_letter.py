@@ -29,6 +29,12 @@ _VARYING: Final = (
     (re.compile(r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b"), "…"),
     (re.compile(r"[0-9]+([.,:][0-9]+)*"), "…"),
 )
+# What the notifier says of a receiver that takes no callback now, whatever was called there, and how it failed.
+_RECEIVER: Final = re.compile(r"(?:callback )?(https?://[^\s/]+)(?:/\S*)? (.+)", re.DOTALL)
+_DOWN: Final = re.compile(
+    r"(could not be connected to|did not answer|cannot be reached|is not called now|is on trial"
+    r"|has [0-9]+ calls in flight|answered (429|502|503|504)\b)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ class Failure:
     @property
     def pattern(self) -> str:
         """The error without what varies: dead letters with the same one have the same cause, most likely."""
-        text = " ".join(self.error[: 4 * PATTERN_CHARACTERS].split())
+        text = _of_receiver(" ".join(self.error[: 4 * PATTERN_CHARACTERS].split()))
         for varying, mark in _VARYING:
             text = varying.sub(mark, text)
         return text[:PATTERN_CHARACTERS]
@@ -98,14 +104,18 @@ def job_name(type_: str) -> str:
     return parts[1] if parts else type_[:100]
 
 
-def is_replay_outcome(event: Event) -> bool:
-    """Whether the event tells how a replayed job ended, rather than being a dead letter itself.
+def is_outcome(event: Event) -> bool:
+    """Whether the event tells how a job ended."""
+    return event.get("outcome") in ("completed", "failed")
 
-    One that could not be delivered to the console comes to the sink as a dead letter, and still tells it.
+
+def is_undelivered_outcome(event: Event) -> bool:
+    """Whether the event tells how a job ended, rather than being a dead letter itself: it was for the console, and
+    comes to the sink as a dead letter where the console does not take it.
     """
     undelivered = event.get("knativeerrordest")
-    for_us = undelivered is None or service_of(undelivered) == CONSOLE
-    return bool(event.get(REPLAYED)) and event.get("outcome") in ("completed", "failed") and for_us
+    for_us = bool(event.get(REPLAYED)) if undelivered is None else service_of(undelivered) == CONSOLE
+    return is_outcome(event) and for_us
 
 
 def digest(*parts: str) -> str:
@@ -121,6 +131,12 @@ def timestamp(moment: datetime) -> str:
 def storable(text: str) -> str:
     """Text as every database takes it: PostgreSQL refuses a NUL, UTF-8 a lone surrogate."""
     return text.encode(errors="replace").decode().replace("\x00", "�")
+
+
+def _of_receiver(text: str) -> str:
+    """One sentence for all that is said of one receiver that is down: the calls that failed, and those not made."""
+    receiver = _RECEIVER.fullmatch(text)
+    return f"{receiver[1]} takes no callbacks" if receiver and _DOWN.match(receiver[2]) else text
 
 
 def _error_text(event: Event, rules: Rules) -> str:

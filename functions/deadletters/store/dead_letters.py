@@ -30,6 +30,8 @@ COLUMNS: Final = (
     " l.last_seen, l.times, l.replays, l.setbacks, l.group_id, l.event_id, l.event_source, l.subject, l.size_bytes,"
     " l.edited"
 )
+# Sent again, with an outcome that is awaited, or with none that anybody tells.
+SENT_AGAIN: Final = "(state = 'replayed' OR (state = 'completed' AND replay_key IS NULL AND replays > 0))"
 SETBACK_LIMIT: Final = 3  # one that failed again after so many replays is passed over by bulk replays
 RELATED_LIMIT: Final = 20
 
@@ -91,9 +93,9 @@ def _insert(transaction: Transaction, event: Event, why: Failure, group: int, no
 def _count(transaction: Transaction, key_: str, why: Failure, group: int, now: datetime) -> int:
     """One more delivery of a dead letter: it is open again, and has had a setback when it had been replayed."""
     rows = transaction.execute(
-        "UPDATE dead_letter SET times = times + 1, last_seen = ?, error = ?, attempts = ?, group_id = ?,"
-        " closed_at = NULL, setbacks = setbacks + CASE WHEN state = 'replayed' THEN 1 ELSE 0 END,"
-        " state = CASE WHEN state = 'quarantined' OR (state = 'replayed' AND setbacks + 1 >= ?) THEN 'quarantined'"
+        "UPDATE dead_letter SET times = times + 1, last_seen = ?, error = ?, attempts = ?, group_id = ?,"  # noqa: S608  # a constant
+        f" closed_at = NULL, setbacks = setbacks + CASE WHEN {SENT_AGAIN} THEN 1 ELSE 0 END,"
+        f" state = CASE WHEN state = 'quarantined' OR ({SENT_AGAIN} AND setbacks + 1 >= ?) THEN 'quarantined'"
         " ELSE 'open' END WHERE key = ? RETURNING id",
         timestamp(now),
         why.error,
@@ -113,7 +115,7 @@ def _inherited_setbacks(transaction: Transaction, event: Event) -> int:
 
 def _supersede(transaction: Transaction, event: Event, id_: int, now: datetime) -> None:
     """The dead letter that this one's job was made anew of waits for no outcome any more."""
-    query = "UPDATE dead_letter SET state = 'failed', closed_at = ? WHERE id = ? AND state = 'replayed' RETURNING id"
+    query = f"UPDATE dead_letter SET state = 'failed', closed_at = ? WHERE id = ? AND {SENT_AGAIN} RETURNING id"  # noqa: S608
     for row in transaction.execute(query, timestamp(now), _made_of(event)):
         history.record(
             transaction, "failed", history.BROKER, now=now, dead_letter=row["id"], detail={"dead_letter": id_}
@@ -127,22 +129,37 @@ def _made_of(event: Event) -> int:
 
 
 def expect(transaction: Transaction, outgoing: Mapping[int, Event]) -> None:
-    """The dead letters go out as these events: the outcomes of those are those of the dead letters."""
+    """The dead letters go out as these events: the outcomes of those are those of the dead letters. What is no request
+    has none.
+    """
     query = "UPDATE dead_letter SET replay_key = ? WHERE id = ?"
-    transaction.execute_many(query, [(job_key(event), id_) for id_, event in outgoing.items()])
+    keys = {id_: job_key(event) if is_request(event) else None for id_, event in outgoing.items()}
+    transaction.execute_many(query, [(key_, id_) for id_, key_ in keys.items()])
+
+
+def awaits(transaction: Transaction, outcome: Event) -> bool:
+    """Whether a dead letter may be one of the job that has ended."""
+    query = "SELECT 1 AS one FROM dead_letter WHERE replay_key = ? OR job_key = ? LIMIT 1"
+    return bool(transaction.execute(query, job_key(outcome), job_key(outcome)))
 
 
 def settle(transaction: Transaction, outcome: Event, *, now: datetime) -> int:
-    """Mark the dead letters of a job that has ended; returns how many had been replayed and waited for that."""
+    """Mark the dead letters of a job that has ended; returns how many that were.
+
+    Those had been replayed and waited for it, or were open, and the API itself has sent the job again: then the outcome
+    is a later one than the dead letter, which may be of another Trigger's function for the same request.
+    """
     state = outcome.get("outcome") or ""
     if state not in ("completed", "failed"):
         return 0
     rows = transaction.execute(
-        "UPDATE dead_letter SET state = ?, closed_at = ? WHERE replay_key = ? AND state = 'replayed' AND is_request = 1"
-        " RETURNING id",
+        "UPDATE dead_letter SET state = ?, closed_at = ? WHERE (replay_key = ? AND state = 'replayed') OR (job_key = ?"
+        " AND state IN ('open', 'quarantined') AND is_request = 1 AND last_seen <= ?) RETURNING id",
         state,
         timestamp(now),
         job_key(outcome),
+        job_key(outcome),
+        outcome.get("time") or timestamp(now),
     )
     for row in rows:
         history.record(transaction, state, history.BROKER, now=now, dead_letter=row["id"], detail={"event": outcome.id})
@@ -203,6 +220,14 @@ def reopen(transaction: Transaction, id_: int, *, among: Sequence[State], closed
         f" WHERE id = ? AND coalesce(closed_at, '9') >= ? AND state IN ({marks}) RETURNING id"
     )
     return bool(transaction.execute(query, SETBACK_LIMIT, id_, closed_after, *among))
+
+
+def restore(transaction: Transaction, id_: int, state: str, *, now: datetime) -> None:
+    """A dead letter that was marked as sent, and did not go out, is as it was before, unless it came meanwhile."""
+    closed_at = None if state in UNRESOLVED else timestamp(now)
+    transaction.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", id_)
+    query = "UPDATE dead_letter SET state = ?, closed_at = ? WHERE id = ? AND state = 'replayed'"
+    transaction.execute(query, state, closed_at, id_)
 
 
 def record(transaction: Transaction, id_: int, shown: Callable[[Event], ShownEvent]) -> Record:

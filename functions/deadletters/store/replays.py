@@ -2,9 +2,12 @@
 
 An item is `sending` from before its event goes out until after the answer is noted. One that an interruption left so
 may have been sent: it is never sent again by itself, and its dead letter is open, so that a person decides.
+
+An item goes out while its dead letter waits, or is as it was chosen (`chosen_as`): what another replay has sent
+meanwhile, or what has ended, is passed over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,10 +15,10 @@ from typing import Final
 from msgspec import structs
 
 from functions.deadletters.service.commands import Filter, Replay
-from functions.deadletters.service.results import Run
+from functions.deadletters.service.results import UNRESOLVED, Run
 from functions.deadletters.store import history, selection
 from functions.deadletters.store.dead_letter import timestamp
-from functions.deadletters.store.dead_letters import FROM, reopen
+from functions.deadletters.store.dead_letters import FROM, reopen, restore
 from functions.storage.database import Database, Row, Transaction
 
 LEASE_S: Final = 10.0  # a worker that says nothing for so long is gone
@@ -26,10 +29,13 @@ SENDABLE: Final = (
     "completed",
     "failed",
 )  # what is discarded has to be taken back first
+AS_IT_IS: Final = "{0}.state || ':' || {0}.replays"  # changes whenever a dead letter is sent, or ends
 SHOWN_REFUSALS: Final = 20
 REHEARSED: Final = 1_000
 MARK: Final = "UPDATE dead_replay_item SET state = ?, detail = ?, sent_at = ? WHERE replay_id = ? AND letter_id = ?"
 PASSED: Final = "it was discarded, or has gone"
+MEANWHILE: Final = "it was sent, or has ended, meanwhile"
+COUNTED: Final = "came back"  # of an item that was sent: its failure is one of a run before
 UNKNOWN: Final = "interrupted: it is not known whether the broker took it"
 
 
@@ -68,12 +74,14 @@ def create(transaction: Transaction, database: Database, command: Replay, actor:
     )
     replay = int(rows[0]["id"])
     if command.selection.matching is None:
-        items = [(replay, dead_letter) for dead_letter in dict.fromkeys(command.selection.dead_letters)]
-        transaction.execute_many("INSERT INTO dead_replay_item (replay_id, letter_id) VALUES (?, ?)", items)
+        items = [(replay, dead_letter, dead_letter) for dead_letter in dict.fromkeys(command.selection.dead_letters)]
+        as_it_is = f"(SELECT {AS_IT_IS.format('l')} FROM dead_letter l WHERE l.id = ?)"  # noqa: S608  # constants
+        query = f"INSERT INTO dead_replay_item (replay_id, letter_id, chosen_as) VALUES (?, ?, {as_it_is})"  # noqa: S608
+        transaction.execute_many(query, items)
     else:
         where, values = selection.condition(database, meant(command.selection.matching), now)
-        query = f"SELECT ?, l.id {FROM} WHERE {where}"  # values apart
-        transaction.execute(f"INSERT INTO dead_replay_item (replay_id, letter_id) {query}", replay, *values)
+        query = f"SELECT ?, l.id, {AS_IT_IS.format('l')} {FROM} WHERE {where}"  # values apart
+        transaction.execute(f"INSERT INTO dead_replay_item (replay_id, letter_id, chosen_as) {query}", replay, *values)
     total = "UPDATE dead_replay SET total = (SELECT count(*) FROM dead_replay_item WHERE replay_id = id) WHERE id = ?"
     transaction.execute(total, replay)
     return replay
@@ -129,23 +137,41 @@ def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) 
 
 
 def take(transaction: Transaction, plan: ReplayPlan, limit: int) -> list[int]:
-    """The next dead letters to send, marked as being sent; those that cannot be are passed over."""
+    """The next dead letters to send, marked as being sent; those that are not to be sent are passed over."""
     query = (
-        "SELECT letter_id FROM dead_replay_item WHERE replay_id = ? AND state = 'waiting' ORDER BY letter_id LIMIT ?"
+        f"SELECT i.letter_id, i.chosen_as, l.state, {AS_IT_IS.format('l')} AS as_it_is FROM dead_replay_item i"  # noqa: S608  # constants
+        " LEFT JOIN dead_letter l ON l.id = i.letter_id WHERE i.replay_id = ? AND i.state = 'waiting'"
+        " ORDER BY i.letter_id LIMIT ?"
     )
-    asked = [row["letter_id"] for row in transaction.execute(query, plan.id, limit)]
-    if not asked:
-        return []
+    asked = transaction.execute(query, plan.id, limit)
+    reasons = {each["letter_id"]: _why_not(each) for each in asked}
+    passed = [("passed", reason, None, plan.id, number) for number, reason in reasons.items() if reason]
+    transaction.execute_many(MARK, passed)
+    wanted = {each["letter_id"]: each for each in asked if not reasons[each["letter_id"]]}
+    taken = _mark_replayed(transaction, wanted) if wanted else []
+    transaction.execute_many(MARK, [("sending", wanted[each]["state"], None, plan.id, each) for each in taken])
+    return taken
+
+
+def _why_not(item: Row) -> str:
+    """Why a dead letter is not sent; empty where it is."""
+    if item["state"] not in SENDABLE:
+        return PASSED
+    same = item["chosen_as"] in (None, item["as_it_is"])
+    return "" if same or item["state"] in UNRESOLVED else MEANWHILE
+
+
+def _mark_replayed(transaction: Transaction, wanted: Mapping[int, Row]) -> list[int]:
+    """Those of the dead letters that are still as they were read: no other replay has taken them in between."""
+    as_read = [f"{number}:{row['as_it_is']}" for number, row in wanted.items()]
     marked = transaction.execute(
         "UPDATE dead_letter SET state = 'replayed', closed_at = NULL, replays = replays + 1"  # noqa: S608  # marks
-        f" WHERE id IN ({_marks(asked)}) AND state IN ({_marks(SENDABLE)}) RETURNING id",
-        *asked,
-        *SENDABLE,
+        f" WHERE id IN ({_marks(as_read)}) AND id || ':' || {AS_IT_IS.format('dead_letter')} IN ({_marks(as_read)})"
+        " RETURNING id",
+        *wanted,
+        *as_read,
     )
-    taken = {row["id"] for row in marked}
-    transaction.execute_many(MARK, [("sending", "", None, plan.id, each) for each in asked if each in taken])
-    transaction.execute_many(MARK, [("passed", PASSED, None, plan.id, each) for each in asked if each not in taken])
-    return [each for each in asked if each in taken]
+    return sorted(row["id"] for row in marked)
 
 
 def waiting(transaction: Transaction, replay: int) -> bool:
@@ -155,10 +181,15 @@ def waiting(transaction: Transaction, replay: int) -> bool:
 
 
 def note(transaction: Transaction, plan: ReplayPlan, results: Sequence[SendResult], *, now: datetime) -> None:
-    """Note what came of dead letters that were taken."""
+    """Note what came of dead letters that were taken. One whose end no event tells is completed as soon as it is sent:
+    where it fails again, it comes back.
+    """
     sent = [each.dead_letter for each in results if each.tried and not each.refusal]
     transaction.execute_many(MARK, [("sent", "", timestamp(now), plan.id, each) for each in sent])
-    closed = "UPDATE dead_letter SET closed_at = ? WHERE id = ? AND state = 'replayed'"
+    closed = (
+        "UPDATE dead_letter SET closed_at = ?, state = CASE WHEN replay_key IS NULL THEN 'completed' ELSE state END"
+        " WHERE id = ? AND state = 'replayed'"
+    )
     transaction.execute_many(closed, [(timestamp(now), each) for each in sent])
     how = {name: True for name in ("as_new", "trigger_only") if getattr(plan, name)}
     history.record_each(transaction, "replayed", plan.actor, sent, now=now, replay=plan.id, detail=how)
@@ -169,10 +200,11 @@ def note(transaction: Transaction, plan: ReplayPlan, results: Sequence[SendResul
 
 def _give_back(transaction: Transaction, plan: ReplayPlan, result: SendResult, now: datetime) -> None:
     """The dead letter did not go out: it is as if it had not been taken."""
+    query = "SELECT detail FROM dead_replay_item WHERE replay_id = ? AND letter_id = ?"
+    before = transaction.execute(query, plan.id, result.dead_letter)[0]["detail"]
     state = "refused" if result.tried else "waiting"
     transaction.execute(MARK, state, result.refusal, None, plan.id, result.dead_letter)
-    transaction.execute("UPDATE dead_letter SET replays = replays - 1 WHERE id = ?", result.dead_letter)
-    reopen(transaction, result.dead_letter, among=("replayed",))
+    restore(transaction, result.dead_letter, before, now=now)
     if result.tried:
         told = {"reason": result.refusal}
         history.record_each(
@@ -194,7 +226,17 @@ def release(transaction: Transaction, replay: int, worker: str) -> None:
 
 
 def resume(transaction: Transaction, replay: int) -> bool:
-    """A replay that ended before its end runs again; returns whether there is one with dead letters waiting."""
+    """A replay that has ended runs again: those that were refused wait once more, and its failures are counted anew.
+
+    What is in doubt stays so. Returns whether there is one with dead letters to send.
+    """
+    ended = transaction.execute("SELECT id FROM dead_replay WHERE id = ? AND state <> 'running'", replay)
+    if ended:
+        again = "UPDATE dead_replay_item SET state = 'waiting', detail = '' WHERE replay_id = ? AND state = 'refused'"
+        transaction.execute(f"{again} AND detail <> ?", replay, UNKNOWN)
+        counted = "UPDATE dead_replay_item SET detail = ? WHERE replay_id = ? AND state = 'sent' AND letter_id IN"
+        back = "(SELECT id FROM dead_letter WHERE state IN ('open', 'quarantined'))"
+        transaction.execute(f"{counted} {back}", COUNTED, replay)
     query = (
         "UPDATE dead_replay SET state = 'running', reason = '' WHERE id = ? AND EXISTS (SELECT 1 FROM dead_replay_item"
         " WHERE replay_id = ? AND state IN ('waiting', 'sending')) RETURNING id"
@@ -225,19 +267,19 @@ def running(transaction: Transaction, actor: str) -> bool:
     return bool(transaction.execute(query, actor))
 
 
-def failures(transaction: Transaction, replay: int) -> int:
-    """How many dead letters the broker refused, or are back already."""
-    refused = "SELECT count(*) AS n FROM dead_replay_item WHERE replay_id = ? AND state = 'refused' AND detail <> ?"
-    return int(transaction.execute(refused, replay, UNKNOWN)[0]["n"]) + returned(transaction, replay)
+def refused(transaction: Transaction, replay: int) -> int:
+    """How many dead letters the broker refused, since the replay was ordered or resumed."""
+    query = "SELECT count(*) AS n FROM dead_replay_item WHERE replay_id = ? AND state = 'refused' AND detail <> ?"
+    return int(transaction.execute(query, replay, UNKNOWN)[0]["n"])
 
 
-def returned(transaction: Transaction, replay: int) -> int:
-    """How many of the dead letters that were sent are back already."""
+def returned(transaction: Transaction, replay: int, *, but: str = "none") -> int:
+    """How many of the dead letters that were sent are back already, but for items that say so."""
     query = (
         "SELECT count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
-        " WHERE i.replay_id = ? AND i.state = 'sent' AND l.state IN ('open', 'quarantined')"
+        " WHERE i.replay_id = ? AND i.state = 'sent' AND i.detail <> ? AND l.state IN ('open', 'quarantined')"
     )
-    return int(transaction.execute(query, replay)[0]["n"])
+    return int(transaction.execute(query, replay, but)[0]["n"])
 
 
 def find(transaction: Transaction, replay: int) -> Run | None:

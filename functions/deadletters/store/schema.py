@@ -116,7 +116,14 @@ CREATE TABLE dead_session (
 )
 """
 
-SCHEMA: Final = Schema("dead_version", (DEAD_LETTERS, ENDED_SESSIONS))
+# An item knows its dead letter as it was chosen; what nobody tells the end of is not waited for.
+CHOSEN: Final = """
+ALTER TABLE dead_replay_item ADD COLUMN chosen_as TEXT;
+UPDATE dead_letter SET replay_key = NULL WHERE is_request = 0;
+UPDATE dead_letter SET state = 'completed' WHERE is_request = 0 AND state = 'replayed'
+"""
+
+SCHEMA: Final = Schema("dead_version", (DEAD_LETTERS, ENDED_SESSIONS, CHOSEN))
 
 
 def open_dead_letters(url: str) -> Database:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -26,7 +27,7 @@ from functions.deadletters.store import dead_letters
 from functions.runtime.adapter import reply_event, system_clock
 from tests.functions.deadletters.test_dead_letters import ADDED, at_console, dead
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.dead_letter_store import DeadLetterStore
+from tests.support.dead_letter_store import NOW, DeadLetterStore
 from tests.support.local_runner import ROOT, until
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
@@ -317,6 +318,120 @@ def test_a_dry_run_sends_and_notes_nothing(
 
     assert (rehearsed.id, rehearsed.total, rehearsed.would_send) == (0, 3, (1, 2, 3))
     assert (ingress.posted, operator_session.replays(commands.Replays()).runs) == ([], ())
+
+
+@pytest.mark.parametrize("rate_per_s", [50.0, 1_000.0])
+def test_no_more_are_tried_than_may_fail(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, rate_per_s: float
+) -> None:
+    fill(store, 60)
+    tried = []
+
+    def refuses(event: Event) -> int:
+        tried.append(event.id)
+        return slowly(event) and 503
+
+    ingress.responses = refuses
+
+    ended = order(operator_session, stop_after=3, rate_per_s=rate_per_s)
+
+    assert sorted(tried) == ["0", "1", "2"]
+    assert (ended.state, ended.refused, ended.waiting) == ("stopped", 3, 57)
+
+
+def test_resume_tries_the_refused_again_and_counts_its_own_failures(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    fill(store, 10)
+    ingress.responses = lambda event: 503
+    stopped = order(operator_session, stop_after=3)
+    ingress.responses = lambda event: 503 if event.id in ("8", "9") else 202
+
+    operator_session.resume(commands.Resume(replay=stopped.id))
+
+    ended = operator_session.progress(commands.Progress(replay=stopped.id))
+    assert (ended.state, ended.sent, ended.refused) == ("done", 8, 2)
+    assert sorted(ingress.ids) == [str(number) for number in range(8)]
+
+
+def test_what_came_back_before_a_resume_does_not_stop_it(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    """Two of three failures were of the first run."""
+    fill(store, 10)
+    ingress.responses = lambda event: 202 if event.id in ("0", "1") else 503
+    stopped = order(operator_session, stop_after=3)
+    for number in ("0", "1"):
+        store.keep(dead(id=number))
+    ingress.responses = lambda event: 503 if event.id == "9" else 202
+
+    operator_session.resume(commands.Resume(replay=stopped.id))
+
+    ended = operator_session.progress(commands.Progress(replay=stopped.id))
+    assert (ended.state, ended.sent, ended.returned, ended.refused) == ("done", 9, 2, 1)
+
+
+def test_resume_does_not_send_what_another_replay_has_sent_meanwhile(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    fill(store, 10)
+    ingress.responses = lambda event: 503
+    stopped = order(operator_session, stop_after=3)
+    ingress.responses = lambda event: 202
+    order(operator_session, selection=Selection(dead_letters=(1, 2, 9, 10)))
+
+    operator_session.resume(commands.Resume(replay=stopped.id))
+
+    ended = operator_session.progress(commands.Progress(replay=stopped.id))
+    assert Counter(ingress.ids) == Counter(str(number) for number in range(10))
+    assert (ended.state, ended.sent, ended.passed) == ("done", 6, 4)
+    assert set(ended.refusals.values()) == {"it was sent, or has ended, meanwhile"}
+
+
+def test_a_replay_of_what_has_ended_that_is_refused_leaves_it_as_it_was(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    number = store.keep(dead())
+    order(operator_session)
+    with store.database.transaction() as transaction:
+        reply = reply_event(dead(), "dev.errands.ics.completed.v1", commands.Filter(), now=system_clock())
+        dead_letters.settle(transaction, reply, now=system_clock())
+    ingress.responses = lambda event: 503
+
+    order(operator_session, selection=Selection(dead_letters=(number,)))
+
+    assert [(each.state, each.replays) for each in store.list()] == [("completed", 1)]
+
+
+def test_a_callback_that_is_sent_again_waits_for_no_outcome_and_may_come_back(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    callback = reply_event(dead(), "dev.errands.ics.completed.v1", commands.Filter(), now=system_clock())
+    callback = callback.with_attributes(**ADDED | {"knativeerrortrigger": "notifier"})
+    store.keep(callback)
+
+    order(operator_session)
+    sent = [(each.state, each.replays, each.setbacks) for each in store.list()]
+    store.keep(callback)
+
+    assert sent == [("completed", 1, 0)]
+    assert [(each.state, each.setbacks) for each in store.list()] == [("open", 1)]
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed"])
+def test_the_outcome_of_a_job_that_the_api_sent_again_closes_its_dead_letter(
+    store: DeadLetterStore, outcome: str
+) -> None:
+    store.keep(dead())
+    store.keep(dead(id="another"))
+    before = reply_event(dead(), f"dev.errands.ics.{outcome}.v1", commands.Filter(), now=NOW - timedelta(hours=1))
+    after = reply_event(dead(), f"dev.errands.ics.{outcome}.v1", commands.Filter(), now=NOW + timedelta(hours=1))
+
+    with store.database.transaction() as transaction:
+        settled = [dead_letters.settle(transaction, each, now=system_clock()) for each in (before, after)]
+
+    assert settled == [0, 1]
+    assert [each.state for each in store.list()] == ["open", outcome]
 
 
 # --- how fast, and interrupted
