@@ -118,9 +118,11 @@ class ConsoleConnection:
 
     def ingress(self, sink: str | None) -> Running:
         """Where a replay is sent to from here, with the token for it; the end of the command where nobody listens."""
+        running = running_ingress(self.data)
+        if sink is not None and running is not None and sink.rstrip("/") == running.url.rstrip("/"):
+            return running
         if sink is not None or self.database is None:
             return Running(sink or "", self.token)
-        running = running_ingress(self.data)
         if running is None or not _listens(running.url):
             stop(
                 f"no runner of {self.data} is up: start `errands up --data {self.data}`, or give --sink URL",

@@ -23,6 +23,7 @@ import pytest
 from events.http import STRUCTURED, Event, read
 from events.problem import NotAnEvent
 from functions.deadletters.store import dead_letters as stored_dead_letters
+from functions.runtime.running import find
 from functions.sandbox import landlock
 from knative.cli.doctor import look
 from knative.cli.event_file import build, sample_names
@@ -344,9 +345,10 @@ def test_a_token_is_read_from_a_file_and_sent(tmp_path: Path) -> None:
         without = errands("send", file, *sink)
         bad = (short, binary, accented, tmp_path)
         wrong = at_once(*(("send", file, "--token-file", each, *sink) for each in bad))
-        keep(DeadLetterStore(f"sqlite:///{runner.data / 'deadletters.db'}"))
+        database = f"sqlite:///{runner.data / 'deadletters.db'}"
+        keep(DeadLetterStore(database))
         replays = [
-            errands("dead", "replay", "1", "--data", runner.data, *sink),
+            errands("dead", "replay", "1", "--database", database, "--data", tmp_path, *sink),
             errands("dead", "replay", "1", "--data", runner.data, *sink, "--token-file", token),
         ]
 
@@ -451,7 +453,8 @@ def test_an_outcome_that_holds_hostile_text_is_shown_harmlessly(runner: Up, tmp_
         "type": "dev.errands.echo.any.v1",
     }
     outcome = event("its-outcome", {"letter": "1", "code": 500, "error": HOSTILE}, **about)
-    telling = threading.Timer(2, runner.post, (outcome,), {"inside": True})  # while the job is at work: sent again, it has no end yet
+    # while the job is at work: sent again, it has no end yet
+    telling = threading.Timer(2, runner.post, (outcome,), {"inside": True})
     telling.start()
 
     shown = terminal("send", job(tmp_path, {"do": "sleep", "s": 8}), "--wait", "--sink", runner.url)
@@ -483,9 +486,11 @@ def test_all_open_dead_letters_are_replayed_and_the_closed_ones_are_not(
     _, second, _ = (keep(dead_letters, id=f"{id_}-{tmp_path.name}") for id_ in ("a", "b", "c"))
     discard(dead_letters, second)
 
-    done = errands("dead", "replay", "--all", "--data", tmp_path, K_SINK=runner.url)
+    running = find(runner.data)
+    assert running
+    done = errands("dead", "replay", "--all", "--data", tmp_path, K_SINK=runner.url, ERRANDS_TOKEN=running.token)
 
-    assert (done.returncode, done.stdout) == (0, "replay 1: 2 of 2 sent; done\n")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "replay 1: 2 of 2 sent; done")
     assert [dead_letter.state for dead_letter in dead_letters.list()] == ["replayed", "discarded", "replayed"]
     assert runner.outcome(f"a-{tmp_path.name}") is not None
     assert runner.outcome(f"b-{tmp_path.name}", wait_s=0) is None
