@@ -11,7 +11,7 @@ from functions.message.enclosures import Enclosures
 from functions.message.progress import StoredProgress
 from functions.message.relay import Relay
 from functions.message.target import Targets
-from functions.message.templates import filled
+from functions.message.templates import Templating
 from functions.net.guard import Guard
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
@@ -38,11 +38,16 @@ class Settings:
     fetch_timeout_s: float = 20.0
     claim_lease_s: float = 45.0
     attachments_limit_bytes: int = 10_000_000
+    template_at_once: int = 2
+    template_memory_limit_bytes: int = 128 << 20
     sandbox_walls: str = "wanted"
 
     def __post_init__(self) -> None:
         read_sender(self.sender), self.relay(), Guard.parse(self.allowed_networks), Targets.parse(self.targets)
         Store(self.store_url)
+        for name in ("template_at_once", "template_memory_limit_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.upper()} must be at least 1, got {getattr(self, name)}")
         if self.claim_lease_s <= self.timeout_s:
             given = f"{self.claim_lease_s} and {self.timeout_s}"
             raise ValueError(f"CLAIM_LEASE_S must be greater than TIMEOUT_S, got {given}")
@@ -55,6 +60,9 @@ class Settings:
 
 settings = from_environment(Settings)
 sandbox = Sandbox(preload=("functions.message.filling",), walls=settings.sandbox_walls)
+templating = Templating(
+    sandbox=sandbox, at_once=settings.template_at_once, memory_bytes=settings.template_memory_limit_bytes
+)
 targets = Targets.parse(settings.targets)
 relay, default_sender, guard = settings.relay(), read_sender(settings.sender), Guard.parse(settings.allowed_networks)
 store = Store(settings.store_url)
@@ -66,7 +74,7 @@ enclosures = Enclosures(store, guard, settings.attachments_limit_bytes, settings
 @function(MessageRequested, ledger=ledger)
 def handle(job: MessageRequested, event: Event) -> MessageCompleted:
     """One request in, one e-mail or one notification out."""
-    job = filled(job, sandbox)
+    job = templating.filled(job)
     send = mailing(job, event) if job.target is None else notifying(job, event, job.target)
     return delivery.send_once(event, send, now=system_clock())
 

@@ -3,16 +3,22 @@
 The function's own process imports this, and neither Jinja2 nor Babel, which would delay its start.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from events.problem import FieldError, JobFailed, too_wide
+from events.problem import FieldError, JobFailed, NotNow, too_wide
 from events.types import MessageRequested
 from functions.sandbox.sandbox import Crashed, LimitExceeded, Rejected, ResourceLimits, Sandbox
 
-LIMITS: Final = ResourceLimits(timeout_s=5, cpu_s=5, memory_bytes=256 << 20)
+TIME_S: Final = 5  # for one job's templates
+PLACE_TIMEOUT_S: Final = 3.0  # so that the wait, the templates, the downloads and the mail stay under timeoutSeconds
 
 
 class Templates(Struct, frozen=True, kw_only=True):
@@ -31,14 +37,45 @@ class Filled(Struct, frozen=True, kw_only=True):
     texts: dict[str, str]
 
 
-def filled(job: MessageRequested, sandbox: Sandbox) -> MessageRequested:
-    """The job with its templates filled, if it has any; raise JobFailed when they are wrong or reach a limit."""
-    if job.fill is None:
-        return job
+@dataclass(frozen=True, kw_only=True)
+class Templating:
+    """Fills the templates of so many jobs `at_once`, each within its memory: a hostile one takes all that it gets."""
+
+    sandbox: Sandbox
+    at_once: int
+    memory_bytes: int
+
+    def filled(self, job: MessageRequested) -> MessageRequested:
+        """The job with its templates filled, if it has any.
+
+        Raises JobFailed when they are wrong or reach a limit, NotNow while others are filled and none is done in time.
+        """
+        if job.fill is None:
+            return job
+        limits = ResourceLimits(timeout_s=TIME_S, cpu_s=TIME_S, memory_bytes=self.memory_bytes)
+        with self._place():
+            return _filled(job, self.sandbox, limits)
+
+    @cached_property
+    def _places(self) -> threading.BoundedSemaphore:
+        return threading.BoundedSemaphore(self.at_once)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
+            raise NotNow(f"the templates of {self.at_once} jobs are filled, as many as may be at once", retry_after_s=1)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+def _filled(job: MessageRequested, sandbox: Sandbox, limits: ResourceLimits) -> MessageRequested:
+    assert job.fill is not None  # noqa: S101  # the caller's condition
     sources = {name: text for name in ("subject", "text", "html") if (text := getattr(job, name)) is not None}
     order = Templates(sources=sources, **msgspec.structs.asdict(job.fill))
     try:
-        done = sandbox.run("functions.message.filling:fill", order, result=Filled, limits=LIMITS)
+        done = sandbox.run("functions.message.filling:fill", order, result=Filled, limits=limits)
     except OverflowError as error:
         raise too_wide(job) from error
     except Rejected as error:

@@ -13,6 +13,9 @@ MAX_TIMEOUT_S: Final = 600  # serving config-defaults, max-revision-timeout-seco
 MOST_WORKERS: Final = 1000
 # <namespace>.<trigger>.<broker uid> (eventing-rabbitmq, pkg/rabbitmqnaming)
 TRIGGER_QUEUE: Final = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+OWN_MEMORY: Final = "MEMORY_LIMIT_BYTES"
+AT_ONCE: Final = "AT_ONCE"
+UNLIMITED: Final = 100  # of containerConcurrency 0: Serving's own target
 OWN_LIMIT: Final = re.compile(r"(?:[A-Z0-9_]+_)?TIMEOUT(?:_S|_SECONDS)?")
 
 
@@ -159,6 +162,32 @@ def scaler_mode_needs_http(resources: Resources) -> Iterator[Flaw]:
                 yield Flaw(metadata["mode"], f"mode {mode} over amqp")
 
 
+@rule(
+    "memory-over-limit",
+    "error",
+    consequence="the kernel ends the container when jobs take what each of them may, and all events in it are tried "
+    "again, or are in doubt",
+    fix="X_MEMORY_LIMIT_BYTES times X_AT_ONCE (containerConcurrency without it) under resources.limits.memory",
+)
+def memory_over_limit(resources: Resources) -> Iterator[Flaw]:
+    """What a job may take by a variable such as MEMORY_LIMIT_BYTES, for all at once, is not under the container's
+    memory.
+    """
+    for service in resources.services.values():
+        for container in service.pod["containers"]:
+            limit_bytes = _quantity_bytes(container["resources"]["limits"]["memory"])
+            variables = {each["name"].text: each["value"] for each in container["env"]}
+            for name, each in variables.items():
+                one_bytes = _quantity_bytes(each) if name.endswith(OWN_MEMORY) else None
+                if limit_bytes is None or one_bytes is None:
+                    continue
+                at_once = _number(variables.get(name.removesuffix(OWN_MEMORY) + AT_ONCE, each["none"]))
+                count = at_once or service.concurrency or UNLIMITED
+                if one_bytes * count >= limit_bytes:
+                    what = f"{count:g} x {name} {one_bytes:g} is not under the limit of {limit_bytes:g} bytes"
+                    yield Flaw(each, what)
+
+
 def _autoscalers(resources: Resources) -> Iterator[ManifestDocument]:
     yield from resources.of("ScaledObject", "keda.sh")
     yield from resources.of("ScaledJob", "keda.sh")
@@ -183,6 +212,16 @@ def _loads(resources: Resources) -> Iterator[tuple[DeclaredService, list[Declare
 def _load(service: DeclaredService, triggers: list[DeclaredTrigger], workers: int, capacity: int) -> str:
     together = f" of {len(triggers)} Triggers together" if len(triggers) > 1 else ""
     return f"parallelism{together} is {workers}, {service.document.name} takes {capacity} at once"
+
+
+def _quantity_bytes(place: Place) -> float | None:
+    """A quantity of memory (Kubernetes API, resource.Quantity); None for what is none."""
+    parts = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)([kMGT]?|[KMGT]i)", str(place.value))
+    if parts is None:
+        return None
+    power = " KMGT".index(parts[2][:1].upper() or " ")
+    unit_bytes: int = (1024 if parts[2].endswith("i") else 1000) ** power
+    return float(parts[1]) * unit_bytes
 
 
 def _number(place: Place) -> float | None:

@@ -116,6 +116,18 @@ def changed(*pairs: tuple[str, str], base: str = SHOP) -> str:
     return base
 
 
+def memory(*, limit: str, each: int, at_once: int | None = None, concurrency: int = 1) -> str:
+    """The shop, where resize may take so much memory for each job."""
+    variables = f'          env:\n            - {{name: FILL_MEMORY_LIMIT_BYTES, value: "{each}"}}\n'
+    if at_once:
+        variables += f'            - {{name: FILL_AT_ONCE, value: "{at_once}"}}\n'
+    return changed(
+        ("          env:\n", f"          resources: {{limits: {{memory: {limit}}}}}\n{variables}"),
+        ("containerConcurrency: 1\n", f"containerConcurrency: {concurrency}\n"),
+        ('max-scale: "24"', f'max-scale: "{24 if concurrency == 1 else 3}"'),
+    )
+
+
 def other(version: str, kind: str, spec: str, base: str = SHOP) -> str:
     return base + OTHER.format(version=version, kind=kind, spec=spec)
 
@@ -354,6 +366,24 @@ CASES = [
         other("keda.sh/v1alpha1", "ScaledObject", SCALED.format("w", f"queueName: default.resize.{UID}")),
         other("keda.sh/v1alpha1", "ScaledObject", SCALED.format("w", "queueName: default.resize")),
         "spec: {scaleTargetRef",
+    ),
+    Case(
+        "memory-over-limit",
+        memory(limit="1Gi", each=1 << 30),
+        memory(limit="1025Mi", each=1 << 30),
+        f'value: "{1 << 30}"',
+    ),
+    Case(
+        "memory-over-limit",
+        memory(limit="1000M", each=250_000_000, at_once=4),
+        memory(limit="1G", each=250_000_000, at_once=3),
+        'value: "250000000"',
+    ),
+    Case(
+        "memory-over-limit",
+        memory(limit="320Mi", each=256 << 20, concurrency=10),
+        memory(limit="320Mi", each=16 << 20, concurrency=10),
+        f'value: "{256 << 20}"',
     ),
     Case(
         "runs-on-channels",

@@ -26,13 +26,15 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from events.http import STRUCTURED, Event, binary, read
-from events.problem import TryAgain
+from events.problem import NotNow, TryAgain
 from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import MailDelivery
 from functions.message.email_message import Mail, Parts, compose, read_sender
 from functions.message.progress import Recipients
 from functions.message.relay import MaybeSent, Relay
+from functions.message.templates import Filled, Templating
 from functions.runtime.adapter import reply_event
+from functions.sandbox.sandbox import ResourceLimits, Sandbox
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
 from tests.support.callback_peers import Receiver, receiving, say
@@ -964,3 +966,42 @@ def test_a_bad_setting_stops_the_start_and_is_named(
 
     assert PASSWORD not in str(stopped.value)
     assert "the-token" not in caplog.text
+
+
+class SlowSandbox:
+    """Fills nothing until it may."""
+
+    def __init__(self) -> None:
+        self.limits: list[ResourceLimits] = []
+        self.began, self.goes_on = threading.Semaphore(0), threading.Event()
+
+    def run(self, _work: str, _order: object, *, result: type[Filled], limits: ResourceLimits) -> Filled:
+        self.limits.append(limits)
+        self.began.release()
+        assert self.goes_on.wait(20)
+        return result(texts={"subject": "filled"})
+
+
+def test_so_many_jobs_are_filled_at_once_and_another_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.message.templates.PLACE_TIMEOUT_S", 0.01)
+    sandbox = SlowSandbox()
+    templating = Templating(sandbox=cast(Sandbox, sandbox), at_once=2, memory_bytes=1 << 20)
+    job = msgspec.json.decode(sample(fill={"data": {}}).data, type=MessageRequested)
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(templating.filled, job) for _ in range(2)]
+        assert all(sandbox.began.acquire(timeout=20) for _ in both)
+
+        with pytest.raises(NotNow, match="the templates of 2 jobs are filled"):
+            templating.filled(job)
+        sandbox.goes_on.set()
+        subjects = [each.result().subject for each in both]
+
+    assert subjects == ["filled"] * 2
+    assert templating.filled(job).subject == "filled"
+    assert {each.memory_bytes for each in sandbox.limits} == {1 << 20}
+
+
+@pytest.mark.parametrize("name", ["TEMPLATE_AT_ONCE", "TEMPLATE_MEMORY_LIMIT_BYTES"])
+def test_a_limit_of_templates_that_allows_none_stops_the_start(starting: Starting, name: str) -> None:
+    with pytest.raises(SystemExit, match=f"{name} must be at least 1, got 0"):
+        starting(1, **{name: "0"})
