@@ -191,7 +191,9 @@ class _Runner:
         if options.rabbitmq:
             from knative.local.broker.rabbitmq import RabbitBroker  # pika is a large import
 
-            return RabbitBroker(options.rabbitmq, self._manifests, backlog_limit=options.backlog_limit)
+            return RabbitBroker(
+                options.rabbitmq, self._manifests, data=options.data, backlog_limit=options.backlog_limit
+            )
         queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
         return EmbeddedBroker(options.data / "journal.db", queues, backlog_limit=options.backlog_limit)
 

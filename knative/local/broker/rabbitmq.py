@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 from events.http import Event
@@ -29,8 +30,9 @@ from functions.amqp.message import UNREADABLE, Message, to_message
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import Waits
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
+from knative.local.broker.bindings import Bindings
 from knative.local.broker.broker import DLQ, BrokerAway, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.topology import Names, declare
+from knative.local.broker.topology import Names, declare, declare_anew
 from knative.manifests.manifests import Manifests, Trigger
 
 T = TypeVar("T")
@@ -59,8 +61,9 @@ class _ConsumedQueue:
 class RabbitBroker:
     """Implements `knative.local.broker.broker.Broker` on a RabbitMQ server."""
 
-    def __init__(self, server: AmqpServer, manifests: Manifests, *, backlog_limit: int) -> None:
+    def __init__(self, server: AmqpServer, manifests: Manifests, *, data: Path, backlog_limit: int) -> None:
         self._server = server
+        self._bindings = Bindings(data, server.place)
         self._triggers = manifests.triggers
         self._names = Names(manifests.broker)
         self._backlog_limit = backlog_limit
@@ -84,7 +87,7 @@ class RabbitBroker:
         self._wake = wake
         try:
             async with connected(self._server, name="errands up") as connection:
-                await declare(await connection.channel(), self._names, self._triggers)
+                await declare_anew(await connection.channel(), self._names, self._triggers, self._bindings)
         except ServerUnavailable as error:
             raise BrokerAway(str(error)) from error
         except (ServerRefused, ValueError) as error:

@@ -10,6 +10,7 @@ made of the names: a runner on another machine goes on where this one stopped, a
 """
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,8 +23,11 @@ from functions.amqp.connection import connected
 from functions.amqp.errors import ServerRefused
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import QUORUM, Waits, wait_ms
+from knative.local.broker.bindings import Binding, Bindings
 from knative.local.broker.broker import DLQ
 from knative.manifests.manifests import Manifests, Trigger
+
+log = logging.getLogger("errands.rabbitmq")
 
 NAMESPACE_UID: Final = uuid.UUID("9d0c7a1e-3f65-5c0b-9a43-6f2f7a3c1d58")
 TRIGGER: Final = "x-knative-trigger"
@@ -86,9 +90,32 @@ async def declare(channel: Channel, names: Names, triggers: Iterable[Trigger]) -
         await _queue(channel, names, trigger.name)
         await _exchange(channel, names.dead_letter_exchange(trigger.name))
         await _queue(channel, names, trigger.name + DLQ)
-        mark = {"x-match": "all", TRIGGER: trigger.name}
-        await _bind(channel, names.exchange, names.queue(trigger.name), {**trigger.filter, **mark})
-        await _bind(channel, names.dead_letter_exchange(trigger.name), names.queue(trigger.name + DLQ), mark)
+        for each in _bindings_of(names, trigger):
+            await _bind(channel, each)
+
+
+async def declare_anew(channel: Channel, names: Names, triggers: Iterable[Trigger], bindings: Bindings) -> None:
+    """Make what is missing, and take away what was bound at an earlier start and is wanted no more.
+
+    In this order, so that a Trigger whose filter was changed is never without a binding.
+    """
+    triggers = tuple(triggers)
+    known, wanted = bindings.known(), frozenset(chain.from_iterable(_bindings_of(names, each) for each in triggers))
+    bindings.keep(known | wanted)
+    await declare(channel, names, triggers)
+    for each in known - wanted:
+        log.warning("no Trigger wants %s in %s any more: its binding is removed", each.arguments, each.queue)
+        await _unbind(channel, each)
+    bindings.keep(wanted)
+
+
+def _bindings_of(names: Names, trigger: Trigger) -> tuple[Binding, Binding]:
+    """A Trigger's own, and that of its dead letters."""
+    mark = {"x-match": "all", TRIGGER: trigger.name}
+    return (
+        Binding.of(names.exchange, names.queue(trigger.name), {**trigger.filter, **mark}),
+        Binding.of(names.dead_letter_exchange(trigger.name), names.queue(trigger.name + DLQ), mark),
+    )
 
 
 async def _queue(channel: Channel, names: Names, name: str) -> None:
@@ -150,5 +177,12 @@ async def _exchange(channel: Channel, name: str) -> None:
     await channel.call("exchange_declare", exchange=name, exchange_type="headers", durable=True)
 
 
-async def _bind(channel: Channel, exchange: str, queue: str, arguments: dict[str, str]) -> None:
-    await channel.call("queue_bind", queue=queue, exchange=exchange, routing_key="", arguments=arguments)
+async def _bind(channel: Channel, each: Binding) -> None:
+    ends = {"queue": each.queue, "exchange": each.exchange, "routing_key": ""}
+    await channel.call("queue_bind", **ends, arguments=each.arguments)
+
+
+async def _unbind(channel: Channel, each: Binding) -> None:
+    """RabbitMQ takes it for done where there is no such binding, queue or exchange."""
+    ends = {"queue": each.queue, "exchange": each.exchange, "routing_key": ""}
+    await channel.call("queue_unbind", **ends, arguments=each.arguments)

@@ -343,3 +343,59 @@ def test_what_is_fetched_ahead_is_worked_off_long_before_the_servers_timeout(
     manifests = load(write_manifests(tmp_path, (service(), trigger(parallelism=8, timeout=timeout))))
 
     assert prefetch(manifests.triggers[0]) == times * 8
+
+
+OLD, NEW = "dev.errands.old.requested.v1", "dev.errands.new.requested.v1"
+
+
+def bound(rabbit: RabbitServer, vhost: str, queue: str) -> set[str]:
+    """The types that are bound to a Trigger's queue; '' for a binding without."""
+    rows = rabbit.control("list_bindings", "-p", vhost, "source_name", "destination_name", "arguments").splitlines()
+    its = [row for row in rows if row.startswith(f"{NAMES.exchange}\t{NAMES.queue(queue)}\t")]
+    return {next((each for each in (OLD, NEW) if each in row), "") for row in its}
+
+
+def typed(name: str, type_: str) -> str:
+    return trigger(name, filter=f"{{type: {type_}}}")
+
+
+def test_a_trigger_whose_filter_was_changed_gets_what_it_wants_now_and_nothing_else(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    def started(*triggers: str) -> dict[str, float]:
+        with up(tmp_path, (service(), *triggers), "--broker", url(rabbit, vhost)) as runner:
+            if len(triggers) > 1:
+                assert runner.post({**event("1"), "type": OLD}).status_code == 202
+                assert runner.outcome("1") is not None
+        return {each: len(bound(rabbit, vhost, each)) for each in ("changed", "other")}
+
+    started(typed("changed", OLD))
+    before = bound(rabbit, vhost, "changed")
+    counts = started(typed("changed", NEW), typed("other", OLD))
+
+    assert (before, bound(rabbit, vhost, "changed"), bound(rabbit, vhost, "other")) == ({OLD}, {NEW}, {OLD})
+    assert counts == {"changed": 1, "other": 1}
+
+
+def test_a_trigger_that_is_gone_gets_no_events_any_more_and_one_that_comes_back_does(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    seen = []
+    for triggers in ((typed("a", OLD), typed("b", NEW)), (typed("b", NEW),), (typed("a", OLD), typed("b", NEW))):
+        with up(tmp_path, (service(), *triggers), "--broker", url(rabbit, vhost)):
+            seen.append((bound(rabbit, vhost, "a"), bound(rabbit, vhost, "b")))
+
+    assert seen == [({OLD}, {NEW}), (set(), {NEW}), ({OLD}, {NEW})]
+
+
+def test_a_start_goes_on_where_what_was_bound_is_gone_or_its_file_cannot_be_read(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    with up(tmp_path, (service(), typed("a", OLD)), "--broker", url(rabbit, vhost)) as runner:
+        data = runner.data
+    rabbit.control("delete_queue", "-p", vhost, NAMES.queue("a"))
+    for damage in (None, "", "[]", '{"x": 1}', "\0\0"):
+        if damage is not None:
+            (data / "bindings.json").write_text(damage)
+        with up(tmp_path, (service(), typed("b", NEW)), "--broker", url(rabbit, vhost)):
+            assert bound(rabbit, vhost, "b") == {NEW}
