@@ -73,7 +73,10 @@ FILTERS: Final[Mapping[str, tuple[Any, Any]]] = {
     "code": (Annotated[int | None, typer.Option(help="With this code.")], None),
     "trigger": (Annotated[str | None, typer.Option(help="Of this Trigger.")], None),
     "destination": (Annotated[str | None, typer.Option(help="For this address.")], None),
-    "text": (Annotated[str | None, typer.Option(help="With this text in the data.")], None),
+    "id_": (Annotated[str | None, typer.Option("--id", help="The event with this id, or of the job with it.")], None),
+    "subject": (Annotated[str | None, typer.Option(help="With this subject.")], None),
+    "source": (Annotated[str | None, typer.Option(help="From this source.")], None),
+    "text": (Annotated[str | None, typer.Option(help="With this text in the data, the id or the subject.")], None),
     "older_than": (Annotated[str | None, typer.Option(help=f"That came before: {AGE}.")], None),
     "newer_than": (Annotated[str | None, typer.Option(help=f"That came since: {AGE}.")], None),
     "state": (
@@ -226,6 +229,7 @@ def _filter(**given: Any) -> Filter:
         "older_than_s": seconds(given.pop("older_than")),
         "newer_than_s": seconds(given.pop("newer_than")),
         "type": given.pop("type_"),
+        "id": given.pop("id_"),
         "group": given.pop("of_group"),
     }
     return command(Filter, **given, **fields)

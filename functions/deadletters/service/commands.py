@@ -22,7 +22,8 @@ class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 class Filter(Command, frozen=True, kw_only=True):
     """Which dead letters: those that fit everything given. `state` may be `all` or `unresolved` (open or quarantined).
 
-    `text` is looked for in the data, whatever the case of A to Z; ages are of when a dead letter first came.
+    `id` is the event's, or its job's. `text` is looked for in the data, the id and the subject, whatever the case of A
+    to Z; ages are of when a dead letter first came.
     """
 
     job: FilterText | None = None
@@ -35,6 +36,9 @@ class Filter(Command, frozen=True, kw_only=True):
     newer_than_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     state: Literal[State, "all", "unresolved"] = "unresolved"
     group: GroupId | None = None
+    id: FilterText | None = None
+    subject: FilterText | None = None
+    source: FilterText | None = None
 
 
 class Selection(Command, frozen=True, kw_only=True):

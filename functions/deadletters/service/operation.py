@@ -66,8 +66,12 @@ class Operation:
     def _may_find(self, matching: Filter) -> None:
         """Who may not see data may not guess at it either."""
         self.operator.require("see")
-        if matching.text is not None:
+        if matching.text is not None or matching.subject is not None:
             self.operator.require("data")
+        named = {"id", "jobid"} if matching.id is not None else set[str]()
+        named |= {name for name in ("subject", "source") if getattr(matching, name) is not None}
+        if named & self.console.rules.attributes:
+            self.operator.require("unmask")
 
     def _accepted(self, matching: Filter) -> Callable[[Event], bool] | None:
         """What a text must be found in beside SQL's own search: only what the operator is shown."""

@@ -45,8 +45,12 @@ class Visibility:
         return self.rules.event(event, [each.type for each in others])
 
     def finds(self, event: Event, text: str) -> bool:
-        """Whether the data that is shown holds a text, whatever the case of A to Z."""
-        shown = self.event(event).data or ""
+        """Whether the data, the id or the subject that is shown holds a text, whatever the case of A to Z."""
+        seen = self.event(event)
+        named = (seen.attributes.get(name, "") for name in ("id", "subject") if name not in seen.masked)
+        if any(_plain_case(text) in _plain_case(each) for each in named):
+            return True
+        shown = seen.data or ""
         return any(_plain_case(form) in _plain_case(shown) for form in masking.json_forms(text))
 
     def text(self, said: str) -> str:

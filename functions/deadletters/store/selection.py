@@ -1,9 +1,11 @@
 """A filter as SQL, and the dead letters that it finds: by the group where it can be, since there are few of those."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import structs
 
 from events.http import Event
@@ -140,14 +142,29 @@ def _parts(database: Database, matching: Filter, now: datetime) -> Iterator[tupl
         yield "l.first_seen <= ?", (timestamp(now - timedelta(seconds=matching.older_than_s)),)
     if matching.newer_than_s is not None:
         yield "l.first_seen >= ?", (timestamp(now - timedelta(seconds=matching.newer_than_s)),)
+    if matching.id is not None:
+        yield _of_job(database, matching.id)
+    if matching.subject is not None:
+        yield "l.subject = ?", (matching.subject,)
+    if matching.source is not None:
+        yield "l.event_source = ?", (matching.source,)
     if matching.text is not None:
         yield _holds(database, matching.text)
 
 
+def _of_job(database: Database, id_: str) -> tuple[str, tuple[object, ...]]:
+    """Whether the event has an id, or is one of the job of that id: as `encode_attributes` writes it."""
+    jobs, value = database.contains("b.attributes", f'"jobid":{msgspec.json.encode(id_).decode()}')
+    query = f"(l.event_id = ? OR EXISTS (SELECT 1 FROM dead_body b WHERE b.letter_id = l.id AND {jobs}))"  # noqa: S608  # values apart
+    return query, (id_, value)
+
+
 def _holds(database: Database, text: str) -> tuple[str, tuple[object, ...]]:
-    """Whether the data holds a text: as it is, or as JSON may write it."""
+    """Whether the data holds a text, as it is or as JSON may write it, or the id or the subject does."""
     forms = dict.fromkeys((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
     found = [database.contains("b.data", form) for form in forms]
     held = " OR ".join(condition for condition, _ in found)
     query = f"EXISTS (SELECT 1 FROM dead_body b WHERE b.letter_id = l.id AND ({held}))"  # noqa: S608  # values apart
-    return query, tuple(value for _, value in found)
+    named = "lower(l.event_id) LIKE lower(?) ESCAPE '!' OR lower(l.subject) LIKE lower(?) ESCAPE '!'"
+    like = "%" + re.sub("([!%_])", r"!\1", text) + "%"
+    return f"({query} OR {named})", (*(value for _, value in found), like, like)

@@ -20,7 +20,7 @@ from tests.functions.deadletters.test_deadletters import process, responses_at
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.knative.cli.test_cli import Errands, clean, command, errands
 from tests.support.dead_letter_store import DeadLetterStore
-from tests.support.local_runner import ROOT, until
+from tests.support.local_runner import ROOT, Up, event, service, trigger, until, up
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -224,3 +224,124 @@ def test_raw_data_is_byte_for_byte(store: DeadLetterStore, tmp_path: Path) -> No
     )
 
     assert (done.returncode, done.stdout) == (0, b"\x00\xff\x1b[2J")
+
+
+# --- against a runner
+
+
+RECEIVER = """
+from functions.runtime.adapter import Response, http_function
+from pathlib import Path
+
+def respond(event):
+    if not Path("{up}").exists():
+        return Response(503, {{"content-type": "application/json"}}, b'{{"detail": "the receiver is down"}}')
+    with open("{heard}", "a") as heard:
+        heard.write(event.type + "\\n")
+    return Response(202)
+
+handle = http_function(respond)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("up")
+
+
+@pytest.fixture(scope="module")
+def runner(folder: Path) -> Iterator[Up]:
+    """The echo function, one that hears of outcomes while the file `up` is there, and the console."""
+    source = folder / "receiver.py"
+    source.write_text(RECEIVER.format(up=folder / "up", heard=folder / "heard"))
+    documents = [
+        service(),
+        trigger(retry=0),
+        service("receiver", source=source),
+        trigger("receiver", subscriber="receiver", filter="{outcome: completed}", retry=0),
+        trigger("receiver-deadlettered", subscriber="receiver", filter="{outcome: deadlettered}", retry=0),
+        service("console", source=ROOT / "functions/console/main.py", min_scale=1, max_scale=1, concurrency=0),
+        trigger("console-completed", subscriber="console", filter="{outcome: completed}"),
+        BINDING,
+    ]
+    with up(folder, documents) as running:
+        yield running
+
+
+BINDING = """
+apiVersion: sources.knative.dev/v1
+kind: SinkBinding
+metadata: {name: console}
+spec:
+  subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: console}
+  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}
+"""
+
+
+def one_dead(runner: Up, *filters: str) -> dict[str, Any]:
+    """The one dead letter of the runner's that matches, as soon as it is there."""
+    found = until(lambda: shown(errands("dead", "list", "--json", *filters, "--data", runner.data)), what="it")
+    assert len(found) == 1
+    return dict(found[0])
+
+
+def state(runner: Up, number: int) -> str:
+    listed = shown(errands("dead", "list", "--state", "all", "--json", "--data", runner.data))
+    return next(str(each["state"]) for each in listed if each["id"] == number)
+
+
+@pytest.mark.parametrize("by", [(), ("--trigger-only",)], ids=["to all", "to the one"])
+def test_a_callback_is_replayed_to_the_runner_of_the_data(runner: Up, folder: Path, by: tuple[str, ...]) -> None:
+    """Whatever its port is; and the outcome, which is not taken from outside, is taken from the command."""
+    (folder / "up").unlink(missing_ok=True)
+    assert runner.post(event(f"callback{len(by)}")).status_code == 202
+    dead_letter = one_dead(runner, "--trigger", "receiver")
+    (folder / "up").touch()
+
+    done = errands("dead", "replay", str(dead_letter["id"]), *by, "--data", runner.data)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: "echo.completed" in read_text(folder / "heard"), what="the callback")
+    assert state(runner, dead_letter["id"]) == "completed"
+    (folder / "heard").unlink()
+
+
+def test_the_console_replays_a_callback_to_its_runner(runner: Up, folder: Path) -> None:
+    (folder / "up").unlink(missing_ok=True)
+    assert runner.post(event("by-the-console")).status_code == 202
+    dead_letter = one_dead(runner, "--trigger", "receiver")
+    (folder / "up").touch()
+
+    done = errands("dead", "replay", str(dead_letter["id"]), "--url", f"{runner.url}dead")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: "echo.completed" in read_text(folder / "heard"), what="the callback")
+
+
+def test_a_job_that_the_api_sends_again_closes_its_dead_letter(runner: Up, folder: Path) -> None:
+    (folder / "up").touch()
+    job = event("again", {"do": "status", "status": 500, "once": str(folder / "once")})
+    assert runner.post(job).status_code == 202
+    dead_letter = one_dead(runner, "--trigger", "echo")
+
+    assert runner.post(job).status_code == 202
+
+    until(lambda: state(runner, dead_letter["id"]) == "completed", poll_s=0.5, what="the end of the dead letter")
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["ended", "killed"])
+def test_without_a_runner_of_the_data_nothing_is_noted(store: DeadLetterStore, tmp_path: Path, left: bool) -> None:
+    store.keep(dead())
+    if left:
+        told = {"url": f"http://127.0.0.1:{free_port()}/", "token": "of-a-runner-that-was-killed"}
+        (tmp_path / "ingress.json").write_text(json.dumps(told))
+
+    done = errands("dead", "replay", "1", "--data", tmp_path)
+    replays = shown(errands("dead", "replays", "--json", "--data", tmp_path))
+
+    assert (done.returncode, replays) == (69, [])
+    assert done.stderr == (f"no runner of {tmp_path} is up: start `errands up --data {tmp_path}`, or give --sink URL\n")
+
+
+def read_text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""

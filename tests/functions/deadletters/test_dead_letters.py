@@ -20,6 +20,7 @@ from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator,
 from functions.deadletters.store import dead_letters, notices, retention
 from functions.deadletters.store.retention import Retention
 from functions.deadletters.store.schema import open_dead_letters
+from functions.runtime.adapter import reply_event
 from functions.storage.database import Database, StorageUnavailable
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
@@ -90,6 +91,10 @@ def chosen(*numbers: int) -> Selection:
         Filter(trigger="ics"),
         Filter(destination="http://ics.svc.cluster.local"),
         Filter(group=1),
+        Filter(id="order-1042-invite"),
+        Filter(subject="order-1042", job="ics"),
+        Filter(source="https://shop.example/orders", job="ics"),
+        Filter(text="Order-1042-Invite"),
         Filter(text="KICK-OFF"),
         Filter(text="Łódź office"),
         Filter(text="1. Goals; scope, budget\n2. Next"),
@@ -108,6 +113,25 @@ def test_dead_letters_are_found_by_each_filter_and_by_several(
 
     assert [each.id for each in page.dead_letters] == [found]
     assert page.total in (1, None)
+
+
+def test_a_callback_is_found_by_the_id_of_its_job(store: DeadLetterStore, operator_session: OperatorSession) -> None:
+    callback = reply_event(dead(), "dev.errands.ics.completed.v1", commands.Filter(), now=NOW)
+    store.keep(callback.with_attributes(**ADDED))
+
+    page = operator_session.list(commands.List(matching=Filter(id="order-1042-invite")))
+
+    assert [each.event_id for each in page.dead_letters] == [callback.id]
+
+
+@pytest.mark.parametrize("matching", [Filter(subject="order-1042"), Filter(id="order-1042-invite")])
+def test_what_is_masked_is_not_found_by_its_name(store: DeadLetterStore, matching: Filter) -> None:
+    store.keep(dead(subject="order-1042"))
+    masked = at_console(store, "see", "data", masked="@subject, @id")
+
+    with pytest.raises(Forbidden):
+        masked.list(commands.List(matching=matching))
+    assert masked.list(commands.List(matching=Filter(text="order-1042"))).dead_letters == ()
 
 
 @pytest.mark.parametrize("text", ["100%", "a_b", "50!", "back\\slash", 'q"uote', "Łódź", "\u202e"])
