@@ -4,10 +4,14 @@ A request's own `source` and `id` name its job, and nothing else on a request do
 there. Later events carry them as `jobsource` and `jobid`, which functions set.
 """
 
+import uuid
 from collections.abc import Iterator
 from typing import Final
 
 from events.http import Event
+
+# of the ids that are computed: the same cause gives the same id (RFC 9562 5.5)
+NAMESPACE: Final = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 
 # Ours: set by functions, never taken from outside.
 OWN: Final = frozenset(["jobsource", "jobid", "causationid", "outcome", "replayed", "stepof", "flow", "flowid", "step"])

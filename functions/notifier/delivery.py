@@ -31,6 +31,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event, structured
+from events.job import NAMESPACE
 from events.problem import JobFailed, NotNow, TryAgain
 from functions.net.exchange import Response
 from functions.net.url import Url
@@ -39,7 +40,6 @@ from functions.notifier.circuits import Circuit, Peers
 from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates, gone_words
 from functions.notifier.handshake import Handshake
-from functions.runtime.adapter import NAMESPACE
 from functions.storage.store import LEDGER, Store, job_key
 
 log = logging.getLogger("errands.notifier")

@@ -18,9 +18,9 @@ from typing import Final
 
 import msgspec
 
+from events.job import NAMESPACE
 from events.problem import TryAgain
 from functions.net.url import Url
-from functions.runtime.adapter import NAMESPACE
 from functions.storage.store import LEDGER, Store
 
 log = logging.getLogger("errands.notifier")

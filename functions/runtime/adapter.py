@@ -37,7 +37,7 @@ import msgspec
 from msgspec import Struct
 
 from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
-from events.job import carried, job_of, too_much
+from events.job import NAMESPACE, carried, job_of, too_much
 from events.problem import JobFailed, NotAnEvent, NotNow, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
@@ -52,7 +52,6 @@ if TYPE_CHECKING:  # the runner imports this module, and makes no function
 log = logging.getLogger("errands.function")
 
 J = TypeVar("J", bound=Struct)
-NAMESPACE = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 ATTEMPT_HEADER: Final = "errands-attempt"
 TAKEN: Final = "errands.taken"  # in the scope of a request that has come to the function
 RETRY_AFTER_LIMIT_S: Final = 86_400.0  # the hint may come from a source's own server, which may say anything

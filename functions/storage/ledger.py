@@ -19,9 +19,10 @@ from typing import Final
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
+from events.job import NAMESPACE
 from events.problem import JobFailed, NotAnEvent
 from events.types import sibling_type
-from functions.runtime.adapter import NAMESPACE, reply_event, system_clock
+from functions.runtime.adapter import reply_event, system_clock
 from functions.storage.store import LEDGER, Store, job_key
 
 log = logging.getLogger("errands.ledger")

@@ -20,10 +20,9 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
 from events.http import Event
-from events.job import job_of
+from events.job import NAMESPACE, job_of
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
-from functions.runtime.adapter import NAMESPACE
 from functions.storage import folder
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from datetime import datetime
 from typing import Final
 
 from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
-from events.job import is_request
+from events.job import NAMESPACE, is_request
 from events.problem import NotAnEvent
 from functions.deadletters.replay.sending import Broker, NotTaken
 from functions.deadletters.service.results import DeadLetter, Run
 from functions.deadletters.store import dead_letters, replays
 from functions.deadletters.store.dead_letter import REPLAY_OF
 from functions.deadletters.store.replays import ReplayPlan, SendResult
-from functions.runtime.adapter import NAMESPACE, REPLAYED, system_clock
+from functions.runtime.adapter import REPLAYED, system_clock
 from functions.storage.database import Database, Transaction
 
 ROUND_S: Final = 0.1

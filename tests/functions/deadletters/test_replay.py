@@ -445,7 +445,8 @@ def test_the_pace_of_a_replay_is_within_five_in_a_hundred(
     """By a clock of the test's: sending each costs a little, and the rest of the time is waited for."""
     now_s = 0.0
     monkeypatch.setattr("functions.deadletters.replay.engine.time.monotonic", lambda: now_s)
-    pace, sent_at_s = Pace(), []
+    pace = Pace()
+    sent_at_s: list[float] = []
     while len(sent_at_s) < 2_000:
         allowed = pace.allowed(rate_per_s)
         for _ in range(allowed):

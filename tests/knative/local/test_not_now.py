@@ -1,4 +1,4 @@
-"""A callback that cannot be made now is waited for: the real notifier behind the real runner, with no attempt to lose."""
+"""A callback that cannot be made now is waited for: the real notifier behind the real runner, no attempt lost."""
 
 import threading
 import time
