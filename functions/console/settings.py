@@ -21,7 +21,7 @@ class Settings:
     which an authenticating proxy names the operator. Where no operators are configured, `errands_token` is one of all
     rights. With none of them the Service answers its own machine only. `deadletters_session_key` signs the pages'
     sessions; without one, operators sign in again after a restart. `deadletters_replay_unanswered` is how many dead
-    letters with code -1 may be replayed by themselves each minute.
+    letters with code -1 may be replayed by themselves each minute. The ledger at `store_url` tells how jobs ended.
     """
 
     deadletters_url: str
@@ -29,6 +29,7 @@ class Settings:
     host: str = "0.0.0.0"  # noqa: S104  # as functions/runtime/serve.py has it
     errands_token: str = ""
     k_sink_token: str = ""
+    store_url: str = ""
     deadletters_operators: str = ""
     deadletters_proxy_header: str = ""
     deadletters_masked: str = ""
@@ -82,6 +83,7 @@ class Settings:
                 page_url=self.deadletters_page_url,
             ),
             unanswered_limit=self.deadletters_replay_unanswered,
+            store_url=self.store_url,
         )
 
     @property

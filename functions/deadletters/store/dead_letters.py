@@ -166,6 +166,15 @@ def settle(transaction: Transaction, outcome: Event, *, now: datetime) -> int:
     return len(rows)
 
 
+def waiting_requests(transaction: Transaction, limit: int) -> list[Event]:
+    """The newest dead letters that wait for a person and ask for a job: the events as they were sent."""
+    query = (
+        "SELECT b.* FROM dead_body b JOIN dead_letter l ON l.id = b.letter_id"
+        " WHERE l.state IN ('open', 'quarantined') AND l.is_request = 1 ORDER BY l.id DESC LIMIT ?"
+    )
+    return [_stored(row).original for row in transaction.execute(query, limit)]
+
+
 def find(transaction: Transaction, id_: int) -> DeadLetter | None:
     """One dead letter, or None."""
     rows = transaction.execute(f"SELECT {COLUMNS} {FROM} WHERE l.id = ?", id_)  # constants

@@ -318,17 +318,6 @@ def test_the_console_replays_a_callback_to_its_runner(runner: Up, folder: Path) 
     until(lambda: "echo.completed" in read_text(folder / "heard"), what="the callback")
 
 
-def test_a_job_that_the_api_sends_again_closes_its_dead_letter(runner: Up, folder: Path) -> None:
-    (folder / "up").touch()
-    job = event("again", {"do": "status", "status": 500, "once": str(folder / "once")})
-    assert runner.post(job).status_code == 202
-    dead_letter = one_dead(runner, "--trigger", "echo")
-
-    assert runner.post(job).status_code == 202
-
-    until(lambda: state(runner, dead_letter["id"]) == "completed", poll_s=0.5, what="the end of the dead letter")
-
-
 @pytest.mark.parametrize("left", [False, True], ids=["ended", "killed"])
 def test_without_a_runner_of_the_data_nothing_is_noted(store: DeadLetterStore, tmp_path: Path, left: bool) -> None:
     store.keep(dead())

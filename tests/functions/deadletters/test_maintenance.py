@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,9 +14,13 @@ from functions.deadletters.replay.sending import Broker
 from functions.deadletters.replay.workers import Workers
 from functions.deadletters.service import alerts, commands, maintenance, metrics
 from functions.deadletters.service.alerts import Recipients
-from functions.deadletters.service.maintenance import Maintenance
+from functions.deadletters.service.commands import Filter
+from functions.deadletters.service.maintenance import Maintenance, settle_by_ledger
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letters import SETBACK_LIMIT
+from functions.runtime.adapter import reply_event
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store
 from tests.functions.deadletters.test_dead_letters import at_console, dead, encoded
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.support.database_servers import database_url, postgresql_server
@@ -24,6 +29,7 @@ from tests.support.local_runner import ROOT, until
 
 __all__ = ["database_url", "ingress", "postgresql_server"]  # fixtures
 
+LATER = NOW + timedelta(hours=1)
 RULES = ROOT / "functions/deadletters/examples/prometheus-rules.yaml"
 
 
@@ -156,3 +162,42 @@ def test_an_interrupted_replay_goes_on(store: DeadLetterStore, ingress: Ingress)
 
     until(lambda: at_console(store).progress(commands.Progress(replay=ordered.id)).state == "done", what="its end")
     assert len(ingress.ids) == 1
+
+
+# --- jobs that ended meanwhile
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed"])
+def test_a_job_that_ended_after_its_dead_letter_closes_it_without_an_event(
+    store: DeadLetterStore, tmp_path: Path, outcome: str
+) -> None:
+    """The API sent it again: the reply ledger tells, so that no job which goes well costs an event more."""
+    store.keep(dead())
+    store.keep(dead(id="another"))
+    results = Store(tmp_path.as_uri())
+    ReplyLedger(results).record(dead(), reply_event(dead(), f"dev.errands.ics.{outcome}.v1", Filter(), now=LATER))
+
+    first, second = (settle_by_ledger(store.database, tmp_path.as_uri(), now=LATER) for _ in range(2))
+
+    assert (first, second) == (1, 0)
+    assert [each.state for each in store.list()] == ["open", outcome]
+
+
+def test_a_job_that_had_ended_before_its_dead_letter_came_leaves_it_open(
+    store: DeadLetterStore, tmp_path: Path
+) -> None:
+    before = reply_event(dead(), "dev.errands.ics.completed.v1", Filter(), now=NOW - timedelta(days=1))
+    ReplyLedger(Store(tmp_path.as_uri())).record(dead(), before)
+    store.keep(dead())
+
+    assert settle_by_ledger(store.database, tmp_path.as_uri(), now=LATER) == 0
+    assert [each.state for each in store.list()] == ["open"]
+
+
+def test_a_store_that_is_away_costs_the_maintenance_nothing_else(store: DeadLetterStore, tmp_path: Path) -> None:
+    store.keep(dead())
+    (tmp_path / "file").write_text("no folder")
+
+    settled = settle_by_ledger(store.database, (tmp_path / "file").as_uri(), now=LATER)
+
+    assert (settled, [each.state for each in store.list()]) == (0, ["open"])
