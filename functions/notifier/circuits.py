@@ -108,7 +108,7 @@ class Circuit:
 
     def pause(self, until_s: float, reason: str) -> None:
         """Do not call before `until_s`; an earlier end than the present one changes nothing."""
-        if until_s > self.until_s + 0.001:  # what comes back from the register is rounded
+        if until_s > self.until_s + 0.001:  # what comes back from the store is rounded
             self.until_s, self.reason = until_s, reason
             log.warning("%s is not called for a while: %s", self.peer, reason)
 
