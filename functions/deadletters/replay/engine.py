@@ -94,7 +94,7 @@ class Engine:
             return []
         end_s = time.monotonic() + SENDING_S
         sent = [
-            (dead_letter, outgoing(event, plan, dead_letter.id))
+            (dead_letter, outgoing(event, plan, dead_letter.id, marked=not self._broker.outside))
             for dead_letter, event in dead_letters.to_send(transaction, taken)
         ]
         dead_letters.expect(transaction, {dead_letter.id: event for dead_letter, event in sent})
@@ -217,11 +217,11 @@ class Pace:
         return True
 
 
-def outgoing(event: Event, plan: ReplayPlan, dead_letter: int) -> Event:
+def outgoing(event: Event, plan: ReplayPlan, dead_letter: int, *, marked: bool) -> Event:
     """The event as a replay sends it; that it is one, its outcome tells, if there is room for an attribute."""
     if plan.as_new:
         made = str(uuid.uuid5(NAMESPACE, f"replay\n{plan.id}\n{dead_letter}"))
         event = event.with_attributes(id=made, **{REPLAY_OF: str(dead_letter)})
-    if len(event.attributes) < ATTRIBUTE_LIMIT_COUNT and is_request(event):
+    if marked and len(event.attributes) < ATTRIBUTE_LIMIT_COUNT and is_request(event):
         event = event.with_attributes(**{REPLAYED: "true"})
     return event

@@ -14,7 +14,7 @@ from functions.deadletters.cli.options import UNAVAILABLE, ConsoleConnection, st
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.service import commands
 from functions.deadletters.service.results import Run
-from functions.runtime.running import Running
+from functions.runtime.running import Running, find
 from functions.storage.database import StorageUnavailable
 
 NOT_ALL: Final = 1  # the exit code of what was done in part
@@ -47,7 +47,7 @@ def _send(console: ConsoleConnection, run: Run, ingress: Running, told: Callable
     from functions.deadletters.replay.sending import Broker
 
     assert console.database is not None  # noqa: S101  # the caller's condition
-    broker = Broker(ingress.url, ingress.token)
+    broker = Broker(ingress.url, ingress.token, outside=ingress != find(console.data))
     try:
         Engine(console.database, broker, stop=threading.Event()).run(run.id, told)
     except StorageUnavailable as error:

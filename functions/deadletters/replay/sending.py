@@ -26,10 +26,11 @@ class NotTaken(Exception):
 
 @dataclass(frozen=True)
 class Broker:
-    """The ingress, and the functions behind it."""
+    """The ingress, and the functions behind it. From `outside` it takes no event that says of itself to be replayed."""
 
     url: str
     token: str = ""
+    outside: bool = False
 
     def send(self, event: Event) -> None:
         """Hand the event to every Trigger that wants it; raise NotTaken."""

@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
     def send(self, data: st.DataObject, refused: frozenset[str], interrupted: bool) -> None:
         number = data.draw(st.sampled_from(sorted(self.replays)))
         stop = threading.Event()
-        broker = Recorder("", "", refused, [], stop if interrupted else None)
+        broker = Recorder("", refused=refused, tried=[], stop=stop if interrupted else None)
         with self.store.database.transaction() as transaction:  # one in each round, or all in the second one
             rate = "UPDATE dead_replay SET rate_per_s = ? WHERE id = ?"
             transaction.execute(rate, 0.5 if interrupted else 1e6, number)
