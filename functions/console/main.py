@@ -14,7 +14,7 @@ import msgspec
 from events.http import Event, read
 from events.problem import JobFailed, NotAnEvent, TryAgain
 from functions.console.settings import Settings
-from functions.deadletters.replay.sending import Broker
+from functions.deadletters.replay.sending import BrokerIngress
 from functions.deadletters.replay.workers import Workers
 from functions.deadletters.service import maintenance
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES
@@ -40,7 +40,7 @@ settings = from_environment(Settings)
 database = open_dead_letters(settings.deadletters_url)
 masked = rules(settings.deadletters_masked)
 session_key = settings.deadletters_session_key or secrets.token_urlsafe(KEY_CHARACTERS)
-workers = Workers(database, Broker(settings.k_sink, settings.k_sink_token))
+workers = Workers(database, BrokerIngress(settings.k_sink, settings.k_sink_token))
 
 
 def respond(request: Request) -> Response:

@@ -21,7 +21,7 @@ from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import ADDED, failure, is_undelivered_outcome, original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, log_response, refusal, system_clock
-from functions.runtime.failure_reports import Reader
+from functions.runtime.failure_reports import FailureReportReader
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
@@ -50,7 +50,7 @@ class Settings:
 settings = from_environment(Settings)
 masked = rules(settings.deadletters_masked)
 database = open_dead_letters(settings.deadletters_url)
-reader = Reader(settings.store_url)
+reader = FailureReportReader(settings.store_url)
 sending = threading.Lock()
 
 

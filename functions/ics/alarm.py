@@ -6,14 +6,14 @@ from typing import Any
 from icalendar import vCalAddress, vDate, vDatetime, vInt, vUri
 
 from events.types.ics import Alarm
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 from functions.ics.moment import instant
 from functions.ics.values import Minutes, address, minutes, moment, text
 
 DEFAULT_MINUTES_BEFORE = 15
 
 
-def check(alarm: Alarm, at: Place, *, starts: bool, ends: bool) -> None:
+def check(alarm: Alarm, at: FieldPlace, *, starts: bool, ends: bool) -> None:
     """Find what an alarm of an item with a start, with an end, may not have."""
     given = [name for name in ("minutes_before", "minutes_after", "at") if getattr(alarm, name) is not None]
     if len(given) > 1:

@@ -15,7 +15,7 @@ from events.problem import JobFailed
 from events.types.ics import CalendarEntry, FreeBusy, IcsRequested, Todo
 from functions.ics import alarm, clients, component, email_part, feed, identity, itip, texts
 from functions.ics.component import Identity
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 from functions.ics.identity import Origin
 from functions.ics.itip import Item
 from functions.ics.moment import instant, utc
@@ -51,10 +51,10 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Written:
     """An item on its way: its pointer, and what was found out about it."""
 
-    at: Place
+    at: FieldPlace
     item: Item
     when: When | None
     uid: str
@@ -67,7 +67,7 @@ def render(job: IcsRequested, *, source: str, namespace: str, now: datetime) -> 
     `source` is the caller, whose keys give uids; `namespace` is the job, whose items without a key or a uid get one
     of it and their place in the job.
     """
-    root, origin = Place(), Origin(source=source, job=namespace)
+    root, origin = FieldPlace(), Origin(source=source, job=namespace)
     itip.check_job(job, root)
     entries = [_entry(job, item, root / f"{kind}/{index}", index, origin) for kind, index, item in _items(job)]
     identity.check([(each.at, each.item, each.uid, each.sequence) for each in entries])
@@ -86,7 +86,7 @@ def _items(job: IcsRequested) -> Iterator[tuple[str, int, Item]]:
         yield from ((name, index, item) for index, item in enumerate(getattr(job, name)))
 
 
-def _entry(job: IcsRequested, item: Item, at: Place, index: int, origin: Origin) -> _Entry:
+def _entry(job: IcsRequested, item: Item, at: FieldPlace, index: int, origin: Origin) -> _Written:
     if isinstance(item, FreeBusy):
         when: When | None = busy_times(item, at)
     else:
@@ -95,10 +95,10 @@ def _entry(job: IcsRequested, item: Item, at: Place, index: int, origin: Origin)
     texts.check(item, at)
     itip.check(job, item, at)
     uid = identity.uid(item, index, origin)
-    return _Entry(at, item, when, uid, identity.sequence(job, item))
+    return _Written(at, item, when, uid, identity.sequence(job, item))
 
 
-def _check_details(item: CalendarEntry | Todo, at: Place) -> None:
+def _check_details(item: CalendarEntry | Todo, at: FieldPlace) -> None:
     feed.check_color(item.color, at / "color")
     ends = (item.due if isinstance(item, Todo) else item.end) is not None
     for index, each in enumerate(item.alarms):
@@ -115,7 +115,7 @@ def _check_details(item: CalendarEntry | Todo, at: Place) -> None:
             alarm.check(each, pointer / f"alarms/{index}", starts=True, ends=has_end)
 
 
-def _check_instances(entries: Sequence[_Entry], root: Place) -> None:
+def _check_instances(entries: Sequence[_Written], root: FieldPlace) -> None:
     """Expand every series as far as its named instances."""
     series = [(each.at, each.when) for each in entries if isinstance(each.when, Schedule)]
     effort_days = sum(when.effort_days() for _, when in series)
@@ -127,7 +127,7 @@ def _check_instances(entries: Sequence[_Entry], root: Place) -> None:
         when.check(at)
 
 
-def _files(job: IcsRequested, entries: Sequence[_Entry], now: datetime) -> Iterator[CalendarFile]:
+def _files(job: IcsRequested, entries: Sequence[_Written], now: datetime) -> Iterator[CalendarFile]:
     groups = [[each] for each in entries] if job.separate else [entries]
     path, left_bytes = PurePath(job.name), LIMIT_BYTES
     for number, group in enumerate(groups, 1):
@@ -138,7 +138,7 @@ def _files(job: IcsRequested, entries: Sequence[_Entry], now: datetime) -> Itera
         yield CalendarFile(name, made, part)
 
 
-def _calendar(job: IcsRequested, entries: Sequence[_Entry], now: datetime, left_bytes: int) -> bytes:
+def _calendar(job: IcsRequested, entries: Sequence[_Written], now: datetime, left_bytes: int) -> bytes:
     """The file; its components are written one by one, so that one that is too large is never made."""
     head = content(component.filled(Calendar(), _properties(job))).removesuffix(END)
     pieces = [head, *_vtimezones(entries)]
@@ -160,7 +160,7 @@ def _properties(job: IcsRequested) -> Iterator[tuple[str, Any]]:
         yield from feed.properties(job.feed)
 
 
-def _components(entries: Sequence[_Entry], now: datetime, method: str) -> Iterator[tuple[Place, Component]]:
+def _components(entries: Sequence[_Written], now: datetime, method: str) -> Iterator[tuple[FieldPlace, Component]]:
     """The components one by one, each with the place of its item."""
     for each in entries:
         item, when, known = each.item, each.when, Identity(each.uid, each.sequence, now)
@@ -172,7 +172,7 @@ def _components(entries: Sequence[_Entry], now: datetime, method: str) -> Iterat
             yield from ((each.at, made) for made in component.events(item, when, known, method))
 
 
-def _vtimezones(entries: Sequence[_Entry]) -> Iterator[bytes]:
+def _vtimezones(entries: Sequence[_Written]) -> Iterator[bytes]:
     """One for each zone that is used, in the order of their names."""
     used: dict[str, list[datetime]] = {}
     open_ended = set()

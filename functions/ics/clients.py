@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from events.types.ics import CalendarEntry, FreeBusy, Recurrence, Todo
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 from functions.ics.itip import Item
 from functions.ics.recurrence import PERIOD_DAYS, Rule
 from functions.ics.schedule import BusyTimes, Schedule
@@ -22,12 +22,12 @@ _PERIODS: Final = {"daily": 40, "weekly": 8, "monthly": 4, "yearly": 2}  # enoug
 _OUTLOOK_ORDINALS: Final = frozenset({-1, 1, 2, 3, 4})  # MS-OXOCAL 2.2.1.44.1.4: the first to the fourth, or the last
 
 
-def warnings(items: Iterable[tuple[Place, Item, Schedule | BusyTimes | None]], method: str) -> tuple[str, ...]:
+def warnings(items: Iterable[tuple[FieldPlace, Item, Schedule | BusyTimes | None]], method: str) -> tuple[str, ...]:
     """What is to be said of the items, each with its pointer: the first 100."""
     return tuple(islice(_of_all(items, method), SHOWN))
 
 
-def _of_all(items: Iterable[tuple[Place, Item, Schedule | BusyTimes | None]], method: str) -> Iterator[str]:
+def _of_all(items: Iterable[tuple[FieldPlace, Item, Schedule | BusyTimes | None]], method: str) -> Iterator[str]:
     tasks = False
     for at, item, when in items:
         if isinstance(item, Todo) and not tasks:

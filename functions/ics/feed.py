@@ -9,12 +9,12 @@ from events.types.ics import Feed
 from functions.ics import texts
 from functions.ics.colours import VALUES
 from functions.ics.component import image
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 from functions.ics.moment import zone
 from functions.ics.values import minutes, text, text_list
 
 
-def check(feed: Feed, at: Place) -> None:
+def check(feed: Feed, at: FieldPlace) -> None:
     """Find what is wrong with a feed's own properties."""
     texts.check(feed, at)
     if feed.timezone is not None:
@@ -22,7 +22,7 @@ def check(feed: Feed, at: Place) -> None:
     check_color(feed.color, at / "color")
 
 
-def check_color(color: str | None, at: Place) -> None:
+def check_color(color: str | None, at: FieldPlace) -> None:
     """Find a colour that CSS3 has no such name for."""
     if color is not None and color not in VALUES:
         at.add(f"must be a colour name of CSS3 (RFC 7986 5.9), such as turquoise, got {color!r}")

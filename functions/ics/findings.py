@@ -10,7 +10,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class Findings:
+class RuleFindings:
     """What is wrong with a job, in the order of its fields."""
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FieldPlace:
     """Where in the job something is found: `place / "start"` is the field of that name, as in paths."""
 
     pointer: str = "#"
-    findings: Findings = field(default_factory=Findings)
+    findings: RuleFindings = field(default_factory=RuleFindings)
 
-    def __truediv__(self, name: str) -> "Place":
-        return Place(f"{self.pointer}/{name}", self.findings)
+    def __truediv__(self, name: str) -> "FieldPlace":
+        return FieldPlace(f"{self.pointer}/{name}", self.findings)
 
     @property
     def found(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from events.types.ics import CalendarEntry, FreeBusy, IcsRequested
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 from functions.ics.itip import NAMES, Item
 
 # RFC 5546 2.1.4: what is a revision when it changes.
@@ -50,12 +50,12 @@ def sequence(job: IcsRequested, item: Item) -> int:
     return previous.sequence + (1 if revised or job.method == "cancel" else 0)
 
 
-def check(items: Iterable[tuple[Place, Item, str, int]]) -> None:
+def check(items: Iterable[tuple[FieldPlace, Item, str, int]]) -> None:
     """Find uids that repeat, and later versions of what has no name yet, among (pointer, item, uid, sequence).
 
     Instances of one series share its uid.
     """
-    first_with: dict[tuple[str, str | None], Place] = {}
+    first_with: dict[tuple[str, str | None], FieldPlace] = {}
     for at, item, name, number in items:
         if item.uid is None and item.key is None and number > 0 and not (at / "uid").found:
             detail = (

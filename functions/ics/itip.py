@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from events.types.ics import Attendee, CalendarEntry, FreeBusy, IcsRequested, Todo
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 
 Item = CalendarEntry | Todo | FreeBusy
 NAMES: Final[Mapping[type[Item], str]] = MappingProxyType(
@@ -22,7 +22,7 @@ _STATUSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Rules:
+class MethodRules:
     """One row: how many attendees, who has to be named, and what a message of the method never holds."""
 
     section: str
@@ -36,32 +36,32 @@ class Rules:
 
 # A published event, and a cancellation of one, need no organizer here, although 3.2.1 and 3.2.5 want one: most
 # published calendars have none.
-TABLE: Final[Mapping[tuple[str, str], Rules]] = MappingProxyType(
+TABLE: Final[Mapping[tuple[str, str], MethodRules]] = MappingProxyType(
     {
-        ("publish", "events"): Rules("3.2.1", "none", "optional", one_item=False),
-        ("request", "events"): Rules("3.2.2", "some"),
-        ("reply", "events"): Rules("3.2.3", "one", uid_given=True, alarms=False),
-        ("cancel", "events"): Rules("3.2.5", "any", "with attendees", uid_given=True, alarms=False),
-        ("counter", "events"): Rules("3.2.7", "some", uid_given=True),
-        ("publish", "free_busy"): Rules("3.3.1", "none", one_item=False),
-        ("request", "free_busy"): Rules("3.3.2", "some"),
-        ("reply", "free_busy"): Rules("3.3.3", "one", uid_given=True),
-        ("publish", "todos"): Rules("3.4.1", "none", "optional", one_item=False),
-        ("request", "todos"): Rules("3.4.2", "some"),
-        ("reply", "todos"): Rules("3.4.3", "one", uid_given=True, starts=False, alarms=False),
-        ("cancel", "todos"): Rules("3.4.5", "any", "with attendees", uid_given=True, starts=False, alarms=False),
-        ("counter", "todos"): Rules("3.4.7", "some", uid_given=True, starts=False),
+        ("publish", "events"): MethodRules("3.2.1", "none", "optional", one_item=False),
+        ("request", "events"): MethodRules("3.2.2", "some"),
+        ("reply", "events"): MethodRules("3.2.3", "one", uid_given=True, alarms=False),
+        ("cancel", "events"): MethodRules("3.2.5", "any", "with attendees", uid_given=True, alarms=False),
+        ("counter", "events"): MethodRules("3.2.7", "some", uid_given=True),
+        ("publish", "free_busy"): MethodRules("3.3.1", "none", one_item=False),
+        ("request", "free_busy"): MethodRules("3.3.2", "some"),
+        ("reply", "free_busy"): MethodRules("3.3.3", "one", uid_given=True),
+        ("publish", "todos"): MethodRules("3.4.1", "none", "optional", one_item=False),
+        ("request", "todos"): MethodRules("3.4.2", "some"),
+        ("reply", "todos"): MethodRules("3.4.3", "one", uid_given=True, starts=False, alarms=False),
+        ("cancel", "todos"): MethodRules("3.4.5", "any", "with attendees", uid_given=True, starts=False, alarms=False),
+        ("counter", "todos"): MethodRules("3.4.7", "some", uid_given=True, starts=False),
     }
 )
-NO_MESSAGE: Final = Rules("", "any", "optional", one_item=False, starts=False)
+NO_MESSAGE: Final = MethodRules("", "any", "optional", one_item=False, starts=False)
 
 
-def rules(method: str, kind: str) -> Rules | None:
+def rules(method: str, kind: str) -> MethodRules | None:
     """The row of a method; None where it has none for such items."""
     return NO_MESSAGE if method == "none" else TABLE.get((method, kind))
 
 
-def check_job(job: IcsRequested, root: Place) -> None:
+def check_job(job: IcsRequested, root: FieldPlace) -> None:
     """Find what is wrong with the job as a whole."""
     kinds = [name for name in NAMES.values() if getattr(job, name)]
     if job.method != "none" and len(kinds) > 1:
@@ -81,7 +81,7 @@ def check_job(job: IcsRequested, root: Place) -> None:
         (root / "email_part").add("expects a method: in an e-mail a calendar is a message (RFC 6047)")
 
 
-def check(job: IcsRequested, item: Item, at: Place) -> None:
+def check(job: IcsRequested, item: Item, at: FieldPlace) -> None:
     """Find what the method requires of one item and what it forbids."""
     kind = NAMES[type(item)]
     row = rules(job.method, kind)
@@ -102,7 +102,7 @@ def check(job: IcsRequested, item: Item, at: Place) -> None:
         _check_status(job.method, item, at)
 
 
-def _check_attendees(row: Rules, item: Item, at: Place, said: str) -> None:
+def _check_attendees(row: MethodRules, item: Item, at: FieldPlace, said: str) -> None:
     got = len(item.attendees)
     if row.attendees == "none" and got:
         at.add(f"must be absent {said}, got {got}; request invites")
@@ -115,7 +115,7 @@ def _check_attendees(row: Rules, item: Item, at: Place, said: str) -> None:
     check_people(NAMES[type(item)], item.attendees, at)
 
 
-def check_people(kind: str, attendees: tuple[Attendee, ...], at: Place) -> None:
+def check_people(kind: str, attendees: tuple[Attendee, ...], at: FieldPlace) -> None:
     """Find attendees that are named twice, or whose status such items have not."""
     first_with: dict[str, int] = {}
     for index, each in enumerate(attendees):
@@ -127,14 +127,14 @@ def check_people(kind: str, attendees: tuple[Attendee, ...], at: Place) -> None:
             (at / f"{index}/email").add(detail)
 
 
-def _check_free_busy(method: str, item: FreeBusy, at: Place, said: str) -> None:
+def _check_free_busy(method: str, item: FreeBusy, at: FieldPlace, said: str) -> None:
     if method == "request" and item.periods:
         (at / "periods").add(f"must be absent {said}: it asks for them, got {len(item.periods)}")
     if method == "publish" and not item.periods:
         (at / "periods").add(f"must be at least one {said}, got none")
 
 
-def _check_status(method: str, item: CalendarEntry | Todo, at: Place) -> None:
+def _check_status(method: str, item: CalendarEntry | Todo, at: FieldPlace) -> None:
     overrides = item.overrides if isinstance(item, CalendarEntry) else ()
     if method in ("request", "counter"):
         for pointer, each in ((at, item), *((at / f"overrides/{i}", each) for i, each in enumerate(overrides))):

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 2999
@@ -78,14 +78,14 @@ def utc(moment: Moment) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class TimeFrame:
     """What all moments of one item have in common: value types have to agree (RFC 5545 3.8.2.2, 3.8.4.4, 3.8.5.1)."""
 
     like: str
     kind: str
     zone: tzinfo | None
 
-    def moment(self, text: str, pointer: Place) -> Moment | None:
+    def moment(self, text: str, pointer: FieldPlace) -> Moment | None:
         """The moment in its zone; a local time that does not exist is found, and given back for further checks."""
         made = pointer.take(read, text)
         if made is None:
@@ -99,7 +99,7 @@ class Frame:
         self._refuse_skipped(made, pointer)
         return made
 
-    def _refuse_skipped(self, local: datetime, pointer: Place) -> None:
+    def _refuse_skipped(self, local: datetime, pointer: FieldPlace) -> None:
         shown = local.astimezone(UTC).astimezone(self.zone)
         if shown.replace(tzinfo=None) != local.replace(tzinfo=None):
             pointer.add(
@@ -108,7 +108,7 @@ class Frame:
             )
 
 
-def frame(name: str, text: str, timezone: str | None, pointer: Place) -> Frame | None:
+def frame(name: str, text: str, timezone: str | None, pointer: FieldPlace) -> TimeFrame | None:
     """The frame that an item's first moment (field `name`) and its timezone make; None when either is wrong."""
     placed = None if timezone is None else (pointer / "timezone").take(zone, timezone)
     made = (pointer / f"{name}").take(read, text)
@@ -118,4 +118,4 @@ def frame(name: str, text: str, timezone: str | None, pointer: Place) -> Frame |
         detail = f"must be absent beside a {kind(made)} ({text}), got {timezone!r}"
         (pointer / "timezone").add(detail)
         placed = None
-    return Frame(f"{name} ({text})", kind(made), placed)
+    return TimeFrame(f"{name} ({text})", kind(made), placed)

@@ -7,8 +7,8 @@ from typing import Final
 from icalendar import vRecur
 
 from events.types.ics import CalendarItem, Previous, Recurrence
-from functions.ics.findings import Place
-from functions.ics.moment import Frame, Moment, read
+from functions.ics.findings import FieldPlace
+from functions.ics.moment import Moment, TimeFrame, read
 from functions.ics.recurrence import DAYS, Rule
 
 FIRST_PERIODS: Final = 50  # looked at for the first instance of a rule that does not begin with its start
@@ -32,7 +32,7 @@ def recurrence(item: CalendarItem | Previous) -> Recurrence | None:
     return item.recurrence or (None if item.rrule is None else _parsed(item.rrule))
 
 
-def rule(parts: Recurrence, start: Moment, frame: Frame, at: Place, until_at: Place) -> Rule | None:
+def rule(parts: Recurrence, start: Moment, frame: TimeFrame, at: FieldPlace, until_at: FieldPlace) -> Rule | None:
     """The rule of a series; None, with what is wrong found at its place, and with its until at its own."""
     conflicts = _conflicts(parts)
     if conflicts:
@@ -58,7 +58,7 @@ def value(parts: Recurrence, until: Moment | None) -> vRecur:
     return vRecur({name: each for name, each in given.items() if each})
 
 
-def until_value(parts: Recurrence, frame: Frame) -> Moment | None:
+def until_value(parts: Recurrence, frame: TimeFrame) -> Moment | None:
     """The UNTIL of a rule without findings, as it is written."""
     if parts.until is None:
         return None
@@ -151,7 +151,7 @@ def _conflicts(parts: Recurrence) -> list[str]:
     return [detail for detail, is_broken in broken.items() if is_broken]
 
 
-def _until(text: str, frame: Frame, at: Place) -> Moment | None:
+def _until(text: str, frame: TimeFrame, at: FieldPlace) -> Moment | None:
     """The last moment, in the frame's own kind: UTC is taken beside local times of a zone, since RRULE wants it so."""
     try:
         made = read(text)

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from events.types.ics import CalendarEntry, FreeBusy, Override, Recurrence, Todo
 from functions.ics import rrule
-from functions.ics.findings import Place
-from functions.ics.moment import Frame, Moment, frame
+from functions.ics.findings import FieldPlace
+from functions.ics.moment import Moment, TimeFrame, frame
 from functions.ics.recurrence import Rule
 
 EFFORT_LIMIT_DAYS: Final = 2_000_000  # of one job; a second of processor time or two
@@ -69,7 +69,7 @@ class Schedule:
         named = (*self.exdates, *(each.recurrence_id for each in self.overrides))
         return {_day(each) for each in named}
 
-    def check(self, at: Place) -> None:
+    def check(self, at: FieldPlace) -> None:
         """Find excluded dates and overrides that hit no instance, and a series that has none left."""
         hit = self.rule.among(self._named_days()) if self.rule else set()
         for index, each in enumerate(self.exdates):
@@ -97,7 +97,7 @@ class Schedule:
         return self.rule is not None and any(each not in days for each in self.rule.instances())
 
 
-def schedule(item: CalendarEntry | Todo, at: Place) -> Schedule:
+def schedule(item: CalendarEntry | Todo, at: FieldPlace) -> Schedule:
     """The schedule of an item; where something is wrong with it that is found, and left out of the schedule."""
     end_name, end_text = ("due", item.due) if isinstance(item, Todo) else ("end", item.end)
     first = ("start", item.start) if item.start is not None else (end_name, end_text)
@@ -115,7 +115,7 @@ def schedule(item: CalendarEntry | Todo, at: Place) -> Schedule:
     return _series(item, start, end, common, at)
 
 
-def _without_frame(item: CalendarEntry | Todo, end_name: str, end_text: str | None, at: Place) -> None:
+def _without_frame(item: CalendarEntry | Todo, end_name: str, end_text: str | None, at: FieldPlace) -> None:
     """What can still be said where the first moment is wrong, or there is none."""
     if item.start is not None and end_text is not None:
         frame(end_name, end_text, None, at)
@@ -125,13 +125,15 @@ def _without_frame(item: CalendarEntry | Todo, end_name: str, end_text: str | No
         _without_start(item, at)
 
 
-def _without_start(item: CalendarEntry | Todo, at: Place) -> None:
+def _without_start(item: CalendarEntry | Todo, at: FieldPlace) -> None:
     for name in ("recurrence", "rrule", "rdates", "exdates", "recurrence_id"):
         if getattr(item, name):
             (at / name).add("must be absent without a start (RFC 5545 3.8.5.3)")
 
 
-def _series(item: CalendarEntry | Todo, start: Moment, end: Moment | None, common: Frame, at: Place) -> Schedule:
+def _series(
+    item: CalendarEntry | Todo, start: Moment, end: Moment | None, common: TimeFrame, at: FieldPlace
+) -> Schedule:
     overrides = item.overrides if isinstance(item, CalendarEntry) else ()
     if not (item.recurrence or item.rrule or item.rdates):
         for name, given in (("exdates", item.exdates), ("overrides", overrides)):
@@ -159,7 +161,7 @@ def _series(item: CalendarEntry | Todo, start: Moment, end: Moment | None, commo
     )
 
 
-def _moments(texts: tuple[str, ...], common: Frame, at: Place) -> tuple[Moment, ...]:
+def _moments(texts: tuple[str, ...], common: TimeFrame, at: FieldPlace) -> tuple[Moment, ...]:
     made = [common.moment(text, at / f"{index}") for index, text in enumerate(texts)]
     found = [each for each in made if each is not None]
     if len(set(found)) < len(found):
@@ -168,7 +170,7 @@ def _moments(texts: tuple[str, ...], common: Frame, at: Place) -> tuple[Moment, 
 
 
 def _instances(
-    overrides: tuple[Override, ...], start: Moment, end: Moment | None, common: Frame, at: Place
+    overrides: tuple[Override, ...], start: Moment, end: Moment | None, common: TimeFrame, at: FieldPlace
 ) -> Iterator[Instance]:
     seen: set[Moment] = set()
     for index, override in enumerate(overrides):
@@ -183,7 +185,9 @@ def _instances(
         yield _instance(override, named, None if end is None else end - start, common, pointer)
 
 
-def _instance(override: Override, named: Moment, length: timedelta | None, common: Frame, at: Place) -> Instance:
+def _instance(
+    override: Override, named: Moment, length: timedelta | None, common: TimeFrame, at: FieldPlace
+) -> Instance:
     """An override's times: without an `end` of its own it is as long as the others."""
     moved = None if override.start is None else common.moment(override.start, at / "start")
     start = moved or named
@@ -193,7 +197,7 @@ def _instance(override: Override, named: Moment, length: timedelta | None, commo
     return Instance(named, start, ended or (None if length is None else start + length))
 
 
-def _too_early(name: str, first: str | None, got: str | None, common: Frame) -> str:
+def _too_early(name: str, first: str | None, got: str | None, common: TimeFrame) -> str:
     detail = f"must be later than {name} ({first}), got {got!r}"
     return f"{detail}; an end date is the day after the last" if common.kind == "date" else detail
 
@@ -219,7 +223,7 @@ class BusyTimes:
     periods: tuple[tuple[datetime, datetime, str], ...]
 
 
-def busy_times(item: FreeBusy, at: Place) -> BusyTimes | None:
+def busy_times(item: FreeBusy, at: FieldPlace) -> BusyTimes | None:
     """Its times, of one kind, turned into UTC; None where something is wrong with them."""
     common = frame("start", item.start, item.timezone, at)
     if common is None:
@@ -239,7 +243,7 @@ def busy_times(item: FreeBusy, at: Place) -> BusyTimes | None:
     return whole and BusyTimes(*whole, tuple(periods))
 
 
-def _span(start: str, end: str, common: Frame, at: Place) -> tuple[datetime, datetime] | None:
+def _span(start: str, end: str, common: TimeFrame, at: FieldPlace) -> tuple[datetime, datetime] | None:
     begun, ended = common.moment(start, at / "start"), common.moment(end, at / "end")
     if not isinstance(begun, datetime) or not isinstance(ended, datetime):
         return None

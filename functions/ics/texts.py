@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from functions.ics.findings import Place
+from functions.ics.findings import FieldPlace
 
 # RFC 5545 3.1 forbids the C0 controls and DEL; the C1 controls and lone surrogates are no text either.
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
@@ -43,7 +43,7 @@ _LINKS: Final = frozenset({"url", "source_url", "sound_url"})
 _INNER: Final = frozenset({"organizer", "attendees", "alarms", "conferences", "attachments", "images", "overrides"})
 
 
-def check(struct: Struct, at: Place) -> None:
+def check(struct: Struct, at: FieldPlace) -> None:
     """Find the bad texts and links of an item, its people and everything else in it."""
     for name, forbidden in _texts(type(struct)):
         value = getattr(struct, name)
@@ -65,7 +65,7 @@ def check(struct: Struct, at: Place) -> None:
                 check(each, at / f"{name}/{index}")
 
 
-def _check_text(value: str, forbidden: re.Pattern[str], at: Place) -> None:
+def _check_text(value: str, forbidden: re.Pattern[str], at: FieldPlace) -> None:
     found = forbidden.search(value)
     if found:
         detail = f"must be text without control characters, got U+{ord(found[0]):04X} at character {found.start()}"

@@ -12,7 +12,7 @@ from typing import Final
 
 from icalendar import Timezone, TimezoneDaylight, TimezoneStandard, vDatetime, vDDDLists, vRecur, vText, vUTCOffset
 
-from functions.ics.tz_data import Change, State, YearlyRule, ZoneData, zone_data
+from functions.ics.tz_data import ClockChange, State, YearlyRule, ZoneData, zone_data
 from functions.ics.values import content
 
 DAYS: Final = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
@@ -79,7 +79,7 @@ def _ruled_from(data: ZoneData) -> int:
     return index
 
 
-def _last_ruled(data: ZoneData, index: int) -> Change | None:
+def _last_ruled(data: ZoneData, index: int) -> ClockChange | None:
     """The last change that the yearly rules give before the listed one, or, where there is none, the last listed."""
     before = data.changes[index].at if index < len(data.changes) else data.changes[-1].at + timedelta(seconds=1)
     changes = (rule.change(before.year + each) for rule in data.rules for each in (-1, 0))
@@ -88,7 +88,7 @@ def _last_ruled(data: ZoneData, index: int) -> Change | None:
 
 def _listed(data: ZoneData, begin: datetime, end: datetime | None) -> Iterator[_Observance]:
     """The changes that follow no present rule, those between the same states together."""
-    grouped: dict[tuple[State, State], list[Change]] = {}
+    grouped: dict[tuple[State, State], list[ClockChange]] = {}
     for each in data.changes[: _ruled_from(data)]:
         if begin <= each.at and (end is None or each.at <= end):
             grouped.setdefault((each.before, each.after), []).append(each)

@@ -32,7 +32,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Change:
+class ClockChange:
     """At an instant the clocks go from one state to another."""
 
     at: datetime
@@ -59,14 +59,14 @@ class YearlyRule:
     before: State
     after: State
 
-    def change(self, year: int) -> Change:
+    def change(self, year: int) -> ClockChange:
         """The change of a year."""
         first = date(year, self.month, 1)
         day = first + timedelta(days=(self.weekday - first.isoweekday()) % 7 + 7 * (self.week - 1))
         if day.month != self.month:  # there is no fifth
             day -= timedelta(days=7)
         local = datetime(day.year, day.month, day.day, tzinfo=UTC) + self.time
-        return Change(local - self.before.offset, self.before, self.after)
+        return ClockChange(local - self.before.offset, self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ZoneData:
     """The changes of the past and of the planned years, and the yearly rules that hold after them."""
 
     first: State
-    changes: tuple[Change, ...]
+    changes: tuple[ClockChange, ...]
     rules: tuple[YearlyRule, ...]
 
 
@@ -115,7 +115,7 @@ def _read(data: bytes, start: int) -> ZoneData:
     changes, before = [], states[0]
     for second, index in zip(seconds, indices, strict=True):
         if second >= FIRST_SECOND and states[index] != before:
-            changes.append(Change(EPOCH + timedelta(seconds=second), before, states[index]))
+            changes.append(ClockChange(EPOCH + timedelta(seconds=second), before, states[index]))
         before = states[index]
     return ZoneData(states[0] if not changes else changes[0].before, tuple(changes), _rules(footer))
 

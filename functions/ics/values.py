@@ -14,7 +14,7 @@ from functions.ics.moment import Moment
 _BREAKS: Final = {0x0D: "\n", 0x2028: "\n", 0x2029: "\n"}
 
 
-class Text(vText):
+class TextValue(vText):
     r"""A TEXT value (RFC 5545 3.3.11). The library reads a backslash and N, as in C:\New, as a line break."""
 
     def to_ical(self) -> bytes:
@@ -38,9 +38,9 @@ class Coordinates(vGeo):
         return f"{self.latitude:.6f};{self.longitude:.6f}"
 
 
-def text(value: str) -> Text:
+def text(value: str) -> TextValue:
     """A TEXT value; CRLF, CR, LF and Unicode's own line breaks are all one."""
-    return Text(one_break(value))
+    return TextValue(one_break(value))
 
 
 def text_list(values: tuple[str, ...]) -> vCategory:

@@ -14,7 +14,7 @@ from events.http import Event
 from functions.storage.store import LEDGER, Store, job_key
 
 
-class Recipients(msgspec.Struct, frozen=True, kw_only=True):
+class MailRecipients(msgspec.Struct, frozen=True, kw_only=True):
     """Those who have it, and those whom the server refused for good, with its words; by their addresses."""
 
     taken: tuple[str, ...] = ()
@@ -25,13 +25,13 @@ class Recipients(msgspec.Struct, frozen=True, kw_only=True):
         return [each for each in recipients if each not in self.taken and each not in self.refused]
 
 
-class Progress(Protocol):
+class SendProgress(Protocol):
     """Remembers how far a job's e-mail has come."""
 
-    def read(self) -> Recipients:
+    def read(self) -> MailRecipients:
         """The recipients that are done with; raise TryAgain when the store is down."""
 
-    def note(self, recipients: Recipients) -> None:
+    def note(self, recipients: MailRecipients) -> None:
         """These are done with, and more are to follow; raise TryAgain when the store is down."""
 
 
@@ -42,12 +42,12 @@ class StoredProgress:
     store: Store
     event: Event
 
-    def read(self) -> Recipients:
+    def read(self) -> MailRecipients:
         """As the last part left it."""
         found = self.store.read(self._key)
-        return Recipients() if found is None else msgspec.json.decode(found, type=Recipients)
+        return MailRecipients() if found is None else msgspec.json.decode(found, type=MailRecipients)
 
-    def note(self, recipients: Recipients) -> None:
+    def note(self, recipients: MailRecipients) -> None:
         """In place of what was noted before."""
         self.store.write(self._key, msgspec.json.encode(recipients))
 

@@ -26,7 +26,7 @@ from typing import Any, Final
 from events.problem import JobFailed, NotNow, TryAgain
 from events.types import MessageCompleted
 from functions.message.email_message import Mail
-from functions.message.progress import Progress, Recipients
+from functions.message.progress import MailRecipients, SendProgress
 
 log = logging.getLogger("errands.message")
 
@@ -62,7 +62,7 @@ class Relay:
         if self.username and self.security == "none":
             raise ValueError("SMTP_SECURITY must be starttls or tls where SMTP_PASSWORD is set, got none")
 
-    def send(self, mail: Mail, progress: Progress) -> MessageCompleted:
+    def send(self, mail: Mail, progress: SendProgress) -> MessageCompleted:
         """Send to all recipients that the server takes; it refuses some of them at most."""
         done = progress.read()
         with self._session(mail.sender.domain) as client:
@@ -128,7 +128,7 @@ class _TlsClient(_Client, smtplib.SMTP_SSL):
     """SMTP with TLS from the first byte."""
 
 
-def _sent_to_more(client: smtplib.SMTP, mail: Mail, done: Recipients) -> Recipients:
+def _sent_to_more(client: smtplib.SMTP, mail: Mail, done: MailRecipients) -> MailRecipients:
     """One part: to those who are left, as many as the server takes at once.
 
     What refuses the whole message for good refuses these alone, where others have it.
@@ -141,11 +141,11 @@ def _sent_to_more(client: smtplib.SMTP, mail: Mail, done: Recipients) -> Recipie
         if not done.taken:
             raise
         left = dict.fromkeys(done.left(mail.recipients), failed.detail)
-        return Recipients(taken=done.taken, refused={**done.refused, **left})
-    return Recipients(taken=(*done.taken, *taken), refused={**done.refused, **refused})
+        return MailRecipients(taken=done.taken, refused={**done.refused, **left})
+    return MailRecipients(taken=(*done.taken, *taken), refused={**done.refused, **refused})
 
 
-def _envelope(client: smtplib.SMTP, mail: Mail, done: Recipients) -> tuple[list[str], dict[str, str]]:
+def _envelope(client: smtplib.SMTP, mail: Mail, done: MailRecipients) -> tuple[list[str], dict[str, str]]:
     """The recipients that the server takes at once, and those that it refuses for good."""
     code, words = client.mail(mail.sender.addr_spec, _mail_options(client, mail))
     _require(code, words, "the server refused the message", taken=code in TAKEN)
@@ -167,7 +167,7 @@ def _envelope(client: smtplib.SMTP, mail: Mail, done: Recipients) -> tuple[list[
     return taken, refused
 
 
-def _note(progress: Progress, done: Recipients) -> None:
+def _note(progress: SendProgress, done: MailRecipients) -> None:
     """Those who have it must be known before the others get it; where they cannot be, it is as after a crash."""
     try:
         progress.note(done)

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from functions.net.exchange import Bounds, Broken, Connection, NotConnected, Response, Stale, head
+from functions.net.exchange import Bounds, Broken, ClientConnection, NotConnected, ServerResponse, Stale, head
 from functions.net.url import Url
 
 SWEEPS: Final = 4  # in the time that a connection may be idle, which it then exceeds by a quarter at most
 
-Dial = Callable[[Url, Callable[[], Connection]], Awaitable[Connection]]
+Dial = Callable[[Url, Callable[[], ClientConnection]], Awaitable[ClientConnection]]
 
 
-async def dial(url: Url, connection: Callable[[], Connection]) -> Connection:
+async def dial(url: Url, connection: Callable[[], ClientConnection]) -> ClientConnection:
     """A connection to wherever the URL leads, without TLS: for URLs of our own making (functions/net/dial.py has the
     others').
     """
@@ -28,7 +28,7 @@ class Connections:
     def __init__(self, dial: Dial = dial, bounds: Bounds | None = None) -> None:
         self._dial = dial
         self._bounds = bounds or Bounds()
-        self._idle: dict[str, list[Connection]] = {}
+        self._idle: dict[str, list[ClientConnection]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def request(
@@ -41,7 +41,7 @@ class Connections:
         connect_timeout_s: float | None = None,
         timeout_s: float | None = None,
         again: bool = False,
-    ) -> Response:
+    ) -> ServerResponse:
         """The request's response; raise Broken or TooLong. When it is cancelled the connection goes with it.
 
         `timeout_s` covers all of it, `connect_timeout_s` the name, the connection and TLS.
@@ -68,7 +68,7 @@ class Connections:
         for connection in [each for kept in self._idle.values() for each in kept]:
             connection.close()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """Keep a connection that was closed no longer."""
         kept = self._idle.get(connection.origin, [])
         if connection in kept:
@@ -76,7 +76,9 @@ class Connections:
         if not kept:
             self._idle.pop(connection.origin, None)
 
-    async def _exchange(self, connection: Connection, start: bytes, body: bytes, end_s: float | None) -> Response:
+    async def _exchange(
+        self, connection: ClientConnection, start: bytes, body: bytes, end_s: float | None
+    ) -> ServerResponse:
         try:
             response = await connection.exchange(start, body, end_s)
         except BaseException:
@@ -89,7 +91,7 @@ class Connections:
                 self._sweep_later()
         return response
 
-    def _kept(self, origin: str) -> Connection | None:
+    def _kept(self, origin: str) -> ClientConnection | None:
         """The connection used last, so that the others grow old."""
         kept = self._idle.get(origin)
         if not kept:
@@ -115,11 +117,11 @@ class Connections:
         if self._idle:
             self._sweep_later()
 
-    async def _connected(self, url: Url, connect_timeout_s: float | None, end_s: float | None) -> Connection:
+    async def _connected(self, url: Url, connect_timeout_s: float | None, end_s: float | None) -> ClientConnection:
         until_s = None if connect_timeout_s is None else asyncio.get_running_loop().time() + connect_timeout_s
         try:
             async with asyncio.timeout_at(min((each for each in (until_s, end_s) if each), default=None)) as limit:
-                return await self._dial(url, lambda: Connection(url.origin, self.forget, self._bounds))
+                return await self._dial(url, lambda: ClientConnection(url.origin, self.forget, self._bounds))
         except OSError as error:  # TimeoutError is one, which the system may say too
             if limit.expired():
                 raise NotConnected("no connection in time") from error

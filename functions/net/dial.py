@@ -20,7 +20,7 @@ from functions.net.guard import AddressRefused, Guard
 from functions.net.url import Url
 
 if TYPE_CHECKING:
-    from functions.net.exchange import Connection
+    from functions.net.exchange import ClientConnection
 
 # getaddrinfo blocks for as long as DNS does, and cannot be stopped: names that hang take a thread each
 LOOKUPS: Final = 64
@@ -127,7 +127,7 @@ class GuardedDial:
         self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="dns")
         self._names: dict[tuple[str, int], tuple[float, asyncio.Future[tuple[str, ...]]]] = {}
 
-    async def __call__(self, url: Url, connection: "Callable[[], Connection]") -> "Connection":
+    async def __call__(self, url: Url, connection: "Callable[[], ClientConnection]") -> "ClientConnection":
         """Raise AddressRefused where the host may not be called, OSError where it cannot."""
         self._guard.require_host(url.host)
         addresses = (url.host,) if url.is_address else await self._addresses(url.host, url.port)

@@ -25,6 +25,7 @@ from functions.net.guard import AddressRefused, Guard
 from functions.net.transport import END_S, GuardedTransport, UnknownName
 from functions.net.url import Url, parsed
 
+LENGTH_DIGITS: Final = 18  # of a Content-Length; int() itself raises for some thousands
 LONGEST_WAIT_S: Final = 86_400.0
 _LATER = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -149,8 +150,8 @@ def _check_headers(response: httpx.Response, url: Url, limit_bytes: int) -> None
     if encoding not in ("identity", ""):
         raise SourceRefused(f"{url.shown} is sent as {encoding!r}, expected no Content-Encoding")
     length = response.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > limit_bytes:
-        raise SourceRefused(f"{url.shown} has {length} bytes, expected at most {limit_bytes}")
+    if length.isascii() and length.isdigit() and (len(length) > LENGTH_DIGITS or int(length) > limit_bytes):
+        raise SourceRefused(f"{url.shown} has {length[:LENGTH_DIGITS]} bytes, expected at most {limit_bytes}")
 
 
 def _body(response: httpx.Response, url: Url, limit_bytes: int) -> bytes:

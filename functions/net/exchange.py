@@ -42,7 +42,7 @@ class TooLong(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ServerResponse:
     """What a server answered; the headers' names in lower case."""
 
     status: int
@@ -78,23 +78,23 @@ def head(method: str, url: Url, headers: Mapping[str, str], body: bytes) -> byte
     return text.encode("ascii")
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """Called by the loop, and by httptools for the parts of a response."""
 
-    def __init__(self, origin: str, forget: "Callable[[Connection], None]", bounds: Bounds) -> None:
+    def __init__(self, origin: str, forget: "Callable[[ClientConnection], None]", bounds: Bounds) -> None:
         self.origin = origin
         self.idle_since_s = 0.0
         self.reusable = False
         self._forget = forget
         self._bounds = bounds
-        self._response: asyncio.Future[Response] | None = None
+        self._response: asyncio.Future[ServerResponse] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether a request may be sent, as far as is known here."""
         return not self._transport.is_closing()
 
-    def exchange(self, head: bytes, body: bytes, end_s: float | None = None) -> "asyncio.Future[Response]":
+    def exchange(self, head: bytes, body: bytes, end_s: float | None = None) -> "asyncio.Future[ServerResponse]":
         """Send a request; the future is its response, or Late at `end_s` of the loop's clock."""
         loop = asyncio.get_running_loop()
         self._response = loop.create_future()
@@ -171,10 +171,10 @@ class Connection(asyncio.Protocol):
         self.reusable = self._parser.should_keep_alive() and self.is_open
         self._settle(self._begun())
 
-    def _begun(self) -> Response:
+    def _begun(self) -> ServerResponse:
         """The response as far as it has come."""
         body = b"".join(self._chunks)[: self._bounds.start_bytes]
-        return Response(self._parser.get_status_code(), self._headers, body)
+        return ServerResponse(self._parser.get_status_code(), self._headers, body)
 
     def _require_measure(self) -> None:
         """Nothing but a body may be long: neither the headers, nor what stands between chunks and after the last."""
@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
         self._settle(self._begun() if starts else error)
         self._transport.abort()
 
-    def _settle(self, result: Response | Exception | None) -> None:
+    def _settle(self, result: ServerResponse | Exception | None) -> None:
         response, self._response = self._response, None
         if response is None:
             return
@@ -203,7 +203,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if response.done() or result is None:
             return
-        if isinstance(result, Response):
+        if isinstance(result, ServerResponse):
             response.set_result(result)
         else:
             response.set_exception(result)

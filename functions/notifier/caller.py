@@ -9,7 +9,7 @@ from typing import Final
 from events.problem import JobFailed
 from functions.net.client import Connections
 from functions.net.dial import GuardedDial
-from functions.net.exchange import Bounds, Broken, Late, NotConnected, Response
+from functions.net.exchange import Bounds, Broken, Late, NotConnected, ServerResponse
 from functions.net.guard import AddressRefused, Guard
 from functions.net.url import Url
 
@@ -49,7 +49,7 @@ class Caller:
     connect_timeout_s: float
     response_limit_bytes: int
 
-    async def call(self, call: Call, *, timeout_s: float) -> Response:
+    async def call(self, call: Call, *, timeout_s: float) -> ServerResponse:
         """The endpoint's answer, of its body the start; raise NoResponse when there is none, JobFailed when its address
         may not be called.
 

@@ -33,7 +33,7 @@ import msgspec
 from events.http import Event, structured
 from events.job import NAMESPACE
 from events.problem import JobFailed, NotNow, TryAgain
-from functions.net.exchange import Response
+from functions.net.exchange import ServerResponse
 from functions.net.url import Url
 from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import Circuit, Peers
@@ -53,7 +53,7 @@ FAILURE_REPORT_BYTES: Final = 920
 
 
 @dataclass(frozen=True)
-class Delivery:
+class CallbackDelivery:
     """Delivers with what this process knows; `timeout_s` covers one endpoint's handshake and callback together."""
 
     caller: Caller
@@ -103,7 +103,7 @@ class Delivery:
             else:
                 await self._refused(response, url, event, host, endpoint)
 
-    async def _attempt(self, host: Circuit, endpoint: Circuit, call: Call, end_s: float) -> Response:
+    async def _attempt(self, host: Circuit, endpoint: Circuit, call: Call, end_s: float) -> ServerResponse:
         """The endpoint's answer. A connection clears the host, whatever comes over it."""
         timeout_s = max(end_s - asyncio.get_running_loop().time(), 0.001)
         try:
@@ -124,7 +124,9 @@ class Delivery:
             endpoint.succeeded()
         return response
 
-    async def _refused(self, response: Response, url: Url, event: Event, host: Circuit, endpoint: Circuit) -> None:
+    async def _refused(
+        self, response: ServerResponse, url: Url, event: Event, host: Circuit, endpoint: Circuit
+    ) -> None:
         now_s = self.clock()
         if response.status == GONE:
             host.counts["gone"] += 1

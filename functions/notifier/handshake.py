@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from events.problem import JobFailed, NotNow
-from functions.net.exchange import Response
+from functions.net.exchange import ServerResponse
 from functions.net.url import Url
 from functions.notifier.caller import Call
 from functions.notifier.signature import CLIENT
@@ -23,7 +23,7 @@ MINUTE_S: Final = 60.0
 KEPT: Final = 10_000  # URLs, which a job may choose
 RATE_DIGITS: Final = 9
 
-Ask = Callable[[Call], Awaitable[Response]]
+Ask = Callable[[Call], Awaitable[ServerResponse]]
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Handshake:
         _count(url, permission, now_s)
 
 
-def _permission(url: Url, response: Response, origin: str, now_s: float) -> Permission:
+def _permission(url: Url, response: ServerResponse, origin: str, now_s: float) -> Permission:
     if response.status == 429 or response.status >= 500:
         raise NotNow(f"{url.shown} answered OPTIONS with {response.status}")
     allowed = response.headers.get("webhook-allowed-origin", "").strip().lower()

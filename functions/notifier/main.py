@@ -10,7 +10,7 @@ from events.problem import NotAnEvent
 from functions.net.guard import Guard
 from functions.notifier.caller import Caller
 from functions.notifier.circuits import CircuitLimits, Circuits, Peers
-from functions.notifier.delivery import Delivery
+from functions.notifier.delivery import CallbackDelivery
 from functions.notifier.destination import Destinations
 from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
@@ -73,7 +73,7 @@ destinations = CurrentDestinations(
     settings.destinations, settings.callback_secrets_file, settings.callback_endpoints_file
 )
 peers = Peers(Circuits(settings.limits(), time.time), Circuits(settings.limits(), time.time))
-delivery = Delivery(
+delivery = CallbackDelivery(
     Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.response_limit_bytes),
     peers,
     EndpointStates(store, adopt=lambda each: peers.adopt(each.peer, each.until.timestamp(), each.reason)),

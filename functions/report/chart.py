@@ -40,7 +40,7 @@ _NOTHING = Markup()
 
 
 @dataclass(frozen=True)
-class Text:
+class ChartText:
     """A text over a drawing: its middle, or its end, stands at this place."""
 
     left_percent: float
@@ -55,7 +55,7 @@ class Drawing:
     """A chart; `svg` is empty where there is nothing to draw."""
 
     svg: Markup = _NOTHING
-    texts: tuple[Text, ...] = ()
+    texts: tuple[ChartText, ...] = ()
 
 
 def color(index: int, accent: str) -> str:
@@ -142,12 +142,12 @@ def _grid(area: PlotArea) -> Iterable[str]:
         yield f'<path d="M{area.left:.1f} {y:.1f}H{area.width - 4:.1f}" stroke="{stroke}" stroke-width="0.6"/>'
 
 
-def _values(area: PlotArea, write: Write) -> Iterator[Text]:
+def _values(area: PlotArea, write: Write) -> Iterator[ChartText]:
     for mark in area.ticks:
         yield _text(area.left - 5, area.y(mark), write(mark), area.width, anchor="end")
 
 
-def _places(area: PlotArea, labels: Sequence[str]) -> Iterator[Text]:
+def _places(area: PlotArea, labels: Sequence[str]) -> Iterator[ChartText]:
     """As many labels as there is room for, each cut to it."""
     room = (area.width - area.left) / area.places
     longest = max(map(len, labels), default=1)
@@ -159,8 +159,8 @@ def _places(area: PlotArea, labels: Sequence[str]) -> Iterator[Text]:
         yield _text(area.x(place + 0.5), _HEIGHT - 10, shown, area.width)
 
 
-def _text(x: float, y: float, text: str, width: float, *, anchor: Literal["middle", "end"] = "middle") -> Text:
-    return Text(round(100 * x / width, 2), round(100 * y / _HEIGHT, 2), text, anchor)
+def _text(x: float, y: float, text: str, width: float, *, anchor: Literal["middle", "end"] = "middle") -> ChartText:
+    return ChartText(round(100 * x / width, 2), round(100 * y / _HEIGHT, 2), text, anchor)
 
 
 def _bars(area: PlotArea, series: Sequence[Values], accent: str, *, stacked: bool) -> list[str]:
@@ -202,7 +202,7 @@ def _donut(values: Sequence[float], accent: str, write: Write) -> Drawing:
         if share:
             parts.append(_slice(start, start + share, color(index, accent)))
         start += share
-    return Drawing(_svg(200, 200, parts), (Text(50, 50, write(total), big=True),)) if total else Drawing()
+    return Drawing(_svg(200, 200, parts), (ChartText(50, 50, write(total), big=True),)) if total else Drawing()
 
 
 def _slice(start: float, end: float, fill: str) -> str:

@@ -12,7 +12,7 @@ from events.problem import FieldError, JobFailed
 from events.types.report import ReportCsv, ReportOutput, ReportPdf
 from functions.report.builtin import builtin_page
 from functions.report.csv_file import csv_file
-from functions.report.draft import Asset, Document, Draft, Refusal, Rendered, Wanted
+from functions.report.draft import Asset, Document, Draft, Rendered, ReportRefusal, Wanted
 from functions.report.engine.fonts import use_one_heap
 from functions.report.engine.messages import AssetMissing, Journal
 from functions.report.engine.pdf import Press, pdf
@@ -35,12 +35,12 @@ def render(draft: Draft) -> Rendered:
             output.name: _document(page, output, place, draft, press) for place, output in enumerate(draft.job.outputs)
         }
     except JobFailed as failed:
-        return Rendered(refusal=Refusal(kind=failed.kind, detail=failed.detail, errors=failed.errors))
+        return Rendered(refusal=ReportRefusal(kind=failed.kind, detail=failed.detail, errors=failed.errors))
     except AssetMissing as missing:
-        return Rendered(refusal=Refusal(kind="asset-missing", detail=str(missing)))
+        return Rendered(refusal=ReportRefusal(kind="asset-missing", detail=str(missing)))
     except RecursionError:
         detail = "the document is nested too deeply to be laid out"
-        return Rendered(refusal=Refusal(kind="limit-exceeded", detail=detail))
+        return Rendered(refusal=ReportRefusal(kind="limit-exceeded", detail=detail))
     return Rendered(documents=documents, warnings=page.warnings + journal.warnings)
 
 

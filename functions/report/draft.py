@@ -37,7 +37,7 @@ class Document(Struct, frozen=True, kw_only=True):
     pages: int | None = None
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
+class ReportRefusal(Struct, frozen=True, kw_only=True):
     """Why the job cannot be done, as JobFailed says it."""
 
     kind: str
@@ -50,7 +50,7 @@ class Rendered(Struct, frozen=True, kw_only=True):
 
     documents: dict[str, Document] = {}
     warnings: tuple[str, ...] = ()
-    refusal: Refusal | None = None
+    refusal: ReportRefusal | None = None
 
 
 class Wanted(Struct, frozen=True):

@@ -61,7 +61,7 @@ def encode(*, status: int, response: bytes, lines: Iterable[str], now: datetime)
     return msgspec.json.encode(FailureReport(at=at, status=status, response=text, log=kept))
 
 
-class Writer:
+class FailureReportWriter:
     """Leaves the failure report of a Service's failures in the store, before the answer goes out."""
 
     def __init__(self, store_url: str, service: str) -> None:
@@ -81,7 +81,7 @@ class Writer:
             log.warning("the failure report of a failure cannot be left in the store: %s", _first_line(error))
 
 
-class Reader:
+class FailureReportReader:
     """Reads the failure report of dead letters, where there is a store; never fails for want of it."""
 
     def __init__(self, store_url: str) -> None:
@@ -106,12 +106,12 @@ class Reader:
         return content
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> Writer | None:
+def from_environment(environment: Mapping[str, str] = os.environ) -> FailureReportWriter | None:
     """What a function on a cluster leaves its failures with; the local runner does that itself."""
     store_url, service = environment.get("STORE_URL", ""), environment.get("K_SERVICE", "")
     if not store_url or not service or "ERRANDS_RUNNER_PID" in environment:
         return None
-    return Writer(store_url, service)
+    return FailureReportWriter(store_url, service)
 
 
 def _cut(line: str) -> str:

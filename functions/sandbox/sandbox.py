@@ -99,7 +99,7 @@ _NO_HANDLERS = Handlers()
 
 
 @dataclass(frozen=True)
-class _Output:
+class _ChildOutput:
     """What came from a child: the last progress, and the result or the failure."""
 
     progress: str | None = None
@@ -274,14 +274,14 @@ def _remove(directory: str) -> None:
 
 def _converse(
     data: socket.socket, status: socket.socket, limits: ResourceLimits, handlers: Handlers
-) -> tuple[_Output, ExitStatus | None]:
+) -> tuple[_ChildOutput, ExitStatus | None]:
     """Hears the child until its result, or to its exit status; None when the fork server died.
 
     With the result the work is done: the fork server ends what is left of the child, and nobody waits for that.
     """
     for near in (data, status):
         near.settimeout(limits.timeout_s + _GRACE_S)
-    output = _Output()
+    output = _ChildOutput()
     try:
         for heard in _hear(data, limits, handlers):
             output = heard
@@ -297,9 +297,9 @@ def _converse(
     return output, _exit_status(status)
 
 
-def _hear(data: socket.socket, limits: ResourceLimits, handlers: Handlers) -> Iterator[_Output]:
+def _hear(data: socket.socket, limits: ResourceLimits, handlers: Handlers) -> Iterator[_ChildOutput]:
     """What the child has said so far, after each of its frames, until it ends."""
-    output = _Output()
+    output = _ChildOutput()
     with suppress(ConnectionError, EOFError):
         while True:
             kind, size_bytes = FRAME.unpack(receive_exactly(data, FRAME.size))
@@ -316,7 +316,7 @@ def _hear(data: socket.socket, limits: ResourceLimits, handlers: Handlers) -> It
             yield output
 
 
-def _with_frame(output: _Output, kind: bytes, content: bytearray) -> _Output:
+def _with_frame(output: _ChildOutput, kind: bytes, content: bytearray) -> _ChildOutput:
     if kind == PROGRESS:
         return replace(output, progress=content.decode(errors="replace"))
     if kind == RESULT:
@@ -324,7 +324,7 @@ def _with_frame(output: _Output, kind: bytes, content: bytearray) -> _Output:
     return replace(output, failure=content)
 
 
-def _check_size(kind: bytes, size_bytes: int, limits: ResourceLimits, output: _Output) -> None:
+def _check_size(kind: bytes, size_bytes: int, limits: ResourceLimits, output: _ChildOutput) -> None:
     most_bytes = {PROGRESS: PROGRESS_LIMIT_BYTES, RESULT: limits.result_limit_bytes}.get(kind, FAILURE_LIMIT_BYTES)
     if size_bytes > most_bytes:
         raise LimitExceeded("output", f"{most_bytes} bytes of output with {size_bytes} bytes", output.progress)
@@ -337,7 +337,7 @@ def _exit_status(status: socket.socket) -> ExitStatus | None:
     return None
 
 
-def _judge(output: _Output, ending: ExitStatus | None, result: type[Result], limits: ResourceLimits) -> Result:
+def _judge(output: _ChildOutput, ending: ExitStatus | None, result: type[Result], limits: ResourceLimits) -> Result:
     try:
         if output.result is not None:
             return msgspec.msgpack.decode(output.result, type=result)

@@ -29,7 +29,7 @@ FREE_DISK_BYTES: Final = 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One thing looked at. `mend` is a command or a sentence; `needed` tells whether `up` and its functions need it."""
 
     what: str
@@ -45,14 +45,14 @@ class Finding:
         return f"{'MISSING' if self.needed else 'optional':<8} {self.what}: {self.mend}"
 
 
-def look(data: Path, port: int) -> list[Finding]:
+def look(data: Path, port: int) -> list[Diagnosis]:
     """Everything, in the order in which it would be missed."""
     return [
-        Finding(what="Python 3.11 or later", well=sys.version_info >= (3, 11), mend="apt-get install python3"),
+        Diagnosis(what="Python 3.11 or later", well=sys.version_info >= (3, 11), mend="apt-get install python3"),
         *[_packages(extra, modules) for extra, modules in PACKAGES.items()],
         *[_library(name, package, needed=True) for name, package in LIBRARIES.items()],
         *[_library(name, package, needed=False) for name, package in FASTER.items()],
-        Finding(what="fonts", well=_fonts(), mend="apt-get install fonts-dejavu-core"),
+        Diagnosis(what="fonts", well=_fonts(), mend="apt-get install fonts-dejavu-core"),
         _walls(),
         _data(data),
         *_event_log(data / "journal.db"),
@@ -63,16 +63,16 @@ def look(data: Path, port: int) -> list[Finding]:
     ]
 
 
-def _packages(extra: str, modules: tuple[str, ...]) -> Finding:
+def _packages(extra: str, modules: tuple[str, ...]) -> Diagnosis:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     what = f"Python packages of {extra}" + (f" ({', '.join(missing)})" if missing else "")
-    return Finding(what=what, well=not missing, mend=f"pip install 'errands[{extra}]'")
+    return Diagnosis(what=what, well=not missing, mend=f"pip install 'errands[{extra}]'")
 
 
-def _library(name: str, package: str, *, needed: bool) -> Finding:
+def _library(name: str, package: str, *, needed: bool) -> Diagnosis:
     found = ctypes.util.find_library(name) is not None
     why = "for PDFs" if needed else "renders PDFs 2.8 times as fast"
-    return Finding(what=f"lib{name} ({why})", well=found, mend=f"apt-get install {package}", needed=needed)
+    return Diagnosis(what=f"lib{name} ({why})", well=found, mend=f"apt-get install {package}", needed=needed)
 
 
 def _fonts() -> bool:
@@ -83,15 +83,15 @@ def _fonts() -> bool:
     return any(Path("/usr/share/fonts").rglob("*.[to]tf"))
 
 
-def _walls() -> Finding:
+def _walls() -> Diagnosis:
     """Whether the kernel keeps hostile pictures and templates from files, network and processes."""
     lacks = walls.missing()
     what = "walls around hostile jobs (Landlock, seccomp)"
     mend = f"this kernel lacks {'; '.join(lacks)}"
-    return Finding(what=what, well=not lacks, mend=mend, needed=False)
+    return Diagnosis(what=what, well=not lacks, mend=mend, needed=False)
 
 
-def _data(data: Path) -> Finding:
+def _data(data: Path) -> Diagnosis:
     folder, mend = data, "give --data DIR"
     try:
         folder = next(each for each in (data, *data.resolve().parents) if each.exists())
@@ -99,12 +99,12 @@ def _data(data: Path) -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
-        return Finding(what=f"data directory {data} ({error.strerror})", well=False, mend=mend)
+        return Diagnosis(what=f"data directory {data} ({error.strerror})", well=False, mend=mend)
     what = f"data directory {data} with {free_bytes / 1024**3:.1f} GiB free"
-    return Finding(what=what, well=free_bytes >= FREE_DISK_BYTES, mend="free some of the disk, or give --data DIR")
+    return Diagnosis(what=what, well=free_bytes >= FREE_DISK_BYTES, mend="free some of the disk, or give --data DIR")
 
 
-def _event_log(file: Path) -> list[Finding]:
+def _event_log(file: Path) -> list[Diagnosis]:
     """What a runner would say of the events that it kept; nothing where it has kept none."""
     try:
         found = examined(file) if any(file.parent.glob("journal.*")) else None
@@ -113,21 +113,23 @@ def _event_log(file: Path) -> list[Finding]:
     if found is None:
         return []
     mend = "restore a backup (knative/README.md, Backup and restore), or send again the jobs that have no outcome"
-    damages = [Finding(what=f"event log {file}: {each}", well=False, mend=mend) for each in found.wrong]
-    return damages or [Finding(what=f"event log {file}, in which {found.waiting} deliveries wait", well=True, mend="")]
+    damages = [Diagnosis(what=f"event log {file}: {each}", well=False, mend=mend) for each in found.wrong]
+    return damages or [
+        Diagnosis(what=f"event log {file}, in which {found.waiting} deliveries wait", well=True, mend="")
+    ]
 
 
-def _port(port: int) -> Finding:
+def _port(port: int) -> Diagnosis:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
-        return Finding(what=f"port {port} ({error.strerror})", well=False, mend="stop what uses it, or give --port N")
-    return Finding(what=f"port {port}", well=True, mend="")
+        return Diagnosis(what=f"port {port} ({error.strerror})", well=False, mend="stop what uses it, or give --port N")
+    return Diagnosis(what=f"port {port}", well=True, mend="")
 
 
-def _command(name: str, mend: str, also: Callable[[str], bool] = lambda _path: True) -> Finding:
+def _command(name: str, mend: str, also: Callable[[str], bool] = lambda _path: True) -> Diagnosis:
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return Finding(what=name, well=path is not None and also(path), mend=mend, needed=False)
+    return Diagnosis(what=name, well=path is not None and also(path), mend=mend, needed=False)
 
 
 def _php_has_curl(path: str) -> bool:

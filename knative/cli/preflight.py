@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from knative.cli.doctor import Finding
+from knative.cli.doctor import Diagnosis
 
 OVERLAY: Final = Path(__file__).parents[1] / "overlays" / "production"
 NAMESPACE: Final = "errands"
@@ -56,13 +56,13 @@ def kubectl(*arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def look(ask: Kubectl = kubectl, overlay: Path = OVERLAY) -> list[Finding]:
+def look(ask: Kubectl = kubectl, overlay: Path = OVERLAY) -> list[Diagnosis]:
     """Everything, in the order in which it would be installed; the first alone where there is no cluster."""
     if ask is kubectl and shutil.which("kubectl") is None:
-        return [Finding(what="kubectl", well=False, mend="see kubernetes.io/docs/tasks/tools")]
+        return [Diagnosis(what="kubectl", well=False, mend="see kubernetes.io/docs/tasks/tools")]
     version = ask("version", "--output=json")
     if version is None:
-        return [Finding(what="a cluster", well=False, mend="kubectl reaches none: kubectl config use-context ...")]
+        return [Diagnosis(what="a cluster", well=False, mend="kubectl reaches none: kubectl config use-context ...")]
     return [
         _version(json.loads(version)),
         *_definitions(ask),
@@ -81,21 +81,21 @@ def look(ask: Kubectl = kubectl, overlay: Path = OVERLAY) -> list[Finding]:
     ]
 
 
-def _version(shown: Any) -> Finding:
+def _version(shown: Any) -> Diagnosis:
     server = shown.get("serverVersion", {})
     major, minor = (int("".join(filter(str.isdigit, server.get(part, ""))) or 0) for part in ("major", "minor"))
     wanted = ".".join(map(str, KUBERNETES))
-    return Finding(
+    return Diagnosis(
         what=f"Kubernetes {major}.{minor}",
         well=(major, minor) >= KUBERNETES,
         mend=f"Knative 1.22 needs {wanted} or later",
     )
 
 
-def _definitions(ask: Kubectl) -> list[Finding]:
+def _definitions(ask: Kubectl) -> list[Diagnosis]:
     known = {each.rpartition("/")[2] for each in (ask("get", "crds", "--output=name") or "").splitlines()}
     return [
-        Finding(what=name, well=name in known, mend=mend, needed=needed)
+        Diagnosis(what=name, well=name in known, mend=mend, needed=needed)
         for listed, needed in ((NEEDED, True), (OPTIONAL, False))
         for name, mend in listed.items()
     ]
@@ -105,10 +105,10 @@ def _items(shown: str | None) -> list[Any]:
     return list(json.loads(shown)["items"]) if shown else []
 
 
-def _nodes(nodes: list[Any]) -> Finding:
+def _nodes(nodes: list[Any]) -> Diagnosis:
     usable = [each for each in nodes if not each["spec"].get("unschedulable") and _ready(each)]
     mend = f"RabbitMQ's three pods want a node each: {NODES} nodes, or fewer replicas in rabbitmq.yaml"
-    return Finding(what=f"{len(usable)} nodes", well=len(usable) >= NODES, mend=mend)
+    return Diagnosis(what=f"{len(usable)} nodes", well=len(usable) >= NODES, mend=mend)
 
 
 def _ready(node: Any) -> bool:
@@ -116,11 +116,11 @@ def _ready(node: Any) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _storage(classes: list[Any]) -> Finding:
+def _storage(classes: list[Any]) -> Diagnosis:
     mark = "storageclass.kubernetes.io/is-default-class"
     default = [each for each in classes if each["metadata"].get("annotations", {}).get(mark) == "true"]
     mend = "mark a StorageClass as the default, or name one in rabbitmq.yaml (persistence.storageClassName)"
-    return Finding(what="a default StorageClass", well=bool(default), mend=mend)
+    return Diagnosis(what="a default StorageClass", well=bool(default), mend=mend)
 
 
 def _configuration(ask: Kubectl, config_map: str, namespace: str) -> dict[str, str]:
@@ -130,19 +130,19 @@ def _configuration(ask: Kubectl, config_map: str, namespace: str) -> dict[str, s
 
 def _setting(
     ask: Kubectl, config_map: str, namespace: str, name: str, value: str, *, default: str = "", needed: bool = True
-) -> Finding:
+) -> Diagnosis:
     """Whether a setting of Knative's has this value."""
     well = _configuration(ask, config_map, namespace).get(name, default).lower() == value
     data = json.dumps({"data": {name: value}})
     mend = f"kubectl patch configmap {config_map} -n {namespace} --type merge -p '{data}'"
-    return Finding(what=f"{name} {value} in {namespace}", well=well, mend=mend, needed=needed)
+    return Diagnosis(what=f"{name} {value} in {namespace}", well=well, mend=mend, needed=needed)
 
 
-def _secret(ask: Kubectl, name: str, *, needed: bool) -> Finding:
+def _secret(ask: Kubectl, name: str, *, needed: bool) -> Diagnosis:
     """Only whether it is there: its values are never read."""
     found = ask("get", "secret", name, f"--namespace={NAMESPACE}", "--output=name")
     mend = f"kubectl create secret generic {name} -n {NAMESPACE} ... (knative/overlays/production/README.md)"
-    return Finding(what=f"Secret {name}", well=found is not None, mend=mend, needed=needed)
+    return Diagnosis(what=f"Secret {name}", well=found is not None, mend=mend, needed=needed)
 
 
 def _made_by_external_secrets(overlay: Path) -> bool:
@@ -156,8 +156,8 @@ def _kustomization(folder: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(file.read_text())) if file.is_file() else {}
 
 
-def _digests(overlay: Path) -> Finding:
+def _digests(overlay: Path) -> Diagnosis:
     images: Iterable[Any] = _kustomization(overlay / "images").get("images", ())
     loose = [each["name"] for each in images if "digest" not in each]
     what = "images by digest" + (f" ({', '.join(loose)})" if loose else "")
-    return Finding(what=what, well=not loose, mend="make images PUSH=1 REGISTRY=your.registry/errands")
+    return Diagnosis(what=what, well=not loose, mend="make images PUSH=1 REGISTRY=your.registry/errands")

@@ -208,7 +208,7 @@ class _Runner:
             token=self._options.token,
             secret=self._secret,
             own=own,
-            console=console.Console(self._pools, self._invoker_secret).handle
+            console=console.ConsoleProxy(self._pools, self._invoker_secret).handle
             if console.SERVICE in self._manifests.services
             else None,
             sinks=self._work_queues.sinks,
@@ -219,7 +219,7 @@ class _Runner:
     def _console(self) -> Handler | None:
         if console.SERVICE not in self._manifests.services:
             return None
-        return console.Console(self._pools, self._invoker_secret).handle
+        return console.ConsoleProxy(self._pools, self._invoker_secret).handle
 
     def _bind(self, stack: contextlib.AsyncExitStack) -> socket.socket:
         """Take the port before anything starts, so that a port in use is the first thing said."""

@@ -19,7 +19,7 @@ from typing import Final
 from events.http import ATTRIBUTE_LIMIT_COUNT, Event, check
 from events.job import NAMESPACE, is_request
 from events.problem import NotAnEvent
-from functions.deadletters.replay.sending import Broker, NotTaken
+from functions.deadletters.replay.sending import BrokerIngress, NotTaken
 from functions.deadletters.service.results import DeadLetter, Run
 from functions.deadletters.store import dead_letters, replays
 from functions.deadletters.store.dead_letter import REPLAY_OF
@@ -38,7 +38,12 @@ class Engine:
     """One worker. `stop` ends it as an interruption does: the replay is left as running, for another to go on."""
 
     def __init__(
-        self, database: Database, broker: Broker, *, stop: threading.Event, clock: Callable[[], datetime] = system_clock
+        self,
+        database: Database,
+        broker: BrokerIngress,
+        *,
+        stop: threading.Event,
+        clock: Callable[[], datetime] = system_clock,
     ) -> None:
         self._database = database
         self._broker = broker

@@ -44,10 +44,10 @@ def _send(console: ConsoleConnection, run: Run, ingress: Running, told: Callable
     from functions.deadletters.replay.engine import (
         Engine,  # with what it sends by, which no other command need wait for
     )
-    from functions.deadletters.replay.sending import Broker
+    from functions.deadletters.replay.sending import BrokerIngress
 
     assert console.database is not None  # noqa: S101  # the caller's condition
-    broker = Broker(ingress.url, ingress.token, outside=ingress != find(console.data))
+    broker = BrokerIngress(ingress.url, ingress.token, outside=ingress != find(console.data))
     try:
         Engine(console.database, broker, stop=threading.Event()).run(run.id, told)
     except StorageUnavailable as error:

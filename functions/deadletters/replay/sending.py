@@ -25,7 +25,7 @@ class NotTaken(Exception):
 
 
 @dataclass(frozen=True)
-class Broker:
+class BrokerIngress:
     """The ingress, and the functions behind it. From `outside` it takes no event that says of itself to be replayed."""
 
     url: str

@@ -5,7 +5,7 @@ import threading
 from typing import Final
 
 from functions.deadletters.replay.engine import Engine
-from functions.deadletters.replay.sending import Broker
+from functions.deadletters.replay.sending import BrokerIngress
 from functions.storage.database import Database, StorageUnavailable
 
 log = logging.getLogger("errands.deadletters")
@@ -16,7 +16,7 @@ REPLAYS: Final = 4  # at once; more wait for the next minute
 class Workers:
     """Sends replays beside the requests, until the process ends."""
 
-    def __init__(self, database: Database, broker: Broker) -> None:
+    def __init__(self, database: Database, broker: BrokerIngress) -> None:
         self._database = database
         self._broker = broker
         self._threads: dict[int, threading.Thread] = {}

@@ -7,7 +7,7 @@ from events.http import Event
 from events.problem import JobFailed
 from functions.deadletters.service import commands, contract, masking, results
 from functions.deadletters.service.commands import Selection
-from functions.deadletters.service.finding import Finding
+from functions.deadletters.service.finding import FindingOperations
 from functions.deadletters.service.operation import NotFound
 from functions.deadletters.service.results import Done
 from functions.deadletters.store import dead_letters, groups, history
@@ -15,7 +15,7 @@ from functions.deadletters.store.dead_letter import storable, timestamp
 from functions.storage.database import Transaction
 
 
-class Changes(Finding):
+class Changes(FindingOperations):
     """The commands that change dead letters and groups."""
 
     def edit(self, command: commands.Edit) -> results.Detail:

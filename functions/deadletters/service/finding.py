@@ -16,7 +16,7 @@ WATCH_EVERY_S: Final = 0.25
 WAITING: Final = threading.BoundedSemaphore(4)  # each holds a thread; whoever comes beside them is answered at once
 
 
-class Finding(Operation):
+class FindingOperations(Operation):
     """The commands that change nothing, and the one that unmasks."""
 
     def whoami(self, _command: commands.WhoAmI) -> results.Permissions:

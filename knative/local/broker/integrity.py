@@ -157,14 +157,14 @@ def _line(kept: int, done: int, state: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class Damage:
     """What there is to say of an event log: `waiting` deliveries, and in sentences what is wrong with it."""
 
     waiting: int
     wrong: tuple[str, ...]
 
 
-def examined(file: Path) -> Findings:
+def examined(file: Path) -> Damage:
     """Look an event log over in a copy, so that nothing of it is changed."""
     before = counted(file)
     with tempfile.TemporaryDirectory(prefix="errands-") as folder:
@@ -173,7 +173,7 @@ def examined(file: Path) -> Findings:
             copied(file, copy)
             connection = open_event_log(copy)
         except sqlite3.DatabaseError as error:
-            return Findings(0, (f"{file} cannot be read: {error}",))
+            return Damage(0, (f"{file} cannot be read: {error}",))
         with contextlib.closing(connection):
             return _findings(connection, before)
 
@@ -189,10 +189,10 @@ def copied(file: Path, to: Path) -> None:
             shutil.copyfile(each, to.with_name(each.name))
 
 
-def _findings(connection: sqlite3.Connection, before: Counted | None) -> Findings:
+def _findings(connection: sqlite3.Connection, before: Counted | None) -> Damage:
     problems = problems_of(connection)
     if problems:
-        return Findings(0, tuple(problems))
+        return Damage(0, tuple(problems))
     (waiting,) = connection.execute("SELECT count(*) FROM delivery").fetchone()
     wrong = [missing(connection, before)] if before else []
     wrong += [
@@ -205,4 +205,4 @@ def _findings(connection: sqlite3.Connection, before: Counted | None) -> Finding
             "SELECT queue, count(*), min(reason) FROM damaged GROUP BY queue ORDER BY queue"
         )
     ]
-    return Findings(waiting, tuple(each for each in wrong if each))
+    return Damage(waiting, tuple(each for each in wrong if each))

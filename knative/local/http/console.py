@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from events.problem import NotAnEvent
 from functions.runtime.asgi import INVOKER_HEADER, Receive, Send, read_body, send_whole
-from knative.local.http.server import Application, Request, Response
+from knative.local.http.server import Application, IngressRequest, IngressResponse
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Passed:
         await send_whole(send, self.status, self.headers, self.body)
 
 
-class Console:
+class ConsoleProxy:
     """Hands requests on to the Service, which decides itself who may ask."""
 
     def __init__(self, pools: Mapping[str, Pool], secret: str = "") -> None:
@@ -46,7 +46,7 @@ class Console:
         self._own = [(INVOKER_HEADER.encode(), secret.encode())]
         self._client: httpx.AsyncClient | None = None
 
-    async def handle(self, request: Request) -> Application:
+    async def handle(self, request: IngressRequest) -> Application:
         """One request."""
         import httpx  # a large import, which only a request for the console need wait for
 
@@ -54,12 +54,12 @@ class Console:
             async with self._pools[SERVICE].lease() as process:
                 return await self._forward(request, process.url.rstrip("/"))
         except NotAnEvent as error:  # a body that is too long, or did not come whole
-            return Response(413, f"{error}\n".encode())
+            return IngressResponse(413, f"{error}\n".encode())
         except (StartFailed, PoolStopping, httpx.HTTPError, httpx.InvalidURL) as error:
             log.error("the console of dead letters does not answer: %s", error or type(error).__name__)
-            return Response(503, b"the console of dead letters does not answer\n")
+            return IngressResponse(503, b"the console of dead letters does not answer\n")
 
-    async def _forward(self, request: Request, url: str) -> Passed:
+    async def _forward(self, request: IngressRequest, url: str) -> Passed:
         body = (await read_body(request.receive, limit_bytes=BODY_LIMIT_BYTES)).whole()
         headers = [*_end_to_end(request.raw_headers), *self._own]
         client = self._client = self._client or _new_client()

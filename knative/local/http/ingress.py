@@ -23,7 +23,7 @@ from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
 from knative.local.http.outside import ANY_ORIGIN, Own, refusal
-from knative.local.http.server import Application, Request, Response
+from knative.local.http.server import Application, IngressRequest, IngressResponse
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
 
@@ -40,13 +40,13 @@ ARTIFACT_HEADERS: Final = {
 }
 
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
-ACCEPTED: Final = Response(202)
+ACCEPTED: Final = IngressResponse(202)
 
-Handler = Callable[[Request], Awaitable[Application]]
+Handler = Callable[[IngressRequest], Awaitable[Application]]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class EventRefusal:
     """Why an event was not accepted."""
 
     status: int
@@ -54,7 +54,7 @@ class Refusal:
     detail: str
     retry_after_s: float | None = None
 
-    def response(self) -> Response:
+    def response(self) -> IngressResponse:
         """As the response to a request of one event."""
         headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:.0f}"}
         return _refusal(self.status, self.kind, self.detail, headers)
@@ -112,11 +112,11 @@ class Ingress:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        request = Request(scope, receive)
+        request = IngressRequest(scope, receive)
         reply = self._refused(request) or await self._handler(request)(request)
         await reply(scope, receive, send)
 
-    def _refused(self, request: Request) -> Response | None:
+    def _refused(self, request: IngressRequest) -> IngressResponse | None:
         """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
         the operators of dead letters, whom their console itself asks.
 
@@ -137,11 +137,11 @@ class Ingress:
             return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
         return None
 
-    def _is_inside(self, request: Request) -> bool:
+    def _is_inside(self, request: IngressRequest) -> bool:
         """Whether one of the functions asks, or a queue's worker: they are given the secret of this start."""
         return _has_token(request, self._secret)
 
-    def _handler(self, request: Request) -> Handler:
+    def _handler(self, request: IngressRequest) -> Handler:
         """What answers at this path."""
         if self._console and _is_of_the_console(request.path):
             return self._console
@@ -151,17 +151,17 @@ class Ingress:
             return _not_allowed(method)
         return handler
 
-    async def _accept(self, request: Request) -> Response:
+    async def _accept(self, request: IngressRequest) -> IngressResponse:
         return await self._publish(request, lambda trigger: True)
 
-    async def _accept_for_one(self, request: Request) -> Response:
+    async def _accept_for_one(self, request: IngressRequest) -> IngressResponse:
         """An event for one Trigger only, as the replay of a dead letter may ask; Knative has no such address."""
         if not self._is_inside(request):
             return _refusal(403, "forbidden", "one Trigger is replayed to by the dead letters' console alone")
         name = request.path.removeprefix("/triggers/")
         return await self._publish(request, lambda trigger: trigger.name == name)
 
-    async def _publish(self, request: Request, chosen: Callable[[Trigger], bool]) -> Response:
+    async def _publish(self, request: IngressRequest, chosen: Callable[[Trigger], bool]) -> IngressResponse:
         try:
             body = await _body(request)
             if _media_type(request) == BATCH:
@@ -173,16 +173,16 @@ class Ingress:
         return ACCEPTED if refusal is None else refusal.response()
 
     async def _publish_batch(
-        self, events: Sequence[Event | NotAnEvent], request: Request, chosen: Callable[[Trigger], bool]
-    ) -> Response:
+        self, events: Sequence[Event | NotAnEvent], request: IngressRequest, chosen: Callable[[Trigger], bool]
+    ) -> IngressResponse:
         """One result for each event, in the batch's order: some may be accepted where others are not."""
         refusals = await asyncio.gather(*(self._publish_one(each, request, chosen) for each in events))
         results = [_result(event, refusal) for event, refusal in zip(events, refusals, strict=True)]
-        return Response(200, msgspec.json.encode(results), {"content-type": "application/json"})
+        return IngressResponse(200, msgspec.json.encode(results), {"content-type": "application/json"})
 
     async def _publish_one(
-        self, event: Event | NotAnEvent, request: Request, chosen: Callable[[Trigger], bool]
-    ) -> Refusal | None:
+        self, event: Event | NotAnEvent, request: IngressRequest, chosen: Callable[[Trigger], bool]
+    ) -> EventRefusal | None:
         """None once the broker has the event, and otherwise why it has not."""
         try:
             if isinstance(event, NotAnEvent):
@@ -193,24 +193,24 @@ class Ingress:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
             reason = None if self._is_inside(request) else refusal(event, self._own, self.called_back)
             if reason is not None:
-                return self._refuse(Refusal(reason.status, reason.kind, reason.detail))
+                return self._refuse(EventRefusal(reason.status, reason.kind, reason.detail))
             if not self.open:
                 raise BrokerUnavailable(STARTS)
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
-            return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
+            return self._refuse(EventRefusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
         except BrokerUnavailable as error:
             log.error("not accepted: %s", error)
-            return self._refuse(Refusal(503, "unavailable", str(error), error.retry_after_s))
+            return self._refuse(EventRefusal(503, "unavailable", str(error), error.retry_after_s))
         self._metrics.accepted()
         self._outcomes.announce(event)
         return None
 
-    def _refuse(self, refusal: Refusal) -> Refusal:
+    def _refuse(self, refusal: EventRefusal) -> EventRefusal:
         self._metrics.refused(refusal.status)
         return refusal
 
-    def _wanting(self, event: Event, request: Request) -> tuple[Trigger, ...]:
+    def _wanting(self, event: Event, request: IngressRequest) -> tuple[Trigger, ...]:
         if request.query:
             raise NotAnEvent("POST / is expected without a query")
         wanting = self._manifests.wanted_by(event.attributes)
@@ -219,7 +219,7 @@ class Ingress:
             raise NotAnEvent(f"no Trigger wants type {event.type!r}; the types known here: {known}")
         return wanting
 
-    async def _dead_letter(self, request: Request) -> Response:
+    async def _dead_letter(self, request: IngressRequest) -> IngressResponse:
         """A dead letter of a work queue's worker for its dead-letter sink, which on a cluster has an address of its
         own.
         """
@@ -234,17 +234,21 @@ class Ingress:
             return _refusal(400, "not-an-event", str(error))
         return ACCEPTED if taken else _refusal(503, "unavailable", f"{name} does not take the dead letter")
 
-    async def _healthz(self, _request: Request) -> Response:
-        return Response(200, b"ok\n", PLAIN)
+    async def _healthz(self, _request: IngressRequest) -> IngressResponse:
+        return IngressResponse(200, b"ok\n", PLAIN)
 
-    async def _readyz(self, _request: Request) -> Response:
+    async def _readyz(self, _request: IngressRequest) -> IngressResponse:
         trouble = self._trouble() if self.ready else "it starts"
-        return Response(503, f"not ready: {trouble}\n".encode(), PLAIN) if trouble else Response(200, b"ready\n", PLAIN)
+        return (
+            IngressResponse(503, f"not ready: {trouble}\n".encode(), PLAIN)
+            if trouble
+            else IngressResponse(200, b"ready\n", PLAIN)
+        )
 
-    async def _show_metrics(self, _request: Request) -> Response:
-        return Response(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
+    async def _show_metrics(self, _request: IngressRequest) -> IngressResponse:
+        return IngressResponse(200, self._metrics.render(), {"content-type": "text/plain; version=0.0.4"})
 
-    async def _job(self, request: Request) -> Response:
+    async def _job(self, request: IngressRequest) -> IngressResponse:
         """The job's last event, as far as it is known within `wait_s` (at most 60) seconds."""
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
         source, id_ = query.get("source"), query.get("id")
@@ -256,7 +260,7 @@ class Ingress:
             return _refusal(400, "bad-request", f"wait_s {error}")
         return await self._outcome(source, id_, wait_s)
 
-    async def _outcome(self, source: str, id_: str, wait_s: float) -> Response:
+    async def _outcome(self, source: str, id_: str, wait_s: float) -> IngressResponse:
         """200 with the last event of a job; 204 where it has not ended, 501 where this runner does not hear of that."""
         try:
             if not self.open:
@@ -268,10 +272,10 @@ class Ingress:
             why = "it was taken before this runner's start, or others work on the same RabbitMQ server"
             return _refusal(501, "not-known-here", f"the outcome of this job is not this runner's to know: {why}")
         if event is None:
-            return Response(204)
-        return Response(200, structured(event), {"content-type": STRUCTURED})
+            return IngressResponse(204)
+        return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
 
-    async def _artifact(self, request: Request) -> Application:
+    async def _artifact(self, request: IngressRequest) -> Application:
         """A stored result. Its key is made with a secret of the installation, so nobody finds it who was not told."""
         key = request.path.removeprefix("/artifacts/")
         parts = key.split("/")
@@ -290,7 +294,7 @@ class TooLarge(NotAnEvent):
     """The body is over the limit."""
 
 
-def _result(event: Event | NotAnEvent, refusal: Refusal | None) -> dict[str, Any]:
+def _result(event: Event | NotAnEvent, refusal: EventRefusal | None) -> dict[str, Any]:
     """What became of one event of a batch: `status` and `detail` are what it would have been answered by itself."""
     id_, source = (None, None) if isinstance(event, NotAnEvent) else (event.id, event.source)
     named = {"id": id_, "source": source, "status": ACCEPTED.status if refusal is None else refusal.status}
@@ -300,16 +304,16 @@ def _result(event: Event | NotAnEvent, refusal: Refusal | None) -> dict[str, Any
     return {**named, "detail": refusal.detail, **later}
 
 
-def _media_type(request: Request) -> str:
+def _media_type(request: IngressRequest) -> str:
     return str(request.headers.get("content-type", "")).split(";")[0].strip().lower()
 
 
-async def _event(request: Request) -> Event:
+async def _event(request: IngressRequest) -> Event:
     """The request's event; raise NotAnEvent."""
     return read(request.headers, await _body(request))
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: IngressRequest) -> bytes:
     """The whole body; raise NotAnEvent."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
@@ -335,7 +339,7 @@ def _seconds(text: str) -> float:
     return min(seconds, WAIT_LIMIT_S)
 
 
-def _has_token(request: Request, token: str) -> bool:
+def _has_token(request: IngressRequest, token: str) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")  # RFC 9110 11.1
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
@@ -352,17 +356,17 @@ def _is_of_the_console(path: str) -> bool:
     return path.partition("/")[2].partition("/")[0] in ("dead", "console")
 
 
-async def _not_found(request: Request) -> Response:
+async def _not_found(request: IngressRequest) -> IngressResponse:
     return _refusal(404, "not-found", f"there is nothing at {request.path[:200]}")
 
 
 def _not_allowed(method: str) -> Handler:
-    async def refuse(request: Request) -> Response:
+    async def refuse(request: IngressRequest) -> IngressResponse:
         return _refusal(405, "not-allowed", f"{method} is expected, got {request.method[:20]}", {"allow": method})
 
     return refuse
 
 
-def _refusal(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+def _refusal(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> IngressResponse:
     body = msgspec.json.encode(JobFailed(kind, detail).problem)
-    return Response(status, body, {"content-type": "application/problem+json", **headers})
+    return IngressResponse(status, body, {"content-type": "application/problem+json", **headers})

@@ -21,7 +21,7 @@ BACKLOG: Final = 1024  # connections that wait to be accepted: asyncio listens a
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]  # ASGI 3.0
 
 
-class Request:
+class IngressRequest:
     """What is asked; the headers' names are in lower case."""
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive) -> None:
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class IngressResponse:
     """What is answered."""
 
     status: int

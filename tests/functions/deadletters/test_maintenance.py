@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from events.problem import decode
 from events.types import MessageRequested
-from functions.deadletters.replay.sending import Broker
+from functions.deadletters.replay.sending import BrokerIngress
 from functions.deadletters.replay.workers import Workers
 from functions.deadletters.service import alerts, commands, maintenance, metrics
 from functions.deadletters.service.alerts import Recipients
@@ -120,7 +120,7 @@ def test_a_webhook_that_fails_is_told_the_next_time(store: DeadLetterStore, capl
 
 
 def workers(store: DeadLetterStore, ingress: Ingress) -> Workers:
-    return Workers(store.database, Broker(ingress.url))
+    return Workers(store.database, BrokerIngress(ingress.url))
 
 
 def test_dead_letters_without_a_response_are_replayed_by_themselves_where_that_is_asked_for(

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from events.http import Event
 from functions.deadletters.replay import engine
 from functions.deadletters.replay.engine import Engine
-from functions.deadletters.replay.sending import Broker, NotTaken
+from functions.deadletters.replay.sending import BrokerIngress, NotTaken
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.operations import OperatorSession
@@ -95,7 +95,7 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Recorder(Broker):
+class Recorder(BrokerIngress):
     """A broker that refuses the events of some jobs, and may end the engine as the first event comes."""
 
     refused: frozenset[str] = frozenset()

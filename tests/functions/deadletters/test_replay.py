@@ -18,7 +18,7 @@ import pytest
 
 from events.http import Event, binary, read
 from functions.deadletters.replay.engine import Engine, Pace
-from functions.deadletters.replay.sending import Broker
+from functions.deadletters.replay.sending import BrokerIngress
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.operations import Console, OperatorSession
@@ -111,7 +111,7 @@ def operator_session(store: DeadLetterStore, ingress: Ingress) -> OperatorSessio
 
 def run(store: DeadLetterStore, ingress: Ingress, replay: int, *, stop: threading.Event | None = None) -> None:
     """Send a replay in this thread, as the command line does."""
-    broker = Broker(ingress.url)
+    broker = BrokerIngress(ingress.url)
     Engine(store.database, broker, stop=stop or threading.Event()).run(replay)
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from events.types.ics import CalendarEntry, Recurrence
 from functions.ics import rrule
-from functions.ics.findings import Place
-from functions.ics.moment import Frame
+from functions.ics.findings import FieldPlace
+from functions.ics.moment import TimeFrame
 from functions.ics.recurrence import DAYS, Rule
 from tests.support.calendar_jobs import ANNA, LEE, content, entry, inner, lines_of, made, refused, weekly
 from tests.support.calendar_panel import instances
@@ -32,10 +32,10 @@ def at_two(day: date) -> datetime:
 
 def rule_of(text: str, start: datetime = START) -> Rule:
     """The rule of an RRULE; AssertionError when it is refused."""
-    place = Place()
+    place = FieldPlace()
     parts = rrule.recurrence(CalendarEntry(summary="x", start="x", rrule=text))
     assert parts
-    rule = rrule.rule(parts, start, Frame("start", "local time", None), place, place)
+    rule = rrule.rule(parts, start, TimeFrame("start", "local time", None), place, place)
     assert rule
     assert place.findings.errors == []
     return rule

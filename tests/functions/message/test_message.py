@@ -30,7 +30,7 @@ from events.problem import NotNow, TryAgain
 from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import MailDelivery
 from functions.message.email_message import Mail, Parts, compose, read_sender
-from functions.message.progress import Recipients
+from functions.message.progress import MailRecipients
 from functions.message.relay import MaybeSent, Relay
 from functions.message.templates import Filled, Templating
 from functions.runtime.adapter import reply_event
@@ -461,10 +461,10 @@ def test_who_has_the_message_and_cannot_be_noted_is_in_doubt_for_the_lease(serve
 class NoStore:
     """A store that is down when something is to be noted."""
 
-    def read(self) -> Recipients:
-        return Recipients()
+    def read(self) -> MailRecipients:
+        return MailRecipients()
 
-    def note(self, _recipients: Recipients) -> None:
+    def note(self, _recipients: MailRecipients) -> None:
         raise TryAgain("the store is down")
 
 

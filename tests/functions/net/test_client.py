@@ -8,7 +8,7 @@ import pytest
 
 from events.http import BODY_LIMIT_BYTES
 from functions.net.client import Connections
-from functions.net.exchange import Bounds, Broken, Response, TooLong
+from functions.net.exchange import Bounds, Broken, ServerResponse, TooLong
 from functions.net.url import parsed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -43,7 +43,7 @@ def exchange(
     *bodies: bytes,
     headers: dict[str, str] | None = None,
     bounds: Bounds = Bounds(),  # noqa: B008  # frozen
-) -> tuple[list[Response], int]:
+) -> tuple[list[ServerResponse], int]:
     """The answers to one POST after another, and over how many connections they came."""
     count = 0
 
@@ -52,7 +52,7 @@ def exchange(
         count += 1
         await serve(reader, writer)
 
-    async def run() -> list[Response]:
+    async def run() -> list[ServerResponse]:
         server, connections = await asyncio.start_server(counted, "127.0.0.1", 0), Connections(bounds=bounds)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
@@ -87,7 +87,7 @@ def test_a_request_is_a_post_with_its_headers_and_its_body() -> None:
 def test_a_response_may_come_in_any_pieces(pieces: tuple[bytes, ...]) -> None:
     responses, _ = exchange(answering(*pieces), b"")
 
-    assert responses == [Response(200, {"content-type": "text/plain", "content-length": "5"}, b"hello")]
+    assert responses == [ServerResponse(200, {"content-type": "text/plain", "content-length": "5"}, b"hello")]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_stands_behind_a_chunked_body_is_no_header() -> None:
 
     responses, _ = exchange(answering(chunked), b"")
 
-    assert responses == [Response(200, {"transfer-encoding": "chunked"}, b"")]
+    assert responses == [ServerResponse(200, {"transfer-encoding": "chunked"}, b"")]
 
 
 def test_a_connection_that_the_server_closes_is_not_used_again() -> None:

@@ -16,7 +16,7 @@ import uvloop
 
 from functions.net.client import Connections, dial
 from functions.net.dial import GuardedDial, opened
-from functions.net.exchange import Bounds, Broken, Connection, Late, NotConnected, Response, Stale
+from functions.net.exchange import Bounds, Broken, ClientConnection, Late, NotConnected, ServerResponse, Stale
 from functions.net.guard import AddressRefused, Guard, Lookup, system_lookup
 from functions.net.url import parsed
 from tests.support.ports import free_port
@@ -79,7 +79,7 @@ def names(**addresses: tuple[str, ...]) -> Lookup:
     return lambda host, port: addresses[host.partition(".")[0]]
 
 
-async def posted(url: str, *, times: int = 1, lookup: Lookup = system_lookup, **options: Any) -> list[Response]:
+async def posted(url: str, *, times: int = 1, lookup: Lookup = system_lookup, **options: Any) -> list[ServerResponse]:
     dial = GuardedDial(Guard(LOOPBACK, lookup))
     connections = Connections(dial, START)
     try:
@@ -281,7 +281,7 @@ def test_a_connection_that_is_lost_before_its_request_is_told_at_once(run: Run) 
     async def go(port: int) -> None:
         lost = asyncio.Event()
         connection = await dial(
-            parsed(f"http://127.0.0.1:{port}/"), lambda: Connection("", lambda _: lost.set(), START)
+            parsed(f"http://127.0.0.1:{port}/"), lambda: ClientConnection("", lambda _: lost.set(), START)
         )
         await lost.wait()
         await asyncio.wait_for(connection.exchange(b"", b""), 5)
@@ -298,7 +298,7 @@ def test_the_time_of_one_request_is_not_the_next_one_s(run: Run) -> None:
         threading.Event().wait(0.3)
         connection.sendall(OK)
 
-    async def go(port: int) -> Response:
+    async def go(port: int) -> ServerResponse:
         connections, url = Connections(), parsed(f"http://127.0.0.1:{port}/")
         await connections.request("POST", url, {}, timeout_s=0.15)
         return await connections.request("POST", url, {}, timeout_s=5)

@@ -22,7 +22,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events.problem import JobFailed, NotNow, TryAgain
-from functions.net.exchange import Response
+from functions.net.exchange import ServerResponse
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
 from functions.notifier.caller import Call, Caller, NoResponse
@@ -449,8 +449,8 @@ def test_an_endpoint_that_does_not_permit_callbacks_gets_none(receiver: Receiver
 def test_the_rate_that_an_endpoint_allows_is_kept() -> None:
     clock, url = Clock(), parsed("https://api.example/errands")
 
-    async def ask(call: Call) -> Response:
-        return Response(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": "2"}, b"")
+    async def ask(call: Call) -> ServerResponse:
+        return ServerResponse(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": "2"}, b"")
 
     async def go() -> None:
         handshake = Handshake("errands.example", clock)
@@ -466,8 +466,8 @@ def test_the_rate_that_an_endpoint_allows_is_kept() -> None:
 
 @pytest.mark.parametrize("rate", ["9" * 5_000, "0", "-1", "1e9", "\u0663", "\u00b2", "", "nan"])
 def test_a_rate_that_is_no_number_or_beyond_all_measure_is_any_rate(rate: str) -> None:
-    async def ask(call: Call) -> Response:
-        return Response(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": rate}, b"")
+    async def ask(call: Call) -> ServerResponse:
+        return ServerResponse(200, {"webhook-allowed-origin": "*", "webhook-allowed-rate": rate}, b"")
 
     async def go() -> None:
         handshake = Handshake("errands.example", Clock())
@@ -479,8 +479,8 @@ def test_a_rate_that_is_no_number_or_beyond_all_measure_is_any_rate(rate: str) -
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_an_endpoint_that_cannot_say_whether_it_permits_callbacks_is_asked_again(status: int) -> None:
-    async def ask(call: Call) -> Response:
-        return Response(status, {}, b"")
+    async def ask(call: Call) -> ServerResponse:
+        return ServerResponse(status, {}, b"")
 
     with pytest.raises(NotNow, match=f"answered OPTIONS with {status}"):
         asyncio.run(Handshake("errands.example", Clock()).require(parsed("https://api.example/errands"), ask))
@@ -527,12 +527,12 @@ def rough(script: Script, *, reads: Callable[[], int] = lambda: 65_536) -> Itera
         listener.close()
 
 
-def post(url: Url, *, guard: Guard = LOOPBACK, timeout_s: float = 5.0) -> Response:
+def post(url: Url, *, guard: Guard = LOOPBACK, timeout_s: float = 5.0) -> ServerResponse:
     return calling(lambda caller: caller.call(Call("POST", url, {}, b"{}"), timeout_s=timeout_s), guard=guard)
 
 
-def calling(work: Callable[[Caller], Awaitable[Response]], *, guard: Guard = LOOPBACK) -> Response:
-    async def go() -> Response:
+def calling(work: Callable[[Caller], Awaitable[ServerResponse]], *, guard: Guard = LOOPBACK) -> ServerResponse:
+    async def go() -> ServerResponse:
         caller = Caller(guard, 5.0, 65_536)
         try:
             return await work(caller)
@@ -743,7 +743,7 @@ def test_a_name_whose_dns_hangs_takes_its_connect_timeout_and_no_other_s_time() 
         asyncio.run(go(server))
 
 
-async def call(caller: Caller, url: Url) -> Response:
+async def call(caller: Caller, url: Url) -> ServerResponse:
     return await caller.call(Call("POST", url, {}, b"{}"), timeout_s=5)
 
 

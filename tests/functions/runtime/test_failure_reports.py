@@ -12,7 +12,7 @@ from events.http import Event
 from functions.deadletters.service import commands
 from functions.runtime import adapter, failure_reports, logs
 from functions.runtime.adapter import Response, function_of, http_function
-from functions.runtime.failure_reports import FailureReport, Reader, Writer
+from functions.runtime.failure_reports import FailureReport, FailureReportReader, FailureReportWriter
 from functions.storage.store import Store
 from tests.functions.deadletters.test_dead_letters import at_console, dead
 from tests.support.dead_letter_store import DeadLetterStore
@@ -36,14 +36,14 @@ def fails(event: Event) -> Response:
 def test_on_a_cluster_a_function_leaves_what_it_said_and_logged(tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
     logs.configure()
-    adapter.tell_failures(Writer(url, "ics"))
+    adapter.tell_failures(FailureReportWriter(url, "ics"))
     function = function_of(http_function(fails))
     assert function is not None
     assert function.deliver is not None
 
     response = function.deliver(dead, None)
 
-    found = Reader(url).find(dead(), "http://ics.default.svc.cluster.local")
+    found = FailureReportReader(url).find(dead(), "http://ics.default.svc.cluster.local")
     assert found is not None
     told = json.loads(found)
     assert (response.status, told["status"]) == (500, 500)
@@ -75,10 +75,10 @@ def test_a_store_that_is_down_costs_the_failure_report_and_not_the_response(
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     started_s = time.monotonic()
-    writer = Writer("s3://bucket", "ics")
+    writer = FailureReportWriter("s3://bucket", "ics")
 
     writer(dead(), Response(500, {}, b"x"), ["a line"])
-    none = Reader("file:///proc/nowhere").find(dead(), "http://ics.svc")
+    none = FailureReportReader("file:///proc/nowhere").find(dead(), "http://ics.svc")
 
     assert none is None
     assert "cannot be left in the store" in caplog.text
@@ -90,8 +90,8 @@ def test_what_is_no_failure_report_is_passed_over(tmp_path: Path, content: bytes
     url = f"file://{tmp_path}"
     Store(url).write(failure_reports.key(dead(), "ics"), content)
 
-    assert Reader(url).find(dead(), "http://ics.svc") is None
-    assert Reader(url).find(dead(), "http://[::1") is None
+    assert FailureReportReader(url).find(dead(), "http://ics.svc") is None
+    assert FailureReportReader(url).find(dead(), "http://[::1") is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import uvloop
 from events.http import BODY_LIMIT_BYTES
 from functions.runtime.asgi import read_body
 from knative.local.http import connection
-from knative.local.http.server import HttpServer, Response
+from knative.local.http.server import HttpServer, IngressResponse
 from tests.support.local_runner import ROOT, event, service, trigger, up
 
 POST = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
@@ -45,7 +45,7 @@ async def serving(*, limit: int = 100) -> AsyncIterator[int]:
 
     async def measure(_scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = await read_body(receive)
-        await Response(200, f"{len(body.content)}".encode())(_scope, receive, send)
+        await IngressResponse(200, f"{len(body.content)}".encode())(_scope, receive, send)
 
     listening = socket.create_server(("127.0.0.1", 0))
     server = HttpServer(measure, listening)

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from knative.local.http.connection import HEAD_LIMIT_BYTES
-from knative.local.http.console import SERVICE, Console
-from knative.local.http.server import Request, Response
+from knative.local.http.console import SERVICE, ConsoleProxy
+from knative.local.http.server import IngressRequest, IngressResponse
 from knative.local.process.processes import Pool
 from tests.support.local_runner import Up, event, service, trigger, up
 
@@ -152,9 +152,9 @@ def test_a_visit_whose_body_did_not_come_whole_is_not_handed_to_the_console() ->
         return next(messages)
 
     pools = cast("dict[str, Pool]", {SERVICE: Consoles()})
-    response = asyncio.run(Console(pools).handle(Request(scope, receive)))
+    response = asyncio.run(ConsoleProxy(pools).handle(IngressRequest(scope, receive)))
 
-    assert isinstance(response, Response)
+    assert isinstance(response, IngressResponse)
     assert (response.status, response.body) == (413, b"the body must come whole: the connection was closed\n")
 
 
@@ -174,8 +174,8 @@ def test_a_request_for_the_console_costs_the_runner_no_tls_context_of_its_own(mo
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def ask() -> list[Any]:
-        console = Console(cast("dict[str, Pool]", {SERVICE: Consoles()}))
-        return [await console.handle(Request(scope, receive)) for _ in range(20)]
+        console = ConsoleProxy(cast("dict[str, Pool]", {SERVICE: Consoles()}))
+        return [await console.handle(IngressRequest(scope, receive)) for _ in range(20)]
 
     responses = asyncio.run(ask())
 
