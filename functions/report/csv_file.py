@@ -5,16 +5,18 @@ import io
 from datetime import date
 from decimal import Decimal
 from typing import Final
+from unicodedata import category, normalize
 
 from events.types.report import ReportCsv
 from functions.report.sheet import Sheet, Value
 from functions.templating.figures import decimal_sign
 from functions.templating.template import Conventions
 
-# What a spreadsheet takes for a formula (OWASP, CSV Injection); numbers are no texts and keep their minus.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-# Dropped by a spreadsheet, which then sees what comes after them
-_UNSEEN: Final = "".join(chr(code) for code in range(0x20) if chr(code) not in "\t\r\n") + "\x7f\ufeff\u200b"
+# What a spreadsheet takes for a formula (OWASP, CSV Injection), also in its full width, as Excel does in Japanese;
+# numbers are no texts and keep their minus.
+_FORMULA_STARTS: Final = frozenset("=+-@\t\r\n")
+# Control and format characters, which a spreadsheet drops: it then sees what comes after them.
+_UNSEEN: Final = frozenset(["Cc", "Cf"])
 
 
 def csv_file(sheet: Sheet, options: ReportCsv) -> bytes:
@@ -33,4 +35,9 @@ def _text(value: Value, options: ReportCsv, sign: str) -> str:
     if isinstance(value, date):
         return value.isoformat()
     text = value or ""
-    return f"'{text}" if options.guard_formulas and text.lstrip(_UNSEEN).startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if options.guard_formulas and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    first = next((each for each in text if each in _FORMULA_STARTS or category(each) not in _UNSEEN), "")
+    return normalize("NFKC", first) in _FORMULA_STARTS

@@ -18,6 +18,7 @@ import msgspec
 
 from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured
 from events.problem import JobFailed, NotAnEvent
+from functions.console.attempts import WINDOW_S, Attempts, TooManyAttempts
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
@@ -90,6 +91,7 @@ class Ingress:
         self._token = token
         self._secret = secret
         self._own = own
+        self._attempts = Attempts()
         self._trouble = trouble
         self._console = console
         self._sinks = sinks
@@ -133,9 +135,16 @@ class Ingress:
         open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
         if open_to_all or _is_of_the_console(request.path):
             return None
-        if not _has_token(request, self._token):
-            return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
-        return None
+        return None if _has_token(request, self._token) else self._wrong_token(request.client)
+
+    def _wrong_token(self, client: str) -> IngressResponse:
+        """Who has sent many is told to wait; a right token is taken all the same: one address may be many clients'."""
+        try:
+            self._attempts.require(client)
+        except TooManyAttempts as error:
+            return _refusal(429, "too-many-attempts", str(error), {"retry-after": f"{WINDOW_S:.0f}"})
+        self._attempts.failed(client)
+        return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
 
     def _is_inside(self, request: IngressRequest) -> bool:
         """Whether one of the functions asks, or a queue's worker: they are given the secret of this start."""

@@ -31,6 +31,7 @@ class IngressRequest:
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers}
         self.receive = receive
+        self.client: str = (scope.get("client") or ("unknown",))[0]  # the address
         self._raw_path: bytes = scope["raw_path"]
 
     @property

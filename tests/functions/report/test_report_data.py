@@ -158,8 +158,11 @@ def test_an_error_says_what_is_expected_and_quotes_no_pattern(
     assert "regex" not in json.dumps(reply)
 
 
-@pytest.mark.parametrize("hidden", ["\x00", "\x01", "\x1f", "\x7f", "\ufeff", "\u200b", "\x00\x00"])
-@pytest.mark.parametrize("start", "=+-@")
+@pytest.mark.parametrize(
+    "hidden",
+    ["", "\x00", "\x01", "\x1f", "\x7f", "\ufeff", "\u200b", "\u200d", "\u2060", "\u00ad", "\u202e", "\x00\x00"],
+)
+@pytest.mark.parametrize("start", "=+-@" + "\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b")
 def test_a_formula_behind_characters_that_are_not_seen_is_guarded(
     deliver: Deliver, folder: Path, hidden: str, start: str
 ) -> None:

@@ -324,3 +324,19 @@ def test_a_document_as_deep_as_the_stack_is_refused(deliver: Deliver) -> None:
     reply = deliver(own={"html": "<div>" * 5_000})
 
     assert reply["detail"] == "the document is nested too deeply to be laid out"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<style>@color-profile own { src: url(file:///etc/passwd) }</style><p>x",
+        "<style>@color-profile own { src: url(missing.icc) }</style><p>x",
+        "{{ _ | date }}",
+        "{{ _ | money }}",
+        "{{ nothing | number }}",
+    ],
+)
+def test_what_is_missing_or_no_value_is_never_a_crash_with_a_warning_asked_for(deliver: Deliver, html: str) -> None:
+    reply = deliver(own={"html": html}, on_missing="warn", outputs=[{"name": "o.pdf"}])
+
+    assert reply["outcome"] in ("completed", "failed")

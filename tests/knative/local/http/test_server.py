@@ -222,3 +222,15 @@ def test_the_scheme_of_a_token_is_taken_in_any_case(tmp_path: Path, scheme: str)
 
     assert known.status_code == 200
     assert {each.status_code for each in others} == {401}
+
+
+def test_wrong_tokens_are_held_up_and_the_right_one_is_not(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-secret-of-sixteen")
+    with up(tmp_path, ECHOING, "--token-file", str(token)) as runner:
+        wrong = [httpx.get(f"{runner.url}metrics", headers={"authorization": f"Bearer {n}"}) for n in range(15)]
+        right = httpx.get(f"{runner.url}metrics", headers={"authorization": "Bearer a-secret-of-sixteen"})
+
+    assert [each.status_code for each in wrong] == [401] * 10 + [429] * 5
+    assert wrong[-1].headers["retry-after"] == "60"
+    assert right.status_code == 200
