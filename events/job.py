@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from events.http import Event
 
 # of the ids that are computed: the same cause gives the same id (RFC 9562 5.5)
@@ -35,6 +37,14 @@ def job_of(event: Event) -> tuple[str, str]:
     if is_request(event):
         return event.source, event.id
     return event.get("jobsource") or event.source, event.get("jobid") or event.id
+
+
+def canonical(data: bytes) -> bytes:
+    """An event's data however it is written: JSON with its names in order and no blanks; anything else as it is."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(data), order="deterministic")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data
 
 
 def carried(event: Event) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
-from events.job import NAMESPACE
+from events.job import NAMESPACE, canonical
 from events.problem import JobFailed, NotAnEvent
 from events.types import sibling_type
 from functions.runtime.adapter import reply_event, system_clock
@@ -148,10 +148,7 @@ def _following(entries: tuple[_Entry, ...], cause: Event, reply: Event) -> Event
 
 def _hash(cause: Event, reply: Event) -> str:
     """Of the data, however it is written; and for a job that had expired of its time, since it may be given another."""
-    try:
-        data = msgspec.json.encode(msgspec.json.decode(cause.data), order="deterministic")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no JSON: it fails, as it is
-        data = cause.data
+    data = canonical(cause.data)
     expiry = cause.get("expirytime") or "" if _has_expired(reply) else ""
     return hashlib.sha256(b"\n".join((expiry.encode(), data))).hexdigest()
 

@@ -41,6 +41,10 @@ ARTIFACT_HEADERS: Final = {
 }
 
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
+OTHER_DATA: Final = (
+    "a job of this source and id was asked for with other data: another job needs another id;"
+    " one that failed may be sent again, mended, under its own"
+)
 ACCEPTED: Final = IngressResponse(202)
 
 Handler = Callable[[IngressRequest], Awaitable[Application]]
@@ -203,6 +207,8 @@ class Ingress:
             reason = None if self._is_inside(request) else refusal(event, self._own, self.called_back)
             if reason is not None:
                 return self._refuse(EventRefusal(reason.status, reason.kind, reason.detail))
+            if not self._is_inside(request) and self._outcomes.conflicts(event):
+                return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
             if not self.open:
                 raise BrokerUnavailable(STARTS)
             await self._broker.publish(event, wanted)
@@ -212,6 +218,7 @@ class Ingress:
             log.error("not accepted: %s", error)
             return self._refuse(EventRefusal(503, "unavailable", str(error), error.retry_after_s))
         self._metrics.accepted()
+        self._outcomes.asked(event)
         self._outcomes.announce(event)
         return None
 

@@ -30,6 +30,7 @@ MACHINE = Machine(
 )
 ALLOWED = f"{MACHINE.config_map['ALLOWED_ORIGINS']},https://api.example"
 ENDPOINTS = json.dumps([{"url": "https://shop.example/hook", "secrets": ["whsec_" + "c2VjcmV0" * 4]}])
+BINARY = {"ce-specversion": "1.0", "ce-source": "/tests", "ce-type": REQUESTED}
 HEARD = trigger("heard", subscriber="echo", filter=f"{{type: {COMPLETED}}}")
 
 
@@ -241,3 +242,24 @@ def ports(pid: int) -> list[int]:
     sockets = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
+def test_the_same_id_with_other_data_is_refused_at_the_door_unless_its_job_has_failed(tmp_path: Path) -> None:
+    failing = {"do": "fail", "why": "a"}
+    with up(tmp_path, (service(), trigger(), sink(), HEARD)) as runner:
+        first = runner.post(event("1", {"b": 1, "a": 2}))
+        assert runner.outcome("1")
+        same = runner.client.post(
+            "/", content=b'{"a": 2,  "b": 1}', headers={**BINARY, "ce-id": "1", "content-type": "application/json"}
+        )
+        other = runner.post(event("1", {"a": 3}))
+        elsewhere = runner.post(event("1", {"a": 3}, source="/another"))
+        runner.post(event("2", failing))
+        failed = runner.outcome("2")
+        mended = runner.post(event("2", {}))
+
+    assert (first.status_code, same.status_code, elsewhere.status_code) == (202, 202, 202)
+    assert (other.status_code, other.json()["type"].rpartition("/")[2]) == (409, "same-id-other-data")
+    assert failed is not None
+    assert failed["outcome"] == "failed"
+    assert mended.status_code == 202
