@@ -1,8 +1,8 @@
 """Many jobs through one runner: `python -m tests.bench.soak 20000`.
 
-What it holds after the first thousand, and at the end: memory, descriptors and threads of the runner and its functions, and
-files beside the results. Nothing may grow with the number of jobs but the results and the ledger. Exits 1 where a job has
-no outcome.
+What it holds after the first thousand, and at the end: memory, descriptors and threads of the runner and its functions,
+and files beside the results. Nothing may grow with the number of jobs but the results and the ledger. Exits 1 where a
+job has no outcome.
 """
 
 import asyncio
@@ -35,9 +35,8 @@ def main() -> int:
             asyncio.run(send(runner, WARM, count))
             took_s, end = time.monotonic() - began_s, held(runner)
             lost = [n for n in range(0, count, max(1, count // 500)) if not ended(runner, n)]
-        show(
-            begin, end, f"{count:,} jobs, {(count - WARM) / took_s:.0f} a second, {len(lost)} of 500 without an outcome"
-        )
+        rate = f"{(count - WARM) / took_s:.0f} a second"
+        show(begin, end, f"{count:,} jobs, {rate}, {len(lost)} of 500 without an outcome")
         return 1 if lost else 0
 
 
@@ -54,9 +53,7 @@ async def send(runner: Up, first: int, last: int) -> None:
                 answer.raise_for_status()
 
         await asyncio.gather(*(some() for _ in range(AT_ONCE)))
-        while runner.metric("errands_queue_depth", queue="ics") + runner.metric(
-            "errands_queue_depth", queue="notifier-completed"
-        ):
+        while any(runner.metric("errands_queue_depth", queue=each) for each in ("ics", "notifier-completed")):
             await asyncio.sleep(0.2)
 
 
