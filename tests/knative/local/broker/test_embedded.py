@@ -331,10 +331,11 @@ def test_a_clock_that_is_set_while_the_runner_is_up_changes_no_wait_and_no_look_
         (delivery,) = await take_all(broker, "q")
         monkeypatch.setattr("time.time", lambda: 1_000_000.0)
         await broker.retry(delivery, delay_s=0.05)
-        woken.clear()
-        async with asyncio.timeout(5):
-            await woken.wait()
-        (again,) = await take_all(broker, "q")
+        async with asyncio.timeout(30):
+            while not (found := await take_all(broker, "q")):  # it may be woken before that is due
+                await woken.wait()
+                woken.clear()
+        (again,) = found
         monkeypatch.setattr(embedded, "FREE_DISK_BYTES", 1 << 60)
         with pytest.raises(BrokerUnavailable, match="bytes free"):
             await broker.publish(numbered(2), ["q"])
