@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRODUCTION := kubectl kustomize --load-restrictor LoadRestrictionsNone knative/overlays/production
 # a file's tests share what it starts; the files that take long begin first (tests/conftest.py)
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 FAST := not server and not slow
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy clean

@@ -210,7 +210,7 @@ def test_the_console_is_found_at_its_name(start: START, path: str) -> None:
 def test_a_bug_is_said_to_be_one_and_shows_nothing(start: START, monkeypatch: pytest.MonkeyPatch) -> None:
     client = start(DEADLETTERS_OPERATORS=OPERATORS)
     client.get("/dead/sign-in")
-    monkeypatch.setattr("functions.deadletters.service.finding.Finding.list", None)
+    monkeypatch.setattr("functions.deadletters.service.finding.FindingOperations.list", None)
 
     responses = [client.get("/dead/api/list", headers=ANNA), client.get("/dead/letters", headers=ANNA)]
 
