@@ -547,9 +547,9 @@ import sys, threading
 from functions.deadletters.store.schema import open_dead_letters
 
 from functions.deadletters.replay.engine import Engine
-from functions.deadletters.replay.sending import Broker
+from functions.deadletters.replay.sending import BrokerIngress
 
-Engine(open_dead_letters(sys.argv[1]), Broker(sys.argv[2]), stop=threading.Event()).run(int(sys.argv[3]))
+Engine(open_dead_letters(sys.argv[1]), BrokerIngress(sys.argv[2]), stop=threading.Event()).run(int(sys.argv[3]))
 """
 
 
