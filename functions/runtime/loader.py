@@ -32,7 +32,7 @@ def load(source: str, name: str) -> "tuple[Starlette, Function]":
     except Exception as error:
         if is_made():
             raise
-        raise ForeignTarget(f"{source} makes no function of functions.runtime") from error
+        raise ForeignTarget(f"{source} makes no function of functions.runtime: {error}") from error
     function = function_of(getattr(sys.modules[Path(source).resolve().stem], name))
     if function is None:
         raise ForeignTarget(f"{source} has {name!r}, which functions.runtime has not made")

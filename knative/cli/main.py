@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from functions.runtime.running import find
 from knative.cli import broker as broker_commands
 from knative.local.data_folder import OTHERS
-from knative.local.process.environment import Machine
+from knative.local.process.environment import Machine, make_secrets
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
 from knative.manifests.queues import WORK_QUEUES
@@ -240,6 +240,7 @@ def work(
     try:
         work_queue = work_named(function, _work_queues(work_queues, manifests))
         read = load(manifests)
+        make_secrets(machine)
         environment = worker_environment(work_queue, read, machine) | {"TMPDIR": tempfile.gettempdir()}
     except (CannotStart, ManifestError) as error:
         _stop(str(error))

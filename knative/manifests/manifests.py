@@ -94,7 +94,7 @@ class Service:
     timeout_s: float
     idle_s: float
     where: str
-    probe: Probe = field(default_factory=Probe)
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

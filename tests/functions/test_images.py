@@ -35,7 +35,7 @@ FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py")
 BASE = f"localhost/errands-base:{hashlib.sha256((ROOT / '.ci/base-image').read_bytes()).hexdigest()[:12]}"
 REGISTRY = f"localhost/errands-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
 START_LIMIT_S = 120.0
-DATA = (".html", ".css", ".js", ".json", ".svg", ".icc", ".ttf", ".otf", ".txt")
+DATA = (".html", ".css", ".js", ".json", ".svg", ".icc", ".ttf", ".otf", ".txt", ".conf")
 # In a sandbox without CAP_SYS_RESOURCE podman's own limits are above what may be set.
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 
@@ -198,11 +198,13 @@ def start(image: Callable[[str], str]) -> Iterator[Callable[..., Container]]:
 
 def environment(function: str, receiver: Received, mail_port: int) -> dict[str, str]:
     """What a function needs beside the store."""
+    dead_letters = {
+        "DEADLETTERS_URL": "sqlite:////data/deadletters.db",
+        "K_SINK": f"http://127.0.0.1:{receiver.port}",
+    }
     return {
-        "deadletters": {
-            "DEADLETTERS_URL": "sqlite:////data/deadletters.db",
-            "K_SINK": f"http://127.0.0.1:{receiver.port}",
-        },
+        "console": dead_letters,
+        "deadletters": dead_letters,
         "message": {
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(mail_port),
@@ -239,7 +241,7 @@ def job(function: str) -> dict[str, Any]:
     if function == "telemetry":
         data = {"sensor": "hall-3", "metric": "temperature", "value": 21.5}
         return {**sample("ics"), "type": "dev.errands.telemetry.requested.v1", "data": data}
-    others = {"notifier": ("ics", "completed"), "enqueue": ("longreport", "requested")}
+    others = {"console": ("ics", "failed"), "notifier": ("ics", "completed"), "enqueue": ("longreport", "requested")}
     return sample(*others.get(function, (function, "requested")))
 
 

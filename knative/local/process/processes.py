@@ -268,6 +268,8 @@ class Pool:
 
         One that is told to end takes no connection, and has a time limit of its own.
         """
+        if self.service.probe is None:
+            return
         why = await until_hung(process.port, self.service.probe)
         if process.retiring:
             return

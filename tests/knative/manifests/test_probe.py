@@ -6,7 +6,7 @@ from knative.manifests.documents import ManifestError, parse
 from knative.manifests.probe import Probe, probe_of
 
 
-def probe(container: str) -> Probe:
+def probe(container: str) -> Probe | None:
     [document] = parse(f"kind: x\ncontainer: {container}\n", "test.yaml")
     return probe_of(document.root["container"])
 
@@ -14,9 +14,9 @@ def probe(container: str) -> Probe:
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
-        ("{}", Probe()),
+        ("{}", None),
         ("{readinessProbe: {httpGet: {path: /ready}}}", Probe(path="/ready")),
-        ("{readinessProbe: {tcpSocket: {port: 0}, periodSeconds: 0}}", Probe()),
+        ("{readinessProbe: {tcpSocket: {port: 0}, periodSeconds: 0}}", None),
         (
             "{readinessProbe: {httpGet: {path: /ready}}, livenessProbe: {httpGet: {path: /live}, periodSeconds: 3,"
             " timeoutSeconds: 2, failureThreshold: 5}}",
@@ -24,8 +24,8 @@ def probe(container: str) -> Probe:
         ),
     ],
 )
-def test_the_liveness_probe_counts_or_else_the_readiness_probe_or_else_the_defaults(
-    container: str, expected: Probe
+def test_the_liveness_probe_counts_or_else_the_readiness_probe_or_else_none(
+    container: str, expected: Probe | None
 ) -> None:
     assert probe(container) == expected
 

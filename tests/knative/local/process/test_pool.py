@@ -50,7 +50,7 @@ def pool(fork_server: ForkServer, *, min_scale: int = 0, max_scale: int = 2, log
         timeout_s=5.0,
         idle_s=60.0,
         where="test",
-        probe=Probe(period_s=0.1, timeout_s=2.0, failures=2),
+        probe=Probe(path="/healthz", period_s=0.1, timeout_s=2.0, failures=2),
     )
     told = log if log is not None else []
     return Pool(
@@ -268,6 +268,8 @@ def test_an_answer_that_is_no_success_fails_a_liveness_probe_alone(
 
     async def asked() -> str | None:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-            return await liveness.refusal(server.sockets[0].getsockname()[1], Probe(by_status=by_status))
+            return await liveness.refusal(
+                server.sockets[0].getsockname()[1], Probe(path="/healthz", by_status=by_status)
+            )
 
     assert asyncio.run(asked()) == why
