@@ -150,7 +150,8 @@ class Container:
                     return time.monotonic() - begun
             except OSError:
                 threading.Event().wait(0.01)
-        pytest.fail(f"no answer in {START_LIMIT_S} s: {podman('logs', self.id)}")
+        logged = subprocess.run(["podman", "logs", self.id], capture_output=True, check=False, text=True, timeout=60)
+        pytest.fail(f"no answer in {START_LIMIT_S} s: {logged.stdout}{logged.stderr}")
 
     def wait_until_deaf(self) -> None:
         """Until it takes no more requests."""
@@ -203,7 +204,7 @@ def environment(function: str, receiver: Received, mail_port: int) -> dict[str, 
         "K_SINK": f"http://127.0.0.1:{receiver.port}",
     }
     return {
-        "console": dead_letters,
+        "console": {**dead_letters, "DEADLETTERS_OPERATORS": "anna all anna-has-a-long-token"},
         "deadletters": dead_letters,
         "message": {
             "SMTP_HOST": "127.0.0.1",
