@@ -14,15 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default as modern
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -32,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.example_api import PhpApi, PythonApi
+from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT
 from tests.support.ports import free_port
 
@@ -298,24 +298,9 @@ def picture_server() -> Iterator[Pictures]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-            return
-
-    with serving(Handler) as url:
+    with http_server(Handler) as url:
         pictures.url = f"{url}/raccoon.jpg"
         yield pictures
-
-
-@contextmanager
-def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A web server in a thread; its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 if __name__ == "__main__":

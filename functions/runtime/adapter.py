@@ -284,7 +284,7 @@ def _delivery(scope: Scope, body: Body) -> tuple[Callable[[], Event], str | None
 
 
 def tell_failures(failure_listener: FailureListener) -> None:
-    """From now on have `witness` told of each failure, before its answer goes out: the broker discards what it says."""
+    """From now on tell `failure_listener` of each failure before its answer goes out, which the broker discards."""
     _failure_listeners.append(failure_listener)
 
 

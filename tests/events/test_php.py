@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ import pytest
 from events.http import read, rfc3339
 from events.problem import decode
 from events.types import REGISTRY, IcsRequested, ImageRequested, MessageRequested, ReportRequested
+from tests.support.http_server import http_server
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -85,19 +86,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply.body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
-        pass
-
 
 @pytest.fixture
 def ingress() -> Iterator[Ingress]:
     ingress = Ingress()
     handler = type("Handler", (_Handler,), {"ingress": ingress})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        ingress.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with http_server(handler) as ingress.url:
         yield ingress
-        server.shutdown()
 
 
 @dataclass(frozen=True)

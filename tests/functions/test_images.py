@@ -26,6 +26,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
 from tests.conftest import sample
+from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 
@@ -101,13 +102,8 @@ def receiving() -> Iterator[Received]:
             self.send_response(202)
             self.end_headers()
 
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Received(server.server_port, bodies, arrived, answering)
-        server.shutdown()
+    with http_server(Handler) as url:
+        yield Received(int(url.rpartition(":")[2]), bodies, arrived, answering)
 
 
 @pytest.fixture

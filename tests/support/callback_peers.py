@@ -10,18 +10,18 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
 
 from events.http import STRUCTURED, Event, binary, read
+from tests.support.http_server import http_server
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -75,17 +75,9 @@ def receiving(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> 
 
         do_OPTIONS = do_POST  # noqa: N815  # the name that http.server calls
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name it has in http.server
-            pass
-
-    with ThreadingHTTPServer((address, 0), Handler) as server:
-        server.daemon_threads = True
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        running = Receiver(f"http{'s' if tls else ''}://{address}:{server.server_port}")
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with http_server(Handler, address, tls=tls) as url:
+        running = Receiver(url)
         yield running
-        server.shutdown()
 
 
 @dataclass(frozen=True)

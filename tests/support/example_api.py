@@ -3,11 +3,10 @@
 import json
 import shutil
 import subprocess
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -19,6 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from events.http import Event
 from functions.runtime.adapter import system_clock
 from knative.cli import client
+from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT
 
 EXAMPLE: Final = ROOT / "events" / "php" / "example" / "public"
@@ -126,14 +126,6 @@ class PythonApi:
                 self.send_response(api.receive(body, {name.lower(): value for name, value in self.headers.items()}))
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-                return
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.callback_url = f"http://127.0.0.1:{server.server_port}/callbacks"
-        try:
+        with http_server(Handler) as url:
+            self.callback_url = f"{url}/callbacks"
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()

@@ -1,10 +1,11 @@
 """A real HTTP server in the place of a chat's webhook."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.support.http_server import http_server
 
 
 @dataclass
@@ -27,14 +28,6 @@ def listening() -> Iterator[Webhook]:
             self.send_response(hook.status)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    hook.url = f"http://127.0.0.1:{server.server_port}/T000/a-secret"
-    try:
+    with http_server(Handler) as url:
+        hook.url = f"{url}/T000/a-secret"
         yield hook
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -8,10 +8,10 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -30,6 +30,7 @@ from tests.functions.deadletters.test_dead_letters import dead
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.support.browser import Browser, browser, chromium, colours, database, serve
 from tests.support.dead_letter_store import DeadLetterStore
+from tests.support.http_server import http_server
 from tests.support.local_runner import until
 
 __all__ = ["browser", "chromium", "ingress", "serve"]  # fixtures
@@ -252,11 +253,11 @@ def test_a_link_of_another_site_finds_the_operator_still_signed_in(
     browser.fill("[name=token]", "anna-has-a-long-token")
     browser.press("Sign in")
 
-    with Elsewhere(f'<a href="{url}letters/{number}">the dead letter</a>') as chat:
+    with elsewhere(f'<a href="{url}letters/{number}">the dead letter</a>') as chat:
         browser.open(chat)
         browser.press("the dead letter", "body")
         browser.says(f"Dead letter {number}", "h1")
-        with Elsewhere(
+        with elsewhere(
             f'<form method=post action="{url}discard"><input name=letter value={number}>'
             "<input name=reason value=x><button>win</button></form>"
         ) as evil:
@@ -750,26 +751,16 @@ def operator_session(store: DeadLetterStore) -> OperatorSession:
     )
 
 
-class Elsewhere:
+@contextmanager
+def elsewhere(page: str) -> Iterator[str]:
     """Another site, with one page."""
 
-    def __init__(self, page: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("content-type", "text/html")
-                self.end_headers()
-                self.wfile.write(page.encode())
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://localhost:{self._server.server_port}/"  # another site than 127.0.0.1
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    with http_server(Handler) as url:
+        yield url.replace("127.0.0.1", "localhost") + "/"  # another site than 127.0.0.1

@@ -8,12 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -26,6 +25,7 @@ from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.dead_letter_store import DeadLetterStore, Kept
 from tests.support.function_client import FunctionClient
+from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
@@ -610,14 +610,6 @@ def serving() -> Iterator[Broker]:
             self.send_response(broker.take(self.headers.get("authorization", ""), read(dict(self.headers), body)))
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    broker.url = f"http://127.0.0.1:{server.server_port}/"
-    try:
+    with http_server(Handler) as url:
+        broker.url = f"{url}/"
         yield broker
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from functions.runtime.adapter import reply_event, system_clock
 from tests.functions.deadletters.test_dead_letters import ADDED, at_console, dead
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.dead_letter_store import NOW, DeadLetterStore
+from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT, until
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
@@ -78,18 +79,9 @@ def listening() -> Iterator[Ingress]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    ingress.url = f"http://127.0.0.1:{server.server_port}/"
-    try:
+    with http_server(Handler) as url:
+        ingress.url = f"{url}/"
         yield ingress
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any, cast
 
 import msgspec
@@ -27,6 +26,7 @@ from functions.image.geometry import Turn, plan
 from functions.image.picture import render
 from functions.image.task import Output, Picture, Pictures, Task
 from tests.support.function_client import FunctionClient
+from tests.support.http_server import http_server
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = json.loads((ROOT / "events/samples/dev.errands.image.requested.v1.json").read_text())
@@ -653,17 +653,12 @@ class PhotoServer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
 
 @pytest.fixture
 def photos() -> Any:
     """The URL of a server on this machine."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), PhotoServer) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with http_server(PhotoServer) as url:
+        yield url
 
 
 def test_a_source_is_downloaded_from_an_allowed_network(client: Client, photos: str) -> None:

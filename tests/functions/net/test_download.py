@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import quote, unquote
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from functions.net.download import Download, SourceRefused, SourceUnavailable, download
 from functions.net.guard import Guard
+from tests.support.http_server import http_server
 
 HERE = Guard.parse("127.0.0.0/8")
 SECRET = "X-Signature=top-secret"
@@ -79,16 +80,11 @@ class Source(BaseHTTPRequestHandler):
         except OSError:
             return
 
-    def log_message(self, *_: object) -> None:
-        return None
-
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with http_server(Source) as url:
+        yield url
 
 
 def get(url: str, *, limit_bytes: int = 1000, timeout_s: float = 5.0, guard: Guard = HERE) -> Download:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from functions.net.dial import GuardedDial
 from functions.net.guard import AddressRefused, Guard, refusal
 from functions.net.transport import GuardedTransport
 from functions.net.url import parsed
+from tests.support.http_server import http_server
 
 REFUSED = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16
@@ -110,17 +111,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
-    def log_message(self, *_: object) -> None:
-        return None
-
 
 def serve(host: str, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    with ThreadingHTTPServer((host, 0), Handler) as server:
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    with http_server(Handler, host, tls=tls) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import http.server
 import io
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pypdf
 import pytest
 from PIL import Image
 
+from tests.support.http_server import http_server
 from tests.support.report_function import Deliver, pdf_texts, serving, stored
 
 HTML = [{"name": "o.html", "format": "html"}]
@@ -38,16 +38,11 @@ class Files(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"" if self.path in redirect else png())
 
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
+    with http_server(Files) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

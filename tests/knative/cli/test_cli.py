@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from knative.cli.doctor import look
 from knative.cli.event_file import build, sample_names
 from tests.conftest import SAMPLES, sample
 from tests.support.dead_letter_store import DeadLetterStore, Kept
+from tests.support.http_server import http_server
 from tests.support.local_runner import (
     COMPLETED,
     REQUESTED,
@@ -320,13 +321,8 @@ def test_a_broker_that_tells_no_outcomes_is_asked_only_once() -> None:
             self.end_headers()
             self.wfile.write(HOSTILE.encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class' name
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        shown = terminal("send", "ics", "--wait", "--sink", f"http://127.0.0.1:{server.server_port}/")
-        server.shutdown()
+    with http_server(Handler) as url:
+        shown = terminal("send", "ics", "--wait", "--sink", f"{url}/")
 
     assert len(asked) == 1
     assert b"does not tell outcomes: it answered 404" in shown
