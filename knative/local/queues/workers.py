@@ -105,26 +105,46 @@ class WorkerProcesses:
 
     async def _work(self) -> None:
         """Run one worker process, from its start to its end."""
-        read_fd, write_fd = os.pipe()
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "keda.worker.worker",
-            cwd=self._root,
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=write_fd,
-            stderr=write_fd,
-            start_new_session=True,  # Ctrl-C is for the runner, which lets it finish
-        )
-        os.close(write_fd)
-        self._launching -= 1
+        try:
+            child, read_fd = await self._start()
+        except Exception as error:  # told; the next look at the queue starts another
+            self._not_before_s = time.monotonic() + FAILED_AGAIN_S
+            self._report("error", self._work_queue.name, f"a worker does not start: {error}")
+            return
+        finally:
+            self._launching -= 1  # whatever came of it: one that is counted for ever keeps others from starting
         self._children[child] = time.monotonic()
         self._report("info", self._work_queue.name, f"worker {child.pid} started")
         if self._closed:
             _signal(child, signal.SIGTERM)
-        await relay(read_fd, show=lambda text: self._report("output", self._work_queue.name, text))
-        code = await child.wait()
+        try:
+            await relay(read_fd, show=lambda text: self._report("output", self._work_queue.name, text))
+        finally:
+            self._ended(child, await child.wait())
+
+    async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
+        """A worker process, and the descriptor that its output is read from; raises OSError."""
+        read_fd, write_fd = os.pipe()
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "keda.worker.worker",
+                cwd=self._root,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_fd,
+                stderr=write_fd,
+                start_new_session=True,  # Ctrl-C is for the runner, which lets it finish
+            )
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        return child, read_fd
+
+    def _ended(self, child: asyncio.subprocess.Process, code: int) -> None:
         if self._children.pop(child, None) is not None and code and not self._closed:
             self._not_before_s = time.monotonic() + FAILED_AGAIN_S
             self._report(
