@@ -23,6 +23,7 @@ ADMISSION: Final = frozenset(["expirytime", "notbefore", "delay", "priority", "u
 CONTEXT: Final = frozenset(["specversion", "id", "source", "type", "time", "datacontenttype", "dataschema"])
 BROKERS: Final = "knativeerror"  # what a broker puts on a dead letter begins so
 CARRIED_FIRST: Final = ("subject", "callbackurl")
+NOT_EXTENSIONS: Final = OWN | ADMISSION | CONTEXT | frozenset(CARRIED_FIRST)  # of the caller's
 CARRIED_LIMIT_COUNT: Final = 20
 CARRIED_LIMIT_BYTES: Final = 4_096  # of names and values together, beside those that are carried first
 
@@ -75,8 +76,7 @@ def _within_limits(event: Event) -> Iterator[tuple[str, str]]:
 
 def _extensions(event: Event) -> Iterator[tuple[str, str]]:
     """The caller's own, by name."""
-    known = OWN | ADMISSION | CONTEXT | frozenset(CARRIED_FIRST)
-    for name in sorted(event.attributes.keys() - known):
+    for name in sorted(event.attributes.keys() - NOT_EXTENSIONS):
         if not name.startswith(BROKERS):
             yield name, event.attributes[name]
 

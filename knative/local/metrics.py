@@ -1,6 +1,7 @@
 """The runner's figures, which a monitor reads as Prometheus text."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -15,10 +16,12 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         self._accepted = Counter("errands_events_accepted", "Events answered 202", registry=registry)
         self._refused = Counter("errands_events_refused", "Events not taken", ["status"], registry=registry)
-        self._delivered = Counter("errands_deliveries", "Attempts", ["trigger", "code"], registry=registry)
+        delivered = Counter("errands_deliveries", "Attempts", ["trigger", "code"], registry=registry)
         self._retried = Counter("errands_retries", "Attempts to be made again", ["trigger"], registry=registry)
         self._dead = Counter("errands_dead_letters", "Events dead-lettered", ["trigger"], registry=registry)
-        self._seconds = Histogram("errands_delivery_seconds", "Time of an attempt", ["trigger"], registry=registry)
+        seconds = Histogram("errands_delivery_seconds", "Time of an attempt", ["trigger"], registry=registry)
+        # found by each attempt: the registry's own look-up takes a lock
+        self._delivered, self._seconds = cache(delivered.labels), cache(seconds.labels)
 
     def watch(self, depths: Callable[[], Mapping[str, int]], processes: Callable[[], Mapping[str, int]]) -> None:
         """Read the gauges from these."""
@@ -35,8 +38,8 @@ class Metrics:
 
     def delivered(self, trigger: str, code: int, elapsed_s: float) -> None:
         """An attempt ended; code -1 when no answer came."""
-        self._delivered.labels(trigger, str(code)).inc()
-        self._seconds.labels(trigger).observe(elapsed_s)
+        self._delivered(trigger, str(code)).inc()
+        self._seconds(trigger).observe(elapsed_s)
 
     def retried(self, trigger: str) -> None:
         """An attempt failed and another follows."""

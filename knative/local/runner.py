@@ -208,9 +208,7 @@ class _Runner:
             token=self._options.token,
             secret=self._secret,
             own=own,
-            console=console.ConsoleProxy(self._pools, self._invoker_secret).handle
-            if console.SERVICE in self._manifests.services
-            else None,
+            console=self._console,
             sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
         )

@@ -72,7 +72,7 @@ class Broker(Protocol):
         a restart."""
 
     async def dead_letter(self, delivery: Delivery, dead_letter: Event) -> None:
-        """Move the delivery to the queue of its Trigger's dead letters, as `letter`."""
+        """Move the delivery to the queue of its Trigger's dead letters, as `dead_letter`."""
 
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job that is still remembered."""

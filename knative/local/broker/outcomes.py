@@ -36,13 +36,15 @@ class Outcomes:
 
     def announce(self, event: Event) -> None:
         """A last event was accepted; any other event is passed over."""
+        outcome = event.get("outcome")
+        if not outcome:
+            return
         job = (event.get("jobsource") or "", event.get("jobid") or "")
-        if event.get("outcome") in ("failed", "deadlettered"):
+        if outcome in ("failed", "deadlettered"):
             self._asked.pop(job, None)  # mended, it is done anew
-        if event.get("outcome"):
-            for waiter in self._waiters.pop(job, ()):
-                if not waiter.done():
-                    waiter.set_result(event)
+        for waiter in self._waiters.pop(job, ()):
+            if not waiter.done():
+                waiter.set_result(event)
 
     async def wait(self, source: str, id_: str, *, recall: Recall, timeout_s: float) -> Event | None:
         """The job's last event, at once where it has ended, or None when it has not within `timeout_s`."""

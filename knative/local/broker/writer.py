@@ -48,6 +48,7 @@ class Writer:
         self._asked: list[_Request] = []  # what goes there next
         self._taken: list[_Request] = []  # what the thread works on
         self._hand_over_at_s = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._handed_over_s = 0.0
         self._death: str | None = None
         self.trouble: str | None = None  # why the last commit failed
@@ -63,9 +64,9 @@ class Writer:
         self._asked.append((work, future))
         now_s = self._loop.time()
         at_s = max(now_s, self._handed_over_s + LAZY_S) if lazily else now_s
-        if at_s < self._hand_over_at_s:  # a handle that comes too late finds nothing to do
+        if at_s < self._hand_over_at_s:
+            self._set_timer(at_s - now_s)
             self._hand_over_at_s = at_s
-            self._loop.call_later(at_s - now_s, self._hand_over)
         return future
 
     async def close(self) -> None:
@@ -73,6 +74,12 @@ class Writer:
         self._hand_over()
         self._requests.put(None)
         await asyncio.to_thread(self._thread.join, STOP_S)
+
+    def _set_timer(self, pause_s: float) -> None:
+        """In place of the one that runs, which would cut the pause of what is asked for after this."""
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(pause_s, self._hand_over)
 
     def _hand_over(self) -> None:
         if self._asked:

@@ -18,7 +18,7 @@ HEAD_LIMIT_BYTES: Final = 256 * 1024
 HEAD_TIMEOUT_S: Final = 10.0  # from the connection, or a request's first byte, to the end of its head
 BODY_WINDOW_S: Final = 10.0  # within each, at least
 BODY_WINDOW_BYTES: Final = 1024  # of a body must come
-END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
+END_OF_HEAD: Final = re.compile(rb"\n\r?\n")  # after any \r: a search for what may begin with one is slow
 # Nothing else is spoken here, and a server may go on in HTTP/1.1 (RFC 9110 7.8).
 UPGRADE: Final = re.compile(rb"(?mi)^upgrade(?=[ \t]*:)")
 BUSY: Final = (
@@ -96,7 +96,9 @@ class Connection(HttpToolsProtocol):
             return b""
         head, rest = bytes(self._head[: end.end()]), bytes(self._head[end.end() :])
         self._head.clear()
-        return UPGRADE.sub(b"x-upgrade", head) + rest
+        if b"upgrade" in head.lower():
+            head = UPGRADE.sub(b"x-upgrade", head)
+        return head + rest
 
     def _waits_for_body(self) -> bool:
         cycle = self.cycle

@@ -204,10 +204,11 @@ class Ingress:
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
-            reason = None if self._is_inside(request) else refusal(event, self._own, self.called_back)
+            inside = self._is_inside(request)
+            reason = None if inside else refusal(event, self._own, self.called_back)
             if reason is not None:
                 return self._refuse(EventRefusal(reason.status, reason.kind, reason.detail))
-            if not self._is_inside(request) and self._outcomes.conflicts(event):
+            if not inside and self._outcomes.conflicts(event):
                 return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
             if not self.open:
                 raise BrokerUnavailable(STARTS)
