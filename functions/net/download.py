@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urljoin
@@ -140,7 +141,10 @@ def _retry_after_s(value: str | None) -> float | None:
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_WAIT_S)
     try:
-        return min(max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0), LONGEST_WAIT_S)
+        date = parsedate_to_datetime(value)
+        # the parser gives no zone for "-0000"; HTTP dates are in GMT
+        left_s = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - time.time()
+        return min(max(left_s, 0.0), LONGEST_WAIT_S)
     except (ValueError, OverflowError):
         return None
 

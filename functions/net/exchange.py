@@ -61,7 +61,7 @@ class Bounds:
     head_bytes: int = 256 * 1024
     body_bytes: int = BODY_LIMIT_BYTES
     start_bytes: int | None = None
-    # Less than a function keeps an idle connection (functions/runtime/serve.py), so that a request does not meet its
+    # Less than a function keeps an idle connection (functions/runtime/server.py), so that a request does not meet its
     # end.
     idle_s: float = 60.0
 

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import quote, unquote
@@ -171,6 +172,27 @@ def test_a_response_that_may_change_is_worth_a_retry_when_the_server_says(source
 def test_retry_after_may_be_a_date(source: str) -> None:
     with pytest.raises(SourceUnavailable) as raised:
         get(f"{source}/later/100")
+
+    assert raised.value.retry_after_s == pytest.approx(100, abs=5)
+
+
+@pytest.fixture
+def tokyo() -> Iterator[None]:
+    """This machine is elsewhere than in GMT."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+@pytest.mark.parametrize("zone", ["GMT", "-0000"])
+def test_a_date_without_a_zone_is_in_gmt_wherever_this_machine_is(source: str, zone: str) -> None:
+    date = datetime.fromtimestamp(time.time() + 100, UTC).strftime(f"%a, %d %b %Y %H:%M:%S {zone}")
+
+    with pytest.raises(SourceUnavailable) as raised:
+        get(f"{source}/after/{quote(date)}")
 
     assert raised.value.retry_after_s == pytest.approx(100, abs=5)
 
