@@ -105,7 +105,7 @@ def wide_integers(value: Any, at: str = "#") -> Iterator[FieldError]:
     """The integers that have more than 64 bits, which no message between processes holds."""
     if isinstance(value, dict):
         for name, each in value.items():
-            yield from wide_integers(each, f"{at}/{_escaped(str(name))}")
+            yield from wide_integers(each, f"{at}/{pointer_part(str(name))}")
     elif isinstance(value, list | tuple):
         for index, each in enumerate(value):
             yield from wide_integers(each, f"{at}/{index}")
@@ -166,11 +166,11 @@ def _struct_errors(value: dict[str, Any], struct: type[msgspec.Struct], pointer:
             continue
         shown = name if len(name) <= SHOWN_CHARACTERS else name[:SHOWN_CHARACTERS] + "..."
         yield FieldError(
-            pointer=f"{pointer}/{_escaped(shown)}", detail=f"is unknown; expected one of: {', '.join(known)}"
+            pointer=f"{pointer}/{pointer_part(shown)}", detail=f"is unknown; expected one of: {', '.join(known)}"
         )
 
 
-def _escaped(name: str) -> str:
+def pointer_part(name: str) -> str:
     """As a part of a pointer (RFC 6901, sections 3 and 6)."""
     return quote(name.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")
 

@@ -18,7 +18,7 @@ from events.problem import NotAnEvent, TryAgain
 from functions.deadletters.service.masking import rules
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
-from functions.deadletters.store.dead_letter import ADDED, failure, is_undelivered_outcome, original
+from functions.deadletters.store.dead_letter import ADDED, is_undelivered_outcome, original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, log_response, refusal, system_clock
 from functions.runtime.failure_reports import FailureReportReader
@@ -71,19 +71,19 @@ def take(event: Event) -> None:
     """Do with an event what the sink is for; it is on disk when this returns."""
     if event.type == PING_TYPE:
         return
-    now = system_clock()
+    now, sent = system_clock(), original(event)
     with database.transaction() as transaction:
         if is_undelivered_outcome(event):
             dead_letters.settle(transaction, event, now=now)
             return
-        id_, _ = dead_letters.keep(transaction, event, now=now, rules=masked)
-        notices.write(transaction, event, id_, now=now, rules=masked)
-    _add_failure_report(id_, event)
+        id_, why = dead_letters.keep(transaction, event, now=now, rules=masked)
+        notices.write(transaction, sent, id_, why, now=now)
+    _add_failure_report(id_, sent, why.destination)
 
 
-def _add_failure_report(id_: int, event: Event) -> None:
+def _add_failure_report(id_: int, sent: Event, destination: str) -> None:
     """What the function itself said, where it left that; the dead letter is kept by now, whatever becomes of this."""
-    found = reader.find(original(event), failure(event).destination)
+    found = reader.find(sent, destination)
     if found is not None:
         with suppress(StorageUnavailable), database.transaction() as transaction:
             dead_letters.add_failure_report(transaction, id_, found)

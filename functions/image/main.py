@@ -100,6 +100,7 @@ def handle(job: ImageRequested, event: Event) -> ImageCompleted:
 
 
 def _render(content: bytes, outputs: tuple[Output, ...], page: int) -> Pictures:
+    watermarks = dict.fromkeys(each.watermark.key for each in outputs if each.watermark)
     task = Task(
         outputs=outputs,
         pixels_limit=settings.pixels_limit,
@@ -107,7 +108,7 @@ def _render(content: bytes, outputs: tuple[Output, ...], page: int) -> Pictures:
         side_limit_px=settings.side_limit_px,
         page=page,
         formats=settings.formats,
-        watermarks={each.watermark.key: _watermark(each.watermark.key) for each in outputs if each.watermark},
+        watermarks={key: _watermark(key) for key in watermarks},
     )
     try:
         pictures = sandbox.run("functions.image.picture:render", task, content, result=Pictures, limits=limits)

@@ -6,8 +6,8 @@ the same bytes, by which mail systems and readers drop it (a chat service knows 
 steps of one delivery:
 
 1. The ledger has a reply: the same reply again, no message (functions.runtime.adapter does this before it calls the
-handler). 2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another
-delivery is at
+   handler).
+2. `ledger/<job>/sending-<n>.json` is the newest claim. Not ended and younger than the lease: another delivery is at
    work, or died a moment ago: NotNow, for the rest of the lease.
 3. Otherwise `sending-<n+1>.json` is created, on the condition that nobody else did: so a claim whose lease has run out
    is taken over by one delivery only.

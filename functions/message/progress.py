@@ -37,7 +37,7 @@ class SendProgress(Protocol):
 
 @dataclass(frozen=True)
 class StoredProgress:
-    """Implements Progress for one job, which one attempt at a time has (delivery.py)."""
+    """Implements SendProgress for one job, which one attempt at a time has (delivery.py)."""
 
     store: Store
     event: Event

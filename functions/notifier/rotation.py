@@ -46,9 +46,7 @@ class CurrentDestinations:
                 log.info("the callbacks' secrets were read again")
             except ValueError as error:
                 # no traceback, which could show a value
-                log.error(
-                    "the callbacks' secrets have changed and are wrong, the last ones hold: %s", error
-                )  # a traceback shows values
+                log.error("the callbacks' secrets have changed and are wrong, the last ones hold: %s", error)
         return self._destinations
 
     def _look(self) -> list[Mark]:

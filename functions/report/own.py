@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from events.problem import FieldError, JobFailed
+from events.problem import FieldError, JobFailed, pointer_part
 from events.types.report import ReportOwnTemplate, ReportSheet
 from functions.report.draft import FOLDER_URL, Asset
 from functions.report.labels import LABELS
@@ -105,8 +105,7 @@ def _check(data: dict[str, Any], schema: dict[str, Any] | None) -> None:
 
 
 def _pointer(error: Any) -> str:
-    parts = [str(each).replace("~", "~0").replace("/", "~1") for each in error.absolute_path]
-    return "/".join(["#/data", *parts])
+    return "/".join(["#/data", *(pointer_part(str(each)) for each in error.absolute_path)])
 
 
 def _sheet(wanted: ReportSheet, data: dict[str, Any], own: ReportOwnTemplate, *, at: str) -> Sheet:

@@ -26,7 +26,7 @@ def with_source(
     if source is None or content is None:
         return given
     read = _read(source, content, rows_limit)
-    field = source.field or (None if source.format == "json" else ROWS_FIELD)
+    field = _field(source)
     if field:
         return {**given, field: read}
     if not isinstance(read, dict):
@@ -43,13 +43,18 @@ def check_columns(job: ReportRequested, data: Mapping[str, Any], content: bytes 
     source = job.data_source
     if source is None or content is None:
         return ()
-    field = source.field or (None if source.format == "json" else ROWS_FIELD)
+    field = _field(source)
     warnings: list[str] = []
     for rows_field, wanted in _wanted(job, data):
         if field in (None, rows_field):
             found = _header(content, source.delimiter) if source.format == "csv" else _keys(data.get(rows_field))
             warnings += _missing(wanted, found, source)
     return tuple(warnings)
+
+
+def _field(source: ReportDataSource) -> str | None:
+    """Where the template finds what was read; None where it is the whole data."""
+    return source.field or (None if source.format == "json" else ROWS_FIELD)
 
 
 def _wanted(job: ReportRequested, data: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -62,8 +67,8 @@ def _wanted(job: ReportRequested, data: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def _header(content: bytes, delimiter: str) -> list[str]:
-    lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter)
-    names: list[str] = next(lines, [])
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")  # decodes no more than is read
+    names: list[str] = next(csv.reader(text, delimiter=delimiter), [])
     return names
 
 

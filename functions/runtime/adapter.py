@@ -173,7 +173,7 @@ def function(
         return reply
 
     def record(event: Event, result: Struct | JobFailed | None) -> Event | None:
-        reply = _reply(event, result, clock())
+        reply = reply_to(event, result, clock())
         return reply if reply is None or ledger is None else ledger.record(event, reply)
 
     def decorate(handler: Callable[[J, Event], Struct | Awaitable[Struct | None] | None]) -> Target:
@@ -186,7 +186,7 @@ def function(
                 except JobFailed as failed:
                     result = failed
                 reply = record(event, result)
-            return _response(reply)
+            return response_of(reply)
 
         async def respond_waiting(event: Event) -> Response:
             reply = await asyncio.to_thread(recall, event) if ledger else None
@@ -197,7 +197,7 @@ def function(
                 except JobFailed as failed:
                     result = failed
                 reply = await asyncio.to_thread(record, event, result) if ledger else record(event, result)
-            return _response(reply)
+            return response_of(reply)
 
         def accepts(event: Event) -> None:
             require_type(event, request)
@@ -374,14 +374,15 @@ def log_response(
         log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
 
 
-def _reply(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:
+def reply_to(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:
     """What a handler returned or raised, as the event that is answered."""
     if isinstance(result, JobFailed):
         return reply_event(event, sibling_type(event.type, "failed"), result.problem, now=now)
     return None if result is None else reply_event(event, event_type(type(result)), result, now=now)
 
 
-def _response(reply: Event | None) -> Response:
+def response_of(reply: Event | None) -> Response:
+    """What brings a reply, or says that there is none."""
     return Response(202) if reply is None else Response(200, *binary(reply))
 
 

@@ -17,21 +17,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from events.http import Event, binary
+from events.http import Event
 from events.problem import JobFailed, NotAnEvent, TryAgain
-from events.types import event_type, sibling_type
 from functions.runtime.adapter import (
     Response,
     Target,
     blocking,
     open_job,
     refusal,
-    reply_event,
+    reply_to,
     require_type,
+    response_of,
     system_clock,
     target,
 )
@@ -40,8 +40,6 @@ log = logging.getLogger("errands.function")
 
 J = TypeVar("J", bound=Struct)
 Outcome = Struct | JobFailed | TryAgain | None
-
-DONE: Final = Response(202)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +109,9 @@ def _outcomes(
 
 
 def _response(event: Event, outcome: Outcome | Exception, now: datetime) -> Response:
-    if outcome is None:
-        return DONE
-    if isinstance(outcome, JobFailed):
-        return Response(200, *binary(reply_event(event, sibling_type(event.type, "failed"), outcome.problem, now=now)))
-    if isinstance(outcome, Exception):
+    if isinstance(outcome, Exception) and not isinstance(outcome, JobFailed):
         return refusal(outcome)
-    return Response(200, *binary(reply_event(event, event_type(type(outcome)), outcome, now=now)))
+    return response_of(reply_to(event, outcome, now))
 
 
 def _log(responses: Sequence[Response], elapsed_s: float) -> None:

@@ -214,7 +214,7 @@ class Postgresql(Database):
         from psycopg.rows import dict_row
 
         db: psycopg.Connection[Row] | None = getattr(self._local, "db", None)
-        if db is not None and not _responses(db):
+        if db is not None and not _is_connected(db):
             self._close()
             db = None
         if db is None:
@@ -264,7 +264,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _responses(db: "psycopg.Connection[Row]") -> bool:
+def _is_connected(db: "psycopg.Connection[Row]") -> bool:
     """Whether the server has not hung up in the meantime; it says so before it is asked anything."""
     import select
 

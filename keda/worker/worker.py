@@ -59,7 +59,7 @@ class QueuedJob:
 
 
 class Worker:
-    """Consumes one work queue's queue until it is told to stop, or until it has been idle for as long as it may."""
+    """Consumes one work queue until it is told to stop, or until it has been idle for as long as it may."""
 
     def __init__(self, settings: WorkerSettings, work: Callable[[Sequence[QueuedJob]], Sequence[Response]]) -> None:
         self._settings = settings

@@ -20,6 +20,7 @@ from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import everything
 from functions.deadletters.store import dead_letters, notices
+from functions.deadletters.store.dead_letter import original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import system_clock
 from functions.storage.database import Database
@@ -69,9 +70,10 @@ def stored_per_s(database: Database, events: list[Event], threads: int) -> float
     stored_per_s.__dict__["next"] = start + STORED
 
     def keep(number: int) -> None:
+        event = dead_letter(events, number)
         with database.transaction() as transaction:
-            id_, _ = dead_letters.keep(transaction, dead_letter(events, number), now=system_clock())
-            notices.write(transaction, dead_letter(events, number), id_, now=system_clock())
+            id_, why = dead_letters.keep(transaction, event, now=system_clock())
+            notices.write(transaction, original(event), id_, why, now=system_clock())
 
     with ThreadPoolExecutor(threads) as pool:
         started_s = time.monotonic()

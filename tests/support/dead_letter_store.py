@@ -9,6 +9,7 @@ from events.http import Event
 from functions.deadletters.service.commands import Filter
 from functions.deadletters.service.results import DeadLetter
 from functions.deadletters.store import dead_letters, notices, selection
+from functions.deadletters.store.dead_letter import original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.storage.database import Database
 
@@ -42,8 +43,8 @@ class DeadLetterStore:
     def keep(self, event: Event, *, now: datetime = NOW) -> int:
         """Store a dead letter and its notice, as the sink does; returns its number."""
         with self.database.transaction() as transaction:
-            id_, _ = dead_letters.keep(transaction, event, now=now)
-            notices.write(transaction, event, id_, now=now)
+            id_, why = dead_letters.keep(transaction, event, now=now)
+            notices.write(transaction, original(event), id_, why, now=now)
             return id_
 
     def unsent(self) -> Sequence[Event]:

@@ -9,6 +9,5 @@ mistake in what was asked; 69 the dead letters cannot be reached; 77 not allowed
 
 from functions.deadletters.cli import carrying, changing, looking
 from functions.deadletters.cli.arguments import app
-from functions.deadletters.cli.terminal import plain
 
-__all__ = ["app", "carrying", "changing", "looking", "plain"]  # which bring the commands with them
+__all__ = ["app", "carrying", "changing", "looking"]  # which bring the commands with them

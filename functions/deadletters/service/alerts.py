@@ -97,7 +97,7 @@ def _post(url: str, said: str) -> bool:
 def _message(news: list[Group], to: Recipients, now: datetime) -> Event:
     """The job of an e-mail, which the function `message` sends."""
     total = sum(each.open for each in news)
-    dead_letter = MessageRequested(to=(to.email,), subject=f"{total:,} dead letters", text=text(news, to.page_url))
+    message = MessageRequested(to=(to.email,), subject=f"{total:,} dead letters", text=text(news, to.page_url))
     said = "\n".join(f"{each.id} {each.open}" for each in news)
     attributes = {
         "specversion": "1.0",
@@ -107,4 +107,4 @@ def _message(news: list[Group], to: Recipients, now: datetime) -> Event:
         "time": timestamp(now),
         "datacontenttype": "application/json",
     }
-    return Event(MappingProxyType(attributes), msgspec.json.encode(dead_letter))
+    return Event(MappingProxyType(attributes), msgspec.json.encode(message))

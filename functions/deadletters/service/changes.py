@@ -22,7 +22,6 @@ class Changes(FindingOperations):
         self.operator.require("edit")
         self.operator.require("data")
         with self._writing() as transaction:
-            self._dead_letter(transaction, command.dead_letter)
             stored = self._stored(transaction, command.dead_letter)
             before = stored.original if command.revert else stored.event
             changed = _edited(before, command)

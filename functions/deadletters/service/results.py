@@ -16,7 +16,6 @@ Paragraph = Annotated[str, Meta(max_length=10_000)]
 Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$(?!\n)")]
 State = Literal["open", "quarantined", "replayed", "completed", "failed", "discarded"]
 UNRESOLVED: tuple[State, ...] = ("open", "quarantined")
-STATES: tuple[State, ...] = ("open", "quarantined", "replayed", "completed", "failed", "discarded")
 
 
 class CommandResult(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from functions.deadletters.store.dead_letter import (
     REPLAY_OF,
     Failure,
     failure,
+    is_outcome,
     job_key,
     key,
     original,
@@ -44,12 +45,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     failure_report: bytes | None
 
 
-def keep(transaction: Transaction, event: Event, *, now: datetime, rules: Rules = CONTRACT) -> tuple[int, bool]:
-    """Store a dead letter, or count one more delivery of the same. Returns its number, and whether it is a new one."""
+def keep(transaction: Transaction, event: Event, *, now: datetime, rules: Rules = CONTRACT) -> tuple[int, Failure]:
+    """Store a dead letter, or count one more delivery of the same. Returns its number, and what the broker told."""
     why, sent = failure(event, rules), original(event)
     group = groups.place(transaction, sent, why, now=now)
     id_ = _insert(transaction, sent, why, group, now)
-    new = id_ is not None
     if id_ is None:
         id_ = _count(transaction, key(sent, why), why, group, now)
     else:
@@ -57,7 +57,7 @@ def keep(transaction: Transaction, event: Event, *, now: datetime, rules: Rules 
         _supersede(transaction, sent, id_, now)
     detail = {"code": why.code, "attempts": why.attempts, "error": why.error[:500]}
     history.record(transaction, "arrived", history.BROKER, now=now, dead_letter=id_, detail=detail)
-    return id_, new
+    return id_, why
 
 
 def add_failure_report(transaction: Transaction, id_: int, failure_report: bytes) -> None:
@@ -149,9 +149,9 @@ def settle(transaction: Transaction, outcome: Event, *, now: datetime) -> int:
     Those had been replayed and waited for it, or were open, and the API itself has sent the job again: then the outcome
     is a later one than the dead letter, which may be of another Trigger's function for the same request.
     """
-    state = outcome.get("outcome") or ""
-    if state not in ("completed", "failed"):
+    if not is_outcome(outcome):
         return 0
+    state = outcome.attributes["outcome"]
     rows = transaction.execute(
         "UPDATE dead_letter SET state = ?, closed_at = ? WHERE (replay_key = ? AND state = 'replayed') OR (job_key = ?"
         " AND state IN ('open', 'quarantined') AND is_request = 1 AND last_seen <= ?) RETURNING id",

@@ -10,9 +10,9 @@ from events.http import STRUCTURED, Event, check, read, structured
 from events.job import is_request
 from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
-from functions.deadletters.service.masking import CONTRACT, Rules, without_query
+from functions.deadletters.service.masking import without_query
 from functions.deadletters.store import history
-from functions.deadletters.store.dead_letter import Failure, failure, original, timestamp
+from functions.deadletters.store.dead_letter import Failure, timestamp
 from functions.runtime.adapter import reply_event
 from functions.storage.database import Transaction
 
@@ -24,9 +24,9 @@ REFUSED_FIRST_S: Final = 60
 REFUSED_LAST_S: Final = 3_600
 
 
-def write(transaction: Transaction, dead_letter: Event, id_: int, *, now: datetime, rules: Rules = CONTRACT) -> None:
-    """Put the event that tells of a dead letter into the outbox, if it is one to be told of."""
-    notice = _notice(original(dead_letter), id_, failure(dead_letter, rules), now)
+def write(transaction: Transaction, sent: Event, id_: int, why: Failure, *, now: datetime) -> None:
+    """Put the event that tells of a dead letter, `sent` before it was one, into the outbox, if it is to be told of."""
+    notice = _notice(sent, id_, why, now)
     if notice is not None:
         post(transaction, notice, dead_letter=id_, now=now)
 

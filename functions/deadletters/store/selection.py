@@ -1,6 +1,5 @@
 """A filter as SQL, and the dead letters that it finds: by the group where it can be, since there are few of those."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ from msgspec import structs
 
 from events.http import Event
 from functions.deadletters.service.commands import Filter
+from functions.deadletters.service.masking import json_forms
 from functions.deadletters.service.results import UNRESOLVED, Arrivals, DeadLetter
 from functions.deadletters.store.dead_letter import timestamp
 from functions.deadletters.store.dead_letters import COLUMNS, FROM, dead_letter, find, stored
@@ -161,8 +161,7 @@ def _of_job(database: Database, id_: str) -> tuple[str, tuple[object, ...]]:
 
 def _holds(database: Database, text: str) -> tuple[str, tuple[object, ...]]:
     """Whether the data holds a text, as it is or as JSON may write it, or the id or the subject does."""
-    forms = dict.fromkeys((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
-    found = [database.contains("b.data", form) for form in forms]
+    found = [database.contains("b.data", form) for form in json_forms(text)]
     held = " OR ".join(condition for condition, _ in found)
     query = f"EXISTS (SELECT 1 FROM dead_body b WHERE b.letter_id = l.id AND ({held}))"  # noqa: S608  # values apart
     named = "lower(l.event_id) LIKE lower(?) ESCAPE '!' OR lower(l.subject) LIKE lower(?) ESCAPE '!'"

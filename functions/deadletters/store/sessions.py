@@ -4,7 +4,7 @@ from functions.storage.database import Transaction
 
 
 def end(transaction: Transaction, id_: str, *, ends_at: int, now: int) -> None:
-    """Note that a transaction is over, until its cookie would be too old anyway."""
+    """Note that a session is over, until its cookie would be too old anyway."""
     transaction.execute("DELETE FROM dead_session WHERE ends_at < ?", now)
     transaction.execute(
         "INSERT INTO dead_session (id, ends_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", id_, ends_at
@@ -12,5 +12,5 @@ def end(transaction: Transaction, id_: str, *, ends_at: int, now: int) -> None:
 
 
 def is_ended(transaction: Transaction, id_: str) -> bool:
-    """Whether the transaction is over."""
+    """Whether the session is over."""
     return bool(transaction.execute("SELECT 1 AS one FROM dead_session WHERE id = ?", id_))

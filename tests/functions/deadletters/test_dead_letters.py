@@ -18,6 +18,7 @@ from functions.deadletters.service.masking import MASK, rules
 from functions.deadletters.service.operations import Console, NotFound, OperatorSession
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
+from functions.deadletters.store.dead_letter import original
 from functions.deadletters.store.retention import Retention
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import reply_event
@@ -70,8 +71,8 @@ def dead(job: str = "ics", **changes: str) -> Event:
 def keep(database: Database, event: Event, *, now: datetime = NOW) -> int:
     """Store a dead letter as the sink does."""
     with database.transaction() as transaction:
-        id_, _ = dead_letters.keep(transaction, event, now=now)
-        notices.write(transaction, event, id_, now=now)
+        id_, why = dead_letters.keep(transaction, event, now=now)
+        notices.write(transaction, original(event), id_, why, now=now)
         return id_
 
 

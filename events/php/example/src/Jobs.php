@@ -21,7 +21,7 @@ use Errands\Job;
 final class Jobs
 {
     // A state is left only for one further right: callbacks repeat, and a late one must not undo a later one. A dead
-    // dead letter may still complete, when a person replays it.
+    // letter may still complete, when a person replays it.
     private const ORDER = ['unsent', 'accepted', 'deadlettered', 'failed', 'completed'];
 
     public function __construct(private readonly string $folder, private readonly string $source)
