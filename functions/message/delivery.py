@@ -80,7 +80,8 @@ class MailDelivery:
     def _require_free(self, claim_key: str, claim: Claim, now: datetime) -> None:
         if self.store.read(_ended(claim_key)) is not None:
             return
-        rest_s = self.lease_s - (now - claim.at).total_seconds()
+        # of a time to come where the clock was set back since, or another machine's is ahead by less than a lease
+        rest_s = self.lease_s - abs((now - claim.at).total_seconds())
         if rest_s > 0:
             raise NotNow("another delivery is sending this job", retry_after_s=min(rest_s, self.lease_s))
         log.warning("sending again: the attempt of %s left no record", claim.at, extra={"claim": claim_key})

@@ -15,7 +15,6 @@ import logging
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +40,7 @@ log = logging.getLogger("errands.rabbitmq")
 
 OUTCOMES: Final = 10_000
 DEPTHS_INTERVAL_S: Final = 1.0
+SIDE_ROUTE_AGAIN_S: Final = 1.0
 CONSUME_AGAIN_S: Final = 0.5
 START_TIMEOUT_S: Final = 30.0
 AT_HAND_S: Final = 600.0
@@ -108,9 +108,10 @@ class RabbitBroker:
 
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""
-        for link in self._links:
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        ending = [*self._side_routes, *self._links]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     @property
     def trouble(self) -> str | None:
@@ -276,10 +277,17 @@ class RabbitBroker:
         self._wake(name)
 
     async def _put_side_route(self, delivery: Delivery) -> None:
-        """A message that is no event goes to the dead letters: no function could do anything with it."""
+        """A message that is no event goes to the dead letters: no function could do anything with it.
+
+        As often as it takes: what is consumed may be held on one connection for as long as the other cannot publish.
+        """
         log.warning("a message in %s is no event: dead letter", delivery.queue)
-        with suppress(BrokerUnavailable):  # the message stays unacknowledged, and comes again with the next connection
-            await self.dead_letter(delivery, delivery.event)
+        while self._holds(delivery):  # where it is forgotten with its channel, it comes again
+            try:
+                await self.dead_letter(delivery, delivery.event)
+            except Exception as error:
+                log.error("the dead letter of %s cannot be put: %r", delivery.queue, error)
+                await asyncio.sleep(SIDE_ROUTE_AGAIN_S)
 
     def _forget(self, queue: _ConsumedQueue, channel: Channel) -> None:
         """RabbitMQ delivers again what was not acknowledged on a channel that is gone."""

@@ -137,7 +137,11 @@ def test_a_declaration_that_contradicts_the_server_is_refused_with_its_words(rab
     run(rabbit, scenario)
 
 
-def test_during_a_memory_alarm_publishing_fails_and_afterwards_it_goes_on(rabbit: RabbitServer) -> None:
+def test_during_a_memory_alarm_publishing_fails_and_afterwards_it_goes_on(
+    rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.amqp.channel.CONFIRM_TIMEOUT_S", 120.0)  # rabbitmqctl alone may take more than ours
+
     async def scenario(connection: AmqpConnection) -> None:
         channel = await connection.channel()
         await channel.call("queue_declare", queue="alarmed", exclusive=True)

@@ -11,6 +11,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -350,6 +351,19 @@ def test_a_late_delivery_does_not_send_what_another_has_recorded_meanwhile(tmp_p
         delivery.send_once(sample(), lambda: sent.append("second"), now=began_at + timedelta(minutes=5))
 
     assert sent == ["first"]
+
+
+@pytest.mark.parametrize(("later", "held"), [(-3_600, False), (-46, False), (-44, True), (44, True), (46, False)])
+def test_a_claim_holds_for_its_lease_wherever_the_clock_is_set(later: int, held: bool, tmp_path: Path) -> None:
+    store, began_at = Store(f"file://{tmp_path}"), datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+    delivery = MailDelivery(store, ReplyLedger(store), lease_s=45)
+    delivery.send_once(sample(), lambda: None, now=began_at)  # and died before its record
+    at, sent = began_at + timedelta(seconds=later), list[str]()
+
+    with pytest.raises(NotNow, match="another delivery is sending") if held else nullcontext():
+        delivery.send_once(sample(), lambda: sent.append("again"), now=at)
+
+    assert sent == ([] if held else ["again"])
 
 
 def test_recipients_refused_for_good_are_named_and_the_others_get_the_e_mail(

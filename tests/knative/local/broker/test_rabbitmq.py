@@ -10,11 +10,14 @@ from typing import Any
 import pika
 import pytest
 
+from events.http import Event
 from functions.amqp.connection import connected
 from functions.amqp.errors import ServerUnavailable
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import wait_ms
-from knative.local.broker.rabbitmq import prefetch
+from knative.local.broker import rabbitmq
+from knative.local.broker.broker import BrokerUnavailable, Delivery
+from knative.local.broker.rabbitmq import RabbitBroker, prefetch
 from knative.local.broker.topology import Names, child_name
 from knative.manifests.manifests import load
 from tests.support.amqp_messages import HELD, publish_hostile
@@ -92,6 +95,37 @@ def test_a_message_that_is_no_event_becomes_a_dead_letter(rabbit: RabbitServer, 
 
         assert "attribute specversion is required" in shown
         assert runner.outcome("after") is not None
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("no connection"), RuntimeError("a bug")], ids=str)
+def test_what_is_no_event_is_not_forgotten_while_nothing_can_be_published(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    put, errors = RabbitBroker.dead_letter, [error, error]
+
+    async def failing_twice(broker: RabbitBroker, delivery: Delivery, dead_letter: Event) -> None:
+        if errors:
+            raise errors.pop()
+        await put(broker, delivery, dead_letter)
+
+    monkeypatch.setattr(RabbitBroker, "dead_letter", failing_twice)
+    monkeypatch.setattr(rabbitmq, "SIDE_ROUTE_AGAIN_S", 0.01)
+    write_manifests(tmp_path, documents())
+    address = AmqpServer(url=url(rabbit, vhost))
+
+    async def run() -> Event:
+        broker, told = RabbitBroker(address, load(tmp_path), data=tmp_path, backlog_limit=100), asyncio.Event()
+        await broker.start(lambda queue: told.set() if queue == "echo.dlq" else None)
+        async with connected(address) as connection, asyncio.timeout(60):
+            channel = await connection.channel()
+            await channel.publish(pika.BasicProperties(), b"not an event", routing_key=NAMES.queue("echo"))
+            await told.wait()
+        found = broker.take("echo.dlq")
+        await broker.stop()
+        assert found is not None
+        return found.event
+
+    assert asyncio.run(run()).type == "dev.errands.unreadable.v1"
 
 
 @pytest.mark.parametrize("end", ["", ".dlq"], ids=["in the queue", "among the dead letters"])
