@@ -554,6 +554,7 @@ def events(draw: st.DrawFn) -> Event:
     return Event(attributes, draw(st.binary() | JSON_TEXTS))
 
 
+@pytest.mark.slow
 @given(events())
 @settings(deadline=None, max_examples=300)
 def test_any_event_survives_binary_mode_byte_for_byte(event: Event) -> None:

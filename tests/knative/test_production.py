@@ -73,6 +73,7 @@ def test_it_passes_the_linter_and_the_schemas(rendered: str) -> None:
     assert findings(resources) == []
 
 
+@pytest.mark.slow
 def test_the_linter_renders_a_folder_with_patches_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     kustomized(OVERLAY)
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{ROOT / '.venv/bin'}")
@@ -80,6 +81,7 @@ def test_the_linter_renders_a_folder_with_patches_itself(monkeypatch: pytest.Mon
     assert lint([str(OVERLAY)], production=True) == []
 
 
+@pytest.mark.slow
 def test_it_passes_with_external_secrets_too(tmp_path: Path) -> None:
     for each in ("knative", "keda"):
         shutil.copytree(ROOT / each, tmp_path / each, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
@@ -380,6 +382,7 @@ def test_the_preflight_wants_images_by_digest() -> None:
     assert [each for each in missing if "images by digest (errands/console" in each]
 
 
+@pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

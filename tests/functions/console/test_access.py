@@ -151,6 +151,7 @@ def test_another_site_gets_nothing_of_the_api_and_holds_no_thread(start: START, 
     assert time.monotonic() - began_s < 5
 
 
+@pytest.mark.slow
 def test_those_who_wait_leave_threads_to_everybody_else(start: START) -> None:
     client, took_s = start(), list[float]()
 

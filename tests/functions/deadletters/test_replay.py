@@ -466,6 +466,7 @@ def test_a_replay_sends_each_once_and_never_faster_than_its_rate(
     assert count / took_s <= 1.05 * RATE_PER_S
 
 
+@pytest.mark.slow
 def test_a_cancel_has_effect_within_a_second(store: DeadLetterStore, ingress: Ingress) -> None:
     fill(store, 2_000)
     operator_session = at_console(store)
@@ -487,6 +488,7 @@ def test_a_cancel_has_effect_within_a_second(store: DeadLetterStore, ingress: In
     assert resumed.waiting == 2_000 - len(ingress.posted)
 
 
+@pytest.mark.slow
 def test_a_slow_ingress_does_not_keep_a_cancel_waiting(store: DeadLetterStore, ingress: Ingress) -> None:
     fill(store, 500)
     ingress.responses = slowly

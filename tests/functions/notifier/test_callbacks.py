@@ -403,6 +403,7 @@ def test_circuits_that_are_closed_and_idle_are_forgotten_when_there_are_many() -
     assert circuits.of("http://127.0.0.1:7").state(clock()) == "open"
 
 
+@pytest.mark.slow
 def test_a_host_that_hangs_is_not_called_again_at_once_and_the_page_shows_it(receiver: Receiver) -> None:
     done = threading.Event()
     receiver.response = lambda handler: say(handler, 204 if done.wait(20) else 500)

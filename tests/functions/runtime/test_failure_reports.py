@@ -94,6 +94,7 @@ def test_what_is_no_failure_report_is_passed_over(tmp_path: Path, content: bytes
     assert FailureReportReader(url).find(dead(), "http://[::1") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "status", "said", "logged"),
     [

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.callback_peers import SECRET, receiving, say
 from tests.support.local_runner import ROOT, event, service, sink, trigger, until, up, waits
 
@@ -12,6 +14,7 @@ NOTIFIER = service("notifier", source=ROOT / "functions/notifier/main.py", max_s
 TELLS = trigger("tells", subscriber="notifier", filter="{outcome: completed}", retry=8, delay="PT30S")
 
 
+@pytest.mark.slow
 def test_callbacks_to_an_endpoint_that_is_gone_are_dead_letters_at_once_and_sent_when_it_is_resumed(
     tmp_path: Path,
 ) -> None:

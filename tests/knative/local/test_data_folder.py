@@ -5,6 +5,8 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import pytest
+
 from knative.local.data_folder import held, locked, temporary
 from tests.support.local_runner import Up, event, service, trigger, until, up, write_manifests
 
@@ -24,6 +26,7 @@ handle = http_function(respond)
 """
 
 
+@pytest.mark.slow
 def test_everything_that_a_runner_makes_is_its_users_alone(tmp_path: Path) -> None:
     with up(tmp_path, ECHOING) as runner:
         runner.post(event("1", {"do": "status", "status": 410}))
@@ -36,6 +39,7 @@ def test_everything_that_a_runner_makes_is_its_users_alone(tmp_path: Path) -> No
         assert not [each for each in runner.data.rglob("*") if mode(each) & 0o077]
 
 
+@pytest.mark.slow
 def test_a_folder_and_its_databases_that_others_can_read_are_closed_with_a_word(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
@@ -51,6 +55,7 @@ def test_a_folder_and_its_databases_that_others_can_read_are_closed_with_a_word(
     assert f"{data / 'deadletters.db'} was open to other users (644): it is 600 now" in said(runner)
 
 
+@pytest.mark.slow
 def test_what_a_killed_function_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
     source = tmp_path / "holder" / "main.py"
     source.parent.mkdir()

@@ -117,6 +117,7 @@ def test_a_body_that_stops_is_answered_408_and_one_that_gets_on_is_taken(run: Ru
     run(scenario)
 
 
+@pytest.mark.slow
 def test_a_low_soft_limit_of_descriptors_is_raised() -> None:
     code = "import resource; from knative.local.http.server import descriptors;"
     code += "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1];"
@@ -166,6 +167,7 @@ def test_the_body_of_a_request_that_offers_another_protocol_is_taken(run: Run, n
     run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_with_http2_sends_an_event(tmp_path: Path) -> None:
     structured = ["-H", "content-type: application/cloudevents+json", "-d", json.dumps(event("1"))]
@@ -176,6 +178,7 @@ def test_curl_with_http2_sends_an_event(tmp_path: Path) -> None:
     assert done.stdout == "202"
 
 
+@pytest.mark.slow
 def test_a_body_over_the_limit_is_answered_and_not_reset(tmp_path: Path) -> None:
     size_bytes = 4 * BODY_LIMIT_BYTES
     with up(tmp_path, (service(), trigger())) as runner:

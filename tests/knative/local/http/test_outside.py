@@ -161,6 +161,7 @@ def called_back(settings: str) -> CallbackOrigins:
     return CallbackOrigins(lambda: allowed_origins(settings, None))
 
 
+@pytest.mark.slow
 def test_an_outcome_is_taken_from_functions_and_from_nobody_else(tmp_path: Path) -> None:
     forged = event("1", type=COMPLETED, outcome="completed", jobid="order-1", jobsource="/shop")
     with up(tmp_path, (service(), sink(), trigger(), HEARD)) as runner:
@@ -176,6 +177,7 @@ def test_an_outcome_is_taken_from_functions_and_from_nobody_else(tmp_path: Path)
         assert runner.metric("errands_events_accepted_total") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/triggers/echo", "/services/deadletters"])
 def test_the_ways_for_functions_alone_are_closed_to_others(tmp_path: Path, path: str) -> None:
     with up(tmp_path, (service(), sink(), trigger(), HEARD)) as runner:
@@ -184,6 +186,7 @@ def test_the_ways_for_functions_alone_are_closed_to_others(tmp_path: Path, path:
     assert outside.status_code == 403
 
 
+@pytest.mark.slow
 def test_the_secret_of_a_start_is_its_owners_alone_and_gone_with_it(tmp_path: Path) -> None:
     with up(tmp_path, (service(), trigger())) as runner:
         told = runner.data / "ingress.json"
@@ -198,6 +201,7 @@ def test_the_secret_of_a_start_is_its_owners_alone_and_gone_with_it(tmp_path: Pa
     assert first["authorization"] not in runner.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_job_that_would_call_the_runner_itself_makes_no_loop(tmp_path: Path) -> None:
     documents = (service(), sink(), trigger(), HEARD)
     with up(tmp_path, documents) as runner:
@@ -220,6 +224,7 @@ def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Pa
     assert holders == {"deadletters", "console"}
 
 
+@pytest.mark.slow
 def test_a_functions_port_is_for_its_runner_alone(tmp_path: Path) -> None:
     with up(tmp_path, (service(), trigger(), sink())) as runner:
         runner.post(event("1"))
@@ -244,6 +249,7 @@ def ports(pid: int) -> list[int]:
     return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
 
 
+@pytest.mark.slow
 def test_the_same_id_with_other_data_is_refused_at_the_door_unless_its_job_has_failed(tmp_path: Path) -> None:
     failing = {"do": "fail", "why": "a"}
     with up(tmp_path, (service(), trigger(), sink(), HEARD)) as runner:
