@@ -36,7 +36,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from msgspec import Struct
 
-from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339
+from events.http import BODY_LIMIT_BYTES, Event, binary, read, rfc3339, timestamp
 from events.job import NAMESPACE, carried, job_of, too_much
 from events.problem import JobFailed, NotAnEvent, NotNow, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
@@ -325,7 +325,7 @@ def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> 
         "id": str(uuid.uuid5(NAMESPACE, f"{cause.source}\n{cause.id}\n{type_}")),
         "source": f"/errands/{job}",
         "type": type_,
-        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": timestamp(now),
         "datacontenttype": "application/json",
         "jobsource": source,
         "jobid": id_,

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from events.http import Event
+from events.http import Event, timestamp
 from events.problem import TryAgain
 from functions.runtime.adapter import Response
 
@@ -57,7 +57,7 @@ def encode(*, status: int, response: bytes, lines: Iterable[str], now: datetime)
     """The failure report as it is stored, cut to its limits."""
     kept = tuple(_cut(line) for line in deque(lines, LINES))
     text = response[:RESPONSE_BYTES].decode(errors="replace")
-    at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = timestamp(now)
     return msgspec.json.encode(FailureReport(at=at, status=status, response=text, log=kept))
 
 

@@ -1,7 +1,7 @@
 """Dead letters, groups and replays as a terminal shows them: nothing in them can command it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -135,6 +135,12 @@ def done_lines(done: Done, verb: str) -> Iterator[str]:
 def _brief(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def show_as(record: CommandResult | Record, lines: Callable[[Any], str | Iterable[str]], *, as_json: bool) -> None:
+    """Print a record: as a line of JSON for programs, else as `lines` has it for people."""
+    said = json_line(record) if as_json else lines(record)
+    show([said] if isinstance(said, str) else said)
 
 
 def json_line(response: CommandResult | Record) -> str:

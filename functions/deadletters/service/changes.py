@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from types import MappingProxyType
 
-from events.http import Event
+from events.http import Event, timestamp
 from events.problem import JobFailed
 from functions.deadletters.service import commands, contract, masking, results
 from functions.deadletters.service.commands import Selection
@@ -11,7 +11,7 @@ from functions.deadletters.service.finding import FindingOperations
 from functions.deadletters.service.operation import NotFound
 from functions.deadletters.service.results import Done
 from functions.deadletters.store import dead_letters, groups, history
-from functions.deadletters.store.dead_letter import storable, timestamp
+from functions.deadletters.store.dead_letter import storable
 from functions.storage.database import Transaction
 
 

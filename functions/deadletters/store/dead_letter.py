@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -121,11 +120,6 @@ def is_undelivered_outcome(event: Event) -> bool:
 def digest(*parts: str) -> str:
     """A short key of texts that may be long."""
     return hashlib.sha256("\n".join(parts).encode(errors="replace")).hexdigest()
-
-
-def timestamp(moment: datetime) -> str:
-    """A moment (in UTC) as it is kept: such texts sort by time."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def storable(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from events.http import Event
+from events.http import Event, timestamp
 from events.job import is_request
 from functions.deadletters.service.masking import CONTRACT, Rules
 from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
@@ -21,7 +21,6 @@ from functions.deadletters.store.dead_letter import (
     key,
     original,
     storable,
-    timestamp,
 )
 from functions.storage.database import Row, Transaction
 

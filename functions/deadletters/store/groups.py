@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Final
 
-from events.http import Event
+from events.http import Event, timestamp
 from functions.deadletters.service.codes import explain
 from functions.deadletters.service.results import Group
 from functions.deadletters.store import history
-from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name, timestamp
+from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name
 from functions.storage.database import Row, Transaction
 
 # The error is one dead letter's own, so that a person reads a sentence and no pattern.

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
+from events.http import timestamp
 from functions.deadletters.service.results import Action
-from functions.deadletters.store.dead_letter import timestamp
 from functions.storage.database import Row, Transaction
 
 RECORD: Final = (

@@ -6,13 +6,13 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from events.http import STRUCTURED, Event, check, read, structured
+from events.http import STRUCTURED, Event, check, read, structured, timestamp
 from events.job import is_request
 from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
 from functions.deadletters.service.masking import without_query
 from functions.deadletters.store import history
-from functions.deadletters.store.dead_letter import Failure, timestamp
+from functions.deadletters.store.dead_letter import Failure
 from functions.runtime.adapter import reply_event
 from functions.storage.database import Transaction
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from msgspec import structs
 
+from events.http import timestamp
 from functions.deadletters.service.commands import Filter, Replay
 from functions.deadletters.service.results import UNRESOLVED, Run
 from functions.deadletters.store import history, selection
-from functions.deadletters.store.dead_letter import timestamp
 from functions.deadletters.store.dead_letters import FROM, reopen, restore
 from functions.storage.database import Database, Row, Transaction
 

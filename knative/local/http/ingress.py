@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured
+from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured, timestamp
 from events.problem import JobFailed, NotAnEvent
 from functions.console.attempts import WINDOW_S, Attempts, TooManyAttempts
 from functions.runtime.asgi import Receive, Send, read_body
@@ -345,7 +345,7 @@ def _timed(event: Event) -> Event:
     """With a time: the broker gives one that differs from delivery to delivery to an event without."""
     if event.get("time"):
         return event
-    return event.with_attributes(time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    return event.with_attributes(time=timestamp(datetime.now(UTC)))
 
 
 def _seconds(text: str) -> float:
