@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
@@ -46,12 +48,27 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Hand work over from an API: events in, work done, signed callbacks out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"errands {version('errands')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def errands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which release this is, and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hand work over from an API: events in, work done, signed callbacks out."""
+
 
 T = TypeVar("T")
 

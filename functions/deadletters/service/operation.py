@@ -105,7 +105,7 @@ class Operation:
         report = msgspec.json.decode(stored.failure_report, type=FailureReport) if stored.failure_report else None
         return results.Detail(
             dead_letter=seen.dead_letter(dead_letter),
-            explanation=explain(dead_letter.code),
+            explanation=explain(dead_letter.code, dead_letter.kind),
             body=body,
             failure_report=seen.failure_report(report, stored.event, stored.original) if report else None,
             diff=self._difference(stored, body, unmasked=unmasked) if dead_letter.edited else "",

@@ -10,6 +10,7 @@ from typing import Final
 from events.http import Event
 from events.job import job_of
 from events.problem import sentence
+from functions.deadletters.service.results import Kind
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.failure_reports import service_of
 from functions.runtime.masking import CONTRACT, Rules
@@ -18,6 +19,7 @@ ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginnin
 REPLAY_OF: Final = "replayof"  # the dead letter's number, on a job that was made anew of it
 NO_CODE: Final = 0
 CONSOLE: Final = "console"  # its name in knative/base/console.yaml
+NOTIFIER: Final = "notifier"  # its name in knative/base/notifier.yaml
 PATTERN_CHARACTERS: Final = 300
 ERROR_CHARACTERS: Final = 10_000
 
@@ -101,6 +103,12 @@ def job_name(type_: str) -> str:
     """The job in an event type: `image` of `dev.errands.image.requested.v1`; otherwise the type itself."""
     parts = re.fullmatch(r".*\.([a-z0-9]+)\.[a-z]+\.v[0-9]+", type_[:500])
     return parts[1] if parts else type_[:100]
+
+
+def kind(type_: str, destination: str) -> Kind:
+    """Whether an event of this type, undelivered to this address, was a job's or the callback of one."""
+    ended = re.fullmatch(r".*\.(completed|failed|deadlettered)\.v[0-9]+", type_[:500])
+    return "callback" if ended and service_of(destination) == NOTIFIER else "job"
 
 
 def is_outcome(event: Event) -> bool:

@@ -18,6 +18,7 @@ from functions.deadletters.store.dead_letter import (
     is_outcome,
     job_key,
     key,
+    kind,
     original,
     storable,
 )
@@ -284,7 +285,7 @@ def dead_letter(row: Row) -> DeadLetter:
     """A row of `COLUMNS` as it is shown."""
     renamed: Mapping[str, str] = {"trigger_name": "trigger", "group_id": "group"}
     values = {renamed.get(name, name): value for name, value in row.items()}
-    return DeadLetter(**values | {"edited": bool(row["edited"])})
+    return DeadLetter(**values | {"edited": bool(row["edited"]), "kind": kind(row["type"], row["destination"])})
 
 
 def _stored(row: Row) -> Stored:

@@ -10,7 +10,7 @@ meanwhile, or what has ended, is passed over.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -273,7 +273,7 @@ def refused(transaction: Transaction, replay: int) -> int:
     return int(transaction.execute(query, replay, UNKNOWN)[0]["n"])
 
 
-def returned(transaction: Transaction, replay: int, *, but: str = "none") -> int:
+def returned(transaction: Transaction, replay: int, *, but: str) -> int:
     """How many of the dead letters that were sent are back already, but for items that say so."""
     query = (
         "SELECT count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
@@ -305,13 +305,25 @@ def _run(transaction: Transaction, row: Row) -> Run:
     return Run(
         as_new=bool(row["as_new"]),
         trigger_only=bool(row["trigger_only"]),
-        returned=returned(transaction, row["id"]),
+        **_ends(transaction, row["id"]),
         refusals={
             str(each["letter_id"]): each["detail"] for each in transaction.execute(why, row["id"], SHOWN_REFUSALS)
         },
         **{name: row[name] for name in same},
         **{state: by_state.get(state, 0) for state in ("waiting", "sending", "sent", "refused", "passed")},
     )
+
+
+def _ends(transaction: Transaction, replay: int) -> dict[str, Any]:
+    """How those that were sent ended, as far as it is known."""
+    query = (
+        "SELECT l.state, count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
+        " WHERE i.replay_id = ? AND i.state = 'sent' GROUP BY l.state"
+    )
+    found = {row["state"]: int(row["n"]) for row in transaction.execute(query, replay)}
+    ended = {state: found.get(state, 0) for state in ("completed", "failed", "discarded")}
+    back = sum(found.get(state, 0) for state in UNRESOLVED)
+    return {**ended, "returned": back, "awaited": found.get("replayed", 0)}
 
 
 def _plan(row: Row) -> ReplayPlan:
