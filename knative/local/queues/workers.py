@@ -38,9 +38,9 @@ async def declare(server: AmqpServer, work_queues: Iterable[WorkQueue]) -> None:
                     "exchange_declare", exchange=work_queue.exchange, exchange_type="direct", durable=True
                 )
                 await channel.call("queue_declare", queue=work_queue.queue, durable=True, arguments=QUORUM)
-                for type_ in work_queue.types:
+                for key in work_queue.keys:
                     await channel.call(
-                        "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=type_
+                        "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=key
                     )
     except (ServerUnavailable, ServerRefused) as error:
         raise BrokerUnusable(f"the work queues cannot be set up: {error}") from error
