@@ -31,7 +31,7 @@ NEEDED: Final = {
     "queues.rabbitmq.com": "install the topology operator: github.com/rabbitmq/messaging-topology-operator/releases",
     "rabbitmqbrokerconfigs.eventing.knative.dev": "install rabbitmq-broker.yaml: "
     "github.com/knative-extensions/eventing-rabbitmq/releases",
-    "scaledobjects.keda.sh": "install KEDA, for the work queues, those of callbacks and mails among them: keda.sh/docs/deploy",
+    "scaledobjects.keda.sh": "install KEDA, for the work queues, of callbacks and mails too: keda.sh/docs/deploy",
 }
 OPTIONAL: Final = {
     "servicemonitors.monitoring.coreos.com": "install the Prometheus operator, or take `monitoring` out of the overlay",
