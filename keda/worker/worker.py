@@ -39,6 +39,7 @@ from functions.runtime.adapter import Response
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge, put_off_s
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
+from keda.worker.health import answering
 from keda.worker.loader import load
 from keda.worker.publisher import BROKER, POST, SINK, NotPosted, PostRefused, Progress, ResultPublisher
 from keda.worker.settings import WorkerSettings
@@ -287,7 +288,8 @@ async def serve(settings: WorkerSettings, work: Callable[[Sequence[QueuedJob]], 
     worker = Worker(settings, work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-    return await worker.run()
+    async with answering(settings.host, settings.work_health_port):
+        return await worker.run()
 
 
 def main() -> None:

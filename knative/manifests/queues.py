@@ -14,6 +14,7 @@ from typing import Final, Literal
 from knative.manifests.documents import ManifestDocument, Place
 from knative.manifests.fields import positive, text, whole
 from knative.manifests.manifests import DeliverySpec, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.probe import Probe, probe_of
 from knative.manifests.reading import read_listed
 
 WORK_QUEUES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
@@ -58,6 +59,7 @@ class WorkQueue:
     idle_s: float
     scaling: Scaling
     where: str
+    probe: Probe | None = None
 
     @property
     def service(self) -> Service:
@@ -72,6 +74,7 @@ class WorkQueue:
             timeout_s=self.delivery.timeout_s,
             idle_s=self.idle_s,
             where=self.where,
+            probe=self.probe,
         )
 
 
@@ -127,6 +130,7 @@ def _work_queue(document: ManifestDocument, container: Place, bindings: list[Pla
         idle_s=_number(container, values, "WORK_IDLE_S", "0") or scaling.cooldown_s,
         scaling=scaling,
         where=document.where,
+        probe=probe_of(container),
     )
 
 

@@ -97,7 +97,7 @@ class Launcher:
     async def _begun(self) -> Process:
         read_fd, write_fd = os.pipe()
         try:
-            port = _free_port()
+            port = free_port()
             child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
         except BaseException:
             os.close(read_fd)
@@ -164,7 +164,8 @@ def ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at, for a process that is told to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

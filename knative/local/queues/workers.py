@@ -1,5 +1,5 @@
 """The work queues on a RabbitMQ server: their topology, as the operator makes it, and `keda/worker/worker.py` in
-processes.
+processes. One that does not answer its probe any more is ended, as a function's is.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from functions.amqp.errors import ServerRefused, ServerUnavailable
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import QUORUM
 from knative.local.broker.broker import BrokerUnusable
+from knative.local.process.launch import free_port
+from knative.local.process.liveness import until_hung
 from knative.local.process.output import relay
 from knative.local.process.processes import Report
 from knative.manifests.queues import WorkQueue
@@ -106,7 +108,8 @@ class WorkerProcesses:
     async def _work(self) -> None:
         """Run one worker process, from its start to its end."""
         try:
-            child, read_fd = await self._start()
+            port = free_port() if self._work_queue.probe else 0
+            child, read_fd = await self._start(port)
         except Exception as error:  # told; the next look at the queue starts another
             self._not_before_s = time.monotonic() + FAILED_AGAIN_S
             self._report("error", self._work_queue.name, f"a worker does not start: {error}")
@@ -117,12 +120,24 @@ class WorkerProcesses:
         self._report("info", self._work_queue.name, f"worker {child.pid} started")
         if self._closed:
             _signal(child, signal.SIGTERM)
+        asking = asyncio.create_task(self._end_hung(child, port))
         try:
             await relay(read_fd, show=lambda text: self._report("output", self._work_queue.name, text))
         finally:
-            self._ended(child, await child.wait())
+            code = await child.wait()
+            asking.cancel()
+            self._ended(child, code)
 
-    async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
+    async def _end_hung(self, child: asyncio.subprocess.Process, port: int) -> None:
+        """Kill what does not answer any more: RabbitMQ delivers again what it holds."""
+        if self._work_queue.probe is None:
+            return
+        why = await until_hung(port, self._work_queue.probe)
+        self._report("error", self._work_queue.name, f"worker {child.pid} hangs and is killed: {why}")
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    async def _start(self, port: int) -> tuple[asyncio.subprocess.Process, int]:
         """A worker process, and the descriptor that its output is read from; raises OSError."""
         read_fd, write_fd = os.pipe()
         try:
@@ -131,7 +146,7 @@ class WorkerProcesses:
                 "-m",
                 "keda.worker.worker",
                 cwd=self._root,
-                env=self._environment,
+                env={**self._environment, "WORK_HEALTH_PORT": str(port)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_fd,
                 stderr=write_fd,

@@ -1,8 +1,10 @@
 """The work queues of `errands up`, as their manifests declare them: routing, policy and scaling, on both brokers."""
 
 import asyncio
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,6 +75,8 @@ spec:
               - {{name: WORK_TIMEOUT_S, value: "30"}}
               - {{name: WORK_STOP_S, value: "20"}}
               - {{name: WORK_IDLE_S, value: "2"}}
+              - {{name: WORK_HEALTH_PORT, value: "8080"}}
+            livenessProbe: {{httpGet: {{path: /healthz}}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2}}
 """
 
 
@@ -111,6 +115,21 @@ def test_jobs_take_the_work_queue_that_their_trigger_leads_to(work_runner: Calla
         outcomes = [runner.outcome(f"work-{number}") for number in range(6)]
         assert [each and each["type"] for each in outcomes] == ["dev.errands.echo.completed.v1"] * 6
         until(lambda: runner.metric("errands_processes", function="slow") == 0, what="idle workers to end")
+
+
+def test_a_worker_that_hangs_is_replaced_and_what_it_held_is_done(work_runner: Callable[..., Up]) -> None:
+    with work_runner(maximum=1) as runner:
+        runner.post(event("first"))
+        before = runner.outcome("first")
+        assert before
+        os.kill(before["data"]["pid"], signal.SIGSTOP)
+        runner.post(event("second"))
+
+        after = runner.outcome("second")
+
+        assert after
+        assert after["data"]["pid"] != before["data"]["pid"]
+    assert "hangs and is killed: 2 times in a row GET /healthz had no answer within 1 s" in runner.log.read_text()
 
 
 def test_a_work_queue_retries_and_gives_up_by_its_own_policy(work_runner: Callable[..., Up]) -> None:
