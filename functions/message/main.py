@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from events.http import Event, rfc3339
+from events.job import job_key
 from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import MailDelivery
 from functions.message.email_message import choose_sender, compose, read_sender
@@ -13,12 +14,13 @@ from functions.message.relay import Relay
 from functions.message.target import Targets
 from functions.message.templates import Templating
 from functions.net.guard import Guard
+from functions.net.rate import Rate
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Sandbox
 from functions.storage.ledger import ReplyLedger
-from functions.storage.rate import Rate, RateLimits
-from functions.storage.store import Store, job_key
+from functions.storage.rate_limits import RateLimits
+from functions.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event, structured
-from events.job import NAMESPACE
+from events.job import NAMESPACE, job_key
 from events.problem import JobFailed, NotNow, TryAgain
 from functions.net.exchange import ServerResponse
 from functions.net.url import Url
@@ -40,8 +40,8 @@ from functions.notifier.circuits import Circuit, Peers
 from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates, gone_words
 from functions.notifier.handshake import Handshake
-from functions.storage.rate import RateLimits
-from functions.storage.store import LEDGER, Store, job_key
+from functions.storage.rate_limits import RateLimits
+from functions.storage.store import LEDGER, Store
 
 log = logging.getLogger("errands.notifier")
 

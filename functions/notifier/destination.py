@@ -16,9 +16,9 @@ import msgspec
 
 from events.http import Event
 from events.problem import JobFailed
+from functions.net.rate import Rate
 from functions.net.url import Url, parsed
 from functions.notifier.signature import Profile, Signer
-from functions.storage.rate import Rate
 
 log = logging.getLogger("errands.notifier")
 

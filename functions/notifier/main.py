@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from events.http import Event
 from events.problem import NotAnEvent
 from functions.net.guard import Guard
+from functions.net.rate import Rate
 from functions.notifier.caller import Caller
 from functions.notifier.circuits import CircuitLimits, Circuits, Peers
 from functions.notifier.delivery import CallbackDelivery
@@ -19,7 +20,7 @@ from functions.notifier.rotation import CurrentDestinations, text_of
 from functions.notifier.signature import Signer, split_secrets
 from functions.runtime.adapter import Response, async_http_function, system_clock
 from functions.runtime.settings import from_environment
-from functions.storage.rate import Rate, RateLimits
+from functions.storage.rate_limits import RateLimits
 from functions.storage.store import Store
 
 log = logging.getLogger("errands.notifier")

@@ -14,7 +14,7 @@ import itertools
 import logging
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -166,6 +166,10 @@ class RabbitBroker:
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job, while it is among the last that were seen here."""
         return self._outcomes.get((source, id_))
+
+    async def asked(self) -> Mapping[tuple[str, str], bytes]:
+        """None: what waits in a queue can only be consumed."""
+        return {}
 
     def knows(self, source: str, id_: str) -> bool:
         """Whether the job was taken here, and no other runner has worked on these queues since."""

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from knative.local.process.fork_server import ForkServer, ForkServerGone
 from knative.local.process.output import relay
+from knative.local.process.temporary import own_temporary
 from knative.manifests.manifests import Service
 
 START_TIMEOUT_S: Final = 60.0
@@ -95,17 +96,20 @@ class Launcher:
         return process
 
     async def _begun(self) -> Process:
-        read_fd, write_fd = os.pipe()
-        try:
-            port = free_port()
-            child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
-        process = Process(port, child)
-        process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+        async with contextlib.AsyncExitStack() as stack:
+            environment = await stack.enter_async_context(own_temporary(self._environment))
+            read_fd, write_fd = os.pipe()
+            try:
+                port = free_port()
+                child = await self._child({**environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
+            except BaseException:
+                os.close(read_fd)
+                raise
+            finally:
+                os.close(write_fd)
+            process = Process(port, child)
+            process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+            process.tasks.append(asyncio.create_task(_clear(child, stack.pop_all())))
         return process
 
     async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
@@ -143,6 +147,12 @@ class Launcher:
         await relay(
             read_fd, keep=process.tail.extend, show=lambda text: self._report("output", self._service.name, text)
         )
+
+
+async def _clear(child: Child, left: contextlib.AsyncExitStack) -> None:
+    """Take away what a process leaves, once it has ended."""
+    async with left:
+        await child.wait()
 
 
 async def finish(process: Process) -> None:

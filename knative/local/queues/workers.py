@@ -3,13 +3,13 @@ processes. One that does not answer its probe any more is ended, as a function's
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from knative.local.process.launch import free_port
 from knative.local.process.liveness import until_hung
 from knative.local.process.output import relay
 from knative.local.process.processes import Report
+from knative.local.process.temporary import own_temporary
 from knative.manifests.queues import WorkQueue
 
 log = logging.getLogger("errands.work_queue")
@@ -107,9 +108,14 @@ class WorkerProcesses:
 
     async def _work(self) -> None:
         """Run one worker process, from its start to its end."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self._run(stack)
+
+    async def _run(self, stack: contextlib.AsyncExitStack) -> None:
         try:
             port = free_port() if self._work_queue.probe else 0
-            child, read_fd = await self._start(port)
+            environment = await stack.enter_async_context(own_temporary(self._environment))
+            child, read_fd = await self._start({**environment, "WORK_HEALTH_PORT": str(port)})
         except Exception as error:  # told; the next look at the queue starts another
             self._not_before_s = time.monotonic() + FAILED_AGAIN_S
             self._report("error", self._work_queue.name, f"a worker does not start: {error}")
@@ -134,10 +140,10 @@ class WorkerProcesses:
             return
         why = await until_hung(port, self._work_queue.probe)
         self._report("error", self._work_queue.name, f"worker {child.pid} hangs and is killed: {why}")
-        with suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
 
-    async def _start(self, port: int) -> tuple[asyncio.subprocess.Process, int]:
+    async def _start(self, environment: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, int]:
         """A worker process, and the descriptor that its output is read from; raises OSError."""
         read_fd, write_fd = os.pipe()
         try:
@@ -146,7 +152,7 @@ class WorkerProcesses:
                 "-m",
                 "keda.worker.worker",
                 cwd=self._root,
-                env={**self._environment, "WORK_HEALTH_PORT": str(port)},
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_fd,
                 stderr=write_fd,
@@ -168,5 +174,5 @@ class WorkerProcesses:
 
 
 def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):
         child.send_signal(number)

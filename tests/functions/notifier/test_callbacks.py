@@ -34,7 +34,7 @@ from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates, Paused, gone, paused, resume
 from functions.notifier.handshake import Handshake
 from functions.notifier.signature import Signer
-from functions.storage.rate import RateLimits
+from functions.storage.rate_limits import RateLimits
 from functions.storage.store import Store
 from tests.support.callback_peers import (
     NOW,

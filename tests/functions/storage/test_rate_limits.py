@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.problem import NotNow
-from functions.storage.rate import Rate, RateLimits
+from functions.net.rate import Rate
+from functions.storage.rate_limits import RateLimits
 from functions.storage.store import Store
 
 
