@@ -422,6 +422,19 @@ def test_a_trigger_that_is_gone_gets_no_events_any_more_and_one_that_comes_back_
     assert seen == [({OLD}, {NEW}), (set(), {NEW}), ({OLD}, {NEW})]
 
 
+def test_a_start_that_cannot_know_what_was_bound_before_says_so(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    said = []
+    for forgotten in (False, False, True):
+        if forgotten:
+            (tmp_path / "data" / "bindings.json").unlink()
+        with up(tmp_path, (service(), typed("a", OLD)), "--broker", url(rabbit, vhost)) as runner:
+            said.append(runner.log.read_text().count("does not know what was bound to them"))
+
+    assert said == [0, 0, 1]
+
+
 def test_a_start_goes_on_where_what_was_bound_is_gone_or_its_file_cannot_be_read(
     rabbit: RabbitServer, vhost: str, tmp_path: Path
 ) -> None:
