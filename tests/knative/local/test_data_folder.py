@@ -88,8 +88,9 @@ def test_what_a_function_left_is_removed_when_its_process_ends(tmp_path: Path, e
         was_there = Path(folder).is_dir()
         os.kill(int(process), ending)
 
-        until(lambda: not list(temporary(runner.data).iterdir()), what="the folder to go")
+        until(lambda: not Path(folder).parent.exists(), what="the folder to go")
         assert was_there
+        assert Path(folder).parent.parent == temporary(runner.data)
 
 
 def test_whether_a_runner_has_the_folder_can_be_asked(tmp_path: Path) -> None:
