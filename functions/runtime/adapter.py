@@ -30,6 +30,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from threading import Lock, Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -128,6 +129,7 @@ class Function:
 
 
 _made: WeakKeyDictionary[Target, Function] = WeakKeyDictionary()
+_loop_starts: Final = Lock()
 
 
 def target(function: Function, handler: Callable[..., Any] | None = None) -> Target:
@@ -277,7 +279,23 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
     async def answer(scope: Scope, body: Body) -> Response:
         return await deliver(*_delivery(scope, body))
 
-    return Function(answer, deliver=lambda read_event, attempt: asyncio.run(deliver(read_event, attempt)))
+    def deliver_from_a_thread(read_event: Callable[[], Event], attempt: str | None) -> Response:
+        return asyncio.run_coroutine_threadsafe(deliver(read_event, attempt), _own_loop()).result()
+
+    return Function(answer, deliver=deliver_from_a_thread)
+
+
+def _own_loop() -> asyncio.AbstractEventLoop:
+    """The loop of a process that has none which serves: one for all events, as what a function keeps open is of it."""
+    with _loop_starts:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="function-loop", daemon=True).start()
+    return loop
 
 
 def _delivery(scope: Scope, body: Body) -> tuple[Callable[[], Event], str | None]:

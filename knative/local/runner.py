@@ -24,6 +24,7 @@ from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable,
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
+from knative.local.broker.recorded import RecordedJobs
 from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
@@ -149,6 +150,7 @@ class _Runner:
             stack.callback(http.close)
             await server.start()  # so that who asks meanwhile is told to come again
             await self._start(broker)
+            self._outcomes.asked(await broker.asked())
             ingress.open = True
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
@@ -209,6 +211,7 @@ class _Runner:
             manifests=self._manifests,
             metrics=self._metrics,
             outcomes=self._outcomes,
+            recorded=RecordedJobs(self._options.data / "store"),
             trouble=lambda: self._background.trouble or broker.trouble,
             artifacts=self._options.data / "store",
             token=self._options.token,

@@ -25,6 +25,7 @@ from knative.manifests.documents import parse
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "knative" / "overlays" / "production"
+WAITING = ("callbacks", "mails")  # work queues of a component
 TOPOLOGY_SPREAD = "kubernetes.podspec-topologyspreadconstraints"
 METRICS = {
     name for file in (ROOT / "tests/files/metrics").glob("*.txt") for name in file.read_text().split()
@@ -95,10 +96,35 @@ def test_it_passes_with_external_secrets_too(tmp_path: Path) -> None:
     assert secrets == set(SECRETS)
 
 
+def test_callbacks_and_mails_take_work_queues(documents: list[Any]) -> None:
+    enqueued = {
+        each["metadata"]["name"]
+        for each in of(documents, "Trigger")
+        if each["spec"]["subscriber"]["ref"]["name"] == "enqueue"
+    }
+    policies = {each["metadata"]["name"]: each["spec"] for each in of(documents, "NetworkPolicy")}
+    [function] = functions(documents)["notifier"]["containers"]
+
+    assert enqueued == {"longreport", "message", "notifier-completed", "notifier-failed", "notifier-deadlettered"}
+    assert policies["workers-call"]["podSelector"]["matchExpressions"][0]["values"] == ["longreport", *WAITING]
+    for each in of(documents, "Deployment"):
+        pod = each["spec"]["template"]
+        [worker] = pod["spec"]["containers"]
+        assert pod["metadata"]["labels"]["errands.dev/calls"] == "outside"
+        assert worker["securityContext"] == function["securityContext"]
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert {"secretRef": {"name": "store", "optional": True}} in worker["envFrom"]
+    assert sorted(each["metadata"]["name"] for each in of(documents, "ScaledObject")) == list(WAITING)
+
+
 def test_the_policy_is_that_of_the_base(documents: list[Any]) -> None:
+    enqueued = {"message", "notifier-completed", "notifier-failed", "notifier-deadlettered"}  # of the component waiting
+
     def policy(given: list[Any]) -> dict[str, Any]:
         return {
-            each["metadata"]["name"]: (each["spec"], each["metadata"]["annotations"]) for each in of(given, "Trigger")
+            each["metadata"]["name"]: (each["spec"], each["metadata"]["annotations"])
+            for each in of(given, "Trigger")
+            if each["metadata"]["name"] not in enqueued
         }
 
     def time_and_numbers(given: list[Any]) -> dict[str, tuple[int, int]]:

@@ -45,9 +45,9 @@ def post(transaction: Transaction, event: Event, *, dead_letter: int | None, now
 
 
 def due(transaction: Transaction, *, now: datetime, limit: int = 100) -> list[Event]:
-    """The oldest events that are to be sent now."""
-    query = "SELECT event FROM dead_notice WHERE due_at <= ? ORDER BY due_at, id LIMIT ?"
-    rows = transaction.execute(query, timestamp(now), limit)
+    """The oldest events that are to be sent now, and those that wait for longer than any does: a clock was set back."""
+    query = "SELECT event FROM dead_notice WHERE due_at <= ? OR due_at > ? ORDER BY due_at, id LIMIT ?"
+    rows = transaction.execute(query, timestamp(now), timestamp(now + timedelta(seconds=REFUSED_LAST_S)), limit)
     return [read({"content-type": STRUCTURED}, bytes(row["event"])) for row in rows]
 
 

@@ -126,12 +126,12 @@ def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) 
     """Take or keep the replay for a worker; None when it has ended or another worker is at it."""
     rows = transaction.execute(
         "UPDATE dead_replay SET worker = ?, alive_until = ? WHERE id = ? AND state = 'running'"
-        " AND (worker = ? OR alive_until < ?) RETURNING *",
+        " AND (worker = ? OR alive_until < ? OR alive_until > ?) RETURNING *",
         worker,
         timestamp(now + timedelta(seconds=LEASE_S)),
         replay,
         worker,
-        timestamp(now),
+        *_abandoned(now),
     )
     return _plan(rows[0]) if rows else None
 
@@ -257,8 +257,13 @@ def give_up_unknown(transaction: Transaction, plan: ReplayPlan, *, now: datetime
 
 def interrupted(transaction: Transaction, *, now: datetime) -> list[int]:
     """Replays that run and have nobody who is at it."""
-    query = "SELECT id FROM dead_replay WHERE state = 'running' AND alive_until < ? ORDER BY id"
-    return [row["id"] for row in transaction.execute(query, timestamp(now))]
+    query = "SELECT id FROM dead_replay WHERE state = 'running' AND (alive_until < ? OR alive_until > ?) ORDER BY id"
+    return [row["id"] for row in transaction.execute(query, *_abandoned(now))]
+
+
+def _abandoned(now: datetime) -> tuple[str, str]:
+    """Between which a lease holds: what lasts for longer than any does is of a clock that was set back."""
+    return timestamp(now), timestamp(now + 2 * timedelta(seconds=LEASE_S))
 
 
 def running(transaction: Transaction, actor: str) -> bool:

@@ -17,11 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured, timestamp
+from events.job import is_request, job_of
 from events.problem import JobFailed, NotAnEvent
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
-from knative.local.broker.outcomes import Outcomes
+from knative.local.broker.outcomes import Fingerprint, Outcomes, fingerprint_of
+from knative.local.broker.recorded import RecordedJobs
 from knative.local.http.guesses import Guesses
 from knative.local.http.outside import ANY_ORIGIN, Own, refusal
 from knative.local.http.proxies import TrustedProxies
@@ -79,6 +81,7 @@ class Ingress:
         manifests: Manifests,
         metrics: Metrics,
         outcomes: Outcomes,
+        recorded: RecordedJobs,
         artifacts: Path | None,
         token: str | None,
         secret: str,
@@ -94,6 +97,7 @@ class Ingress:
         self._manifests = manifests
         self._metrics = metrics
         self._outcomes = outcomes
+        self._recorded = recorded
         self._artifacts = artifacts
         self._token = token
         self._secret = secret
@@ -205,10 +209,11 @@ class Ingress:
             reason = None if inside else refusal(event, self._own, self.called_back)
             if reason is not None:
                 return self._refuse(EventRefusal(reason.status, reason.kind, reason.detail))
-            if not inside and self._outcomes.conflicts(event):
-                return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
             if not self.open:
                 raise BrokerUnavailable(STARTS)
+            asked = {job_of(event): await fingerprint_of(event)} if is_request(event) else {}
+            if not inside and await self._conflicts(event, asked):
+                return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(EventRefusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -216,9 +221,16 @@ class Ingress:
             log.error("not accepted: %s", error)
             return self._refuse(EventRefusal(503, "unavailable", str(error), error.retry_after_s))
         self._metrics.accepted()
-        self._outcomes.asked(event)
+        self._outcomes.asked(asked)
         self._outcomes.announce(event)
         return None
+
+    async def _conflicts(self, request: Event, asked: Mapping[tuple[str, str], Fingerprint]) -> bool:
+        """Whether its job was asked for with other data, and has not failed since."""
+        remembered = self._outcomes.remembered(request)
+        if remembered is None:
+            return await self._recorded.conflicts(request)
+        return remembered != asked[job_of(request)]
 
     def _refuse(self, refusal: EventRefusal) -> EventRefusal:
         self._metrics.refused(refusal.status)

@@ -24,7 +24,7 @@ from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.results import Run
-from functions.deadletters.store import dead_letters
+from functions.deadletters.store import dead_letters, replays
 from functions.runtime.adapter import reply_event, system_clock
 from tests.functions.deadletters.test_dead_letters import ADDED, at_console, dead
 from tests.support.database_servers import database_url, postgresql_server
@@ -579,6 +579,19 @@ from functions.deadletters.replay.sending import BrokerIngress
 
 Engine(open_dead_letters(sys.argv[1]), BrokerIngress(sys.argv[2]), stop=threading.Event()).run(int(sys.argv[3]))
 """
+
+
+def test_a_replay_whose_worker_died_before_the_clock_was_set_back_is_taken_up(store: DeadLetterStore) -> None:
+    fill(store, 1)
+    ordered = at_console(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=400.0))
+    with store.database.transaction() as transaction:
+        assert replays.claim(transaction, ordered.id, "dead", now=NOW)
+        assert not replays.claim(transaction, ordered.id, "other", now=NOW)
+        assert replays.interrupted(transaction, now=NOW) == []
+        before = NOW - timedelta(hours=1)
+
+        assert replays.interrupted(transaction, now=before) == [ordered.id]
+        assert replays.claim(transaction, ordered.id, "other", now=before)
 
 
 @pytest.mark.slow

@@ -194,9 +194,11 @@ def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_jobs_that_meet_a_runner_without_a_descriptor_left_are_done_when_it_has_some_again(tmp_path: Path) -> None:
+def test_jobs_that_meet_a_runner_without_a_descriptor_left_are_done_when_it_has_some_again(
+    tmp_path: Path, broker: tuple[str, ...]
+) -> None:
     documents = (service(min_scale=0), trigger(retry=1, delay="PT0.1S"))
-    with Up(tmp_path, write_manifests(tmp_path / "manifests", documents)) as runner:
+    with Up(tmp_path, write_manifests(tmp_path / "manifests", documents), *broker) as runner:
         pid = runner.process.pid
         runner.client.get("/healthz")  # over this connection all goes that follows
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)

@@ -19,6 +19,7 @@ from knative.local.http.outside import CallbackOrigins, Own, refusal
 from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
+from tests.conftest import sample
 from tests.support.local_runner import COMPLETED, REQUESTED, ROOT, children, event, service, sink, trigger, until, up
 
 OWN_ADDRESS = Own(8080, frozenset(["errands.example", "10.1.2.3"]))
@@ -271,6 +272,41 @@ def ports(pid: int) -> list[int]:
     sockets = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
+@pytest.mark.slow
+def test_data_of_any_size_is_told_from_other_data_and_not_from_the_same_written_otherwise(tmp_path: Path) -> None:
+    long = {"b": 1, "a": "x" * 200_000}
+    with up(tmp_path, (service(), trigger(), sink(), HEARD)) as runner:
+        codes = [
+            runner.post(event("1", each)).status_code
+            for each in (long, dict(reversed(long.items())), {**long, "b": 2}, {"b": 1})
+        ]
+
+    assert codes == [202, 202, 409, 409]
+
+
+@pytest.mark.slow
+def test_after_a_start_other_data_is_refused_of_a_job_that_waits_and_of_one_that_is_recorded(tmp_path: Path) -> None:
+    asked = sample("ics")
+    other = {**asked, "data": {**asked["data"], "name": "other.ics"}}
+    ics = service("ics", source=ROOT / "functions/ics/main.py")
+    makes = trigger("makes", subscriber="ics", filter="{type: dev.errands.ics.requested.v1}")
+    waiting = trigger(retry=3, delay="PT1H")
+    documents = (service(), waiting, sink(), HEARD, ics, makes)
+    with up(tmp_path, documents) as runner:
+        assert runner.post(event("waits", {"do": "status", "status": 503})).status_code == 202
+        assert runner.post(asked).status_code == 202
+        assert runner.outcome(asked["id"], source=asked["source"])
+        until(lambda: runner.metric("errands_retries_total", trigger="echo") == 1, what="the first attempt")
+        runner.stop()
+        runner.start()
+        codes = [
+            runner.post(each).status_code
+            for each in (event("waits", {"do": "status", "status": 503}), event("waits", {}), asked, other)
+        ]
+
+    assert codes == [202, 409, 202, 409]
 
 
 @pytest.mark.slow
