@@ -122,7 +122,12 @@ def _computed(it: Data, language: Language, papers: Sequence[ReportPdf]) -> dict
                     for each in it.charts
                 ],
                 "chart_rows": dashboard.rows_of(it.charts),
-                "spark": lambda figure: chart.sparkline([float(each) for each in figure.trend], accent=it.accent),
+                "colors": chart.COLORS,
+                "spark": lambda figure: chart.sparkline(
+                    [float(each) for each in figure.trend],
+                    accent=it.accent,
+                    write=_unit(figure.unit, it, language, compact=True),
+                ),
                 "write": lambda value, unit: _unit(unit, it, language)(value),
             }
     return {}

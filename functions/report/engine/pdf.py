@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from events.types.report import ReportMetadata, ReportPdf
+from functions.report.accessible import findings
 from functions.report.contents import STYLE as CONTENTS_STYLE
 from functions.report.contents import add_contents
 from functions.report.draft import FOLDER_URL, Asset, Document
@@ -19,6 +20,7 @@ from functions.report.engine import fonts
 from functions.report.engine.lean import read
 from functions.report.engine.messages import Journal, listening
 from functions.report.engine.repeats import remembered
+from functions.report.engine.variant import Finisher, finisher
 from functions.report.engine.weasy import URLFetcher, URLFetcherResponse, weasyprint
 from functions.report.page import Page
 from functions.report.paper import WATERMARK_URL, style
@@ -86,13 +88,22 @@ def pdf(
         press.journal.check_pages(pages)  # again, should a later WeasyPrint log its pages otherwise
         progress(f"layout of {pages} pages")
         _describe(document.metadata, options.metadata, title, press.made_at)
+        if options.variant == "pdf/ua-1":
+            for found in findings(html.etree_element):
+                press.journal.warn(f"pdf/ua-1: {found}")
         content = document.write_pdf(
+            finisher=_finisher(options, press),
             pdf_identifier=press.identifier.encode(),
             pdf_variant=options.variant,
             pdf_tags=_tagged(page, options),
             attachments=list(_attachments(options, files, press.made_at)),
         )
     return Document(content=content, pages=pages)
+
+
+def _finisher(options: ReportPdf, press: Press) -> Finisher | None:
+    variant = options.variant
+    return None if variant is None else finisher(variant, lambda found: press.journal.warn(f"{variant}: {found}"))
 
 
 def _tagged(page: Page, options: ReportPdf) -> bool:
