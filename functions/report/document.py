@@ -58,7 +58,9 @@ def _filled(draft: Draft, data: dict[str, Any]) -> Page:
         return own_page(job.own, data, _asset, made_at=draft.made_at)
     papers = tuple(each.pdf or ReportPdf() for each in job.outputs if each.format == "pdf")
     read = draft.data is not None
-    return builtin_page(job.template or "", data, rows_are_read=read, made_at=draft.made_at, papers=papers)
+    return builtin_page(
+        job.template or "", data, rows_are_read=read, made_at=draft.made_at, papers=papers, files=draft.files
+    )
 
 
 @cache
@@ -97,6 +99,9 @@ def _csv(sheet: Sheet, options: ReportCsv, place: int) -> bytes:
 
 def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:
     at = f"#/outputs/{place}/pdf"
+    if options.variant == "factur-x" and page.e_invoice is None:
+        detail = "factur-x expects the template invoice, which makes the XML that programs read"
+        raise JobFailed("output-refused", detail, (FieldError(pointer=f"{at}/variant", detail=detail),))
     files = {each.name: draft.files[f"{at}/attachments/{n}/source"] for n, each in enumerate(options.attachments)}
     watermark = draft.files.get(f"{at}/watermark/source")
     if watermark is not None:

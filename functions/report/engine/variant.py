@@ -19,10 +19,10 @@ def finisher(variant: ReportVariant, tell: Callable[[str], None]) -> Finisher:
     """For WeasyPrint's `write_pdf`."""
 
     def finish(_: Any, made: pydyf.PDF) -> None:
-        if variant.startswith("pdf/a"):
-            _leave_pixels(made)
-        else:
+        if variant == "pdf/ua-1":
             _gather_links(made)
+        else:
+            _leave_pixels(made)
         for found in (*_of_all(made), *(_of_readers(made) if variant == "pdf/ua-1" else _of_archives(made))):
             tell(found)
 
