@@ -2,6 +2,8 @@
 (functions/sandbox/sandbox.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -87,6 +89,23 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
 
 
+@contextmanager
+def _told_of_strangers(draft: Draft) -> Iterator[None]:
+    """What the layout of a stranger's template raises is told to them, who alone can change it: no retry would help.
+
+    Of a built-in template it is a bug of ours.
+    """
+    try:
+        yield
+    except (JobFailed, MemoryError, OSError, RecursionError):  # a limit, the pipe to the function, what was refused
+        raise
+    except Exception as error:
+        if draft.job.own is None:
+            raise
+        detail = f"the document cannot be laid out: {type(error).__name__}: {error}"[:300]
+        raise JobFailed("template-refused", detail, (FieldError(pointer="#/own", detail=detail),)) from error
+
+
 def _csv(sheet: Sheet, options: ReportCsv, place: int) -> bytes:
     try:
         return csv_file(sheet, options)
@@ -106,7 +125,8 @@ def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press)
     watermark = draft.files.get(f"{at}/watermark/source")
     if watermark is not None:
         check_picture(watermark, f"{at}/watermark/source")
-    made = pdf(page, options, files, press, watermark=watermark)
+    with _told_of_strangers(draft):
+        made = pdf(page, options, files, press, watermark=watermark)
     if not (options.before or options.after or options.encryption):
         return made
     # slow to import, and few jobs need it
