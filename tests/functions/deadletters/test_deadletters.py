@@ -505,6 +505,8 @@ def test_kill_9_loses_no_dead_letter_that_was_answered_and_keeps_none_twice(data
             for each in sending:
                 each.result(60)
             deliver_until_taken(client, "0", answered)  # its answer got lost, say
+            headers, body = binary(PING)  # as each minute: what was written while another thread sent goes out with it
+            until(lambda: client.post("/", content=body, headers=headers) and not box.unsent(), what="every notice")
 
     kept = [dead_letter.event.id for dead_letter in box.list()]
     assert sorted(kept) == sorted(map(str, range(1_000)))
