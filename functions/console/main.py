@@ -18,12 +18,12 @@ from functions.deadletters.replay.sending import BrokerIngress
 from functions.deadletters.replay.workers import Workers
 from functions.deadletters.service import maintenance
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES
-from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operators import KEY_CHARACTERS
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letter import is_outcome
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, refusal, system_clock
+from functions.runtime.masking import rules
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable

@@ -27,6 +27,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -41,7 +42,7 @@ from events.job import NAMESPACE, carried, job_of, too_much
 from events.problem import JobFailed, NotAnEvent, NotNow, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
-from functions.runtime.logs import tail
+from functions.runtime.logs import about, tail
 from functions.runtime.outcome import FINAL_HEADER, NOT_NOW_HEADER
 from functions.runtime.threads import in_thread
 
@@ -240,8 +241,9 @@ def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], No
         with tail() as lines:
             try:
                 event = read_event()
-                accepts(event)
-                response = respond(event)
+                with about(event):
+                    accepts(event)
+                    response = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)
@@ -262,8 +264,9 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
         with tail() as lines:
             try:
                 event = read_event()
-                accepts(event)
-                response = await respond(event)
+                with about(event):
+                    accepts(event)
+                    response = await respond(event)
             except Exception as error:  # as above
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)
@@ -371,7 +374,8 @@ def log_response(
     else:
         level = LEVELS.get(response.status, logging.WARNING)
         traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed) else error
-        log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
+        with about(event) if event else nullcontext():
+            log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
 
 
 def reply_to(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:

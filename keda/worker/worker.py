@@ -32,6 +32,7 @@ from functions.amqp.errors import ServerUnavailable
 from functions.amqp.message import Message
 from functions.runtime import logs as json_log
 from functions.runtime.adapter import Response
+from functions.runtime.logs import about
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
@@ -154,7 +155,8 @@ class Worker:
         running.add_done_callback(self._settling.discard)
 
     async def _until_settled(self, job: QueuedJob, work: Coroutine[Any, Any, None]) -> None:
-        await work
+        with about(job.event):
+            await work
         self._done(job)
 
     def _done(self, job: QueuedJob) -> None:

@@ -72,6 +72,18 @@ def test_retries_wait_in_rabbitmq_with_their_count_and_end_as_a_dead_letter_to_t
     assert f"{made.queue}.wait.200" in made.rabbit.queues()
 
 
+def test_an_error_that_quotes_an_address_is_logged_without_it(made: WorkQueue, places: Inbox) -> None:
+    said = "550 5.1.1 <anna@client.example>: no such user, 4711-0815"
+    made.send(job("1", {"do": "status", "status": 422, "detail": said, "token": "4711-0815"}))
+
+    made.start()
+
+    until(places.dead_letters)
+    until(lambda: "550 5.1.1" in made.log, what="the log")
+    assert "anna@client.example" not in made.log
+    assert "4711-0815" not in made.log
+
+
 def test_a_response_that_is_no_use_to_repeat_is_a_dead_letter_at_once(made: WorkQueue, places: Inbox) -> None:
     made.send(job("1", {"do": "status", "status": 422}))
 

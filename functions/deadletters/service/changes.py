@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from events.http import Event, timestamp
 from events.problem import JobFailed
-from functions.deadletters.service import commands, contract, masking, results
+from functions.deadletters.service import commands, contract, results, showing
 from functions.deadletters.service.commands import Selection
 from functions.deadletters.service.finding import FindingOperations
 from functions.deadletters.service.operation import NotFound
@@ -110,7 +110,7 @@ def _edited(before: Event, command: commands.Edit) -> Event:
     """The event with the changes; what was masked when it was edited is as it was."""
     data = before.data
     if command.data is not None:
-        data = masking.restore(command.data.encode(), before.data)
+        data = showing.restore(command.data.encode(), before.data)
     elif command.data_base64 is not None:
         data = command.data_base64
     attributes = dict(before.attributes)

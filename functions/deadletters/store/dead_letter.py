@@ -10,9 +10,9 @@ from typing import Final
 from events.http import Event
 from events.job import job_of
 from events.problem import sentence
-from functions.deadletters.service.masking import CONTRACT, Rules, without, without_addresses
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.failure_reports import service_of
+from functions.runtime.masking import CONTRACT, Rules
 
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
 REPLAY_OF: Final = "replayof"  # the dead letter's number, on a job that was made anew of it
@@ -140,8 +140,7 @@ def _error_text(event: Event, rules: Rules) -> str:
         text = sentence(base64.b64decode(encoded, validate=True))
     except ValueError:  # not base64, or not even ASCII
         text = encoded
-    hidden = rules.hidden_values(event) if text else ()
-    return storable(without_addresses(without(text[:ERROR_CHARACTERS], hidden)))
+    return storable(rules.told(text[:ERROR_CHARACTERS], event))
 
 
 def _integer(text: str, otherwise: int) -> int:

@@ -9,7 +9,6 @@ import msgspec
 
 from events.http import Event, timestamp
 from events.job import is_request
-from functions.deadletters.service.masking import CONTRACT, Rules
 from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
@@ -22,6 +21,7 @@ from functions.deadletters.store.dead_letter import (
     original,
     storable,
 )
+from functions.runtime.masking import CONTRACT, Rules
 from functions.storage.database import Row, Transaction
 
 FROM: Final = "FROM dead_letter l JOIN dead_group g ON g.id = l.group_id"

@@ -33,6 +33,7 @@ from functions.net.url import parsed
 from functions.runtime import failure_reports
 from functions.runtime.adapter import ATTEMPT_HEADER
 from functions.runtime.asgi import INVOKER_HEADER
+from functions.runtime.logs import about
 from functions.runtime.outcome import NO_RESPONSE, RETRIED_4XX, Result, dead_letter, judge
 from knative.local.broker.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.broker.outcomes import Outcomes
@@ -134,7 +135,8 @@ class Dispatcher:
             log.warning("%s is tried again by itself: its process ended beside others", delivery.event.id)
             settle = partial(self._broker.retry, delivery, delay_s=0.0, charged=False)
         except Exception as error:
-            log.exception("the attempt on %s ended in a bug", delivery.event.id)
+            with about(delivery.event):
+                log.exception("the attempt on %s ended in a bug", delivery.event.id)
             settle = partial(self._settle, delivery, _bug(error))
         finally:
             self._working -= 1
@@ -149,7 +151,8 @@ class Dispatcher:
             except (BrokerUnavailable, *PASSING) as error:
                 log.error("cannot settle %s: %s", delivery.event.id, error)
             except Exception as error:
-                log.exception("settling %s ended in a bug", delivery.event.id)
+                with about(delivery.event):
+                    log.exception("settling %s ended in a bug", delivery.event.id)
                 settle = partial(self._settle, delivery, _bug(error))
             if not self._open:
                 return None
@@ -205,7 +208,8 @@ class Dispatcher:
         """For later, without an attempt."""
         wait_s = max(asked_s, min(delivery.waited_s * NOT_NOW_GROWTH, NOT_NOW_LIMIT_S))
         delay_s = wait_s + self._tools.chance() * max(NOT_NOW_SPREAD_S, wait_s * NOT_NOW_SPREAD)
-        log.info("%s: not now, again in %.3g s: %s", delivery.event.id, delay_s, result.sentence)
+        with about(delivery.event):
+            log.info("%s: not now, again in %.3g s: %s", delivery.event.id, delay_s, result.sentence)
         await self._broker.retry(delivery, delay_s=delay_s, charged=False)
 
     async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
@@ -301,6 +305,8 @@ def _bug(error: Exception) -> Result:
 
 def _warn(what: str, delivery: Delivery, result: Result) -> None:
     event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
-    log.warning("%s: %s", what, result.sentence, extra={**event, "attempt": delivery.attempt, "status": result.code})
+    fields = {**event, "attempt": delivery.attempt, "status": result.code}
+    with about(delivery.event):
+        log.warning("%s: %s", what, result.sentence, extra=fields)
     if 300 <= result.code < 500 and result.code not in RETRIED_4XX:
         log.warning("a %d answer is taken as success by the RabbitMQ broker: there the event is lost", result.code)

@@ -14,7 +14,6 @@ from events.http import STRUCTURED, Event, read
 from events.problem import JobFailed
 from functions.deadletters.service import commands, results
 from functions.deadletters.service.commands import Filter, Selection
-from functions.deadletters.service.masking import MASK, rules
 from functions.deadletters.service.operations import Console, NotFound, OperatorSession
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
@@ -22,6 +21,7 @@ from functions.deadletters.store.dead_letter import original
 from functions.deadletters.store.retention import Retention
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import reply_event
+from functions.runtime.masking import MASK, rules
 from functions.storage.database import Database, StorageUnavailable
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
