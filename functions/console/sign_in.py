@@ -27,8 +27,8 @@ def admit() -> PageResponse | None:
 
 @blueprint.get("/sign-in")
 def form() -> PageResponse:
-    """Ask for the token."""
-    return form_page()
+    """Ask for the token; `after` is the page that was wanted."""
+    return form_page(after=pages.inside(flask.request.args.get("after", "")))
 
 
 @blueprint.post("/sign-in")

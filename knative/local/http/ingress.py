@@ -18,12 +18,13 @@ import msgspec
 
 from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured, timestamp
 from events.problem import JobFailed, NotAnEvent
-from functions.console.attempts import WINDOW_S, Attempts, TooManyAttempts
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
+from knative.local.http.guesses import Guesses
 from knative.local.http.outside import ANY_ORIGIN, Own, refusal
+from knative.local.http.proxies import TrustedProxies
 from knative.local.http.server import Application, IngressRequest, IngressResponse
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
@@ -84,6 +85,8 @@ class Ingress:
         own: Own,
         trouble: Callable[[], str | None] = lambda: None,
         console: Handler | None = None,
+        proxies: TrustedProxies | None = None,
+        guesses: Guesses | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
     ) -> None:
@@ -95,7 +98,8 @@ class Ingress:
         self._token = token
         self._secret = secret
         self._own = own
-        self._attempts = Attempts()
+        self._proxies = proxies or TrustedProxies()
+        self._guesses = guesses or Guesses()
         self._trouble = trouble
         self._console = console
         self._sinks = sinks
@@ -119,10 +123,10 @@ class Ingress:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
         request = IngressRequest(scope, receive)
-        reply = self._refused(request) or await self._handler(request)(request)
+        reply = await self._refused(request) or await self._handler(request)(request)
         await reply(scope, receive, send)
 
-    def _refused(self, request: IngressRequest) -> IngressResponse | None:
+    async def _refused(self, request: IngressRequest) -> IngressResponse | None:
         """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
         the operators of dead letters, whom their console itself asks.
 
@@ -139,16 +143,9 @@ class Ingress:
         open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
         if open_to_all or _is_of_the_console(request.path):
             return None
-        return None if _has_token(request, self._token) else self._wrong_token(request.client)
-
-    def _wrong_token(self, client: str) -> IngressResponse:
-        """Who has sent many is told to wait; a right token is taken all the same: one address may be many clients'."""
-        try:
-            self._attempts.require(client)
-        except TooManyAttempts as error:
-            return _refusal(429, "too-many-attempts", str(error), {"retry-after": f"{WINDOW_S:.0f}"})
-        self._attempts.failed(client)
-        return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
+        if _has_token(request, self._token):
+            return None
+        return await self._guesses.refuse(self._proxies.client(request))
 
     def _is_inside(self, request: IngressRequest) -> bool:
         """Whether one of the functions asks, or a queue's worker: they are given the secret of this start."""
