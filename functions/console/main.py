@@ -6,6 +6,7 @@ neither their memory nor their start.
 """
 
 import secrets
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,8 @@ from functions.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
     import flask
+
+    from functions.console.gate import Gate
 
 PREFIX: Final = "/dead/"
 OVERVIEW: Final = ("/console", "/console/")  # which leads on to /dead/
@@ -120,4 +123,16 @@ def _side_route(method: str, path: str) -> Response | None:
     return Response(200, {"content-type": "text/plain; charset=utf-8"}, b"ok\n") if path == "/healthz" else None
 
 
-handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, side_route=_side_route)
+def _knows(headers: Mapping[str, str], path: str) -> bool:
+    """Whether an operator asks, or the broker brings an event."""
+    return path == "/" or _gate().knows(headers)
+
+
+@cache
+def _gate() -> "Gate":
+    from functions.console.gate import Gate  # which a ping does not need
+
+    return Gate(access=settings.access, session_key=session_key)
+
+
+handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, knows=_knows, side_route=_side_route)

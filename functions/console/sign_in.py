@@ -1,13 +1,10 @@
 """The pages on which an operator signs in and out."""
 
-from typing import Final
-
 import flask
 
 from functions.console import pages, sessions
 from functions.console.pages import PREFIX, PageResponse
-
-SIGN_IN_BYTES: Final = 16_384  # of a form that anybody may send
+from functions.runtime.request import STRANGER_BYTES
 
 blueprint = flask.Blueprint("sign_in", __name__, url_prefix=PREFIX.rstrip("/"))
 
@@ -15,7 +12,7 @@ blueprint = flask.Blueprint("sign_in", __name__, url_prefix=PREFIX.rstrip("/"))
 @blueprint.before_request
 def admit() -> PageResponse | None:
     """Let in anybody, with an own form."""
-    flask.request.max_content_length = SIGN_IN_BYTES
+    flask.request.max_content_length = STRANGER_BYTES
     if pages.from_elsewhere():
         return pages.arriving()
     if flask.request.method == "POST" and not (sessions.is_begun() and sessions.is_own_form()):

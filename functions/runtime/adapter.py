@@ -113,7 +113,7 @@ class Function:
     deliver: Callable[[Callable[[], Event], str | None], Response] | None = None
     deliver_many: Callable[[Sequence[Event]], Sequence[Response]] | None = None
     side_route: Callable[[str, str], Response | None] = side_route
-    body_limit_bytes: int = BODY_LIMIT_BYTES
+    body_limit_bytes: Callable[[Scope], int] = lambda scope: BODY_LIMIT_BYTES
 
     async def take(self, scope: Scope, receive: Receive) -> Response:
         """The answer to one request (ASGI 3.0, HTTP), whatever it is; the scope keeps that the function has had it."""
@@ -121,7 +121,7 @@ class Function:
         beside = self.side_route(scope["method"], scope["path"])
         if beside is not None:
             return beside
-        body = await read_body(receive, limit_bytes=self.body_limit_bytes)
+        body = await read_body(receive, limit_bytes=self.body_limit_bytes(scope))
         if BROKEN in scope:
             body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
         return await self.answer(scope, body)

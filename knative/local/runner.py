@@ -27,7 +27,7 @@ from knative.local.broker.outcomes import Outcomes
 from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
-from knative.local.http.gate import Gate
+from knative.local.http.gate import ConsoleGate
 from knative.local.http.guesses import Guesses
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.http.outside import CallbackOrigins, Own
@@ -225,7 +225,7 @@ class _Runner:
         service = self._manifests.services.get(console.SERVICE)
         if service is None:
             return None
-        gate = Gate(partial(environment, service, self._manifests, machine))
+        gate = ConsoleGate(partial(environment, service, self._manifests, machine))
         return console.ConsoleProxy(
             self._pools, self._invoker_secret, gate=gate, proxies=self._options.trusted_proxies, guesses=guesses
         ).handle

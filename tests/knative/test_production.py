@@ -244,6 +244,65 @@ def test_the_bucket_s_policy_opens_results_and_nothing_that_errands_remembers() 
     assert not [each for each in (LEDGER, "evidence/", "uploads/", "templates/") if each.startswith(RESULTS)]
 
 
+SENDING = {"errands.dev/sends": "events"}
+MAY_SEND: list[tuple[str, dict[str, str], dict[str, str], bool]] = [
+    ("a dispatcher", {}, {"eventing.knative.dev/brokerRole": "dispatcher"}, True),
+    ("the sink", {}, {"serving.knative.dev/service": "deadletters"}, True),
+    ("the console", {}, {"serving.knative.dev/service": "console"}, True),
+    ("a worker", {}, {"app.kubernetes.io/name": "longreport"}, True),
+    ("an API of this namespace", {}, SENDING, True),
+    ("an API of another", {"kubernetes.io/metadata.name": "shop", **SENDING}, SENDING, True),
+    ("its neighbour", {"kubernetes.io/metadata.name": "shop", **SENDING}, {"app": "cron"}, False),
+    ("who gave itself the label", {"kubernetes.io/metadata.name": "other"}, SENDING, False),
+    ("a PingSource of anybody's", {"kubernetes.io/metadata.name": "knative-eventing"}, {"app": "adapter"}, False),
+    ("a pod of this namespace", {}, {"app": "debug"}, False),
+    *(
+        (name, {}, {"serving.knative.dev/service": name}, False)
+        for name in ("ics", "image", "report", "message", "notifier", "enqueue")
+    ),
+]
+
+
+@pytest.mark.parametrize(("who", "namespace", "pod", "may"), MAY_SEND, ids=[each[0] for each in MAY_SEND])
+def test_the_brokers_ingress_is_reached_by_who_sends_and_by_nobody_else(
+    documents: list[Any], who: str, namespace: dict[str, str], pod: dict[str, str], may: bool
+) -> None:
+    [policy] = [each["spec"] for each in of(documents, "NetworkPolicy") if each["metadata"]["name"] == "broker-called"]
+    peers = [peer for rule in policy["ingress"] for peer in rule["from"]]
+
+    assert any(lets_in(peer, namespace, pod) for peer in peers) is may
+
+
+def lets_in(peer: Any, namespace: dict[str, str], pod: dict[str, str]) -> bool:
+    """As NetworkPolicyPeer has it; a pod without labels of a namespace is one of the policy's own."""
+    if "namespaceSelector" not in peer:
+        return not namespace and selects(peer["podSelector"], pod)
+    return (
+        bool(namespace) and selects(peer["namespaceSelector"], namespace) and selects(peer.get("podSelector", {}), pod)
+    )
+
+
+def selects(selector: Any, labels: dict[str, str]) -> bool:
+    exact = all(labels.get(name) == value for name, value in selector.get("matchLabels", {}).items())
+    return exact and all(
+        each["key"] in labels if each["operator"] == "Exists" else labels.get(each["key"]) in each["values"]
+        for each in selector.get("matchExpressions", [])
+    )
+
+
+def test_hostile_work_is_done_behind_walls_or_not_at_all(documents: list[Any]) -> None:
+    [config] = [each for each in of(documents, "ConfigMap") if each["metadata"]["name"] == "errands"]
+    read = {"configMapRef": {"name": "errands"}}
+    containers = [pod["containers"][0] for pod in functions(documents).values()]
+    containers += [
+        job["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0] for job in of(documents, "ScaledJob")
+    ]
+
+    assert config["data"]["SANDBOX_WALLS"] == "required"
+    assert all(read in each["envFrom"] for each in containers)
+    assert not any(env["name"] == "SANDBOX_WALLS" for each in containers for env in each["env"])
+
+
 def test_a_replay_to_one_function_is_let_through(documents: list[Any]) -> None:
     calls = {each["metadata"]["name"]: each["spec"] for each in of(documents, "NetworkPolicy")}
 

@@ -10,7 +10,8 @@ from functions.net.client import Connections
 from functions.net.exchange import Bounds, Broken, Late, NotConnected, ServerResponse, TooLong
 from functions.net.url import parsed
 from functions.runtime.asgi import INVOKER_HEADER, read_body
-from knative.local.http.gate import SIGN_IN_BYTES, Gate
+from functions.runtime.request import STRANGER_BYTES
+from knative.local.http.gate import ConsoleGate
 from knative.local.http.guesses import Guesses, unauthorized
 from knative.local.http.proxies import TrustedProxies
 from knative.local.http.server import Application, IngressRequest, IngressResponse
@@ -27,7 +28,7 @@ STRANGERS: Final = 4  # who are on their way to sign in, at a time
 HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length", "expect", "host"}
 ) | {INVOKER_HEADER}
-OPEN: Final = Gate(dict)
+OPEN: Final = ConsoleGate(dict)
 
 
 class ConsoleProxy:
@@ -41,7 +42,7 @@ class ConsoleProxy:
         pools: Mapping[str, Pool],
         secret: str = "",
         *,
-        gate: Gate = OPEN,
+        gate: ConsoleGate = OPEN,
         proxies: TrustedProxies | None = None,
         guesses: Guesses | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class ConsoleProxy:
             return IngressResponse(503, b"many are about to sign in: try again\n", {"retry-after": "5"})
         self._strangers += 1
         try:
-            return await self._handed_on(request, headers, SIGN_IN_BYTES)
+            return await self._handed_on(request, headers, STRANGER_BYTES)
         finally:
             self._strangers -= 1
 

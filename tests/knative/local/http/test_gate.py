@@ -18,7 +18,7 @@ import pytest
 from events.http import BODY_LIMIT_BYTES
 from functions.console import tickets
 from knative.local.http.console import SERVICE, STRANGERS, ConsoleProxy
-from knative.local.http.gate import Gate
+from knative.local.http.gate import ConsoleGate
 from knative.local.http.guesses import LAST_S, Guesses
 from knative.local.http.proxies import TrustedProxies, networks
 from knative.local.http.server import Application, IngressRequest, IngressResponse
@@ -78,7 +78,7 @@ def answered(
 ) -> IngressResponse:
     pools = cast("dict[str, Pool]", {SERVICE: consoles or CountedConsoles()})
     proxies = TrustedProxies(networks([trusted]))
-    gate = Gate(lambda: SETTINGS if settings is None else settings)
+    gate = ConsoleGate(lambda: SETTINGS if settings is None else settings)
 
     async def handle() -> Application:
         return await ConsoleProxy(pools, gate=gate, proxies=proxies, guesses=Guesses(_at_once)).handle(asked)
@@ -90,7 +90,7 @@ async def _at_once(seconds: float) -> None:
     """No wait."""
 
 
-def a_session(*, key: str = KEY, token: str = "anna-has-a-long-token", ends_in_s: int = 60) -> dict[str, str]:  # noqa: S107  # of a test
+def a_session(*, key: str = KEY, token: str = "anna-has-a-long-token", ends_in_s: int = 3600) -> dict[str, str]:  # noqa: S107  # of a test
     """The cookie of an operator who has signed in."""
     digest = hashlib.sha256(token.encode()).hexdigest()
     session = {"id": "1", "ticket": tickets.ticket(key, digest), "ends_at": int(time.time()) + ends_in_s}
@@ -179,7 +179,7 @@ def test_few_sign_in_at_a_time() -> None:
             await waits.wait()
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        proxy = ConsoleProxy(cast("dict[str, Pool]", {SERVICE: consoles}), gate=Gate(lambda: SETTINGS))
+        proxy = ConsoleProxy(cast("dict[str, Pool]", {SERVICE: consoles}), gate=ConsoleGate(lambda: SETTINGS))
         asked = [request("/dead/sign-in", method="POST") for _ in range(40)]
         for each in asked:
             each.receive = receive
@@ -209,9 +209,9 @@ def test_where_nobody_is_configured_the_console_itself_asks() -> None:
 def test_the_gate_and_its_client_load_no_other_client() -> None:
     code = "import sys; from tests.knative.local.http.test_gate import answered, request;"
     code = "import asyncio, sys; from knative.local.http.console import ConsoleProxy; "
-    code += "from knative.local.http.gate import Gate; from knative.local.http.server import IngressRequest; "
+    code += "from knative.local.http.gate import ConsoleGate; from knative.local.http.server import IngressRequest; "
     code += "scope = dict(method='GET', path='/dead/', raw_path=b'/dead/', query_string=b'', headers=[]); "
-    code += "gate = Gate(lambda: {'ERRANDS_TOKEN': 'a-secret-of-sixteen'}); "
+    code += "gate = ConsoleGate(lambda: {'ERRANDS_TOKEN': 'a-secret-of-sixteen'}); "
     code += "print(asyncio.run(ConsoleProxy({}, gate=gate).handle(IngressRequest(scope, None))).status); "
     code += "print([each for each in ('httpx', 'flask', 'ssl', 'jinja2') if each in sys.modules])"
     said = subprocess.run(
