@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from knative.local.http.places import Places
+from functions.runtime.places import Places
 
 log = logging.getLogger("errands.ingress")
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 from uvicorn.server import ServerState
 
 from functions.runtime.asgi import Receive, Send, send_whole
+from functions.runtime.places import Places
 from functions.runtime.server import configured
 from knative.local.http.connection import Connection
-from knative.local.http.places import Places
 
 STOP_S: Final = 30.0  # for the requests in flight
 DESCRIPTORS: Final = 65_536

@@ -18,8 +18,8 @@ import uvloop
 
 from events.http import BODY_LIMIT_BYTES
 from functions.runtime.asgi import read_body
+from functions.runtime.places import Places
 from knative.local.http import connection
-from knative.local.http.places import Places
 from knative.local.http.server import Application, HttpServer, IngressResponse, is_loopback
 from tests.support.local_runner import ROOT, event, service, trigger, up
 

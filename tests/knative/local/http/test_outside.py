@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import socket
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -240,6 +243,27 @@ def test_a_functions_port_is_for_its_runner_alone(tmp_path: Path) -> None:
     assert len(listening) >= 2
     assert {each.status_code for each in forged} == {403}
     assert well == {200}
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_idle_connections_to_a_functions_port_keep_its_runner_out_of_nothing(tmp_path: Path) -> None:
+    few = ("prlimit", "--nofile=512:512")
+    with up(tmp_path, (service(max_scale=1), trigger(), sink()), prefix=few) as runner, ExitStack() as stack:
+        runner.post(event("1"))
+        assert runner.outcome("1")
+        listening = [each for pid in children(runner.process.pid) for each in ports(pid)]
+        for number in range(700 * len(listening)):
+            place = ("127.0.0.1", listening[number % len(listening)])
+            client = stack.enter_context(socket.create_connection(place, timeout=30))
+            with suppress(ConnectionError):  # of one that gave way at once
+                client.sendall(b"" if number % 2 else b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        for number in range(2, 12):
+            runner.post(event(str(number)))
+        ended = [runner.outcome(str(number)) for number in range(2, 12)]
+        again = runner.metric("errands_retries_total", trigger="echo")
+
+    assert all(ended)
+    assert again == 0
 
 
 def ports(pid: int) -> list[int]:
