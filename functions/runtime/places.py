@@ -6,7 +6,8 @@ Who has a connection and asks for nothing on it gives way: idle connections, how
 from collections.abc import Callable, Hashable
 from typing import Final, Protocol
 
-SHARE: Final = 4  # one address has at most a fourth of all places
+SHARE: Final = 4  # one address has at most a fourth of all places,
+SHARE_LIMIT: Final = 512  # and no more than this: what each may have sent is in memory until it is answered
 
 
 class Seat(Hashable, Protocol):
@@ -22,7 +23,7 @@ class Places:
     def __init__(self, limit: int, *, is_of_many: Callable[[str], bool] = lambda address: False) -> None:
         """`is_of_many` says of which addresses there is no share: this machine's, and those of trusted proxies."""
         self._limit = limit
-        self._share = max(1, limit // SHARE)
+        self._share = max(1, min(limit // SHARE, SHARE_LIMIT))
         self._is_of_many = is_of_many
         self._addresses: dict[Seat, str] = {}
         self._counts: dict[str, int] = {}

@@ -18,7 +18,7 @@ import uvloop
 
 from events.http import BODY_LIMIT_BYTES
 from functions.runtime.asgi import read_body
-from functions.runtime.places import Places
+from functions.runtime.places import SHARE_LIMIT, Places
 from knative.local.http import connection
 from knative.local.http.server import Application, HttpServer, IngressResponse, is_loopback
 from tests.support.local_runner import ROOT, event, service, trigger, up
@@ -198,6 +198,18 @@ def test_one_address_has_its_share_of_the_places_and_no_more() -> None:
 
     assert (refused, all(others), all(own), again) == (False, True, True, True)
     assert gone == [working[3]]
+
+
+def test_a_share_of_many_places_is_bounded() -> None:
+    gone: list[FakeSeat] = []
+    places = Places(32_768)
+    for each in (taken := [FakeSeat(gone) for _ in range(SHARE_LIMIT)]):
+        assert places.enter(each, "192.0.2.7")
+        places.work(each)
+
+    assert not places.enter(FakeSeat(gone), "192.0.2.7")
+    assert places.enter(FakeSeat(gone), "192.0.2.8")
+    assert len(taken) == 512
 
 
 def test_who_has_most_idle_connections_gives_way_first() -> None:
