@@ -3,6 +3,7 @@
 import flask
 
 from functions.console import pages, sessions
+from functions.console.access import Unauthorized
 from functions.console.pages import PREFIX, PageResponse
 from functions.runtime.request import STRANGER_BYTES
 
@@ -24,8 +25,9 @@ def admit() -> PageResponse | None:
 
 @blueprint.get("/sign-in")
 def form() -> PageResponse:
-    """Ask for the token; `after` is the page that was wanted."""
-    return form_page(after=pages.inside(flask.request.args.get("after", "")))
+    """Ask for the token; `after` is the page that was wanted, to which who is signed in goes on."""
+    after = pages.inside(flask.request.args.get("after", ""))
+    return flask.redirect(after, 303) if _is_known() else form_page(after=after)
 
 
 @blueprint.post("/sign-in")
@@ -43,6 +45,13 @@ def sign_out() -> PageResponse:
     """End the operator's session."""
     sessions.end(pages.console().database)
     return flask.redirect(flask.url_for("sign_in.form"), 303)
+
+
+def _is_known() -> bool:
+    try:
+        return sessions.is_signed_in() and bool(sessions.operator(pages.access(), pages.console().database))
+    except Unauthorized:
+        return False
 
 
 def form_page(*, after: str = PREFIX, wrong: bool = False) -> tuple[str, int]:

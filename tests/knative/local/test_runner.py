@@ -389,6 +389,7 @@ def test_a_name_that_was_made_to_lead_to_this_machine_is_not_answered(tmp_path: 
         (("--data", "/proc/errands"), "the data directory /proc/errands cannot be written"),
         (("--set", "nobody.A=B"), "there is no function 'nobody'; expected one of"),
         (("--set", "wrong"), "--set expects FUNCTION.NAME=VALUE"),
+        (("--trusted-proxy", "everybody"), "--trusted-proxy expects an address or a network"),
         (("--manifests", "/nowhere"), "/nowhere/kustomization.yaml:1: there is no such file"),
     ],
 )

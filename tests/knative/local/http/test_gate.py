@@ -305,13 +305,14 @@ def test_an_operator_signs_in_through_the_runner(guarded: Up) -> None:
         token = form.text.split('name="form_token" value="')[1].split('"')[0]
         page = browser.post("/dead/sign-in", data={"form_token": token, "token": TOKEN, "after": "/dead/"})
         again = browser.get("/dead/audit")
+        by_a_link = browser.get("/dead/sign-in?after=%2Fdead%2Faudit")
         styled = httpx.get(f"{guarded.url}dead/static/page.css").status_code
         api = httpx.get(f"{guarded.url}dead/api/whoami", headers={"authorization": f"Bearer {TOKEN}"})
 
     assert "Token" in form.text
     assert page.status_code == 200
     assert "sign-out" in page.text
-    assert again.url.path == "/dead/audit"
+    assert (again.url.path, by_a_link.url.path) == ("/dead/audit", "/dead/audit")
     assert styled == 200
     assert api.json()["name"] == "token"
     until(lambda: "console started" in guarded.log.read_text(), what="the console's start")
