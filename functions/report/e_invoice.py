@@ -4,10 +4,12 @@ drafthorse has the elements of UN/CEFACT's Cross Industry Invoice and their orde
 rules named here are its own.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
+from xml.etree import ElementTree
 
 from drafthorse.models.accounting import ApplicableTradeTax  # type: ignore[import-untyped]  # it has no types
 from drafthorse.models.document import Document  # type: ignore[import-untyped]
@@ -27,6 +29,8 @@ PROFILE: Final = "urn:cen.eu:en16931:2017"
 _INVOICE: Final = "380"  # UNTDID 1001
 _SEPA: Final = "58"  # UNTDID 4461
 _TRANSFER: Final = "30"
+# XML 1.0 2.2
+_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # UNTDID 5305 and the code list VATEX
 _CATEGORIES: Final = {
     "exempt": ("E", None),
@@ -57,13 +61,19 @@ def e_invoice(invoice: Invoice, sums: Sums, *, reason: str | None) -> bytes:
     _agree(made.trade.agreement, invoice)
     _deliver(made.trade, invoice)
     _settle(made.trade.settlement, invoice, sums, reason)
-    return bytes(made.serialize(schema=None))
+    root: ElementTree.Element = made.to_etree()
+    for each in root.iter():
+        each.text = each.text and _NO_XML.sub(" ", each.text)
+    content: bytes = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return content
 
 
 def _missing(invoice: Invoice, sums: Sums) -> Iterator[tuple[str, str]]:
     for name, party in (("seller", invoice.seller), ("buyer", invoice.buyer)):
         if party.country is None:
             yield f"{name}/country", "is required (BR-9, BR-11)"
+        if party.vat_id and not re.match("[A-Z]{2}", party.vat_id):
+            yield f"{name}/vat_id", "must begin with the code of a country, such as DE123456789 (BR-CO-9)"
     if not (invoice.seller.vat_id or invoice.seller.tax_number):
         yield "seller/vat_id", "is required, or seller/tax_number (BR-CO-26)"
     if invoice.due is None and not (invoice.payment and invoice.payment.text) and sums.total > 0:

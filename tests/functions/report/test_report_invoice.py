@@ -353,6 +353,7 @@ def test_the_sums_that_programs_read_are_those_that_people_read(deliver: Deliver
         (german_invoice(seller={**GERMAN_SELLER, "vat_id": None, "tax_number": None}), ["#/data/seller/vat_id"]),
         (german_invoice(lines=[line(tax_percent=0)]), ["#/data/exemption"]),
         (german_invoice(currency="KWD"), ["#/data/currency"]),
+        (german_invoice(seller={**GERMAN_SELLER, "vat_id": "123456789"}), ["#/data/seller/vat_id"]),
         (untaxed_invoice("reverse-charge"), ["#/data/buyer/vat_id"]),
         (untaxed_invoice("intra-community", delivered=None, buyer=AUSTRIAN_BUYER), ["#/data/delivered"]),
     ],
@@ -364,6 +365,15 @@ def test_what_an_e_invoice_lacks_is_named_by_its_place(
 
     assert (reply["outcome"], reply["type"].rpartition("/")[2]) == ("failed", "invalid-data")
     assert [each["pointer"] for each in reply["errors"]] == pointers
+
+
+def test_characters_that_xml_does_not_have_are_blanks_in_it(deliver: Deliver, folder: Path) -> None:
+    data = german_invoice(lines=[line(description="a\x01b & <c> \U0001f600\ufffe")], note="\x0b")
+
+    root = xml_of(stored(deliver(data=data, outputs=E_INVOICE), folder))
+
+    product = next(root.iter(f"{RAM}SpecifiedTradeProduct"))
+    assert product.findtext(f"{RAM}Name") == "a b & <c> \U0001f600 "
 
 
 def test_an_e_invoice_is_made_of_an_invoice_alone(deliver: Deliver) -> None:

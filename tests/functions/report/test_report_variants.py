@@ -22,7 +22,7 @@ from events.types.report import (
     ReportWatermark,
 )
 from functions.report.draft import Draft
-from tests.support.report_data import CASES, line, orders, table
+from tests.support.report_data import CASES, EPC_PAYMENT, german_invoice, line, orders, table
 from tests.support.report_data import invoice as invoice_data
 from tests.support.report_function import require_pango
 from tests.support.validators import broken_rules, jars
@@ -63,7 +63,7 @@ class Maker:
         for variant in VARIANTS:
             pdf = ReportPdf(variant=variant, **(options or {}))
             requested = ReportRequested(outputs=(ReportOutput(name="o.pdf", pdf=pdf),), **job)
-            files = {"#/outputs/0/pdf/watermark/source": picture("RGBA")}
+            files = {"#/outputs/0/pdf/watermark/source": picture("RGBA"), "#/data/logo": picture()}
             draft = Draft(
                 job=requested,
                 data=None,
@@ -102,6 +102,7 @@ def test_every_built_in_template_is_the_variant_that_it_claims_to_be(maker: Make
         maker.make(f"{template}-options", EVERY_OPTION, template=template, data=cases["short"])
         of_picture = {"watermark": ReportWatermark(source={"key": "x"}, width_percent=40)}  # type: ignore[arg-type]  # read already
         maker.make(f"{template}-picture", of_picture, template=template, data=cases["short"])
+    maker.make("invoice-logo", template="invoice", data=german_invoice(logo={"key": "x"}, payment=EPC_PAYMENT))
     maker.make("table-pages", template="table", data=table(rows=orders(250), group_by="region"))
     maker.make("invoice-pages", template="invoice", data=invoice_data(lines=[line()] * 120))
 
