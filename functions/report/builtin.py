@@ -173,8 +173,8 @@ def _of_invoice(it: Invoice, language: Language, files: Mapping[str, bytes]) -> 
 
     try:
         if it.payment.code == "epc":
-            return computed | {"code": of_transfer(it, sums, language)}
-        return computed | of_bill(it, sums, language)
+            return computed | {"code": of_transfer(it.payment, it, sums, language)}
+        return computed | of_bill(it.payment, it, sums, language)
     except ValueError as error:
         raise _invalid("#/data/payment/code", str(error)) from error
 

@@ -22,7 +22,7 @@ from events.problem import FieldError, JobFailed
 from functions.report.invoice import Invoice, Line, Sums, Tax
 from functions.report.number import exact
 from functions.report.parts import Party
-from functions.report.payment import compact
+from functions.report.payment import Payment, compact
 from functions.templating.figures import minor_unit_decimals
 
 PROFILE: Final = "urn:cen.eu:en16931:2017"
@@ -165,7 +165,7 @@ def _settle(settlement: Any, invoice: Invoice, sums: Sums, reason: str | None) -
     if payment and payment.reference:
         settlement.payment_reference = payment.reference
     if payment and payment.iban:
-        settlement.payment_means.add(_means(invoice))
+        settlement.payment_means.add(_means(payment, invoice))
     for tax in sums.taxes:
         settlement.trade_tax.add(_tax(tax, invoice, reason))
     settlement.terms.add(_terms(payment.text if payment else None, invoice.due))
@@ -177,9 +177,8 @@ def _settle(settlement: Any, invoice: Invoice, sums: Sums, reason: str | None) -
     total.due_amount = _plain(sums.total)
 
 
-def _means(invoice: Invoice) -> Any:
-    payment, means = invoice.payment, PaymentMeans()
-    assert payment is not None  # noqa: S101  # its only caller has looked
+def _means(payment: Payment, invoice: Invoice) -> Any:
+    means = PaymentMeans()
     means.type_code = _SEPA if invoice.currency == "EUR" else _TRANSFER
     means.payee_account.iban = compact(payment.iban or "")
     means.payee_account.account_name = payment.holder or invoice.seller.name

@@ -144,7 +144,9 @@ def test_a_country_is_named_where_it_is_another_one(
     assert "1010 Wien Österreich" in text_of(german_invoice(buyer=AUSTRIAN_BUYER))
     assert "Deutschland" not in text_of(german_invoice())
     data = letter(language="fr", sender=GERMAN_SELLER, recipient=SWISS_BUYER)
-    assert "1003 Lausanne Suisse" in pdf_texts(stored(deliver(template="letter", data=data), folder))[0]
+    text = pdf_texts(stored(deliver(template="letter", data=data), folder))[0]
+    assert "1003 Lausanne Suisse" in text
+    assert "N° fiscal 22/815/08154" in text
 
 
 @pytest.mark.parametrize("code", ["XX", "EU", "QO"])
