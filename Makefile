@@ -1,7 +1,6 @@
 # Everything a developer does. `make` alone lists it.
 PYTHON ?= python3
 BIN := .venv/bin
-PRODUCTION := kubectl kustomize --load-restrictor LoadRestrictionsNone knative/overlays/production
 # a file's tests share what it starts; the files that take long begin first (tests/conftest.py)
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 FAST := not server and not slow
@@ -64,11 +63,10 @@ image: ## one of them (FUNCTION=image)
 	functions/images.sh $(FUNCTION)
 
 deploy: .venv/ready ## knative/overlays/production onto the cluster that kubectl talks to
-	$(BIN)/errands preflight && $(PRODUCTION) | $(BIN)/errands lint - --production --strict
-	$(PRODUCTION) | kubectl apply --server-side -f -
+	$(BIN)/errands deploy $(ARGS)
 
-undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks first
-	$(PRODUCTION) | kubectl delete --interactive -f -
+undeploy: .venv/ready ## take it off again, RabbitMQ and its queues included; asks first, and waits until it is gone
+	$(BIN)/errands undeploy $(ARGS)
 
 clean: ## remove what make and the demonstration made
 	rm -rf .venv .newest .demo .errands .bench

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from functions.runtime.running import find
 from knative.cli import broker as broker_commands
+from knative.cli import cluster
 from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine, make_secrets
 from knative.manifests.documents import ManifestError
@@ -50,6 +51,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy):
+    app.command()(_command)
 
 T = TypeVar("T")
 
@@ -278,17 +281,6 @@ def backup(
         _stop(str(error))
     files = f"{made.files} stored files of {made.size_bytes} bytes"
     typer.echo(f"{to} holds {made.databases} databases, {made.waiting} deliveries that wait, and {files}")
-
-
-@app.command()
-def preflight() -> None:
-    """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
-    from knative.cli.preflight import look
-
-    findings = look()
-    for finding in findings:
-        typer.echo(finding.line)
-    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
 
 
 @app.command()

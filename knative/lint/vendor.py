@@ -56,7 +56,7 @@ def main() -> None:
     definitions = _kubernetes()
     kinds = _core()
     for module, pattern in MODULES.items():
-        for identity, schema in _custom_resources(_folder(module), pattern):
+        for identity, schema in _custom_resources(module_folder(module), pattern):
             kinds.append(identity)
             definitions[identity] = schema
     lines = ",\n".join(f"{json.dumps(name)}:{_compact(schema)}" for name, schema in sorted(definitions.items()))
@@ -69,7 +69,7 @@ def _compact(schema: Any) -> str:
     return json.dumps(schema, separators=(",", ":"), sort_keys=True)
 
 
-def _folder(module: str) -> Path:
+def module_folder(module: str) -> Path:
     shown = subprocess.run(["go", "mod", "download", "-json", module], capture_output=True, check=True)  # noqa: S607
     return Path(json.loads(shown.stdout)["Dir"])
 
