@@ -5,7 +5,7 @@ BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 FAST := not server and not slow
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy clean
+.PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy cluster-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -67,6 +67,9 @@ deploy: .venv/ready ## knative/overlays/production onto the cluster that kubectl
 
 undeploy: .venv/ready ## take it off again, RabbitMQ and its queues included; asks first, and waits until it is gone
 	$(BIN)/errands undeploy $(ARGS)
+
+cluster-test: .venv/ready ## the overlay on an empty cluster: every job, a failing one, upgrade, rollback (ARGS=--dry-run)
+	$(BIN)/errands cluster-test $(ARGS)
 
 clean: ## remove what make and the demonstration made
 	rm -rf .venv .newest .demo .errands .bench

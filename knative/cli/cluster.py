@@ -1,4 +1,4 @@
-"""`errands preflight`, `deploy`, `undeploy`: the overlay and the cluster that kubectl talks to."""
+"""`errands preflight`, `deploy`, `undeploy`, `cluster-test`: an overlay and the cluster that kubectl talks to."""
 
 import sys
 import time
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from knative.cluster.overlay import Overlay
 
 PRODUCTION: Final = Path(__file__).parents[1] / "overlays" / "production"
+SAMPLES: Final = Path(__file__).parents[2] / "events" / "samples"
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h
 READY_S: Final = 600.0
 
@@ -78,6 +79,34 @@ def undeploy(
     except deployment.NotDone as error:
         _stop(str(error), 1)
     typer.echo("all of it is gone")
+
+
+def cluster_test(
+    folder: Folder = PRODUCTION,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; no cluster is asked.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write the results there, as CI reads them.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything there at the end.")] = False,
+    database_url: Annotated[
+        str, typer.Option(help="A PostgreSQL; default: one in a pod.", envvar="TRIAL_DATABASE")
+    ] = "",
+    store_url: Annotated[str, typer.Option(help="s3://BUCKET; default: each pod keeps its results to itself.")] = "",
+    postgresql_image: Annotated[str, typer.Option(help="Of that pod.")] = "docker.io/library/postgres:17-alpine",
+) -> None:
+    """Install the overlay, send every job through, fail and replay one, upgrade, roll back, remove all of it again."""
+    from knative.cluster.kubectl import kubectl
+    from knative.cluster.trial import fixture, report, steps
+
+    overlay = _rendered(folder)
+    given = fixture.fixture(
+        overlay.namespace, database_url=database_url, store_url=store_url, postgresql_image=postgresql_image
+    )
+    trial = steps.Trial(ask=kubectl, overlay=overlay, given=given, samples=SAMPLES, keep=keep)
+    results = steps.planned(trial) if dry_run else steps.run(trial, typer.echo)
+    typer.echo(report.table(results))
+    if junit:
+        junit.write_text(report.junit(results))
+    raise SystemExit(any(each.state == "failed" for each in results))
 
 
 def _rendered(folder: Path) -> "Overlay":

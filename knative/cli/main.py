@@ -51,7 +51,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
-for _command in (cluster.preflight, cluster.deploy, cluster.undeploy):
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
     app.command()(_command)
 
 T = TypeVar("T")

@@ -66,7 +66,7 @@ class KubernetesServer:
         self._run(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig}",
-            "--controllers=namespace-controller,garbage-collector-controller",
+            "--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller",
             "--leader-elect=false",
             f"--secure-port={free_port()}",
             f"--cert-dir={self._folder / 'certificates-of-controllers'}",
