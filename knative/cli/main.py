@@ -290,6 +290,10 @@ def lint(
     format_: Annotated[str, typer.Option("--format", help="text, json, or github.")] = "text",
     events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
     production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
+    broker_class: Annotated[
+        str,
+        typer.Option("--broker-class", help="Look at every Broker as of this class: what of it is RabbitMQ's alone."),
+    ] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
 ) -> None:
@@ -303,7 +307,7 @@ def lint(
     if format_ not in report.FORMATS:
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
-        found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
+        found = look_for(targets or [str(MANIFESTS)], events=events, production=production, broker_class=broker_class)
     except ManifestError as error:
         _stop(str(error))
     shown = report.FORMATS[format_](found)

@@ -25,9 +25,11 @@ RULE_MODULES = (
 )  # importing them declares their rules
 
 
-def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
+def lint(
+    targets: list[str], *, events: Path | None = None, production: bool = False, broker_class: str = ""
+) -> list[Finding]:
     """Everything that is wrong with the manifests of all targets together; raise ManifestError."""
     documents = tuple(document for target in targets for document in read(target))
     resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
     known = samples(events) if events else ()
-    return findings(Resources(documents=resources, samples=known, production=production))
+    return findings(Resources(documents=resources, samples=known, production=production, broker_class=broker_class))

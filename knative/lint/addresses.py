@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import Resources
-from knative.manifests.documents import Place
+from knative.manifests.documents import Place, texts
 from knative.manifests.pods import containers, pods
 
 ADDRESS: Final = re.compile(r"(?<![a-z0-9.-])([a-z0-9][a-z0-9-]*)\.([a-z0-9][a-z0-9-]*)\.svc(?![a-z0-9-])")
@@ -27,7 +27,7 @@ def other_namespace(resources: Resources) -> Iterator[Flaw]:
     """An address NAME.NAMESPACE.svc of a resource of these manifests that is in another namespace."""
     known = _namespaces(resources)
     for document in resources.documents:
-        for place in _texts(document.root):
+        for place in texts(document.root):
             for name, namespace in ADDRESS.findall(place.text):
                 if name in known and namespace not in known[name]:
                     where = " and ".join(sorted(known[name]))
@@ -103,14 +103,6 @@ def _namespaces(resources: Resources) -> Mapping[str, set[str]]:
         if document.namespace and document.kind == "Broker":
             found[f"{document.name}-broker-ingress"].add(document.namespace)
     return found
-
-
-def _texts(place: Place) -> Iterator[Place]:
-    """Every text below."""
-    if isinstance(place.value, str):
-        yield place
-    for each in (*place, *(member for _, member in place.members)):
-        yield from _texts(each)
 
 
 def _host(url: str) -> str:
