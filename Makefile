@@ -56,7 +56,7 @@ schemas: .venv/ready ## write the JSON Schemas anew: events/schemas/, and those 
 doctor: .venv/ready ## what this machine has and lacks
 	$(BIN)/errands doctor
 
-images: ## an image of every function, with docker, podman or buildah (REGISTRY=... PUSH=1 BASE=...)
+images: ## an image of every function, with docker, podman or buildah (REGISTRY=... PUSH=1 BASE=... PLATFORMS=...)
 	functions/images.sh
 
 image: ## one of them (FUNCTION=image)

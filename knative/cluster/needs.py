@@ -153,6 +153,8 @@ def _secrets(documents: Iterable[ManifestDocument]) -> Iterator[_Reference]:
         yield from _of_pods(document, "secretKeyRef", "secretRef", "secret", "secretName")
         for each in document.root["spec"]["secretTargetRef"]:  # KEDA's TriggerAuthentication
             yield _reference(document, each)
+        for _, each in document.root["spec"]["configuration"]["s3Credentials"].members:  # CloudNativePG's ObjectStore
+            yield _reference(document, each)
 
 
 def _config_maps(documents: Iterable[ManifestDocument]) -> Iterator[_Reference]:

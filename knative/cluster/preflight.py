@@ -89,6 +89,11 @@ OPERATORS: Final = (
         group="postgresql.cnpg.io",
         mend="install it (cloudnative-pg.io), or name a PostgreSQL that is there in Secret deadletters-database",
     ),
+    Operator(
+        name="CloudNativePG's backups",
+        group="barmancloud.cnpg.io",
+        mend="install the plugin: cloudnative-pg.io/plugin-barman-cloud/docs/installation",
+    ),
 )
 
 

@@ -15,6 +15,7 @@ CONDITIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ScaledJob", "ScaledObject"), "Ready"),
     "RabbitmqCluster": "AllReplicasReady",
     "Deployment": "Available",
+    "Cluster": "Ready",  # of CloudNativePG
 }
 KNATIVE_SERVICE: Final = "serving.knative.dev/"
 POLL_S: Final = 2.0
