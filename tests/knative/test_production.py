@@ -22,6 +22,8 @@ from knative.lint import lint
 from knative.lint.events import samples
 from knative.lint.findings import findings
 from knative.lint.resources import Resources
+from knative.lint.schema import SCHEMAS, schema_flaws, unknown_kinds
+from knative.lint.vendor import KUBERNETES, MODULES, OLDEST, OLDEST_KUBERNETES, OLDEST_MODULES
 from knative.manifests.documents import parse
 from tests.support.overlays import PRODUCTION as OVERLAY
 from tests.support.overlays import ROOT, changed, kustomized, production
@@ -74,6 +76,26 @@ def test_it_passes_with_external_secrets_too_which_bring_every_secret(tmp_path: 
     assert findings(Resources(documents=with_them.documents, production=True)) == []
     assert secrets == {each.name for each in Needs(production().documents).secrets}
     assert Needs(with_them.documents).secrets == ()
+
+
+@pytest.mark.parametrize("schemas", [SCHEMAS, OLDEST], ids=["newest", "oldest"])
+@pytest.mark.parametrize(
+    "folder", ["knative/base", "keda/base", "knative/overlays/production", "knative/overlays/postgresql"]
+)
+def test_the_api_server_of_the_oldest_and_of_the_newest_release_takes_them(folder: str, schemas: Path) -> None:
+    resources = Resources(documents=overlay_of(kustomized(ROOT / folder)).documents)
+
+    assert [(each.place.where, each.what) for each in schema_flaws(resources, schemas)] == []
+    assert [each.what for each in unknown_kinds(resources, schemas)] == []
+
+
+def test_the_schemas_are_of_the_releases_that_the_readme_names() -> None:
+    readme = (OVERLAY / "README.md").read_text()
+
+    for file, modules, kubernetes in ((SCHEMAS, MODULES, KUBERNETES), (OLDEST, OLDEST_MODULES, OLDEST_KUBERNETES)):
+        assert json.loads(file.read_text())["sources"] == [*modules, f"kubernetes-validate {kubernetes}"]
+        assert kubernetes.split("-")[0].removesuffix(".0").removeprefix("v") in readme
+        assert re.search(r"keda/v2@v(\d+\.\d+)", " ".join(modules))[1] in readme  # type: ignore[index]  # it is there
 
 
 def test_the_policy_is_that_of_the_base(documents: list[Any]) -> None:
