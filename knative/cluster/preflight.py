@@ -128,7 +128,7 @@ def _version(shown: Any) -> Diagnosis:
     server = shown.get("serverVersion", {})
     major, minor = (int("".join(filter(str.isdigit, server.get(part, ""))) or 0) for part in ("major", "minor"))
     wanted = ".".join(map(str, KUBERNETES))
-    mend = f"Knative 1.22 needs {wanted} or later"
+    mend = f"Knative 1.21 and later need {wanted} or later"
     return Diagnosis(what=f"Kubernetes {major}.{minor}", well=(major, minor) >= KUBERNETES, mend=mend)
 
 

@@ -1,6 +1,8 @@
 """Each function starts from what the production overlay and its README's Secrets give its pod, and nothing else."""
 
 import asyncio
+import base64
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import httpx
 import pytest
 
 from functions.amqp.server import AmqpServer
+from functions.deadletters.service.operators import KEY_CHARACTERS, parse
 from knative.cluster.needs import Needs
 from knative.local.queues.workers import declare
 from knative.manifests.queues import load_work_queues
@@ -19,7 +22,7 @@ from knative.manifests.reading import read
 from tests.conftest import sample
 from tests.support.database_servers import new_database, postgresql_server
 from tests.support.local_runner import until
-from tests.support.overlays import ROOT, production
+from tests.support.overlays import PRODUCTION, ROOT, production
 from tests.support.pods import CannotStart, Secrets, command_of, container_of, environment
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
@@ -40,6 +43,7 @@ SECRETS: Secrets = {
     "work-user-credentials": {"username": "guest", "password": "guest"},
 }
 SERVED_S = 60.0
+RUNBOOK = PRODUCTION / "README.md"
 
 
 @pytest.fixture
@@ -103,6 +107,30 @@ def test_what_preflight_calls_needed_is_what_a_pod_does_not_start_without(tmp_pa
 
     for each in Needs(production().documents).secrets:
         assert refused(each.name) == ({f"there is no Secret {each.name}"} if each.needed else set())
+
+
+def test_the_readme_s_lines_make_the_secrets_that_the_pods_start_from(tmp_path: Path) -> None:
+    """Each `kubectl create` of the runbook, which needs no cluster to say what it would make."""
+    lines = [line for line in RUNBOOK.read_text().splitlines() if line.startswith("kubectl create secret generic ")]
+    here = [line for line in lines if " -n errands " in line]
+    dry = 'kubectl() { command kubectl "$@" --dry-run=client --output=json; }; '
+    made = [json.loads(shell(dry + line)) for line in here]
+    secrets = {
+        each["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in each["data"].items()}
+        for each in made
+    }
+
+    for service in SERVICES:
+        container = container_of(production(), "Service", service)
+        assert environment(production(), container, {**SECRETS, **secrets}, tmp_path)
+    assert all(each["metadata"]["namespace"] == production().namespace for each in made)
+    assert parse(secrets["console"]["operators"]).with_token(secrets["console"]["operators"].split()[-1])
+    assert len(secrets["console"]["session-key"]) >= KEY_CHARACTERS
+    assert secrets["callback"]["secrets"].startswith("whsec_")
+
+
+def shell(line: str) -> str:
+    return subprocess.run(["bash", "-c", line], capture_output=True, check=True, text=True).stdout
 
 
 def test_enqueue_publishes_with_the_login_that_is_mounted(
