@@ -34,11 +34,12 @@ def commands(heading: str) -> list[str]:
 
 
 def run(lines: list[str], folder: Path, environment: Mapping[str, str]) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}  # of this machine
     for line in lines:
         done = subprocess.run(
             ["sh", "-c", line],
             cwd=folder,
-            env={**os.environ, **environment},
+            env=own | dict(environment),
             capture_output=True,
             text=True,
             check=False,
