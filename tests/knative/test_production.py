@@ -353,6 +353,16 @@ def test_each_alert_has_its_place_in_the_runbook() -> None:
     assert set(re.findall(r"\n\*\*(Errands\w+)\.\*\* ", runbook)) == {each["alert"] for each in alerts()}
 
 
+def test_no_command_selects_a_dispatcher_by_what_all_of_them_share() -> None:
+    """A Deployment's selector, and labels of the Broker, find any Trigger's pod."""
+    texts = [file.read_text() for file in ROOT.glob("*/**/*.md") if ".venv" not in file.parts]
+    commands = [each for text in texts for each in re.findall(r"kubectl (?:logs|exec|attach|describe) [^`\n]*", text)]
+    of_dispatchers = [each for each in commands if "dispatcher" in each or "brokerRole" in each]
+
+    assert of_dispatchers
+    assert [each for each in of_dispatchers if "grep ^pod/" not in each or "deploy/" in each] == []
+
+
 def test_the_dashboard_shows_depth_retries_dead_letters_job_time_and_cold_starts(documents: list[Any]) -> None:
     titles = " ".join(each["title"].lower() for each in panels())
     [held] = [each for each in of(documents, "ConfigMap") if each["metadata"]["name"] == "errands-dashboard"]
