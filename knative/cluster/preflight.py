@@ -72,7 +72,7 @@ OPERATORS: Final = (
     Operator(
         name="KEDA",
         group="keda.sh",
-        mend="install 2.14 or later (keda.sh/docs/deploy), or put no-queue-workers in place of queue-workers",
+        mend="install 2.14 or later (keda.sh/docs/deploy), or no-queue-workers in place of queue-workers and waiting",
     ),
     Operator(
         name="the Prometheus operator",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -146,13 +147,18 @@ def test_enqueue_publishes_with_the_login_that_is_mounted(
     rabbit.control("purge_queue", "work.longreport")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("ScaledJob", "longreport"), ("Deployment", "callbacks"), ("Deployment", "mails")]
+)
 def test_a_work_queue_s_worker_consumes_with_the_login_that_is_mounted(
-    rabbit: RabbitServer, secrets: Secrets, tmp_path: Path
+    kind: str, name: str, rabbit: RabbitServer, secrets: Secrets, tmp_path: Path
 ) -> None:
-    asyncio.run(declare(AmqpServer(url=rabbit.url), load_work_queues(ROOT / "keda" / "base")))
+    queue = f"work.{name}"
+    work_queue = next(iter(load_work_queues(ROOT / "keda" / "base")))
+    asyncio.run(declare(AmqpServer(url=rabbit.url), [replace(work_queue, queue=queue, keys=(name,))]))
 
-    with pod("ScaledJob", "longreport", secrets, tmp_path, AMQP_URL=without_login(rabbit)) as (process, _):
-        until(lambda: consumes(rabbit, process), timeout_s=SERVED_S, poll_s=0.5, what="the worker to consume")
+    with pod(kind, name, secrets, tmp_path, AMQP_URL=without_login(rabbit), WORK_HEALTH_PORT="0") as (process, _):
+        until(lambda: consumes(rabbit, queue, process), timeout_s=SERVED_S, poll_s=0.5, what="the worker to consume")
 
 
 STRUCTURED: Mapping[str, str] = {"content-type": "application/cloudevents+json"}
@@ -162,6 +168,6 @@ def without_login(rabbit: RabbitServer) -> str:
     return f"amqp://127.0.0.1:{rabbit.port}"
 
 
-def consumes(rabbit: RabbitServer, process: subprocess.Popen[str]) -> bool:
+def consumes(rabbit: RabbitServer, queue: str, process: subprocess.Popen[str]) -> bool:
     assert process.poll() is None, f"it ended with {process.returncode}"
-    return "work.longreport" in rabbit.control("list_consumers", "queue_name")
+    return queue in rabbit.control("list_consumers", "queue_name")

@@ -50,7 +50,10 @@ def test_a_cluster_that_has_all_passes() -> None:
         ({"version": {"serverVersion": {"major": "1", "minor": "30"}}}, "Kubernetes 1.30: Knative"),
         ({"crds": ""}, "the RabbitMQ cluster operator (RabbitmqCluster v1beta1): install it"),
         ({"crds": ""}, "cert-manager: install cert-manager"),
-        ({"without": frozenset({"keda.sh"})}, "KEDA (ScaledJob v1alpha1, TriggerAuthentication v1alpha1): install"),
+        (
+            {"without": frozenset({"keda.sh"})},
+            "KEDA (ScaledJob v1alpha1, ScaledObject v1alpha1, TriggerAuthentication v1alpha1): install",
+        ),
         ({"without": frozenset({"monitoring.coreos.com"})}, "or take `monitoring` out of the overlay"),
         ({"crds": "serving.knative.dev Service v1alpha1"}, "Knative Serving (Service v1): install"),
         ({"nodes": {"items": []}}, "0 nodes: RabbitMQ's pods want a node each: 3"),
@@ -78,7 +81,8 @@ def test_what_is_missing_is_said_with_what_mends_it(lacking: dict[str, object], 
 
 
 def test_what_the_overlay_does_not_use_is_not_needed(tmp_path: Path) -> None:
-    folder = changed(tmp_path, ("- queue-workers #", "- no-queue-workers #"), ("  - monitoring #", "  # - monitoring"))
+    without = (("- queue-workers #", "- no-queue-workers #"), ("  - waiting\n", ""), ("  - monitoring #", "  # -"))
+    folder = changed(tmp_path, *without)
     overlay = overlay_of(kustomized(folder).replace(":0.1.0\n", "@sha256:0a\n"))
     absent = frozenset({"keda.sh", "monitoring.coreos.com", "external-secrets.io"})
 
