@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from functions.runtime.running import find
 from knative.cli import broker as broker_commands
+from knative.cli import cluster
 from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine, make_secrets
 from knative.manifests.documents import ManifestError
@@ -53,6 +54,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
+    app.command()(_command)
 
 
 def _version(asked: bool) -> None:
@@ -305,23 +308,16 @@ def backup(
 
 
 @app.command()
-def preflight() -> None:
-    """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
-    from knative.cli.preflight import look
-
-    findings = look()
-    for finding in findings:
-        typer.echo(finding.line)
-    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
-
-
-@app.command()
 def lint(
     targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
     *,
     format_: Annotated[str, typer.Option("--format", help="text, json, or github.")] = "text",
     events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
     production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
+    broker_class: Annotated[
+        str,
+        typer.Option("--broker-class", help="Look at every Broker as of this class: what of it is RabbitMQ's alone."),
+    ] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
 ) -> None:
@@ -335,7 +331,7 @@ def lint(
     if format_ not in report.FORMATS:
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
-        found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
+        found = look_for(targets or [str(MANIFESTS)], events=events, production=production, broker_class=broker_class)
     except ManifestError as error:
         _stop(str(error))
     shown = report.FORMATS[format_](found)

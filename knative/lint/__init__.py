@@ -1,12 +1,12 @@
 """Finds what a manifest must not do on Knative's RabbitMQ broker: `errands lint`, described in knative/README.md.
 
 It knows nothing of Errands' own functions. A rule is a function of all resources that yields the places which break it;
-the modules `schema`, `routing`, `delivery`, `scaling` and `safety` hold them.
+`RULE_MODULES` hold them.
 """
 
 from pathlib import Path
 
-from knative.lint import delivery, routing, safety, scaling, schema
+from knative.lint import addresses, delivery, installation, routing, safety, scaling, schema
 from knative.lint.events import samples
 from knative.lint.findings import Finding, findings
 from knative.lint.resources import Resources
@@ -14,12 +14,22 @@ from knative.manifests.reading import read
 
 __all__ = ["Finding", "lint"]
 
-RULE_MODULES = (schema, routing, delivery, scaling, safety)  # importing them declares their rules
+RULE_MODULES = (
+    schema,
+    routing,
+    addresses,
+    delivery,
+    scaling,
+    safety,
+    installation,
+)  # importing them declares their rules
 
 
-def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
+def lint(
+    targets: list[str], *, events: Path | None = None, production: bool = False, broker_class: str = ""
+) -> list[Finding]:
     """Everything that is wrong with the manifests of all targets together; raise ManifestError."""
     documents = tuple(document for target in targets for document in read(target))
     resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
     known = samples(events) if events else ()
-    return findings(Resources(documents=resources, samples=known, production=production))
+    return findings(Resources(documents=resources, samples=known, production=production, broker_class=broker_class))

@@ -89,13 +89,19 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
             built[name] = resolved
         if isinstance(value, Reference) and value.kind == "Secret":
             built[f"{name}_FILE"] = str(_secret_file(machine.data, value.name, value.key))
-    if service.name in manifests.sink_bound:
+    if _sends(service, manifests):
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
     if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
         built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
+
+
+def _sends(service: Service, manifests: Manifests) -> bool:
+    """Whether it sends events of its own, and not by its replies, as a work queue's function does here."""
+    declared = "K_SINK" in service.environment and "WORK_QUEUE" not in service.environment
+    return declared or service.name in manifests.sink_bound
 
 
 def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] | None:
