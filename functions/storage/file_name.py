@@ -28,10 +28,11 @@ def path_part(name: str) -> str:
     return stem.encode()[:room_bytes].decode(errors="ignore").rstrip(". ") + dot + ending
 
 
-def disposition(name: str) -> str:
-    """Content-Disposition of a response that shows a file and says under which name it is saved (RFC 6266 4.3).
+def disposition(name: str, *, kind: str = "inline") -> str:
+    """Content-Disposition of a response: `inline` shows the file, `attachment` does not, and both say under which name
+    it is saved (RFC 6266 4.3).
 
     A reader that knows no `filename*` gets the name with `_` for what is not plain ASCII.
     """
     plain = "".join(each if each.isascii() and each.isprintable() and each not in '"\\%' else "_" for each in name)
-    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=ATTRIBUTE)}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=ATTRIBUTE)}"
