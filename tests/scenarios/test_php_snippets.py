@@ -18,6 +18,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from functions.storage.file_name import disposition
 from tests.conftest import sample
 from tests.events.test_php import signed
 from tests.support.local_runner import ROOT, Up, until
@@ -143,12 +144,16 @@ def test_the_client_s_readme_emits_and_hears_of_it(php: str, folder: Path, erran
         said = run(php, folder, emit, errands, url)
         assert said == ""
         until(stored.is_file, what="the invoice")
+        ended = errands.outcome("order-1042-invoice", source="https://shop.example/orders")
         unsigned = httpx.post(f"{url}/callbacks", content=b"{}")
         secret = (errands.data / "secrets/callback/secrets").read_text()
         no_outcome = httpx.post(f"{url}/callbacks", content=b"{}", headers=signed("1", b"{}", secret=secret))
         until(lambda: "Kim, Müller" in mails(errands), what="the e-mail in the catcher")
 
     assert stored.read_bytes().startswith(b"%PDF")
+    assert ended is not None
+    shown = httpx.get(ended["data"]["artifacts"][0]["url"])
+    assert shown.headers["content-disposition"] == disposition("Rechnung März 2026.pdf")
     assert (unsigned.status_code, no_outcome.status_code) == (401, 400)
     assert "Warning" not in (folder / "server.log").read_text()
 
