@@ -15,6 +15,8 @@ from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 from typing import Final
 
+from events.http import timestamp
+
 KEPT: Final = 500  # the newest
 ENDING: Final = ".eml"
 STAGED: Final = ".new"
@@ -105,7 +107,7 @@ def read(folder: Path, id_: str) -> CaughtMail | None:
         return None
     at = datetime.strptime(id_.partition("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
     message = message_from_bytes(source, policy=policy.default)
-    return CaughtMail(id=id_, at=at.isoformat(timespec="milliseconds"), message=message, source=source)
+    return CaughtMail(id=id_, at=timestamp(at), message=message, source=source)
 
 
 def content_text(part: MIMEPart) -> str:

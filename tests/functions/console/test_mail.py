@@ -94,11 +94,13 @@ def test_a_hostile_e_mail_runs_nothing_and_loads_nothing(
     browser.open(f"{serve(CAUGHT_MAIL=str(folder))}mail/{id_}")
 
     frame = browser.one("iframe.mail")
+    walls = frame.get_attribute("sandbox")
     browser.driver.switch_to.frame(frame)
     browser.says("Guten Tag", "h1")
     logo = browser.one("#logo").get_attribute("src")
     browser.driver.switch_to.default_content()
 
+    assert walls == ""
     assert str(logo).startswith("data:image/png;base64,")
     assert browser.script("return typeof window.hacked") == "undefined"
     assert browser.driver.title.startswith("Ihre Rechnung")
