@@ -40,7 +40,7 @@ OPTIONAL: Final = {
 # Secrets and whether the overlay starts without them; their keys are in its README.
 SECRETS: Final = {
     **dict.fromkeys(("callback", "deadletters-database", "store-names"), True),
-    **dict.fromkeys(("store", "smtp", "message"), False),
+    **dict.fromkeys(("store", "smtp", "message", "dkim"), False),
 }
 
 Kubectl = Callable[..., str | None]
