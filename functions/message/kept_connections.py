@@ -1,16 +1,33 @@
 """Connections to the mail server that stay open for a while, so that a burst of e-mails logs in once."""
 
-import smtplib
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 MESSAGES_LIMIT: Final = 100  # of one connection: servers that count them end it somewhere above
+ANSWER_S: Final = 2.0  # how long a kept connection may take to say that it is there
 
-Client = TypeVar("Client", bound=smtplib.SMTP)
+
+class Hurried(Protocol):
+    """A client of smtplib's that has a time by which it must be done."""
+
+    def hurry_until(self, end_s: float) -> None:
+        """Be done then, of time.monotonic()."""
+
+    def rset(self) -> tuple[int, bytes]:
+        """Begin anew."""
+
+    def putcmd(self, cmd: str) -> None:
+        """Say something, and wait for no answer."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+Client = TypeVar("Client", bound=Hurried)
 
 
 @dataclass(frozen=True)
@@ -49,11 +66,13 @@ class KeptConnections(Generic[Client]):
 
     def end(self, client: Client) -> None:
         """Say goodbye, and wait for no answer: an outcome may be waiting to be recorded."""
+        client.hurry_until(time.monotonic() + ANSWER_S)
         with suppress(OSError):
             client.putcmd("QUIT")
         client.close()
 
     def _is_fresh(self, client: Client) -> bool:
+        client.hurry_until(time.monotonic() + ANSWER_S)
         try:
             return client.rset()[0] == 250
         except OSError:

@@ -5,6 +5,7 @@ import shlex
 import smtplib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from functions.message.kept_connections import MESSAGES_LIMIT
+from functions.message.kept_connections import MESSAGES_LIMIT, KeptConnections
 from tests.functions.message.test_email_message import NEWSLETTER
 from tests.functions.message.test_message import (
     MailServer,
@@ -164,6 +165,37 @@ def test_a_connection_is_used_for_so_many_messages(
         client.reply(number(at))
 
     assert counting.connections == 2
+
+
+class Noting:
+    """A client that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def hurry_until(self, end_s: float) -> None:
+        self.said.append("hurry" if end_s > time.monotonic() else "too late")
+
+    def rset(self) -> tuple[int, bytes]:
+        self.said.append("RSET")
+        return 250, b"OK"
+
+    def putcmd(self, cmd: str) -> None:
+        self.said.append(cmd)
+
+    def close(self) -> None:
+        self.said.append("closed")
+
+
+def test_a_kept_connection_has_a_time_of_its_own_to_answer_whenever_its_last_message_was() -> None:
+    client, kept = Noting(), KeptConnections[Noting](30)
+
+    kept.keep(client)
+    taken = kept.take()
+    kept.end(client)
+
+    assert taken is client
+    assert client.said == ["hurry", "RSET", "hurry", "QUIT", "closed"]
 
 
 def test_what_comes_back_goes_to_the_return_path(server: MailServer, starting: Starting) -> None:
