@@ -123,6 +123,7 @@ def up(
 
     from knative.local import log_lines
     from knative.local.lifetime import serve_until_stopped
+    from knative.local.mail_catcher import catches
     from knative.local.runner import Options
 
     log_lines.configure()
@@ -146,6 +147,8 @@ def up(
         kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
+        if catches(options.settings, options.token):
+            typer.echo(f"  mail is caught, and shown at {url}mail; --set message.SMTP_HOST=... sends it")
 
     _guarded(serve_until_stopped(options, announce, fork_server))
 

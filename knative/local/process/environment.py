@@ -42,6 +42,7 @@ class Machine:
     token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
+    mail_port: int | None = None  # where e-mails are caught, if they are
 
     @property
     def store(self) -> Path:
@@ -66,9 +67,15 @@ class Machine:
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
             "ALLOWED_NETWORKS": "" if self.token else LOOPBACK,
             "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": "25",
+            "SMTP_PORT": str(self.mail_port or 25),
             "SMTP_SECURITY": "none",
+            "CAUGHT_MAIL": str(self.caught_mail) if self.mail_port else "",
         }
+
+    @property
+    def caught_mail(self) -> Path:
+        """The folder of the e-mails that are caught."""
+        return self.data / "mail"
 
 
 def environment(service: Service, manifests: Manifests, machine: Machine) -> dict[str, str]:
