@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -15,6 +16,7 @@ from functions.runtime.running import find
 from knative.cli import broker as broker_commands
 from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine, make_secrets
+from knative.manifests import project
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
 from knative.manifests.queues import WORK_QUEUES
@@ -58,7 +60,7 @@ EXIT_NO_OUTCOME: Final = 3
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h: apart from the outcomes
 
 Data = Annotated[Path, typer.Option("--data", help="Where everything is kept.", envvar="ERRANDS_DATA")]
-Manifest = Annotated[Path, typer.Option("--manifests", help="The folder of Service, Trigger and Broker manifests.")]
+Manifest = broker_commands.Manifest
 WorkQueueFolder = Annotated[
     Path | None,
     typer.Option("--queues", "--lanes", help="The folder of the work queues' manifests; keda/ with our own manifests."),
@@ -75,7 +77,7 @@ Sink = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envva
 def up(
     data: Data = Path(".errands"),
     *,
-    manifests: Manifest = MANIFESTS,
+    manifests: Manifest = None,
     work_queues: WorkQueueFolder = None,
     host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
@@ -84,7 +86,10 @@ def up(
     settings: Settings = None,
     backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
     max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Restart a function whose source changed.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart a function whose source changed, and all when manifests did.")
+    ] = False,
+    lint: Annotated[bool, typer.Option(help="Look the manifests over before anything starts.")] = True,
     broker: broker_commands.Url = None,
     broker_credentials: broker_commands.Credentials = None,
     broker_tls: broker_commands.Tls = None,
@@ -100,8 +105,11 @@ def up(
     from knative.local.runner import Options
 
     log_lines.configure()
+    folders = _folders(manifests)
+    if lint and folders != (MANIFESTS,):  # our own are linted by who changes them
+        _lint_first(folders)
     options = Options(
-        manifests=manifests,
+        manifests=folders,
         data=data,
         host=host,
         port=port,
@@ -112,7 +120,7 @@ def up(
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
         rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
-        work_queues=_work_queues(work_queues, manifests),
+        work_queues=_work_queues(work_queues, folders),
     )
 
     def announce(url: str) -> None:
@@ -120,7 +128,8 @@ def up(
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
-    _guarded(serve_until_stopped(options, announce, fork_server))
+    if _guarded(serve_until_stopped(options, announce, fork_server)):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # its manifests have changed
 
 
 @app.command(
@@ -131,7 +140,7 @@ def exec(  # noqa: A001  # the command's name
     context: typer.Context,
     *,
     data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
-    manifests: Manifest = MANIFESTS,
+    manifests: Manifest = None,
     work_queues: WorkQueueFolder = None,
     settings: Settings = None,
     broker: broker_commands.Url = None,
@@ -155,13 +164,14 @@ def exec(  # noqa: A001  # the command's name
         from knative.local.runner import Options
 
         log_lines.configure(level="WARNING")
+        folders = _folders(manifests)
         options = Options(
-            manifests=manifests,
+            manifests=folders,
             data=data or Path(folder),
             port=0,
             settings=_settings(settings),
             rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
-            work_queues=_work_queues(work_queues, manifests),
+            work_queues=_work_queues(work_queues, folders),
         )
         code = _guarded(run_command(options, context.args, fork_server))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
@@ -210,7 +220,7 @@ def work(
     broker: broker_commands.Url = None,
     broker_credentials: broker_commands.Credentials = None,
     broker_tls: broker_commands.Tls = None,
-    manifests: Manifest = MANIFESTS,
+    manifests: Manifest = None,
     work_queues: WorkQueueFolder = None,
     data: Data = Path(".errands"),
     settings: Settings = None,
@@ -238,13 +248,14 @@ def work(
         work_queue=amqp_variables(server),
     )
     try:
-        work_queue = work_named(function, _work_queues(work_queues, manifests))
-        read = load(manifests)
+        folders = _folders(manifests)
+        work_queue = work_named(function, _work_queues(work_queues, folders))
+        read = load(*folders)
         make_secrets(machine)
         environment = worker_environment(work_queue, read, machine) | {"TMPDIR": tempfile.gettempdir()}
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
-    os.chdir(read.root)
+    os.chdir(work_queue.root)
     del environment["ERRANDS_RUNNER_PID"]  # it is nobody's child
     os.execve(sys.executable, [sys.executable, "-m", "keda.worker.worker"], environment)  # noqa: S606  # no shell
 
@@ -295,14 +306,14 @@ def preflight() -> None:
 def lint(
     targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
     *,
-    format_: Annotated[str, typer.Option("--format", help="text, json, or github.")] = "text",
+    format_: Annotated[str, typer.Option("--format", help="text, brief, json, or github.")] = "text",
     events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
     production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
 ) -> None:
     """Find what loses events on the RabbitMQ broker, before it is applied; exit 1 on errors."""
-    from knative.lint import lint as look_for
+    from knative.lint import look as look_for
     from knative.lint import report
 
     if rules:
@@ -311,13 +322,13 @@ def lint(
     if format_ not in report.FORMATS:
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
-        found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
+        linted = look_for(targets or [str(each) for each in project.chosen(None)], events=events, production=production)
     except ManifestError as error:
         _stop(str(error))
-    shown = report.FORMATS[format_](found)
+    shown = report.FORMATS[format_](linted)
     if shown:
-        typer.echo(_plain(shown) if format_ == "text" else shown)
-    raise SystemExit(any(strict or each.severity == "error" for each in found))
+        typer.echo(_plain(shown) if format_ in report.FOR_PEOPLE else shown)
+    raise SystemExit(any(strict or each.severity == "error" for each in linted.findings))
 
 
 def main() -> None:
@@ -326,8 +337,28 @@ def main() -> None:
     app()
 
 
-def _work_queues(given: Path | None, manifests: Path) -> Path | None:
-    return given or (WORK_QUEUES if manifests == MANIFESTS else None)
+def _folders(given: list[Path] | None) -> tuple[Path, ...]:
+    """The folders of manifests that are run."""
+    try:
+        return project.chosen(given)
+    except ManifestError as error:
+        _stop(str(error))
+
+
+def _work_queues(given: Path | None, folders: tuple[Path, ...]) -> Path | None:
+    return given or (WORK_QUEUES if MANIFESTS in folders else None)
+
+
+def _lint_first(folders: tuple[Path, ...]) -> None:
+    """Show what the linter finds, and stop where an error is among it.
+
+    It is a process of its own: what it loads would be in the runner's memory for ever.
+    """
+    command = [sys.executable, "-m", "knative.cli.main", "lint", "--format", "brief", *map(str, folders)]
+    found = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    typer.echo(_plain(found.stdout), err=True, nl=False)
+    if found.returncode:
+        _stop("errands up does not start with these errors; errands lint explains them, --no-lint passes over them")
 
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:

@@ -4,22 +4,41 @@ It knows nothing of Errands' own functions. A rule is a function of all resource
 the modules `schema`, `routing`, `delivery`, `scaling` and `safety` hold them.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from knative.lint import delivery, routing, safety, scaling, schema
 from knative.lint.events import samples
 from knative.lint.findings import Finding, findings
 from knative.lint.resources import Resources
+from knative.manifests.documents import ManifestError
 from knative.manifests.reading import read
 
-__all__ = ["Finding", "lint"]
+__all__ = ["Finding", "Linted", "lint", "look"]
 
 RULE_MODULES = (schema, routing, delivery, scaling, safety)  # importing them declares their rules
 
 
-def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
-    """Everything that is wrong with the manifests of all targets together; raise ManifestError."""
+@dataclass(frozen=True, kw_only=True)
+class Linted:
+    """What is wrong, and how much was looked at."""
+
+    findings: list[Finding]
+    files: int
+    resources: int
+
+
+def look(targets: list[str], *, events: Path | None = None, production: bool = False) -> Linted:
+    """Everything that is wrong with the manifests of all targets together; raise ManifestError, also where none is."""
     documents = tuple(document for target in targets for document in read(target))
     resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
+    if not resources:
+        raise ManifestError(f"{', '.join(targets)}: 0 resources are there: nothing was looked at")
     known = samples(events) if events else ()
-    return findings(Resources(documents=resources, samples=known, production=production))
+    found = findings(Resources(documents=resources, samples=known, production=production))
+    return Linted(findings=found, files=len({each.file for each in resources}), resources=len(resources))
+
+
+def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
+    """What is wrong alone."""
+    return look(targets, events=events, production=production).findings

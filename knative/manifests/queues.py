@@ -13,7 +13,16 @@ from typing import Final, Literal
 
 from knative.manifests.documents import ManifestDocument, Place
 from knative.manifests.fields import positive, text, whole
-from knative.manifests.manifests import DeliverySpec, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.manifests import (
+    DeliverySpec,
+    Manifests,
+    Reference,
+    Service,
+    Trigger,
+    environment_of,
+    name_of,
+    root_of,
+)
 from knative.manifests.reading import read_listed
 
 WORK_QUEUES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
@@ -58,12 +67,14 @@ class WorkQueue:
     idle_s: float
     scaling: Scaling
     where: str
+    root: Path
 
     @property
     def service(self) -> Service:
         """The worker as a Service, for what treats both alike."""
         return Service(
             name=self.name,
+            root=self.root,
             environment=self.environment,
             config_maps=self.config_maps,
             concurrency=self.concurrency,
@@ -87,7 +98,7 @@ def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
     bindings = [each.root["spec"] for each in by_kind.get("Binding", [])]
     deployments = {name_of(each): each for each in by_kind.get("Deployment", [])}
     return tuple(
-        _work_queue(document, _container(document, deployments), bindings)
+        _work_queue(document, _container(document, deployments), bindings, root_of(folder))
         for kind in ("ScaledJob", "ScaledObject")
         for document in by_kind.get(kind, [])
     )
@@ -104,7 +115,7 @@ def _container(document: ManifestDocument, deployments: Mapping[str, ManifestDoc
     return deployments[text(name)].root["spec"]["template"]["spec"]["containers"][0]
 
 
-def _work_queue(document: ManifestDocument, container: Place, bindings: list[Place]) -> WorkQueue:
+def _work_queue(document: ManifestDocument, container: Place, bindings: list[Place], root: Path) -> WorkQueue:
     variables, config_maps = environment_of(container)
     values = {name: value for name, value in variables.items() if isinstance(value, str)}
     for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "WORK_QUEUE", SINK):
@@ -127,6 +138,7 @@ def _work_queue(document: ManifestDocument, container: Place, bindings: list[Pla
         idle_s=_number(container, values, "WORK_IDLE_S", "0") or scaling.cooldown_s,
         scaling=scaling,
         where=document.where,
+        root=root,
     )
 
 

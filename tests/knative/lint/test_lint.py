@@ -148,7 +148,7 @@ def test_text_tells_what_where_what_then_and_the_fix() -> None:
 
     assert shown[0] == "<stdin>:27: error: the dead-letter sink has min-scale 0 [sink-scales-to-zero]"
     assert [each.split()[0] for each in shown[1:4]] == ["in", "then", "fix"]
-    assert shown[-1] == "1 errors, 0 warnings"
+    assert shown[-1] == "5 resources in 1 file: 1 error, 0 warnings"
 
 
 @pytest.mark.slow
