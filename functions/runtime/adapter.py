@@ -217,15 +217,13 @@ def returned(handler: Callable[..., object], request: type[Struct], result: Any)
     """What a handler has returned, when it is a struct of the contract, or None; raise WrongReturn otherwise."""
     if result is None:
         return None
-    kind = type(result)
+    why = f"got a value of type {type(result).__name__}"
     if isinstance(result, Struct):
         try:
-            event_type(kind)
+            event_type(type(result))
             return result
         except ValueError as error:
             why = str(error)
-    else:
-        why = f"got {'an' if kind.__name__[0] in 'aeiou' else 'a'} {kind.__name__}"
     code = inspect.unwrap(handler).__code__
     completed = request.__name__.replace("Requested", "Completed")
     where = f"{code.co_filename}:{code.co_firstlineno}: {handler.__name__}"

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from functions.runtime.running import find
+from knative.cli import authoring
 from knative.cli import broker as broker_commands
 from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine, make_secrets
@@ -52,6 +53,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
+for _name, _command in authoring.COMMANDS.items():
+    app.command(_name)(_command)
 
 T = TypeVar("T")
 
@@ -322,6 +325,9 @@ def lint(
     if format_ not in report.FORMATS:
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
+        own = project.find(Path.cwd())
+        if own and not targets:
+            events = events or own.samples
         linted = look_for(targets or [str(each) for each in project.chosen(None)], events=events, production=production)
     except ManifestError as error:
         _stop(str(error))

@@ -29,6 +29,11 @@ class Project:
         """The folder of its manifests."""
         return self.folder / "manifests"
 
+    @property
+    def samples(self) -> Path:
+        """The folder of its samples: for each function an event that asks for it."""
+        return self.folder / "samples"
+
 
 def find(start: Path) -> Project | None:
     """The project that a folder is in; None where the nearest pyproject.toml is not a project's."""

@@ -19,7 +19,7 @@ which is retried and then kept as a dead letter. How it is tested is said by `er
 
 from events.http import Event
 from events.problem import JobFailed, NotNow, TryAgain
-from events.types import Artifact, Input, Name, Request, Result
+from events.types import Artifact, Input, Name, Request, Result, Text
 from functions.net.guard import Guard
 from functions.runtime.adapter import function
 from functions.runtime.adapter import system_clock as now
@@ -41,6 +41,7 @@ __all__ = [
     "Result",
     "Settings",
     "Store",
+    "Text",
     "TryAgain",
     "function",
     "now",

@@ -26,7 +26,7 @@ from functions.deadletters.store import dead_letters as stored_dead_letters
 from functions.runtime.running import find
 from functions.sandbox import landlock
 from knative.cli.doctor import look
-from knative.cli.event_file import build, sample_names
+from knative.cli.event_file import build, samples
 from tests.conftest import SAMPLES, sample
 from tests.support.dead_letter_store import DeadLetterStore, Kept
 from tests.support.http_server import http_server
@@ -253,9 +253,9 @@ def test_an_unknown_sample_names_those_there_are(tmp_path: Path) -> None:
 
     assert done.returncode == 64
     assert done.stderr == (
-        f"icecream is neither a file (No such file or directory) nor a sample ({', '.join(sample_names())})\n"
+        f"icecream is neither a file (No such file or directory) nor a sample ({', '.join(samples())})\n"
     )
-    assert set(sample_names()) == {file.name.split(".")[2] for file in SAMPLES.glob("*.requested.v1.json")}
+    assert set(samples()) == {file.name.split(".")[2] for file in SAMPLES.glob("*.requested.v1.json")}
 
 
 @pytest.mark.parametrize(
