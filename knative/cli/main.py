@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -99,6 +98,9 @@ def up(
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
     os.umask(OTHERS)  # of the functions, too
+    folders = _folders(manifests)
+    if lint and folders != (MANIFESTS,):  # our own are linted by who changes them
+        _lint_first(folders)
     from knative.local.process.fork_server import ForkServer
 
     fork_server = ForkServer(data.resolve())  # before anything has a thread
@@ -108,9 +110,6 @@ def up(
     from knative.local.runner import Options
 
     log_lines.configure()
-    folders = _folders(manifests)
-    if lint and folders != (MANIFESTS,):  # our own are linted by who changes them
-        _lint_first(folders)
     options = Options(
         manifests=folders,
         data=data,
@@ -267,13 +266,15 @@ def work(
 def doctor(
     data: Data = Path(".errands"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port that up will use.")] = 8080,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array of what was looked at.")] = False,
 ) -> None:
     """Say what this machine has and lacks, and the one line that mends each; exit 1 when it lacks what is needed."""
-    from knative.cli.doctor import look
+    from knative.cli.doctor import as_array, look
 
     findings = look(data, port)
-    for finding in findings:
-        typer.echo(finding.line)
+    for line in [as_array(findings)] if as_json else [finding.line for finding in findings]:
+        typer.echo(line)
     raise SystemExit(any(finding.needed and not finding.well for finding in findings))
 
 
@@ -358,13 +359,27 @@ def _work_queues(given: Path | None, folders: tuple[Path, ...]) -> Path | None:
 def _lint_first(folders: tuple[Path, ...]) -> None:
     """Show what the linter finds, and stop where an error is among it.
 
-    It is a process of its own: what it loads would be in the runner's memory for ever.
+    In a process of its own, before there is a thread: what it loads would be in the runner's memory for ever.
     """
-    command = [sys.executable, "-m", "knative.cli.main", "lint", "--format", "brief", *map(str, folders)]
-    found = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-    typer.echo(_plain(found.stdout), err=True, nl=False)
-    if found.returncode:
+    child = os.fork()
+    if not child:
+        os._exit(_linted(folders))
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         _stop("errands up does not start with these errors; errands lint explains them, --no-lint passes over them")
+
+
+def _linted(folders: tuple[Path, ...]) -> bool:
+    """Show what the linter finds, a line each; whether an error is among it."""
+    from knative.lint import look, report
+
+    try:
+        linted = look([str(each) for each in folders])
+    except ManifestError as error:
+        typer.echo(_plain(str(error)), err=True)
+        return True
+    for line in report.brief(linted).splitlines():
+        typer.echo(_plain(line), err=True)
+    return any(each.severity == "error" for each in linted.findings)
 
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:

@@ -579,6 +579,21 @@ def test_the_doctor_has_one_mending_line_for_each_thing_that_is_missing(tmp_path
     assert done.stderr == ""
 
 
+def test_a_program_reads_what_the_doctor_found(tmp_path: Path) -> None:
+    done = errands("doctor", "--data", tmp_path, "--port", "0", "--json", PATH=str(tmp_path))
+
+    found = {each["what"]: each for each in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert found["Python 3.11 or later"] == {
+        "what": "Python 3.11 or later",
+        "well": True,
+        "mend": None,
+        "needed": True,
+    }
+    assert found["php"]["mend"] == "apt-get install php-cli php-curl (for the PHP example)"
+    assert (found["php"]["well"], found["php"]["needed"]) == (False, False)
+
+
 def test_what_is_only_useful_does_not_make_the_machine_unwell(tmp_path: Path) -> None:
     done = errands("doctor", "--data", tmp_path, "--port", "0", PATH=str(tmp_path))
 
