@@ -18,29 +18,19 @@ import pytest
 
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
+from tests.support.wheel import build_wheel
 
 pytestmark = pytest.mark.slow
 
 SOURCES = ("errands", "events", "functions", "keda", "knative")
-COPIED = ("events", "functions", "keda", "knative", "pyproject.toml", "README.md", "LICENSE")
 REFUSED = "the manifests have changed, and cannot be run so; the old ones still are"
 OF_PYTHON = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of what it is made of."""
-    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for each in COPIED:
-        there = ROOT / each
-        if there.is_dir():
-            shutil.copytree(there, source / each, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-        else:
-            shutil.copy(there, source / each)
-    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir")
-    subprocess.run([sys.executable, *build, made, source], check=True, timeout=300)
-    [built] = made.glob("errands-*.whl")
-    return built
+    """The wheel as others get it."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ them are no Python until they are filled in.
 import keyword
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -35,7 +36,7 @@ def new_project(folder: Path) -> list[Path]:
         raise CannotMake(f"{package!r} is the name of a package of Errands itself: give the project another name")
     if folder.exists() and any(folder.iterdir()):
         raise CannotMake(f"{folder} is there and is not empty; a function in a project: errands new function NAME")
-    values = {"project": name, "package": package}
+    values = {"project": name, "package": package, "version": version("errands")}
     files = {each: _filled(each, values) for each in (HERE / "project").rglob("*.txt")}
     places = {folder / each.relative_to(HERE / "project").with_suffix(""): text for each, text in files.items()}
     init = folder / "__init__.py"

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,10 +26,13 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
+from knative.manifests.project import Project
+from knative.scaffold import new_function, new_project
 from tests.conftest import sample
 from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
+from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py"))
@@ -191,6 +195,28 @@ def start(image: Callable[[str], str]) -> Iterator[Callable[..., Container]]:
     yield run
     for each in started:
         each.remove()
+
+
+def test_the_function_of_a_project_is_built_by_its_own_recipe_and_answers(base: str, tmp_path: Path) -> None:
+    folder, registry = tmp_path / "my-shop", f"{REGISTRY}-project"
+    new_project(folder)
+    new_function("greet", Project(folder=folder, package="my_shop", version="0.1.0"))
+    build_wheel(folder / "wheels")
+    build = [sys.executable, "-m", "knative.cli.main", "image", "greet", "--registry", registry, "--base", base]
+    flags = {"BUILDER": "podman", "BUILD_FLAGS": "--quiet --network host"}
+    done = subprocess.run(build, cwd=folder, env=os.environ | flags, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    container = Container(f"{registry}/greet:0.1.0", {"SALUTATION": "Moin"})
+    try:
+        status, headers, body = container.send(json.loads((folder / "samples/greet.json").read_text()))
+        user, code = container.run("id", "-u"), container.stop()
+    finally:
+        container.remove()
+
+    assert (status, headers["ce-type"]) == (200, "dev.errands.greet.completed.v1")
+    assert json.loads(body) == {"text": "Moin, Ada"}
+    assert (user, code) == ("65532", 0)
 
 
 def environment(function: str, receiver: Received, mail_port: int) -> dict[str, str]:
