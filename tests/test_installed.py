@@ -4,6 +4,7 @@ The libraries are those of this environment, linked to by a .pth file: no index 
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from tests.support.wheel import build_wheel
 pytestmark = pytest.mark.slow
 
 SOURCES = ("errands", "events", "functions", "keda", "knative")
+AUTHORS = (ROOT / "functions/public/errands/README.md").read_text()
+SHELL, PYTHON = (re.compile(rf"^```{each}\n(.*?)^```$", re.MULTILINE | re.DOTALL) for each in ("sh", "python"))
 REFUSED = "the manifests have changed, and cannot be run so; the old ones still are"
 OF_PYTHON = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
 
@@ -199,6 +202,28 @@ def test_a_projects_functions_and_the_built_in_ones_run_together_and_a_changed_m
             manifest.write_text(written)
 
     assert any("Moin, Ada" in each for each in stored)
+
+
+def test_what_the_readme_for_authors_shows_works_as_it_is_written(environment: Path, tmp_path: Path) -> None:
+    begin, once = (block for block in SHELL.findall(AUTHORS) if "install" not in block and "--port" not in block)
+    [test] = PYTHON.findall(AUTHORS)
+    (tmp_path / "test_readme.py").write_text(test)
+    script = f"set -e\n{begin}{once}cp ../test_readme.py tests/\npython -m pytest -q tests/test_readme.py\n"
+
+    shown = shell(environment, tmp_path, script)
+
+    assert shown.count(" passed") == 3
+    assert '"text": "Moin, Ada"' in shown
+
+
+def shell(environment: Path, folder: Path, script: str) -> str:
+    """What a script prints, in which the programs of the environment come first."""
+    command = ["bash", "-c", script]
+    done = subprocess.run(
+        command, check=False, cwd=folder, env=variables(environment), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_functions_frameworks_own_command_serves_a_projects_function(
