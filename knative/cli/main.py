@@ -97,6 +97,7 @@ def up(
     broker_tls: broker_commands.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    _require_linux()
     os.umask(OTHERS)  # of the functions, too
     folders = _folders(manifests)
     if lint and folders != (MANIFESTS,):  # our own are linted by who changes them
@@ -155,6 +156,7 @@ def exec(  # noqa: A001  # the command's name
     """
     if not context.args:
         _stop("give the command to run after --")
+    _require_linux()
     os.umask(OTHERS)
     from knative.local.process.fork_server import ForkServer
 
@@ -230,6 +232,7 @@ def work(
     token_file: TokenFile = None,
 ) -> None:
     """Run one worker of a work queue, as its manifest declares, beside an `errands up --broker` of the same data."""
+    _require_linux()
     from knative.local.exceptions import CannotStart
     from knative.local.queues.queues import amqp_variables, worker_environment
     from knative.local.runner import work_named
@@ -342,6 +345,12 @@ def main() -> None:
     """The console script; a mistake in the options exits as every mistake does, since 2 means dead-lettered."""
     setattr(typer.BadParameter.__base__, "exit_code", MISTAKE)  # noqa: B010  # UsageError, of which typer has its own
     app()
+
+
+def _require_linux() -> None:
+    """Processes are forked, watched and walled in by Linux's own means (pidfd, prctl, Landlock)."""
+    if sys.platform != "linux":
+        _stop(f"functions are run on Linux alone, and this is {sys.platform}: run errands in a container or a VM of it")
 
 
 def _folders(given: list[Path] | None) -> tuple[Path, ...]:

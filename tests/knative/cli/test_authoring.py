@@ -140,6 +140,25 @@ def test_up_shows_warnings_and_stops_at_an_error_with_its_line(shop: Project) ->
     assert "errands up does not start with these errors" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [("up",), ("exec", "--", "true"), ("work", "longreport")], ids=lambda each: each[0]
+)
+def test_on_another_system_than_linux_one_sentence_says_so(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from knative.cli.main import main; "
+        f"sys.platform, sys.argv = 'darwin', ['errands', *{arguments!r}]; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 64
+    assert done.stderr == (
+        "functions are run on Linux alone, and this is darwin: run errands in a container or a VM of it\n"
+    )
+
+
 def test_an_image_is_built_by_the_projects_dockerfile_with_the_functions_name(shop: Project) -> None:
     new_function("resize-photo", shop)
     echo = shutil.which("echo")
