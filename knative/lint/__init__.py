@@ -39,7 +39,7 @@ def look(targets: list[str], *, events: Path | None = None, production: bool = F
     documents = tuple(document for target in targets for document in read(target))
     resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
     if not resources:
-        raise ManifestError(f"{', '.join(targets)}: 0 resources are there: nothing was looked at")
+        raise ManifestError(f"{', '.join(targets)}: no resource is there, nothing was looked at")
     known = samples(events) if events else ()
     if any(Path(each).resolve() == MANIFESTS for each in targets) and (known or _declare_events(resources)):
         known += samples(OWN_EVENTS)

@@ -30,7 +30,7 @@ def read(target: str) -> tuple[ManifestDocument, ...]:
     if not path.exists():
         raise ManifestError(f"{target}: there is no such file or folder")
     found = tuple(_folder(path)) if path.is_dir() else _file(path)
-    if not found:
+    if not found and not (path.is_dir() and _listing(path)):  # a list may be empty, as a new project's is
         raise ManifestError(f"{target}: no manifest is there")
     return found
 

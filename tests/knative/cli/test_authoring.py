@@ -49,6 +49,13 @@ def test_a_function_is_not_named_as_one_of_errands(shop: Project, name: str) -> 
         new_function(name, shop)
 
 
+def test_a_project_without_a_function_yet_has_the_built_in_ones(shop: Project) -> None:
+    done = errands(shop.folder, "lint")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(": 0 errors, 0 warnings\n")
+
+
 def test_what_is_there_is_not_written_over(shop: Project) -> None:
     new_function("greet", shop)
     main = shop.folder / "my_shop/greet/main.py"

@@ -215,7 +215,7 @@ def test_to_have_looked_at_nothing_is_an_error(tmp_path: Path, kustomization: st
     done = run(str(tmp_path), given="")
 
     assert done.returncode == 64
-    assert done.stderr.startswith(f"{tmp_path}: ")
+    assert done.stderr.startswith(f"{tmp_path}: no ")
 
 
 def test_the_events_of_our_own_functions_are_known_beside_those_that_a_project_declares(tmp_path: Path) -> None:
