@@ -192,7 +192,11 @@ def test_a_projects_functions_and_the_built_in_ones_run_together_and_a_changed_m
             run(environment, project, "errands", "send", name, "--wait", "--sink", up.sink)
         try:
             manifest.write_text(written.replace("retry: 3", "retry: many"))
-            until(lambda: REFUSED in up.log.read_text() or up.process.poll())
+            until(lambda: up.log.read_text().count(REFUSED) == 1 or up.process.poll())
+            manifest.write_text(written.replace("    retry: 3\n", "    retries: 3\n"))
+            until(lambda: up.log.read_text().count(REFUSED) == 2 or up.process.poll())
+            manifest.write_text(written.replace('parallelism: "8"', 'parallelism: "1"'))  # the linter's to see
+            until(lambda: up.log.read_text().count(REFUSED) == 3 or up.process.poll())
             named = "            - name: SALUTATION\n              value: Moin\n            - name: THREADS"
             manifest.write_text(written.replace("            - name: THREADS", named))
             up.ready(times=2)

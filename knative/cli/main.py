@@ -122,6 +122,7 @@ def up(
         backlog_limit=backlog_limit,
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
+        lint=lint,
         rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
         work_queues=_work_queues(work_queues, folders),
     )

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from knative.local.background import Background
 from knative.local.exceptions import CannotStart, RunnerFailed
 from knative.local.process.fork_server import ForkServer
-from knative.local.process.reload import changed
+from knative.local.process.reload import changed, lint
 from knative.local.runner import Options, check, running
 
 log = logging.getLogger("errands.runner")
@@ -59,7 +59,7 @@ async def _stopped(stop: asyncio.Event, options: Options) -> None:
     """Until there is a reason to stop."""
     work: list[Coroutine[Any, Any, object]] = [stop.wait()]
     if options.reload:
-        work.append(changed(options.manifests, lambda: check(options)))
+        work.append(changed(options.manifests, lambda: _runnable(options)))
     reasons = [asyncio.ensure_future(each) for each in work]
     try:
         done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
@@ -68,6 +68,13 @@ async def _stopped(stop: asyncio.Event, options: Options) -> None:
     finally:
         for each in reasons:
             each.cancel()
+
+
+async def _runnable(options: Options) -> None:
+    """Raise CannotStart or ManifestError where what is declared now could not be started."""
+    check(options)
+    if options.lint:
+        await lint(options.manifests)
 
 
 async def _first(background: Background, work: Coroutine[Any, Any, T]) -> T:

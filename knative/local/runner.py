@@ -66,6 +66,7 @@ class Options:
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
+    lint: bool = False  # before it reloads manifests, as they were linted before the start
     rabbitmq: "AmqpServer | None" = None
     work_queues: Path | None = None  # the folder of the work queues' manifests
 

@@ -5,7 +5,8 @@ When manifests change the runner starts anew, since every part of it is made of 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ async def watch(manifests: Manifests, pools: Mapping[str, Pool]) -> None:
                 pools[name].reload()
 
 
-async def changed(folders: Sequence[Path], check: Callable[[], object]) -> None:
+async def changed(folders: Sequence[Path], check: Callable[[], Awaitable[object]]) -> None:
     """Until a file of these folders of manifests is another one, and `check` does not raise any more."""
     seen = _versions(folders)
     while True:
@@ -41,11 +42,25 @@ async def changed(folders: Sequence[Path], check: Callable[[], object]) -> None:
             continue
         seen = found
         try:
-            check()
+            await check()
         except (CannotStart, ManifestError) as error:
             log.error("the manifests have changed, and cannot be run so; the old ones still are: %s", error)
         else:
             return
+
+
+async def lint(folders: Sequence[Path]) -> None:
+    """Raise CannotStart with what the linter finds, where an error is among it.
+
+    In a process of its own: what it loads would be in the runner's memory for ever.
+    """
+    command = (sys.executable, "-m", "knative.cli.main", "lint", "--format", "brief")
+    linter = await asyncio.create_subprocess_exec(
+        *command, *map(str, folders), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await linter.communicate()
+    if linter.returncode:
+        raise CannotStart(said.decode(errors="replace").strip())
 
 
 def _versions(folders: Sequence[Path]) -> dict[Path, float]:
