@@ -351,7 +351,7 @@ def main() -> None:
 def _require_linux() -> None:
     """Processes are forked, watched and walled in by Linux's own means (pidfd, prctl, Landlock)."""
     if sys.platform != "linux":
-        _stop(f"functions are run on Linux alone, and this is {sys.platform}: run errands in a container or a VM of it")
+        _stop(f"functions are run on Linux alone, and this is {sys.platform}: use the image errands/runner (README.md)")
 
 
 def _folders(given: list[Path] | None) -> tuple[Path, ...]:

@@ -162,7 +162,7 @@ def test_on_another_system_than_linux_one_sentence_says_so(tmp_path: Path, argum
 
     assert done.returncode == 64
     assert done.stderr == (
-        "functions are run on Linux alone, and this is darwin: run errands in a container or a VM of it\n"
+        "functions are run on Linux alone, and this is darwin: use the image errands/runner (README.md)\n"
     )
 
 
