@@ -27,8 +27,10 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from threading import Lock, Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -41,7 +43,7 @@ from events.job import NAMESPACE, carried, job_of, too_much
 from events.problem import JobFailed, NotAnEvent, NotNow, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
-from functions.runtime.logs import tail
+from functions.runtime.logs import about, tail
 from functions.runtime.outcome import FINAL_HEADER, NOT_NOW_HEADER
 from functions.runtime.threads import in_thread
 
@@ -112,7 +114,7 @@ class Function:
     deliver: Callable[[Callable[[], Event], str | None], Response] | None = None
     deliver_many: Callable[[Sequence[Event]], Sequence[Response]] | None = None
     side_route: Callable[[str, str], Response | None] = side_route
-    body_limit_bytes: int = BODY_LIMIT_BYTES
+    body_limit_bytes: Callable[[Scope], int] = lambda scope: BODY_LIMIT_BYTES
 
     async def take(self, scope: Scope, receive: Receive) -> Response:
         """The answer to one request (ASGI 3.0, HTTP), whatever it is; the scope keeps that the function has had it."""
@@ -120,13 +122,14 @@ class Function:
         beside = self.side_route(scope["method"], scope["path"])
         if beside is not None:
             return beside
-        body = await read_body(receive, limit_bytes=self.body_limit_bytes)
+        body = await read_body(receive, limit_bytes=self.body_limit_bytes(scope))
         if BROKEN in scope:
             body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
         return await self.answer(scope, body)
 
 
 _made: WeakKeyDictionary[Target, Function] = WeakKeyDictionary()
+_loop_starts: Final = Lock()
 
 
 def target(function: Function, handler: Callable[..., Any] | None = None) -> Target:
@@ -262,8 +265,9 @@ def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], No
         with tail() as lines:
             try:
                 event = read_event()
-                accepts(event)
-                response = respond(event)
+                with about(event):
+                    accepts(event)
+                    response = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)
@@ -284,8 +288,9 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
         with tail() as lines:
             try:
                 event = read_event()
-                accepts(event)
-                response = await respond(event)
+                with about(event):
+                    accepts(event)
+                    response = await respond(event)
             except Exception as error:  # as above
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)
@@ -296,7 +301,23 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
     async def answer(scope: Scope, body: Body) -> Response:
         return await deliver(*_delivery(scope, body))
 
-    return Function(answer, deliver=lambda read_event, attempt: asyncio.run(deliver(read_event, attempt)))
+    def deliver_from_a_thread(read_event: Callable[[], Event], attempt: str | None) -> Response:
+        return asyncio.run_coroutine_threadsafe(deliver(read_event, attempt), _own_loop()).result()
+
+    return Function(answer, deliver=deliver_from_a_thread)
+
+
+def _own_loop() -> asyncio.AbstractEventLoop:
+    """The loop of a process that has none which serves: one for all events, as what a function keeps open is of it."""
+    with _loop_starts:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="function-loop", daemon=True).start()
+    return loop
 
 
 def _delivery(scope: Scope, body: Body) -> tuple[Callable[[], Event], str | None]:
@@ -396,7 +417,8 @@ def log_response(
     else:
         level = LEVELS.get(response.status, logging.WARNING)
         traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed | WrongReturn) else error
-        log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
+        with about(event) if event else nullcontext():
+            log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
 
 
 def reply_to(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:

@@ -25,12 +25,16 @@ from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable,
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
+from knative.local.broker.recorded import RecordedJobs
 from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
+from knative.local.http.gate import ConsoleGate
+from knative.local.http.guesses import Guesses
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.http.outside import CallbackOrigins, Own
-from knative.local.http.server import HttpServer
+from knative.local.http.proxies import TrustedProxies
+from knative.local.http.server import HttpServer, is_loopback
 from knative.local.metrics import Metrics
 from knative.local.ping import Pinger
 from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
@@ -61,6 +65,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     public_url: str | None = None
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backlog_limit: int = 1_000_000
@@ -145,10 +150,11 @@ class _Runner:
         async with contextlib.AsyncExitStack() as stack:
             listening = self._bind(stack)
             broker = self._broker()
-            ingress = self._ingress(broker, self._own(listening))
-            url, server = self._server(stack, ingress, listening)
-            stack.enter_context(announced(self._options.data, Running(url, self._secret)))
+            url = self._url(listening)
             machine = self._machine(url)
+            ingress = self._ingress(broker, self._own(listening), machine)
+            server = self._server(stack, ingress, listening)
+            stack.enter_context(announced(self._options.data, Running(url, self._secret)))
             ingress.called_back = CallbackOrigins(partial(callback_origins, self._manifests, machine))
             self._make_pools(machine)
             stack.push_async_callback(self._close_pools)
@@ -156,6 +162,7 @@ class _Runner:
             stack.callback(http.close)
             await server.start()  # so that who asks meanwhile is told to come again
             await self._start(broker)
+            self._outcomes.asked(await broker.asked())
             ingress.open = True
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
@@ -209,27 +216,34 @@ class _Runner:
         queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
         return EmbeddedBroker(options.data / "journal.db", queues, backlog_limit=options.backlog_limit)
 
-    def _ingress(self, broker: Broker, own: Own) -> Ingress:
+    def _ingress(self, broker: Broker, own: Own, machine: Machine) -> Ingress:
+        guesses = Guesses()
         return Ingress(
             broker=broker,
             manifests=self._manifests,
             metrics=self._metrics,
             outcomes=self._outcomes,
+            recorded=RecordedJobs(self._options.data / "store"),
             trouble=lambda: self._background.trouble or broker.trouble,
             artifacts=self._options.data / "store",
             token=self._options.token,
             secret=self._secret,
             own=own,
-            console=self._console,
+            console=self._console(machine, guesses),
+            proxies=self._options.trusted_proxies,
+            guesses=guesses,
             sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
         )
 
-    @property
-    def _console(self) -> Handler | None:
-        if console.SERVICE not in self._manifests.services:
+    def _console(self, machine: Machine, guesses: Guesses) -> Handler | None:
+        service = self._manifests.services.get(console.SERVICE)
+        if service is None:
             return None
-        return console.ConsoleProxy(self._pools, self._invoker_secret).handle
+        gate = ConsoleGate(partial(environment, service, self._manifests, machine))
+        return console.ConsoleProxy(
+            self._pools, self._invoker_secret, gate=gate, proxies=self._options.trusted_proxies, guesses=guesses
+        ).handle
 
     def _bind(self, stack: contextlib.AsyncExitStack) -> socket.socket:
         """Take the port before anything starts, so that a port in use is the first thing said."""
@@ -246,15 +260,17 @@ class _Runner:
         given = [self._options.host, urlsplit(self._options.public_url or "").hostname or ""]
         return Own(listening.getsockname()[1], frozenset(each.lower() for each in given if each))
 
-    def _server(
-        self, stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket
-    ) -> tuple[str, HttpServer]:
-        options = self._options
-        server = HttpServer(ingress, listening)
+    def _server(self, stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket) -> HttpServer:
+        trusted = self._options.trusted_proxies
+        server = HttpServer(ingress, listening, lambda address: is_loopback(address) or address in trusted)
         stack.push_async_callback(server.close)
+        return server
+
+    def _url(self, listening: socket.socket) -> str:
+        options = self._options
         host = f"[{options.host}]" if ":" in options.host else options.host
         called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
-        return f"http://{called}:{listening.getsockname()[1]}/", server
+        return f"http://{called}:{listening.getsockname()[1]}/"
 
     def _machine(self, url: str) -> Machine:
         return Machine(

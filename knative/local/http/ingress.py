@@ -17,13 +17,16 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured, timestamp
+from events.job import is_request, job_of
 from events.problem import JobFailed, NotAnEvent
-from functions.console.attempts import WINDOW_S, Attempts, TooManyAttempts
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
-from knative.local.broker.outcomes import Outcomes
+from knative.local.broker.outcomes import Fingerprint, Outcomes, fingerprint_of
+from knative.local.broker.recorded import RecordedJobs
+from knative.local.http.guesses import Guesses
 from knative.local.http.outside import ANY_ORIGIN, Own, refusal
+from knative.local.http.proxies import TrustedProxies
 from knative.local.http.server import Application, IngressRequest, IngressResponse
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
@@ -78,12 +81,15 @@ class Ingress:
         manifests: Manifests,
         metrics: Metrics,
         outcomes: Outcomes,
+        recorded: RecordedJobs,
         artifacts: Path | None,
         token: str | None,
         secret: str,
         own: Own,
         trouble: Callable[[], str | None] = lambda: None,
         console: Handler | None = None,
+        proxies: TrustedProxies | None = None,
+        guesses: Guesses | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
     ) -> None:
@@ -91,11 +97,13 @@ class Ingress:
         self._manifests = manifests
         self._metrics = metrics
         self._outcomes = outcomes
+        self._recorded = recorded
         self._artifacts = artifacts
         self._token = token
         self._secret = secret
         self._own = own
-        self._attempts = Attempts()
+        self._proxies = proxies or TrustedProxies()
+        self._guesses = guesses or Guesses()
         self._trouble = trouble
         self._console = console
         self._sinks = sinks
@@ -119,10 +127,10 @@ class Ingress:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
         request = IngressRequest(scope, receive)
-        reply = self._refused(request) or await self._handler(request)(request)
+        reply = await self._refused(request) or await self._handler(request)(request)
         await reply(scope, receive, send)
 
-    def _refused(self, request: IngressRequest) -> IngressResponse | None:
+    async def _refused(self, request: IngressRequest) -> IngressResponse | None:
         """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
         the operators of dead letters, whom their console itself asks.
 
@@ -139,16 +147,9 @@ class Ingress:
         open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
         if open_to_all or _is_of_the_console(request.path):
             return None
-        return None if _has_token(request, self._token) else self._wrong_token(request.client)
-
-    def _wrong_token(self, client: str) -> IngressResponse:
-        """Who has sent many is told to wait; a right token is taken all the same: one address may be many clients'."""
-        try:
-            self._attempts.require(client)
-        except TooManyAttempts as error:
-            return _refusal(429, "too-many-attempts", str(error), {"retry-after": f"{WINDOW_S:.0f}"})
-        self._attempts.failed(client)
-        return _refusal(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
+        if _has_token(request, self._token):
+            return None
+        return await self._guesses.refuse(self._proxies.client(request))
 
     def _is_inside(self, request: IngressRequest) -> bool:
         """Whether one of the functions asks, or a queue's worker: they are given the secret of this start."""
@@ -208,10 +209,11 @@ class Ingress:
             reason = None if inside else refusal(event, self._own, self.called_back)
             if reason is not None:
                 return self._refuse(EventRefusal(reason.status, reason.kind, reason.detail))
-            if not inside and self._outcomes.conflicts(event):
-                return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
             if not self.open:
                 raise BrokerUnavailable(STARTS)
+            asked = {job_of(event): await fingerprint_of(event)} if is_request(event) else {}
+            if not inside and await self._conflicts(event, asked):
+                return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(EventRefusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -219,9 +221,16 @@ class Ingress:
             log.error("not accepted: %s", error)
             return self._refuse(EventRefusal(503, "unavailable", str(error), error.retry_after_s))
         self._metrics.accepted()
-        self._outcomes.asked(event)
+        self._outcomes.asked(asked)
         self._outcomes.announce(event)
         return None
+
+    async def _conflicts(self, request: Event, asked: Mapping[tuple[str, str], Fingerprint]) -> bool:
+        """Whether its job was asked for with other data, and has not failed since."""
+        remembered = self._outcomes.remembered(request)
+        if remembered is None:
+            return await self._recorded.conflicts(request)
+        return remembered != asked[job_of(request)]
 
     def _refuse(self, refusal: EventRefusal) -> EventRefusal:
         self._metrics.refused(refusal.status)

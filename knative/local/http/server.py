@@ -10,6 +10,7 @@ from typing import Any, Final
 from uvicorn.server import ServerState
 
 from functions.runtime.asgi import Receive, Send, send_whole
+from functions.runtime.places import Places
 from functions.runtime.server import configured
 from knative.local.http.connection import Connection
 
@@ -56,6 +57,11 @@ class IngressResponse:
         await send_whole(send, self.status, sent, self.body)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether it is this machine's: its API's, its functions' and its people's."""
+    return address == "::1" or address.startswith("127.")
+
+
 def descriptors() -> int:
     """How many this process may have open: as many as its user may, where a soft limit of 1,024 is usual."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -68,11 +74,15 @@ def descriptors() -> int:
 class HttpServer:
     """Serves an application on a socket, in the running loop."""
 
-    def __init__(self, application: Application, listening: socket.socket) -> None:
+    def __init__(
+        self, application: Application, listening: socket.socket, is_of_many: Callable[[str], bool] = is_loopback
+    ) -> None:
+        """`is_of_many` says of which addresses there may be as many connections as there are places."""
         self._listening = listening
         self._state = ServerState()
         self._config = configured(application, Connection)
-        self._connection_limit = descriptors() // 2  # the rest: functions, event log
+        # half of all descriptors: the rest are for functions and the event log
+        self.places = Places(descriptors() // 2, is_of_many=is_of_many)
 
     async def start(self) -> None:
         """Answer from now on."""
@@ -95,6 +105,4 @@ class HttpServer:
                 task.cancel()
 
     def _connection(self) -> Connection:
-        return Connection(
-            connection_limit=self._connection_limit, config=self._config, server_state=self._state, app_state={}
-        )
+        return Connection(places=self.places, config=self._config, server_state=self._state, app_state={})

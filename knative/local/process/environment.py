@@ -21,11 +21,13 @@ from knative.manifests.manifests import Manifests, Reference, Service
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
 # What an installation can make for itself: both sides are told it, nobody has to know it before.
 CALLBACK: Final = ("callback", "secrets")
+SESSION_KEY: Final = ("console", "session-key")
 READINGS: Final = ("readings", "url")
 STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
+CONSOLE: Final = "console"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     if service.name in manifests.sink_bound:
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
+    if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
+        built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
 
@@ -107,12 +111,13 @@ def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] |
 
 
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form), that of results' names, and the URL of the readings, where
-    there is none yet.
+    """Make the callback secret (Standard Webhooks form), that of results' names, what signs the console's sessions,
+    and the URL of the readings, where there is none yet.
     """
     made = {
         CALLBACK: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         STORE_NAMES: secrets.token_hex(32),
+        SESSION_KEY: secrets.token_urlsafe(32),
         READINGS: f"sqlite:///{machine.data / 'readings.db'}",
     }
     for (name, key), value in made.items():
