@@ -59,7 +59,7 @@ doctor: .venv/ready ## what this machine has and lacks
 images: ## an image of every function, with docker, podman or buildah (REGISTRY=... PUSH=1 BASE=... PLATFORMS=...)
 	functions/images.sh
 
-image: ## one of them (FUNCTION=image)
+image: ## one of them (FUNCTION=image; runner: all in one, for one machine)
 	functions/images.sh $(FUNCTION)
 
 deploy: .venv/ready ## knative/overlays/production onto the cluster that kubectl talks to

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images of all functions, or of those named, with docker, podman or buildah, whichever is there first.
-# With PUSH=1 also pushes them, and writes their digests where the production overlay takes them from. What each holds
-# is written to SBOM/FUNCTION.cdx.json, a bill of materials (CycloneDX).
+# Builds the images of all functions, or of those named (`runner`: all of them in one, for one machine), with docker, podman
+# or buildah, whichever is there first. With PUSH=1 also pushes them, and writes their digests where the production overlay
+# takes them from. What each holds is written to SBOM/FUNCTION.cdx.json, a bill of materials (CycloneDX).
 # Settings: REGISTRY (errands), VERSION (pyproject's), BASE (the Dockerfile's), BUILDER, BUILD_FLAGS, PUSH_FLAGS, SBOM
 # (build/sbom), PLATFORMS (this machine's; `linux/amd64,linux/arm64` needs a builder that can run both, such as one with
 # qemu's binfmt, and with docker its buildx, which pushes as it builds).
@@ -21,6 +21,13 @@ functions=("$@")
 [ $# -gt 0 ] || mapfile -t functions < <(cd functions && ls ./*/main.py | cut -d/ -f2)
 
 build() { # FUNCTION
+	if [ "$1" = runner ]; then
+		# shellcheck disable=SC2086  # a health check is a matter of Docker's format
+		"$builder" build ${BUILD_FLAGS:-} $(case $builder in *docker) ;; *) echo --format docker ;; esac) \
+			${BASE:+--build-arg BASE="$BASE"} --build-arg VERSION="$version" --build-arg REVISION="$revision" \
+			--tag "$registry/$1:$version" --file knative/local/Dockerfile .
+		return
+	fi
 	[ -f "functions/$1/main.py" ] || { echo "there is no function $1" >&2; exit 1; }
 	# an index of several images in place of one: of podman and buildah a manifest, of docker what its buildx pushes
 	local target=(build --tag "$registry/$1:$version")

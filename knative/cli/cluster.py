@@ -134,13 +134,13 @@ def _lacks(findings: list["Diagnosis"]) -> bool:
 
 
 def _breaks_a_rule(overlay: "Overlay") -> bool:
-    from knative.lint import report
+    from knative.lint import Linted, report
     from knative.lint.findings import findings
     from knative.lint.resources import Resources
 
     found = findings(Resources(documents=overlay.documents, production=True))
     if found:
-        typer.echo(report.text(found))
+        typer.echo(report.text(Linted(findings=found, files=1, resources=len(overlay.documents))))
     return bool(found)
 
 

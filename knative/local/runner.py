@@ -19,7 +19,7 @@ from events.http import Event
 from events.problem import TryAgain
 from functions.runtime import failure_reports
 from functions.runtime.running import Running, announced
-from knative.local import mail_catcher
+from knative.local import mail_catcher, sources
 from knative.local.background import Background
 from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
@@ -60,7 +60,7 @@ ALONE_IDLE_S: Final = 5.0
 class Options:
     """What `errands up` was asked for. `max_processes` caps the processes of a CPU-bound function on this machine."""
 
-    manifests: Path
+    manifests: tuple[Path, ...]
     data: Path
     host: str = "127.0.0.1"
     port: int = 8080
@@ -71,6 +71,7 @@ class Options:
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
+    lint: bool = False  # before it reloads manifests, as they were linted before the start
     rabbitmq: "AmqpServer | None" = None
     work_queues: Path | None = None  # the folder of the work queues' manifests
 
@@ -86,6 +87,18 @@ def work_named(name: str, folder: Path | None) -> WorkQueue:
     )
 
 
+def check(options: Options) -> tuple[Manifests, tuple[WorkQueue, ...]]:
+    """What is declared, once all of it can be run as far as can be seen; raises CannotStart and ManifestError."""
+    manifests = load(*options.manifests)
+    work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
+    services = [*manifests.services.values(), *(work_queue.service for work_queue in work_queues)]
+    _check_settings(options.settings, [each.name for each in services])
+    wrong = sources.faults(services, options.settings)
+    if wrong:
+        raise CannotStart("\n".join(wrong))
+    return manifests, work_queues
+
+
 @asynccontextmanager
 async def running(
     options: Options, fork_server: ForkServer | None = None, background: Background | None = None
@@ -98,9 +111,7 @@ async def running(
     if options.host not in LOOPBACK and not options.token:
         reach = f"{options.host} can be reached from other machines"
         raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
-    manifests = load(options.manifests)
-    work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
-    _check_settings(options.settings, [*manifests.services, *(work_queue.name for work_queue in work_queues)])
+    manifests, work_queues = check(options)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(locked(options.data))
         if fork_server:
@@ -295,7 +306,7 @@ class _Runner:
         return Pool(
             service,
             environment=environment(service, self._manifests, machine),
-            root=self._manifests.root,
+            root=service.root,
             max_scale=max_scale,
             report=_report,
             fork_server=self._fork_server,

@@ -14,7 +14,16 @@ from typing import Final, Literal
 
 from knative.manifests.documents import ManifestDocument, Place
 from knative.manifests.fields import positive, text, whole
-from knative.manifests.manifests import DeliverySpec, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.manifests import (
+    DeliverySpec,
+    Manifests,
+    Reference,
+    Service,
+    Trigger,
+    environment_of,
+    name_of,
+    root_of,
+)
 from knative.manifests.probe import Probe, probe_of
 from knative.manifests.reading import read_listed
 
@@ -64,6 +73,7 @@ class WorkQueue:
     idle_s: float
     scaling: Scaling
     where: str
+    root: Path
     limits: Mapping[str, int | str] = field(default_factory=dict)
     probe: Probe | None = None
 
@@ -72,6 +82,7 @@ class WorkQueue:
         """The worker as a Service, for what treats both alike."""
         return Service(
             name=self.name,
+            root=self.root,
             environment=self.environment,
             config_maps=self.config_maps,
             concurrency=self.concurrency,
@@ -96,7 +107,7 @@ def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
     bindings, policies = ([each.root["spec"] for each in by_kind.get(kind, [])] for kind in ("Binding", "Policy"))
     deployments = {name_of(each): each for each in by_kind.get("Deployment", [])}
     return tuple(
-        _work_queue(document, _container(document, deployments), bindings, policies)
+        _work_queue(document, _container(document, deployments), bindings, policies, root_of(folder))
         for kind in ("ScaledJob", "ScaledObject")
         for document in by_kind.get(kind, [])
     )
@@ -114,7 +125,7 @@ def _container(document: ManifestDocument, deployments: Mapping[str, ManifestDoc
 
 
 def _work_queue(
-    document: ManifestDocument, container: Place, bindings: list[Place], policies: list[Place]
+    document: ManifestDocument, container: Place, bindings: list[Place], policies: list[Place], root: Path
 ) -> WorkQueue:
     variables, config_maps = environment_of(container)
     values = {name: value for name, value in variables.items() if isinstance(value, str)}
@@ -139,6 +150,7 @@ def _work_queue(
         scaling=scaling,
         where=document.where,
         limits=limits_of(queue, policies),
+        root=root,
         probe=probe_of(container),
     )
 

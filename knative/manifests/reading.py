@@ -30,7 +30,7 @@ def read(target: str) -> tuple[ManifestDocument, ...]:
     if not path.exists():
         raise ManifestError(f"{target}: there is no such file or folder")
     found = tuple(_folder(path)) if path.is_dir() else _file(path)
-    if not found:
+    if not found and not (path.is_dir() and _listing(path)):  # a list may be empty, as a new project's is
         raise ManifestError(f"{target}: no manifest is there")
     return found
 
@@ -49,12 +49,16 @@ def _listing(folder: Path) -> Path | None:
 
 
 def _folder(folder: Path) -> Iterator[ManifestDocument]:
+    """What its kustomization lists, or else its files and those of the folders below it, which may have one."""
     listing = _listing(folder)
-    if listing is None:
-        for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
-            yield from _file(file)
-    else:
+    if listing is not None:
         yield from _listed(folder, listing, _rendered)
+        return
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and not each.is_symlink() and not each.name.startswith((".", "node_modules")):
+            yield from (resource for resource in _folder(each) if resource.kind or resource.version)
+        elif each.suffix in (".yaml", ".yml"):
+            yield from _file(each)
 
 
 def _listed(folder: Path, listing: Path, patched: _Patched) -> Iterator[ManifestDocument]:

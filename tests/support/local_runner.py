@@ -151,6 +151,7 @@ class Up:
             "-m",
             "knative.cli.main",
             "up",
+            "--no-lint",  # these manifests are for one machine
             "--data",
             str(self.data),
             "--port",

@@ -27,7 +27,7 @@ from functions.deadletters.store import dead_letters as stored_dead_letters
 from functions.runtime.running import find
 from functions.sandbox import landlock
 from knative.cli.doctor import look
-from knative.cli.event_file import build, sample_names
+from knative.cli.event_file import build, samples
 from tests.conftest import SAMPLES, sample
 from tests.support.dead_letter_store import DeadLetterStore, Kept
 from tests.support.http_server import http_server
@@ -254,9 +254,9 @@ def test_an_unknown_sample_names_those_there_are(tmp_path: Path) -> None:
 
     assert done.returncode == 64
     assert done.stderr == (
-        f"icecream is neither a file (No such file or directory) nor a sample ({', '.join(sample_names())})\n"
+        f"icecream is neither a file (No such file or directory) nor a sample ({', '.join(samples())})\n"
     )
-    assert set(sample_names()) == {file.name.split(".")[2] for file in SAMPLES.glob("*.requested.v1.json")}
+    assert set(samples()) == {file.name.split(".")[2] for file in SAMPLES.glob("*.requested.v1.json")}
 
 
 @pytest.mark.parametrize(
@@ -578,6 +578,21 @@ def test_the_doctor_has_one_mending_line_for_each_thing_that_is_missing(tmp_path
     assert missing["php"] == "apt-get install php-cli php-curl (for the PHP example)"
     assert all(missing.values())
     assert done.stderr == ""
+
+
+def test_a_program_reads_what_the_doctor_found(tmp_path: Path) -> None:
+    done = errands("doctor", "--data", tmp_path, "--port", "0", "--json", PATH=str(tmp_path))
+
+    found = {each["what"]: each for each in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert found["Python 3.11 or later"] == {
+        "what": "Python 3.11 or later",
+        "well": True,
+        "mend": None,
+        "needed": True,
+    }
+    assert found["php"]["mend"] == "apt-get install php-cli php-curl (for the PHP example)"
+    assert (found["php"]["well"], found["php"]["needed"]) == (False, False)
 
 
 def test_what_is_only_useful_does_not_make_the_machine_unwell(tmp_path: Path) -> None:

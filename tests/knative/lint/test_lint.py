@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from knative.lint import Finding, lint
+from knative.lint import Finding, lint, look
 from knative.lint.findings import RULES
 from knative.lint.report import table
 from knative.manifests.documents import ManifestError, parse
+from knative.manifests.manifests import MANIFESTS
 from tests.support.lint_cases import ANSWERING, CASES, FILTER, OTHER, RESIZE, SECOND, SHOP, Case
 
 ROOT = Path(__file__).parents[3]
@@ -167,7 +168,7 @@ def test_text_tells_what_where_what_then_and_the_fix() -> None:
 
     assert shown[0] == "<stdin>:27: error: the dead-letter sink has min-scale 0 [sink-scales-to-zero]"
     assert [each.split()[0] for each in shown[1:4]] == ["in", "then", "fix"]
-    assert shown[-1] == "1 errors, 0 warnings"
+    assert shown[-1] == "5 resources in 1 file: 1 error, 0 warnings"
 
 
 @pytest.mark.slow
@@ -206,6 +207,41 @@ def test_a_folder_is_its_files_or_what_its_kustomization_lists(tmp_path: Path) -
 
     assert {each.file for each in everything} == {str(tmp_path / "draft.yaml"), str(tmp_path / "shop.yaml")}
     assert lint([str(tmp_path)]) == []
+
+
+def test_the_folders_below_are_looked_at_too_and_what_is_no_manifest_there_is_passed_over(tmp_path: Path) -> None:
+    below, listed = tmp_path / "k8s/live", tmp_path / "listed"
+    for folder in (below, listed, tmp_path / ".git", tmp_path / "node_modules"):
+        folder.mkdir(parents=True)
+        (folder / "draft.yaml").write_text(SECOND.replace("    timeout: PT30S\n", ""))
+    (listed / "kustomization.yaml").write_text("resources: [shop.yaml]\n")
+    (listed / "shop.yaml").write_text(SHOP)
+    (tmp_path / "k8s/compose.yaml").write_text("services: {shop: {image: shop}}\n")
+
+    linted = look([str(tmp_path)])
+
+    assert {each.file for each in linted.findings} == {str(below / "draft.yaml"), str(listed / "shop.yaml")}
+    assert linted.files == 2
+
+
+@pytest.mark.parametrize("kustomization", [None, "resources: []\n"])
+def test_to_have_looked_at_nothing_is_an_error(tmp_path: Path, kustomization: str | None) -> None:
+    if kustomization:
+        (tmp_path / "kustomization.yaml").write_text(
+            f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n{kustomization}"
+        )
+
+    done = run(str(tmp_path), given="")
+
+    assert done.returncode == 64
+    assert done.stderr.startswith(f"{tmp_path}: no ")
+
+
+def test_the_events_of_our_own_functions_are_known_beside_those_that_a_project_declares(tmp_path: Path) -> None:
+    declared = "apiVersion: eventing.knative.dev/v1beta2\nkind: EventType\nmetadata: {name: x}\nspec: {type: x.y}\n"
+    (tmp_path / "types.yaml").write_text(declared)
+
+    assert {each.rule for each in lint([str(MANIFESTS), str(tmp_path)])} <= {"unwanted-event"}
 
 
 def test_our_own_manifests_pass_with_the_samples_of_our_events() -> None:
