@@ -55,8 +55,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
-for _name, _command in authoring.COMMANDS.items():
-    app.command(_name)(_command)
 
 
 def _version(asked: bool) -> None:
@@ -364,6 +362,10 @@ def lint(
     if shown:
         typer.echo(_plain(shown) if format_ in report.FOR_PEOPLE else shown)
     raise SystemExit(any(strict or each.severity == "error" for each in linted.findings))
+
+
+for _name, _command in authoring.COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def main() -> None:
