@@ -55,10 +55,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
-for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
-    app.command()(_command)
-for _name, _command in authoring.COMMANDS.items():
-    app.command(_name)(_command)
 
 
 def _version(asked: bool) -> None:
@@ -363,6 +359,12 @@ def lint(
     if shown:
         typer.echo(_plain(shown) if format_ in report.FOR_PEOPLE else shown)
     raise SystemExit(any(strict or each.severity == "error" for each in linted.findings))
+
+
+for _name, _command in authoring.COMMANDS.items():
+    app.command(_name)(_command)
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
+    app.command()(_command)
 
 
 def main() -> None:

@@ -134,6 +134,15 @@ def test_a_handler_that_fails_or_has_a_bug_ends_with_the_code_of_that(shop: Proj
     assert broken.stderr.splitlines()[-1] == f"{main}:1: this is not Python: invalid syntax"
 
 
+def test_a_built_in_function_is_called_once_too(tmp_path: Path) -> None:
+    done = errands(ROOT, "run", "functions/ics/main.py", "--data", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert "event    dev.errands.ics.requested.v1" in done.stdout
+    assert "outcome  completed in" in done.stdout
+    assert [each.name for each in (tmp_path / "store").rglob("*.ics")] == ["kickoff.ics"]
+
+
 def test_up_shows_warnings_and_stops_at_an_error_with_its_line(shop: Project) -> None:
     new_function("greet", shop)
     manifest = shop.manifests / "greet.yaml"
