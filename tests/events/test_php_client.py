@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import sample
 from tests.events.test_php import SECRET, signed
+from tests.support.absent import absent
 from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT
 
@@ -50,7 +51,7 @@ def php(code: str, given: object, *arguments: str) -> str:
     found = shutil.which("php")
     if found is None:
         assert not os.environ.get("CI"), "CI must have php"
-        pytest.skip("php is not installed")
+        absent("php is not installed")
     done = subprocess.run(
         [found, "-r", CLIENT + code, "--", *arguments],
         input=json.dumps(given),
@@ -74,7 +75,7 @@ def php(code: str, given: object, *arguments: str) -> str:
 def test_a_framework_s_request_is_verified(framework: str, body: str, change: str, said: str) -> None:
     if not all(each.is_dir() for each in LIBRARIES):
         assert not os.environ.get("CI"), "CI must have Symfony's and PSR-7's requests"
-        pytest.skip("Symfony's and PSR-7's requests are not installed")
+        absent("Symfony's and PSR-7's requests are not installed")
     request = {"body": body + change, "headers": signed("1", body.encode())}
 
     assert php(OF_A_REQUEST, request, SECRET, framework) == said

@@ -25,6 +25,7 @@ from knative.lint.resources import Resources
 from knative.lint.schema import SCHEMAS, schema_flaws, unknown_kinds
 from knative.lint.vendor import KUBERNETES, MODULES, OLDEST, OLDEST_KUBERNETES, OLDEST_MODULES
 from knative.manifests.documents import parse
+from tests.support.absent import program
 from tests.support.overlays import PRODUCTION as OVERLAY
 from tests.support.overlays import ROOT, changed, kustomized, production
 
@@ -463,11 +464,7 @@ def test_the_dashboard_shows_depth_retries_dead_letters_job_time_and_cold_starts
 
 @pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if "CI" in os.environ:
-            pytest.fail("promtool is not there, although .ci/run installs it")
-        pytest.skip("promtool (Debian: prometheus) is needed")
+    promtool = program("promtool", "prometheus")
     shutil.copy(ROOT / "tests/files/alerts.yaml", tmp_path / "alerts.yaml")
     [rules] = yaml.safe_load_all((OVERLAY / "monitoring/rules.yaml").read_text())
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))

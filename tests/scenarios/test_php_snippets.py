@@ -21,6 +21,7 @@ import pytest
 from functions.storage.file_name import disposition
 from tests.conftest import sample
 from tests.events.test_php import signed
+from tests.support.absent import absent
 from tests.support.local_runner import ROOT, Up, until
 from tests.support.ports import free_port
 
@@ -53,7 +54,7 @@ def php() -> str:
     found = shutil.which("php")
     if found is None:
         assert not os.environ.get("CI"), "CI must have php"
-        pytest.skip("php is not installed")
+        absent("php is not installed")
     return found
 
 
@@ -236,7 +237,7 @@ def laravel(tmp_path: Path) -> Path:
 def application(name: str, tmp_path: Path, installed: str) -> Path:
     if not Path(installed).is_dir():
         assert not os.environ.get("CI"), f"CI must have {installed}"
-        pytest.skip(f"{installed} is not installed")
+        absent(f"{installed} is not installed")
     return Path(shutil.copytree(APPS / name, tmp_path / name))
 
 

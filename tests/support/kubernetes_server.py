@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import yaml
 
 from knative.cluster.needs import Needs
 from knative.lint.vendor import MODULES, module_folder
 from knative.manifests.documents import KubernetesLoader
+from tests.support.absent import absent
 from tests.support.local_runner import until
 from tests.support.overlays import production
 from tests.support.ports import free_port
@@ -136,7 +136,7 @@ def _definitions(text: str, kinds: set[str]) -> Iterator[Any]:
 def kubernetes_server(folder: Path) -> Iterator[KubernetesServer]:
     """A started server with all definitions; skips the test where its programs are not built."""
     if not all((PROGRAMS / each).exists() for each in ("etcd", "kube-apiserver", "kube-controller-manager")):
-        pytest.skip("Kubernetes is not built (.ci/kubernetes)")
+        absent("Kubernetes is not built (.ci/kubernetes)")
     server = KubernetesServer(folder)
     try:
         server.start().define()

@@ -10,7 +10,7 @@ from email import message_from_bytes, policy
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-import pytest
+from tests.support.absent import absent
 
 # name of the file -> its content
 Files = dict[str, bytes]
@@ -102,4 +102,4 @@ def _said(command: list[str], raw: bytes) -> str:
 
 def _missing(what: str) -> None:
     assert not os.environ.get("CI"), f"CI must have {what}"
-    pytest.skip(f"{what} is not installed")
+    absent(f"{what} is not installed")

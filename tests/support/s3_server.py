@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
 
+from tests.support.absent import absent
 from tests.support.local_runner import until
 from tests.support.ports import free_port
 
@@ -47,7 +47,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     """A started one; skips the test where it is not built."""
     programs = sorted(CACHE.glob("versitygw-*/versitygw"))
     if not programs:
-        pytest.skip("versitygw is not built (.ci/versitygw)")
+        absent("versitygw is not built (.ci/versitygw)")
     server = S3Server(folder / "buckets")
     server.folder.mkdir()
     port = f":{server.url.rpartition(':')[2]}"

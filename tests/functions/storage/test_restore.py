@@ -15,6 +15,7 @@ from events.http import Event
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
 from tests.conftest import sample
+from tests.support.absent import program
 from tests.support.database_servers import postgresql_server
 from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.s3_server import KEY, SECRET, S3Server, s3_server
@@ -90,8 +91,7 @@ def test_dead_letters_are_restored_with_their_history(postgresql_server: str, tm
 
 
 def test_results_are_restored_and_a_job_that_was_done_is_not_done_again(s3: S3Server, tmp_path: Path) -> None:
-    if shutil.which("rclone") is None:
-        pytest.skip("rclone is not installed (apt-get install rclone)")
+    program("rclone")
     results = s3.bucket("errands-results")
     cause = Event({name: str(value) for name, value in sample("ics").items() if name != "data"}, b"{}")
     reply = cause.with_attributes(id="reply", type="dev.errands.ics.completed.v1", outcome="completed")
