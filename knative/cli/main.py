@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from functions.runtime.running import find
-from knative.cli import authoring
+from knative.cli import authoring, cluster
 from knative.cli import broker as broker_commands
 from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine, make_secrets
@@ -129,6 +129,7 @@ def up(
 
     from knative.local import log_lines
     from knative.local.lifetime import serve_until_stopped
+    from knative.local.mail_catcher import catches
     from knative.local.runner import Options
 
     log_lines.configure()
@@ -153,6 +154,8 @@ def up(
         kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
+        if catches(options.settings, options.token):
+            typer.echo(f"  mail is caught, and shown at {url}mail; --set message.SMTP_HOST=... sends it")
 
     if _guarded(serve_until_stopped(options, announce, fork_server)):
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # its manifests have changed
@@ -322,23 +325,16 @@ def backup(
 
 
 @app.command()
-def preflight() -> None:
-    """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
-    from knative.cli.preflight import look
-
-    findings = look()
-    for finding in findings:
-        typer.echo(finding.line)
-    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
-
-
-@app.command()
 def lint(
     targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
     *,
     format_: Annotated[str, typer.Option("--format", help="text, brief, json, or github.")] = "text",
     events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
     production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
+    broker_class: Annotated[
+        str,
+        typer.Option("--broker-class", help="Look at every Broker as of this class: what of it is RabbitMQ's alone."),
+    ] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
 ) -> None:
@@ -355,7 +351,8 @@ def lint(
         own = project.find(Path.cwd())
         if own and not targets:
             events = events or own.samples
-        linted = look_for(targets or [str(each) for each in project.chosen(None)], events=events, production=production)
+        places = targets or [str(each) for each in project.chosen(None)]
+        linted = look_for(places, events=events, production=production, broker_class=broker_class)
     except ManifestError as error:
         _stop(str(error))
     shown = report.FORMATS[format_](linted)
@@ -364,6 +361,8 @@ def lint(
     raise SystemExit(any(strict or each.severity == "error" for each in linted.findings))
 
 
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
+    app.command()(_command)
 for _name, _command in authoring.COMMANDS.items():
     app.command(_name)(_command)
 

@@ -19,7 +19,7 @@ from events.http import Event
 from events.problem import TryAgain
 from functions.runtime import failure_reports
 from functions.runtime.running import Running, announced
-from knative.local import sources
+from knative.local import mail_catcher, sources
 from knative.local.background import Background
 from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
@@ -151,7 +151,7 @@ class _Runner:
             listening = self._bind(stack)
             broker = self._broker()
             url = self._url(listening)
-            machine = self._machine(url)
+            machine = self._machine(url, await self._mail_port(stack))
             ingress = self._ingress(broker, self._own(listening), machine)
             server = self._server(stack, ingress, listening)
             stack.enter_context(announced(self._options.data, Running(url, self._secret)))
@@ -272,7 +272,13 @@ class _Runner:
         called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
         return f"http://{called}:{listening.getsockname()[1]}/"
 
-    def _machine(self, url: str) -> Machine:
+    async def _mail_port(self, stack: contextlib.AsyncExitStack) -> int | None:
+        """Where e-mails are caught, if they are."""
+        if not mail_catcher.catches(self._options.settings, self._options.token):
+            return None
+        return await stack.enter_async_context(mail_catcher.catching(self._options.data.resolve() / "mail"))
+
+    def _machine(self, url: str, mail_port: int | None) -> Machine:
         return Machine(
             data=self._options.data.resolve(),
             ingress_url=url,
@@ -282,6 +288,7 @@ class _Runner:
             token=self._options.token,
             settings=self._options.settings,
             work_queue=amqp_variables(self._options.rabbitmq),
+            mail_port=mail_port,
         )
 
     def _make_pools(self, machine: Machine) -> None:

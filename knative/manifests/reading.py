@@ -84,6 +84,11 @@ def _refused(_folder: Path, kustomization: ManifestDocument) -> Iterator[Manifes
 
 def _rendered(folder: Path, _kustomization: ManifestDocument) -> Iterator[ManifestDocument]:
     """What kustomize makes of it; lines are those of its output."""
+    return parse(render(folder), f"{folder} (rendered)")
+
+
+def render(folder: Path) -> str:
+    """The text that kustomize makes of a folder; raises ManifestError."""
     commands = {"kustomize": ["kustomize", "build"], "kubectl": ["kubectl", "kustomize"]}
     command = next((each for name, each in commands.items() if shutil.which(name)), None)
     if command is None:
@@ -95,7 +100,7 @@ def _rendered(folder: Path, _kustomization: ManifestDocument) -> Iterator[Manife
     shown = subprocess.run(command, capture_output=True, check=False, text=True)
     if shown.returncode:
         raise ManifestError(f"{folder}: {' '.join(shown.stderr.split())}")
-    return parse(shown.stdout, f"{folder} (rendered)")
+    return shown.stdout
 
 
 def _file(file: Path) -> tuple[ManifestDocument, ...]:

@@ -863,9 +863,18 @@ def test_every_pattern_of_the_contract_ends_where_the_text_ends() -> None:
     assert [each for each in patterns if not each.startswith(b"^") or not each.endswith(rb"$(?!\\n)")] == []
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-rf", "", "a" * 101, "a\0b", "a b", "ł"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", ".hidden", "-rf", "", "a" * 101, "a\0b", "a\\b", "a\u202eb", "a ", 'a"b']
+)
 def test_a_name_is_a_file_name_and_no_path(name: str) -> None:
     assert problems({"name": name}, ImageOutput).keys() == {"#/name"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Rechnung März 2026.pdf", "請求書.pdf", "invoice 1042.pdf", "ł", "№ 7 (копия).pdf", "😀"]
+)
+def test_a_name_is_of_any_language(name: str) -> None:
+    assert decode(json.dumps({"name": name}).encode(), ImageOutput).name == name
 
 
 def test_outputs_have_different_names() -> None:

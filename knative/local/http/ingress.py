@@ -20,6 +20,7 @@ from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_b
 from events.job import is_request, job_of
 from events.problem import JobFailed, NotAnEvent
 from functions.runtime.asgi import Receive, Send, read_body
+from functions.storage.file_name import disposition
 from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Fingerprint, Outcomes, fingerprint_of
@@ -313,7 +314,8 @@ class Ingress:
             return _refusal(404, "not-found", "there is no such artefact here")
         from starlette.responses import FileResponse  # a large import, for who reads one here alone
 
-        return cast(Application, FileResponse(file, headers=ARTIFACT_HEADERS))  # but for the names of its parameters
+        headers = {**ARTIFACT_HEADERS, "content-disposition": disposition(parts[-1])}
+        return cast(Application, FileResponse(file, headers=headers))  # but for the names of its parameters
 
 
 class TooLarge(NotAnEvent):
@@ -379,7 +381,7 @@ def _host(header: str) -> str | None:
 
 
 def _is_of_the_console(path: str) -> bool:
-    return path.partition("/")[2].partition("/")[0] in ("dead", "console")
+    return path.partition("/")[2].partition("/")[0] in ("dead", "console", "mail")
 
 
 async def _not_found(request: IngressRequest) -> IngressResponse:

@@ -37,7 +37,7 @@ def test_a_manifest_that_almost_breaks_it_passes(tmp_path: Path, case: Case) -> 
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {each.rule for each in CASES} | {"image-without-version"} == RULES.keys()
+    assert {each.rule for each in CASES} | {"image-without-version", "bound-to-rabbitmq"} == RULES.keys()
 
 
 def test_an_image_without_a_version_is_refused_in_production_only(tmp_path: Path) -> None:
@@ -46,6 +46,25 @@ def test_an_image_without_a_version_is_refused_in_production_only(tmp_path: Path
     assert {each.rule for each in found(tmp_path, SHOP, production=True)} == {"image-without-version"}
     assert found(tmp_path, versioned, production=True) == []
     assert found(tmp_path, SHOP) == []
+
+
+def test_with_another_class_of_broker_it_names_what_is_rabbitmqs_alone(tmp_path: Path) -> None:
+    sink = SHOP.replace('value: "20"', "value: http://shop-broker-ingress")
+    file = tmp_path / "shop.yaml"
+    file.write_text(sink.replace(FILTER, "  filters: [{prefix: {type: shop.}}]\n"))
+
+    found_of_kafka = lint([str(file)], broker_class="Kafka")
+    lines = [file.read_text().splitlines()[each.line - 1].strip() for each in found_of_kafka]
+
+    assert {each.rule for each in found_of_kafka} == {"bound-to-rabbitmq"}
+    assert [each.partition(": ")[0] for each in lines] == [
+        "kind",
+        "eventing.knative.dev/broker.class",
+        "config",
+        "value",
+        "rabbitmq.eventing.knative.dev/parallelism",
+    ]
+    assert "filters-ignored" in {each.rule for each in lint([str(file)], broker_class="RabbitMQBroker")}
 
 
 def test_two_functions_that_answer_each_other_are_a_loop_and_a_chain_is_none(tmp_path: Path) -> None:
