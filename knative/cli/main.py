@@ -361,6 +361,8 @@ def lint(
     raise SystemExit(any(strict or each.severity == "error" for each in linted.findings))
 
 
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
+    app.command()(_command)
 for _name, _command in authoring.COMMANDS.items():
     app.command(_name)(_command)
 for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
