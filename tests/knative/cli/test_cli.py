@@ -451,8 +451,14 @@ def test_an_outcome_that_holds_hostile_text_is_shown_harmlessly(runner: Up, tmp_
         "type": "dev.errands.echo.any.v1",
     }
     outcome = event("its-outcome", {"letter": "1", "code": 500, "error": HOSTILE}, **about)
-    # while the job is at work: sent again, it has no end yet
-    telling = threading.Timer(2, runner.post, (outcome,), {"inside": True})
+    before = runner.metric("errands_events_accepted_total")
+
+    def tell() -> None:
+        """While the job is at work: sent again, it has no end yet."""
+        until(lambda: runner.metric("errands_events_accepted_total") > before, what="the job")
+        runner.post(outcome, inside=True)
+
+    telling = threading.Thread(target=tell)
     telling.start()
 
     shown = terminal("send", job(tmp_path, {"do": "sleep", "s": 8}), "--wait", "--sink", runner.url)
