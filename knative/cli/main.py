@@ -353,8 +353,9 @@ def lint(
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
         own = project.find(Path.cwd())
-        if own and not targets:
-            events = events or own.samples
+        if own:
+            project.link_builtin(own)
+            events = events or (None if targets else own.samples)
         places = targets or [str(each) for each in project.chosen(None)]
         linted = look_for(places, events=events, production=production, broker_class=broker_class)
     except ManifestError as error:
