@@ -33,6 +33,16 @@ def is_request(event: Event) -> bool:
     return ".requested." in event.type
 
 
+def phase(event: Event) -> str:
+    """What of its job an event of ours tells by its type: `requested`, `completed`, `failed` or `deadlettered`."""
+    return event.type.split(".")[-2:][0]
+
+
+def outcome_of(event: Event) -> str | None:
+    """How a job ended, where the event tells that: its `outcome`; a flow's step has none, and tells it by its type."""
+    return phase(event) if "flow" in event.attributes else event.get("outcome")
+
+
 def job_of(event: Event) -> tuple[str, str]:
     """The source and id of the request whose job the event belongs to."""
     if is_request(event):

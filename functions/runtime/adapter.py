@@ -27,6 +27,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -105,7 +106,8 @@ class Function:
     """What stands behind a target: functions-framework itself takes nothing but a plain function.
 
     `answer` is the way over HTTP. `deliver`, and for a list of events `deliver_many`, are those of a work queue's
-    worker (`keda/worker/loader.py`), where a function takes events.
+    worker (`keda/worker/loader.py`), where a function takes events. What runs `beside` it in the server's loop, for as
+    long as that is up, is of `functions.runtime.serve` alone.
     """
 
     answer: Callable[[Scope, Body], Awaitable[Response]]
@@ -113,6 +115,7 @@ class Function:
     deliver_many: Callable[[Sequence[Event]], Sequence[Response]] | None = None
     side_route: Callable[[str, str], Response | None] = side_route
     body_limit_bytes: int = BODY_LIMIT_BYTES
+    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
     async def take(self, scope: Scope, receive: Receive) -> Response:
         """The answer to one request (ASGI 3.0, HTTP), whatever it is; the scope keeps that the function has had it."""
@@ -220,16 +223,17 @@ def async_http_function(
     *,
     accepts: Callable[[Event], None] = lambda event: None,
     pages: Mapping[str, Callable[[], Response]] = MappingProxyType({}),
+    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> Target:
     """The same for a function that waits on I/O, which is done in the server's loop.
 
-    `pages` are what it shows to GET, by their paths, beside its health.
+    `pages` are what it shows to GET, by their paths, beside its health; what runs `beside` it is up before it is.
     """
 
     def page_or_side_route(method: str, path: str) -> Response | None:
         return pages[path]() if method == "GET" and path in pages else side_route(method, path)
 
-    return target(replace(waiting(respond, accepts), side_route=page_or_side_route))
+    return target(replace(waiting(respond, accepts), side_route=page_or_side_route, beside=beside))
 
 
 def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], None] = lambda event: None) -> Function:
@@ -335,8 +339,14 @@ def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> 
     if REPLAYED in cause.attributes:
         attributes[REPLAYED] = cause.attributes[REPLAYED]
     if phase in ("completed", "failed", "deadlettered"):
-        attributes["outcome"] = phase
+        attributes |= _to_flow(cause) if "stepof" in cause.attributes else {"outcome": phase}
     return Event(MappingProxyType(attributes), msgspec.json.encode(payload))
+
+
+def _to_flow(step: Event) -> dict[str, str]:
+    """What brings a step's end to its flow, and to nobody else: it has no `outcome`."""
+    named = {"flow": step.attributes["stepof"]}
+    return named | {name: step.attributes[name] for name in ("flowid", "step") if name in step.attributes}
 
 
 def refusal(error: Exception) -> Response:
@@ -359,7 +369,7 @@ def log_response(
 
     An `error` that is none of the contract's is a bug, and its traceback goes into the line.
     """
-    done = response.status < 300 and response.headers.get("ce-outcome") != "failed"
+    done = response.status < 300 and not is_failure(response)
     if done and not log.isEnabledFor(logging.INFO):
         return  # a flood's worker has no time for a line that nobody reads
     fields = {"status": response.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
@@ -379,6 +389,11 @@ def reply_to(event: Event, result: Struct | JobFailed | None, now: datetime) -> 
     if isinstance(result, JobFailed):
         return reply_event(event, sibling_type(event.type, "failed"), result.problem, now=now)
     return None if result is None else reply_event(event, event_type(type(result)), result, now=now)
+
+
+def is_failure(response: Response) -> bool:
+    """Whether the answer is a failed event."""
+    return ".failed." in response.headers.get("ce-type", "")
 
 
 def response_of(reply: Event | None) -> Response:

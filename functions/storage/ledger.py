@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
-from events.job import NAMESPACE, canonical
+from events.job import NAMESPACE, canonical, outcome_of
 from events.problem import JobFailed, NotAnEvent
 from events.types import sibling_type
 from functions.runtime.adapter import reply_event, system_clock
@@ -56,7 +56,7 @@ class _Entry:
 
     @property
     def is_failure(self) -> bool:
-        return self.reply.get("outcome") == "failed"
+        return outcome_of(self.reply) == "failed"
 
     def answers(self, cause: Event) -> bool:
         return self.hash in (None, _hash(cause, self.reply))
@@ -154,7 +154,7 @@ def _hash(cause: Event, reply: Event) -> str:
 
 
 def _has_expired(reply: Event) -> bool:
-    if reply.get("outcome") != "failed":
+    if outcome_of(reply) != "failed":
         return False
     try:
         return msgspec.json.decode(reply.data, type=_Kind).type.endswith(EXPIRED)
