@@ -52,7 +52,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 J = TypeVar("J", bound=Request)
 
 STEPS_LIMIT: Final = 10_000  # of one history: a replay reads all of it
-OURS: Final = frozenset({"cancel", "resume"})  # signals that no flow waits for
+OURS: Final = frozenset({"cancel", "resume", "complete"})  # signals that no flow waits for
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAYBE_DONE: Final = ("fired", "deadlettered")  # a step that ended so may have been done, or may be yet
 

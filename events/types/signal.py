@@ -13,12 +13,21 @@ SignalName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,99}$(?!\n)", e
 class SignalRequested(Request, frozen=True, kw_only=True):
     """Say something to the flow whose request has this id, and the source of this event.
 
-    Two names are ours: `cancel` ends the flow, which undoes what it has done, and `resume` has one that is held go on.
+    Three names are ours: `cancel` ends the flow, which undoes what it has done; `resume` has one that is held go on;
+    `complete` tells the end of a call that was answered 202 (`data` is a StepDone).
     """
 
     flow: Annotated[str, Meta(min_length=1, max_length=1_000, description="the id of the flow's request")]
     name: SignalName
     data: Any = None
+
+
+class StepDone(Request, frozen=True, kw_only=True):
+    """The end of the step of this number: what it came to, or the problem that it failed with."""
+
+    step: Annotated[int, Meta(ge=1)]
+    value: Any = None
+    problem: Problem | None = None
 
 
 class SignalCompleted(Result, frozen=True, kw_only=True):

@@ -56,6 +56,9 @@ class Clock:
             except StorageUnavailable as error:
                 log.error("flows stand still: %s", error)
                 wait_s = TROUBLE_S
+            except Exception:  # of one flow: the others' timers must not stop for it
+                log.exception("a round of the flows' clock has a bug")
+                wait_s = TROUBLE_S
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), wait_s)
             self._woken.clear()

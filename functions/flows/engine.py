@@ -19,7 +19,16 @@ from events.history import Again, Answer, Asked, Completed, Decision, Failed, He
 from events.http import Event
 from events.job import canonical, phase
 from events.problem import JobFailed, NotAnEvent, TryAgain, decode
-from events.types import DeadLetter, SignalCompleted, SignalRequested, event_type, sibling_type
+from events.types import (
+    CallCompleted,
+    CallRequested,
+    DeadLetter,
+    SignalCompleted,
+    SignalRequested,
+    StepDone,
+    event_type,
+    sibling_type,
+)
 from functions.flows import flow_record, outbox, steps, timers
 from functions.flows.definitions import Definitions
 from functions.flows.flow_events import completed, failed, step_request
@@ -38,7 +47,7 @@ SIGNAL: Final = event_type(SignalRequested)
 
 @dataclass(frozen=True)
 class Engine:
-    """The flows of a database. `time_lapse` is by how much their sleeps are shortened, for tests."""
+    """The flows of a database. `time_lapse` is by how much their sleeps and waits are shortened, for tests."""
 
     database: Database
     definitions: Definitions
@@ -184,6 +193,8 @@ class Engine:
         going: list[Event] = []
         if job.name == "cancel":
             flow.cancelled = flow.next_position()
+        elif job.name == "complete":
+            return self._completed_from_outside(transaction, flow, job, now)
         elif job.name == "resume":
             events = [_request(flow, each) for each in steps.held(transaction, flow.id)]
             going = self._sent(transaction, events, now)
@@ -191,6 +202,20 @@ class Engine:
             signal = Signal(flow.next_position(), now, job.name, msgspec.json.encode(job.data))
             steps.write_signal(transaction, flow.id, signal, event_id=event.id)
         return going + self._advance(transaction, flow, now)
+
+    def _completed_from_outside(
+        self, transaction: Transaction, flow: FlowRecord, job: SignalRequested, now: datetime
+    ) -> list[Event]:
+        """The API has done a step that it took for later."""
+        told = decode(msgspec.json.encode(job.data), StepDone, at="#/data")
+        step = steps.find(transaction, flow.id, told.step)
+        if step is None or step.type != event_type(CallRequested):
+            raise JobFailed("no-such-step", f"the flow {job.flow} has no call with the number {told.step}")
+        if told.problem is not None:
+            answer = flow.answer("failed", msgspec.json.encode(told.problem), now=now)
+        else:
+            answer = flow.answer("completed", msgspec.json.encode(CallCompleted(value=told.value)), now=now)
+        return self._ended(transaction, flow, told.step, answer)
 
     def _advance(self, transaction: Transaction, flow: FlowRecord, now: datetime) -> list[Event]:
         """Replay the flow, and write what comes of it."""
@@ -242,13 +267,14 @@ class Engine:
 
     def _ask(self, transaction: Transaction, flow: FlowRecord, asked: Sequence[Asked], now: datetime) -> list[Event]:
         going = steps.write(transaction, flow.id, asked, now=now)
-        due = [(each.number, each.due) for each in asked if each.due is not None]
-        timers.write(transaction, [Timer(flow.id, number, self._shortened(at, now)) for number, at in due])
+        timed = [Timer(flow.id, each.number, self._due(each, each.due, now)) for each in asked if each.due is not None]
+        timers.write(transaction, timed)
         events = [step_request(flow, each.number, each.type, each.data, asked_at=now) for each in going if each.type]
         return self._sent(transaction, events, now)
 
-    def _shortened(self, due: datetime, now: datetime) -> datetime:
-        return now + max((due - now) / self.time_lapse, timedelta(0))
+    def _due(self, asked: Asked, due: datetime, now: datetime) -> datetime:
+        """When it is due by this machine's clock: a job takes as long as ever, however short sleeps are made."""
+        return due if asked.type else now + max((due - now) / self.time_lapse, timedelta(0))
 
     def _begin_again(self, transaction: Transaction, flow: FlowRecord, end: Again, now: datetime) -> None:
         flow.first += len(steps.recorded(transaction, flow.id))

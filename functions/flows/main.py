@@ -22,7 +22,7 @@ PING_TYPE: Final = "dev.knative.sources.ping"
 @dataclass(frozen=True)
 class Settings:
     """The function's environment. FLOWS names the modules that hold flows, with commas; K_SINK is the broker's ingress
-    (SinkBinding), K_SINK_TOKEN what it may ask for. TIME_LAPSE shortens every sleep by so much, for tests.
+    (SinkBinding), K_SINK_TOKEN what it may ask for. TIME_LAPSE shortens sleeps and waits by so much, for tests.
     """
 
     flows_url: str

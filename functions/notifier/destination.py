@@ -16,8 +16,8 @@ import msgspec
 
 from events.http import Event
 from events.problem import JobFailed
+from functions.net.signature import Profile, Signer
 from functions.net.url import Url, parsed
-from functions.notifier.signature import Profile, Signer
 
 log = logging.getLogger("errands.notifier")
 

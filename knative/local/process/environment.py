@@ -26,6 +26,7 @@ STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
+CALLERS: Final = (NOTIFIER, "call")  # of the API
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,9 @@ class Machine:
             "STORE_NAMES_SECRET": _secret(self.data, *STORE_NAMES) or "",
             "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
+            "FLOWS_URL": f"sqlite:///{self.data / 'flows.db'}",
             "CALLBACK_URL": "",
+            "CALL_URL": "",
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
             "ALLOWED_NETWORKS": "" if self.token else LOOPBACK,
             "SMTP_HOST": "127.0.0.1",
@@ -75,7 +78,7 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     built["TMPDIR"] = str(temporary(machine.data))
     for name in service.config_maps:
         built |= _config_map(name, manifests, machine, service)
-    if service.name == NOTIFIER and "ALLOWED_NETWORKS" in built:  # it calls configured origins alone, mostly of here
+    if service.name in CALLERS and "ALLOWED_NETWORKS" in built:  # it calls configured origins alone, mostly of here
         built["ALLOWED_NETWORKS"] = built["ALLOWED_NETWORKS"] or LOOPBACK
     work_queue = machine.work_queue if service.environment.keys() & {"WORK_EXCHANGE", "WORK_QUEUE"} else {}
     given = {**work_queue, **machine.settings.get(service.name, {})}

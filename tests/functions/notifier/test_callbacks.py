@@ -22,10 +22,10 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events.problem import JobFailed, NotNow, TryAgain
+from functions.net.caller import Call, Caller, NoResponse
 from functions.net.exchange import ServerResponse
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
-from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import CircuitLimits, Circuits
 from functions.notifier.endpoint_state import EndpointStates, gone, resume
 from functions.notifier.handshake import Handshake

@@ -9,8 +9,8 @@ import pytest
 from events.http import Event
 from events.problem import JobFailed
 from functions.net.guard import Guard
+from functions.net.signature import Signer
 from functions.notifier.destination import Destinations
-from functions.notifier.signature import Signer
 from knative.local.process.environment import NOTIFIER, Machine, environment, make_secrets
 from knative.manifests.manifests import load
 

@@ -1,8 +1,12 @@
 """Makes one call: no redirect, within a time and a size, to an address that the guard lets through."""
 
 import gc
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Final
 
@@ -18,6 +22,7 @@ SHOWN_CHARACTERS: Final = 300
 HEAD_LIMIT_BYTES: Final = 65_536
 # Shorter than a web server keeps an idle connection (Apache 5 s), so that it is seldom the server that closes it.
 KEEP_ALIVE_S: Final = 4.0
+RETRY_LIMIT_S: Final = 3_600.0
 
 
 class NoResponse(Exception):
@@ -43,11 +48,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls over the process's connections, which are kept open between callbacks."""
+    """Calls over the process's connections, which are kept open between calls.
+
+    Of a response the first `start_bytes` are enough; with None it is read to its end, or to the limit.
+    """
 
     guard: Guard
     connect_timeout_s: float
     response_limit_bytes: int
+    start_bytes: int | None = SHOWN_BYTES
 
     async def call(self, call: Call, *, timeout_s: float) -> ServerResponse:
         """The endpoint's answer, of its body the start; raise NoResponse when there is none, JobFailed when its address
@@ -95,10 +104,25 @@ class Caller:
             Bounds(
                 head_bytes=HEAD_LIMIT_BYTES,
                 body_bytes=self.response_limit_bytes,
-                start_bytes=SHOWN_BYTES,
+                start_bytes=self.start_bytes,
                 idle_s=KEEP_ALIVE_S,
             ),
         )
+
+
+def retry_after_s(value: str | None, *, now_s: float) -> float | None:
+    """The wait that a Retry-After header asks for, in seconds or as a date (RFC 9110 10.2.3), at most an hour."""
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return min(float(value), RETRY_LIMIT_S)
+    try:
+        date = parsedate_to_datetime(value)
+        # the parser gives no zone for "-0000"; HTTP dates are in GMT
+        left_s = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
+    except (ValueError, OverflowError):  # a year or a zone of many digits
+        return None
+    return min(max(math.ceil(left_s), 0.0), RETRY_LIMIT_S)
 
 
 def _collect_seldom() -> None:
