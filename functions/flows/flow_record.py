@@ -85,6 +85,11 @@ def find(transaction: Transaction, id_: str) -> FlowRecord | None:
     return next(map(_record, transaction.execute("SELECT * FROM flow WHERE id = ?", id_)), None)
 
 
+def named(transaction: Transaction, name: str) -> list[FlowRecord]:
+    """The flow with this id, or those whose request has it: sources may have the same."""
+    return list(map(_record, transaction.execute("SELECT * FROM flow WHERE id = ? OR job_id = ?", name, name)))
+
+
 def newest(transaction: Transaction, *, states: tuple[str, ...], name: str | None, limit: int) -> list[FlowRecord]:
     """Flows in one of the states, the newest first."""
     marks = ", ".join("?" * len(states))

@@ -33,6 +33,7 @@ CREATE TABLE flow (
     locked INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX flow_state ON flow (state, accepted_at);
+CREATE INDEX flow_job ON flow (job_id);
 CREATE INDEX flow_ended ON flow (ended_at);
 CREATE TABLE flow_step (
     flow_id TEXT NOT NULL,

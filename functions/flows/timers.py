@@ -30,6 +30,12 @@ def due(transaction: Transaction, *, now: datetime, limit: int = 100) -> list[Ti
     return [Timer(row["flow_id"], row["step"], rfc3339(row["due_at"])) for row in rows]
 
 
+def of_flow(transaction: Transaction, flow_id: str) -> dict[int, datetime]:
+    """When each step of a flow falls due."""
+    query = "SELECT step, due_at FROM flow_timer WHERE flow_id = ?"
+    return {row["step"]: rfc3339(row["due_at"]) for row in transaction.execute(query, flow_id)}
+
+
 def remove(transaction: Transaction, flow_id: str, step: int | None = None) -> bool:
     """Take a step's timer away, or all those of a flow; whether there was one."""
     query = "DELETE FROM flow_timer WHERE flow_id = ?"

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from typer._click import Command, Context
 
 # Loaded when asked for: no other command need wait for them, and `errands up` would hold their memory for ever.
-GROUPS: Final = {"dead": "functions.deadletters.cli.app", "callbacks": "knative.cli.callbacks"}
+GROUPS: Final = {
+    "dead": "functions.deadletters.cli.app",
+    "callbacks": "knative.cli.callbacks",
+    "flows": "functions.flows.cli",
+}
 
 
 class Commands(TyperGroup):
