@@ -13,7 +13,8 @@ namespace Errands;
  *         ├── Refused             trying again is of no use: the message says why
  *         ├── Unreachable         not accepted in any attempt; it MAY have arrived: emit it again, same id
  *         ├── InvalidSignature    the callback is not from Errands, or too old: answer 401
- *         └── InvalidCallback     the signature is right, the body is no callback: answer 400
+ *         ├── InvalidCallback     the signature is right, the body is no callback: answer 400
+ *         └── StepRefused         thrown by your own handler of a step, which can never be done
  */
 abstract class Exception extends \RuntimeException
 {
