@@ -1,12 +1,12 @@
 """Finds what a manifest must not do on Knative's RabbitMQ broker: `errands lint`, described in knative/README.md.
 
 It knows nothing of Errands' own functions. A rule is a function of all resources that yields the places which break it;
-the modules `schema`, `routing`, `delivery`, `scaling` and `safety` hold them.
+the modules `schema`, `routing`, `delivery`, `scaling`, `safety` and `repeatable` hold them.
 """
 
 from pathlib import Path
 
-from knative.lint import delivery, routing, safety, scaling, schema
+from knative.lint import delivery, repeatable, routing, safety, scaling, schema
 from knative.lint.events import samples
 from knative.lint.findings import Finding, findings
 from knative.lint.resources import Resources
@@ -14,7 +14,7 @@ from knative.manifests.reading import read
 
 __all__ = ["Finding", "lint"]
 
-RULE_MODULES = (schema, routing, delivery, scaling, safety)  # importing them declares their rules
+RULE_MODULES = (schema, routing, delivery, scaling, safety, repeatable)  # importing them declares their rules
 
 
 def lint(targets: list[str], *, events: Path | None = None, production: bool = False) -> list[Finding]:
