@@ -146,7 +146,8 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(f"{start}-{end}" if end > start else str(start) for start, end in found)
 
 
-def _numbers(text: str) -> Iterator[int]:
+def numbers(text: str) -> Iterator[int]:
+    """Those that `ranges` has written."""
     for each in text.split(",") if text else ():
         start, _, end = each.partition("-")
         yield from range(int(start), int(end or start) + 1)
@@ -169,7 +170,7 @@ def _record(row: Row) -> FlowRecord:
         ending=None if row["ending"] is None else _event(row["ending"]),
         first=row["first"],
         news=row["news"],
-        waits=frozenset(_numbers(row["waits"])),
+        waits=frozenset(numbers(row["waits"])),
         needed=row["needed"],
         cancelled=row["cancelled"],
         progress=None if row["percent"] is None else Progress(row["percent"], row["progress"]),

@@ -5,7 +5,9 @@ run at once is kept at every moment.
 """
 
 import random
+import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +27,14 @@ from functions.flows.flow_record import find, flow_id
 from functions.flows.schema import open_flows
 from functions.runtime.adapter import reply_event
 from functions.storage.database import Database
+from tests.support.database_servers import new_database, postgresql_server
 from tests.support.hostile_broker import HostileBroker
 
-SEEDS_AT_ONCE: Final = 25
+__all__ = ["postgresql_server"]  # a fixture
+
+SEEDS: Final = 1_000
+SEEDS_AT_ONCE: Final = 50
+IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # nothing of it outlives its test, and a commit need not reach a disk
 SOURCE: Final = "/tests"
 SIGNALS: Final = 10_000  # what signals say, from here on
 BOUNDED = """
@@ -339,13 +346,22 @@ class Simulation:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_flows(f"sqlite:///{tmp_path / 'flows.db'}")
+def database() -> Iterator[Database]:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        yield open_flows(f"sqlite:///{folder}/flows.db")
 
 
-@pytest.mark.parametrize("start", range(0, 500, SEEDS_AT_ONCE))
+@pytest.mark.parametrize("start", range(0, SEEDS, SEEDS_AT_ONCE))
 def test_every_flow_ends_once_as_its_code_says_whatever_the_broker_does(database: Database, start: int) -> None:
     for seed in range(start, start + SEEDS_AT_ONCE):
+        simulation = Simulation(database, seed)
+        simulation.run()
+        require_ended_rightly(database, simulation)
+
+
+def test_so_it_is_on_postgresql(postgresql_server: str) -> None:
+    database = open_flows(new_database(postgresql_server))
+    for seed in range(20):
         simulation = Simulation(database, seed)
         simulation.run()
         require_ended_rightly(database, simulation)
