@@ -17,6 +17,7 @@ from events.types.call import *  # noqa: F403
 from events.types.ics import *  # noqa: F403
 from events.types.image import *  # noqa: F403
 from events.types.message import *  # noqa: F403
+from events.types.onboarding import *  # noqa: F403
 from events.types.report import *  # noqa: F403
 from events.types.signal import *  # noqa: F403
 

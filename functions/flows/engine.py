@@ -35,7 +35,7 @@ from functions.flows.flow_events import completed, failed, step_request
 from functions.flows.flow_record import FlowRecord, flow_id
 from functions.flows.steps import StepRecord
 from functions.flows.timers import Timer
-from functions.runtime.adapter import open_job, reply_event
+from functions.runtime.adapter import REPLAYED, open_job, reply_event
 from functions.storage.database import Database, Transaction
 
 log = logging.getLogger("errands.flows")
@@ -196,7 +196,8 @@ class Engine:
         elif job.name == "complete":
             return self._completed_from_outside(transaction, flow, job, now)
         elif job.name == "resume":
-            events = [_request(flow, each) for each in steps.held(transaction, flow.id)]
+            held = steps.held(transaction, flow.id)
+            events = [_request(flow, each).with_attributes(**{REPLAYED: "true"}) for each in held]  # of dead letters
             going = self._sent(transaction, events, now)
         else:
             signal = Signal(flow.next_position(), now, job.name, msgspec.json.encode(job.data))

@@ -224,7 +224,7 @@ def test_who_needs_no_bucket_has_no_keys_of_it(documents: list[Any]) -> None:
     keys = {"secretRef": {"name": "store", "optional": True}}
     holders = {name for name, pod in functions(documents).items() if keys in pod["containers"][0]["envFrom"]}
 
-    assert holders == {"ics", "image", "report", "message", "notifier", "deadletters", "console"}
+    assert holders == {"call", "ics", "image", "report", "message", "notifier", "deadletters", "console"}
 
 
 def test_who_puts_results_where_anybody_may_read_has_the_secret_of_their_names(documents: list[Any]) -> None:
@@ -379,7 +379,7 @@ def test_the_preflight_leaves_secrets_to_external_secrets_where_the_overlay_brin
 def test_the_preflight_wants_images_by_digest() -> None:
     missing = [each.line for each in look(cluster(), OVERLAY) if each.needed and not each.well]
 
-    assert [each for each in missing if "images by digest (errands/console" in each]
+    assert [each for each in missing if "images by digest (errands/call" in each]
 
 
 @pytest.mark.slow

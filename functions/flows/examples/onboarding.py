@@ -1,21 +1,7 @@
 """A new user: an account, what it needs, a welcome, and after two days the question how it is going."""
 
 from events.flow import Flow, flow
-from events.types import Request, Result
-from events.types.base import Email
-
-
-class OnboardingRequested(Request, frozen=True, kw_only=True):
-    """Somebody has signed up."""
-
-    email: Email
-
-
-class OnboardingCompleted(Result, frozen=True, kw_only=True):
-    """The account that was made, and whether it was used within two days."""
-
-    account: str
-    active: bool
+from events.types import OnboardingCompleted, OnboardingRequested
 
 
 @flow(OnboardingRequested)

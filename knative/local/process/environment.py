@@ -26,7 +26,7 @@ STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
-CALLERS: Final = (NOTIFIER, "call")  # of the API
+CALLERS: Final = frozenset({NOTIFIER, "call"})  # of the API
 
 
 @dataclass(frozen=True, kw_only=True)
