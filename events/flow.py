@@ -28,8 +28,6 @@ import msgspec
 
 from events.history import (
     Again,
-    Answer,
-    Asked,
     Completed,
     Decision,
     Failed,
@@ -38,20 +36,22 @@ from events.history import (
     Lane,
     OnDeadLetter,
     Progress,
-    Signal,
     Waiting,
 )
 from events.job import NAMESPACE
 from events.problem import FieldError, JobFailed, Problem, decode
+from events.step import Cancelled, Course, First, Sleep, Step, StepFailed, Stopped, Together, Wait
 from events.types import REGISTRY, event_type, sibling_type
 from events.types.base import Request
 from events.types.call import CallCompleted, CallRequested
+
+# what who writes flows, or keeps them, imports
+__all__ = ["Cancelled", "Definition", "Flow", "Step", "StepFailed", "definitions", "duration", "flow", "replay"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
 J = TypeVar("J", bound=Request)
 
-STEPS_LIMIT: Final = 10_000  # of one history: a replay reads all of it
 OURS: Final = frozenset({"cancel", "resume", "complete"})  # signals that no flow waits for
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAYBE_DONE: Final = ("fired", "deadlettered")  # a step that ended so may have been done, or may be yet
@@ -59,27 +59,6 @@ MAYBE_DONE: Final = ("fired", "deadlettered")  # a step that ended so may have b
 # What undoes a step: the name of a call, a job, or what makes the job of the step's result, which is None where it is
 # not known whether the step was done.
 Undo = str | Request | Callable[[Any], Request]
-
-
-class StepFailed(Exception):
-    """A step failed, or came too late; `problem` says why. Not caught, it fails the flow, which undoes what it did."""
-
-    def __init__(self, what: str, problem: Problem) -> None:
-        super().__init__(f"{what}: {problem.detail}")
-        self.problem = problem
-
-
-class Cancelled(BaseException):
-    """The flow is cancelled; as in asyncio no `except Exception` holds it up."""
-
-    problem: Final = JobFailed("cancelled", "the flow was cancelled").problem
-
-
-class _Stopped(BaseException):
-    """The function goes no further: it begins again, or asks for something else than the history has."""
-
-    def __init__(self, end: Again | Held) -> None:
-        self.end = end
 
 
 @dataclass(frozen=True)
@@ -114,126 +93,14 @@ def flow(request: type[J], *, version: int = 1) -> Callable[[Callable[[J, "Flow"
     return lambda function: Definition(function, request, version)
 
 
-class Step(Generic[T]):
-    """Something that was asked for; awaited for its result, as often as wanted."""
-
-    def __init__(self, do: "Flow", number: int, what: str, read: Callable[[bytes], T], answer: Answer | None) -> None:
-        self._do = do
-        self._read = read
-        self.number = number
-        self.what = what
-        self.answer = answer
-
-    def __await__(self) -> Generator[Waiting, None, T]:
-        yield from self._do._until_ended([self], needed=1)
-        return self.result()
-
-    def seen(self) -> "Answer | Signal | None":
-        """What ended it; None where nothing has."""
-        return self.answer
-
-    def take(self) -> None:
-        """What ended it is its own from now on."""
-
-    def result(self) -> T:
-        """Of one that has ended; raise StepFailed where it failed."""
-        assert self.answer is not None  # noqa: S101  # the caller has waited for it
-        if self.answer.kind == "completed":
-            return self._read(self.answer.data)
-        raise StepFailed(self.what, self._problem(self.answer))
-
-    def _problem(self, answer: Answer) -> Problem:
-        if answer.kind == "failed":
-            return msgspec.json.decode(answer.data, type=Problem)
-        if answer.kind == "fired":
-            return JobFailed("too-late", f"{self.what} did not end in time").problem
-        return JobFailed("dead-lettered", f"{self.what} is kept as a dead letter").problem
-
-
-class Sleep(Step[None]):
-    """Ends at its time."""
-
-    def result(self) -> None:
-        """Nothing."""
-
-
-class Wait(Step[Any]):
-    """Waits for a signal: it takes the oldest that no other wait has taken. StepFailed where none comes in time."""
-
-    def __init__(self, do: "Flow", number: int, name: str, answer: Answer | None) -> None:
-        super().__init__(do, number, f"wait {name}", msgspec.json.decode, answer)
-        self._name = name
-        self._taken: Answer | Signal | None = None
-
-    def seen(self) -> Answer | Signal | None:
-        """The signal or the end of its time, whichever was first."""
-        if self._taken is not None:
-            return self._taken
-        waiting = self._do._signals.get(self._name)
-        found = [each for each in (waiting[0] if waiting else None, self.answer) if each is not None]
-        return min(found, key=lambda each: each.position, default=None)
-
-    def take(self) -> None:
-        """Keep the signal from other waits."""
-        if self._taken is None:
-            self._taken = self.seen()
-            if isinstance(self._taken, Signal):
-                self._do._signals[self._name].pop(0)
-
-    def result(self) -> Any:
-        """The signal's data."""
-        if isinstance(self._taken, Signal):
-            return self._read(self._taken.data)
-        return super().result()
-
-
-class Together(Generic[T]):
-    """Several steps; awaited for the results of all of them, in their order."""
-
-    def __init__(self, do: "Flow", steps: Iterable[Step[T]], *, failures: bool) -> None:
-        self._do = do
-        self.steps = tuple(steps)
-        self._failures = failures
-
-    def __await__(self) -> Generator[Waiting, None, list[T]]:
-        yield from self._do._until_ended(self.steps, needed=len(self.steps))
-        return [self._result(each) for each in self.steps]
-
-    def _result(self, step: Step[T]) -> Any:
-        try:
-            return step.result()
-        except StepFailed as failure:
-            if self._failures:
-                return failure
-            raise
-
-
-class First:
-    """Several steps; awaited for the one that ended first."""
-
-    def __init__(self, do: "Flow", steps: Iterable[Step[Any]]) -> None:
-        self._do = do
-        self._steps = tuple(steps)
-
-    def __await__(self) -> Generator[Waiting, None, Step[Any]]:
-        return (yield from self._do._until_first(self._steps))
-
-
 class Flow:
     """What a flow's function does things by: `do`."""
 
     def __init__(self, history: History) -> None:
-        self._history = history
-        self._count = 0
+        self._course = Course(history)
         self._uuids = 0
         self._lane: Lane | None = None
-        self._cancelled = history.cancelled
-        self._now = history.started_at
         self._undos: list[tuple[Step[Any] | None, Callable[[Any], Request]]] = []
-        self._signals: dict[str, list[Signal]] = {}
-        for each in history.signals:
-            self._signals.setdefault(each.name, []).append(each)
-        self._asked: list[Asked] = []
         self._progress: Progress | None = None
         self._not_undone: list[FieldError] = []
         self.random: Final = random.Random(f"{history.flow_id}\n{history.first}")  # noqa: S311  # the same in each replay
@@ -241,17 +108,17 @@ class Flow:
     @property
     def now(self) -> datetime:
         """When the last thing happened that the function has seen: it stands still while the function runs."""
-        return self._now
+        return self._course.now
 
     @property
     def id(self) -> str:
         """The flow's own, the same in each replay."""
-        return self._history.flow_id
+        return self._course.history.flow_id
 
     def uuid(self) -> uuid.UUID:
         """Another one with each call, the same in each replay."""
         self._uuids += 1
-        return uuid.uuid5(NAMESPACE, f"{self.id}\n{self._history.first}\nuuid\n{self._uuids}")
+        return uuid.uuid5(NAMESPACE, f"{self.id}\n{self._course.history.first}\nuuid\n{self._uuids}")
 
     @overload
     def __call__(
@@ -335,11 +202,11 @@ class Flow:
 
     def all(self, *steps: Step[T], failures: bool = False) -> Together[T]:
         """Wait until all have ended; then raise the first one's failure, or with `failures` have them as results."""
-        return Together(self, steps, failures=failures)
+        return Together(self._course, steps, failures=failures)
 
     def first(self, *steps: Step[Any]) -> First:
         """Wait until one has ended: that is the result, to be awaited for its own. The others go on."""
-        return First(self, steps)
+        return First(self._course, steps)
 
     def map(
         self,
@@ -353,24 +220,24 @@ class Flow:
         what makes a step of an item.
         """
         make: Callable[[Any], Step[Any]] = partial(self, result=ask.result) if isinstance(ask, Definition) else ask
-        with self._within(Lane(self._history.first + self._count, at_once)):
-            return Together(self, [make(item) for item in items], failures=failures)
+        with self._within(Lane(self._course.next_number, at_once)):
+            return Together(self._course, [make(item) for item in items], failures=failures)
 
     def sleep(self, **duration: float) -> Sleep:
         """Wait for so many `seconds`, `minutes`, `hours`, `days` or `weeks`, which costs a row and no process."""
-        return self.until(self._now + timedelta(**duration))
+        return self.until(self._course.now + timedelta(**duration))
 
     def until(self, moment: datetime) -> Sleep:
         """Wait until a moment."""
-        number, answer = self._ask("sleep", due=moment)
-        return Sleep(self, number, "sleep", _nothing, answer)
+        number, answer = self._course.ask("sleep", due=moment)
+        return Sleep(self._course, number, "sleep", _nothing, answer)
 
     def wait(self, name: str, *, within: str | timedelta | None = None) -> Wait:
         """Wait for a signal, be it one that came before; the result is its data. Raises StepFailed after `within`."""
         if name in OURS:
             raise ValueError(f"{name} is a signal of our own, and no flow's to wait for")
-        number, answer = self._ask(f"wait {name}", due=self._due(within))
-        return Wait(self, number, name, answer)
+        number, answer = self._course.ask(f"wait {name}", due=self._due(within))
+        return Wait(self._course, number, name, answer)
 
     def undo(self, job: Request | Callable[[Any], Request]) -> None:
         """Have this done, too, should the flow fail; the last that was declared is the first that is done."""
@@ -384,8 +251,8 @@ class Flow:
         """Begin anew with this request and an empty history, for what goes on for ever. What was done is not undone any
         more; signals that nobody has waited for are kept.
         """
-        kept = tuple(each.position for waiting in self._signals.values() for each in waiting)
-        raise _Stopped(Again(msgspec.json.encode(job), kept))
+        kept = tuple(each.position for waiting in self._course.signals.values() for each in waiting)
+        raise Stopped(Again(msgspec.json.encode(job), kept))
 
     def _job(
         self,
@@ -397,62 +264,13 @@ class Flow:
         within: str | timedelta | None = None,
         on_dead_letter: OnDeadLetter = "hold",
     ) -> Step[Any]:
-        number, answer = self._ask(
+        number, answer = self._course.ask(
             what, type_=type_, job=job, due=self._due(within), lane=self._lane, on_dead_letter=on_dead_letter
         )
-        return Step(self, number, what, read, answer)
-
-    def _ask(
-        self, what: str, *, type_: str | None = None, job: Request | None = None, **more: Any
-    ) -> tuple[int, Answer | None]:
-        """The next step's number, and its answer where the history has one."""
-        index, number = self._count, self._history.first + self._count
-        if index >= STEPS_LIMIT:
-            raise _Stopped(Held(f"a history has at most {STEPS_LIMIT} steps: do.again begins a new one"))
-        self._count += 1
-        if index < len(self._history.steps):
-            recorded = self._history.steps[index]
-            if recorded.what != what:
-                raise _Stopped(Held(f"step {number} was recorded as {recorded.what!r}, and {what!r} is asked for"))
-            return number, recorded.answer
-        data = b"" if job is None else msgspec.json.encode(job)
-        self._asked.append(Asked(number, what, type_, data, **more))
-        return number, None
+        return Step(self._course, number, what, read, answer)
 
     def _due(self, within: str | timedelta | None) -> datetime | None:
-        return None if within is None else self._now + duration(within)
-
-    def _until_ended(self, steps: Iterable[Step[Any]], *, needed: int) -> Generator[Waiting, None, None]:
-        """Go on when all of these have ended; otherwise the replay ends here."""
-        ends = []
-        for each in steps:
-            each.take()
-            ends.append(each.seen())
-        known = [each for each in ends if each is not None]
-        over = max((each.position for each in known), default=0) if len(known) == needed else None
-        self._reach(over)
-        if over is None:
-            unended = tuple(step.number for step, end in zip(steps, ends, strict=True) if end is None)
-            yield Waiting(unended, needed - len(known))
-        self._now = max((self._now, *(each.at for each in known)))
-
-    def _until_first(self, steps: tuple[Step[Any], ...]) -> Generator[Waiting, None, Step[Any]]:
-        ended = [(end.position, step) for step in steps if (end := step.seen()) is not None]
-        position, first = min(ended, key=lambda each: each[0], default=(None, None))
-        self._reach(position)
-        if first is None:
-            yield Waiting(tuple(each.number for each in steps), 1)
-            raise RuntimeError("a replay that waits is not gone on with")
-        first.take()
-        end = first.seen()
-        self._now = max(self._now, end.at if end else self._now)
-        return first
-
-    def _reach(self, position: int | None) -> None:
-        """Raise Cancelled once, at the first wait that was not over when the cancel came."""
-        if self._cancelled is not None and (position is None or position > self._cancelled):
-            self._cancelled = None
-            raise Cancelled
+        return None if within is None else self._course.now + duration(within)
 
     @contextmanager
     def _within(self, lane: Lane) -> Generator[None, None, None]:
@@ -467,7 +285,7 @@ class Flow:
 
         A step under way is waited for: what undoes it must not come before it.
         """
-        self._cancelled = None
+        self._course.shield()
         while self._undos:
             step, undoing = self._undos.pop()
             result = None
@@ -493,12 +311,12 @@ def replay(definition: Definition[Any], job: Request, history: History) -> Decis
     do = Flow(history)
     run = _run(definition, job, do)
     end = _end(run, do)
-    asked = tuple(do._asked)
-    unasked = history.steps[do._count :]
+    asked = tuple(do._course.asked)
+    unasked = history.steps[do._course.count :]
     with suppress(RuntimeError):  # of a function that awaits in its `finally`
         run.close()
     if unasked and not isinstance(end, Held):
-        number = history.first + do._count
+        number = do._course.next_number
         end = Held(f"step {number} was recorded as {unasked[0].what!r}, and is not asked for any more")
     return Decision(end, () if isinstance(end, Held) else asked, do._progress)
 
@@ -519,7 +337,7 @@ def _end(run: Coroutine[Any, Any, bytes], do: Flow) -> Waiting | Completed | Fai
         waiting = run.send(None)
     except StopIteration as done:
         return Completed(done.value)
-    except _Stopped as stopped:
+    except Stopped as stopped:
         return stopped.end
     except (StepFailed, JobFailed, Cancelled) as failure:
         return Failed(_told(failure.problem, do))
