@@ -219,6 +219,8 @@ class Flow:
         """Ask for a step for each item, of which so many run at once: a flow that the items are the requests of, or
         what makes a step of an item.
         """
+        if at_once < 1:
+            raise ValueError(f"at_once must be at least 1, got {at_once}")
         make: Callable[[Any], Step[Any]] = partial(self, result=ask.result) if isinstance(ask, Definition) else ask
         with self._within(Lane(self._course.next_number, at_once)):
             return Together(self._course, [make(item) for item in items], failures=failures)

@@ -48,7 +48,7 @@ class Step(Generic[T]):
         self.answer = answer
 
     def __await__(self) -> Generator[Waiting, None, T]:
-        yield from self._course.until_ended([self], needed=1)
+        yield from self._course.until_ended([self])
         return self.result()
 
     def seen(self) -> "Answer | Signal | None":
@@ -119,7 +119,7 @@ class Together(Generic[T]):
         self._failures = failures
 
     def __await__(self) -> Generator[Waiting, None, list[T]]:
-        yield from self._course.until_ended(self.steps, needed=len(self.steps))
+        yield from self._course.until_ended(self.steps)
         return [self._result(each) for each in self.steps]
 
     def _result(self, step: Step[T]) -> Any:
@@ -137,6 +137,8 @@ class First:
     def __init__(self, course: "Course", steps: Iterable[Step[Any]]) -> None:
         self._course = course
         self._steps = tuple(steps)
+        if not self._steps:
+            raise ValueError("the first of no steps never ends: at least one is expected")
 
     def __await__(self) -> Generator[Waiting, None, Step[Any]]:
         return (yield from self._course.until_first(self._steps))
@@ -181,19 +183,20 @@ class Course:
         self.asked.append(Asked(number, what, type_, data, **more))
         return number, None
 
-    def until_ended(self, steps: Iterable[Step[Any]], *, needed: int) -> Generator[Waiting, None, None]:
+    def until_ended(self, steps: Iterable[Step[Any]]) -> Generator[Waiting, None, None]:
         """Go on when all of these have ended; otherwise the replay ends here."""
-        ends = []
+        ends, unended = [], dict[int, None]()
         for each in steps:
             each.take()
-            ends.append(each.seen())
-        known = [each for each in ends if each is not None]
-        over = max((each.position for each in known), default=0) if len(known) == needed else None
-        self._reach(over)
-        if over is None:
-            unended = tuple(step.number for step, end in zip(steps, ends, strict=True) if end is None)
-            yield Waiting(unended, needed - len(known))
-        self.now = max((self.now, *(each.at for each in known)))
+            end = each.seen()
+            if end is None:
+                unended[each.number] = None
+            else:
+                ends.append(end)
+        self._reach(None if unended else max((each.position for each in ends), default=0))
+        if unended:
+            yield Waiting(tuple(unended), len(unended))
+        self.now = max((self.now, *(each.at for each in ends)))
 
     def until_first(self, steps: tuple[Step[Any], ...]) -> Generator[Waiting, None, Step[Any]]:
         ended = [(end.position, step) for step in steps if (end := step.seen()) is not None]

@@ -139,6 +139,22 @@ def test_all_waits_for_all_and_raises_the_first_failure_in_the_order_of_the_step
     assert replay(flowing(both), ORDER, some).end == Waiting((1,), 1)
 
 
+def test_a_step_that_is_awaited_twice_at_once_is_waited_for_once() -> None:
+    async def twice(_: OrderRequested, do: Flow) -> None:
+        step = do.call("first")
+        await do.all(step, step)
+
+    assert replay(flowing(twice), ORDER, history()).end == Waiting((1,), 1)
+
+
+@pytest.mark.parametrize("wait", ["do.first()", "do.map(do.call, ['first'], at_once=0)"])
+def test_what_would_never_end_holds_the_flow_at_once(wait: str) -> None:
+    async def never(_: OrderRequested, do: Flow) -> None:
+        await eval(wait, {"do": do})  # noqa: S307  # ours
+
+    assert "ValueError" in held(replay(flowing(never), ORDER, history()))
+
+
 def test_failures_may_be_results() -> None:
     async def both(_: OrderRequested, do: Flow) -> OrderCompleted:
         found = await do.all(do.call("first"), do.call("second"), failures=True)
