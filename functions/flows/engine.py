@@ -32,7 +32,7 @@ from events.types import (
 from functions.flows import flow_record, outbox, steps, timers
 from functions.flows.definitions import Definitions
 from functions.flows.flow_events import completed, failed, step_request
-from functions.flows.flow_record import FlowRecord, flow_id
+from functions.flows.flow_record import FlowRecord, Numbers, flow_id
 from functions.flows.steps import StepRecord
 from functions.flows.timers import Timer
 from functions.runtime.adapter import REPLAYED, open_job, reply_event
@@ -252,9 +252,9 @@ class Engine:
         end = decision.end
         flow.progress = decision.progress or flow.progress
         going = self._ask(transaction, flow, decision.asked, now)
-        flow.waits, flow.needed = frozenset(), 0
+        flow.waits, flow.needed = Numbers(), 0
         if isinstance(end, Waiting):
-            flow.waits, flow.needed = frozenset(end.steps), end.needed
+            flow.waits, flow.needed = Numbers.of(end.steps), end.needed
             if flow.state == "held":
                 self._say_held(transaction, flow)
         elif isinstance(end, Held):

@@ -1,6 +1,6 @@
 """A flow's own row: who asked for it, where it stands, and what it waits for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +12,36 @@ from events.job import NAMESPACE
 from functions.storage.database import Row, Transaction
 
 OPEN: Final = ("running", "held")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Numbers of steps. Thousands in a row are one pair, and a short text: `3-1002,1005`."""
+
+    runs: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, numbers: Iterable[int]) -> "Numbers":
+        """These numbers."""
+        runs: list[tuple[int, int]] = []
+        for each in sorted(numbers):
+            if runs and runs[-1][1] == each - 1:
+                runs[-1] = (runs[-1][0], each)
+            else:
+                runs.append((each, each))
+        return cls(tuple(runs))
+
+    @classmethod
+    def parse(cls, text: str) -> "Numbers":
+        """Those that were written as a text."""
+        parts = [each.partition("-") for each in text.split(",")] if text else []
+        return cls(tuple((int(start), int(end or start)) for start, _, end in parts))
+
+    def __contains__(self, number: int) -> bool:
+        return any(start <= number <= end for start, end in self.runs)
+
+    def __str__(self) -> str:
+        return ",".join(f"{start}-{end}" if end > start else str(start) for start, end in self.runs)
 
 
 @dataclass(slots=True)
@@ -33,7 +63,7 @@ class FlowRecord:
     ending: Event | None
     first: int
     news: int
-    waits: frozenset[int]
+    waits: Numbers
     needed: int
     cancelled: int | None
     progress: Progress | None
@@ -115,7 +145,7 @@ def save(transaction: Transaction, flow: FlowRecord) -> None:
         "ending": None if flow.ending is None else structured(flow.ending),
         "first": flow.first,
         "news": flow.news,
-        "waits": ranges(flow.waits),
+        "waits": str(flow.waits),
         "needed": flow.needed,
         "cancelled": flow.cancelled,
         "percent": None if flow.progress is None else flow.progress.percent,
@@ -135,24 +165,6 @@ def remove_ended(transaction: Transaction, *, before: datetime, limit: int = 1_0
     return len(ids)
 
 
-def ranges(numbers: Iterable[int]) -> str:
-    """`3-1002,1005`: thousands of numbers in a row are a short text."""
-    found: list[list[int]] = []
-    for each in sorted(numbers):
-        if found and found[-1][1] == each - 1:
-            found[-1][1] = each
-        else:
-            found.append([each, each])
-    return ",".join(f"{start}-{end}" if end > start else str(start) for start, end in found)
-
-
-def numbers(text: str) -> Iterator[int]:
-    """Those that `ranges` has written."""
-    for each in text.split(",") if text else ():
-        start, _, end = each.partition("-")
-        yield from range(int(start), int(end or start) + 1)
-
-
 def _record(row: Row) -> FlowRecord:
     return FlowRecord(
         id=row["id"],
@@ -170,7 +182,7 @@ def _record(row: Row) -> FlowRecord:
         ending=None if row["ending"] is None else _event(row["ending"]),
         first=row["first"],
         news=row["news"],
-        waits=frozenset(numbers(row["waits"])),
+        waits=Numbers.parse(row["waits"]),
         needed=row["needed"],
         cancelled=row["cancelled"],
         progress=None if row["percent"] is None else Progress(row["percent"], row["progress"]),

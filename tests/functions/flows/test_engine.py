@@ -15,7 +15,7 @@ from events.types import CallCompleted, DeadLetter, Request, Result, SignalReque
 from functions.flows import flow_record, outbox, report, steps, timers
 from functions.flows.definitions import Definitions
 from functions.flows.engine import Engine
-from functions.flows.flow_record import FlowRecord, flow_id
+from functions.flows.flow_record import FlowRecord, Numbers, flow_id
 from functions.flows.schema import open_flows
 from functions.runtime.adapter import reply_event
 from functions.storage.database import Database
@@ -307,12 +307,15 @@ def test_flows_of_flows_end_somewhere(database_url: str) -> None:
     assert msgspec.json.decode(end.data)["title"] == "Too deep"
 
 
-@pytest.mark.parametrize("numbers", [set(), {1}, {1, 2, 3}, {1, 3}, {2, 3, 5, 6, 7, 9}])
-def test_numbers_in_a_row_are_a_short_text(numbers: set[int]) -> None:
-    text = flow_record.ranges(numbers)
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [(set(), ""), ({1}, "1"), ({3, 1, 2}, "1-3"), ({1, 3}, "1,3"), ({9, 2, 3, 5, 6, 7}, "2-3,5-7,9")],
+)
+def test_numbers_in_a_row_are_a_short_text(numbers: set[int], text: str) -> None:
+    kept = Numbers.of(numbers)
 
-    assert set(flow_record.numbers(text)) == numbers
-    assert text.count("-") <= 2
+    assert (str(kept), Numbers.parse(text)) == (text, kept)
+    assert {each for each in range(12) if each in kept} == numbers
 
 
 def test_a_name_and_version_stand_for_one_function() -> None:
