@@ -60,7 +60,8 @@ class Clock:
                 log.exception("a round of the flows' clock has a bug")
                 wait_s = TROUBLE_S
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # wait_for may swallow the cancel that ends this
+                    await self._woken.wait()
             self._woken.clear()
 
     async def _round(self) -> float:

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from events.http import Event
 from events.problem import NotAnEvent, TryAgain
@@ -15,8 +14,6 @@ from functions.flows.sending import Sender
 from functions.runtime.adapter import Response, async_http_function, system_clock
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
-
-PING_TYPE: Final = "dev.knative.sources.ping"
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,18 @@ clock = Clock(engine, sender, system_clock, timedelta(days=settings.keep_days))
 
 async def respond(event: Event) -> Response:
     """One event in; it is acknowledged when what follows from it is written, and was sent."""
-    if event.type != PING_TYPE:
-        try:
-            events = await asyncio.to_thread(engine.take, event)
-        except StorageUnavailable as error:
-            raise TryAgain(str(error)) from error
-        await sender.send(events)
+    try:
+        events = await asyncio.to_thread(engine.take, event)
+    except StorageUnavailable as error:
+        raise TryAgain(str(error)) from error
+    await sender.send(events)
     clock.wake()
     return Response(202)
 
 
 def require_known(event: Event) -> None:
-    """A flow's request, a step's end, a signal, or a ping."""
-    if event.type not in (PING_TYPE, SIGNAL, *definitions.newest) and "flow" not in event.attributes:
+    """A flow's request, a step's end, or a signal."""
+    if event.type not in (SIGNAL, *definitions.newest) and "flow" not in event.attributes:
         raise NotAnEvent(f"a flow's request or a step's end is expected, got type {event.type[:100]!r}")
 
 

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 
 LAPSE: Final = 172_800  # two days pass in a second
 SOURCE: Final = "/shop/users"
+MANY: Final = 30
 
 
 @dataclass
@@ -68,13 +69,13 @@ def api() -> Iterator[Api]:
 class Shop:
     """A runner of the real manifests, whose Triggers try again sooner, and the API beside it."""
 
-    def __init__(self, folder: Path, api: Api) -> None:
+    def __init__(self, folder: Path, api: Api, *options: str) -> None:
         self.api = api
         port = free_port()
         self._mail = Controller(Sink(), hostname="127.0.0.1", port=port)
         settings = [f"call.CALL_URL={api.url}", f"flows.TIME_LAPSE={LAPSE}", f"message.SMTP_PORT={port}"]
-        options = [each for setting in settings for each in ("--set", setting)]
-        self.up = Up(folder, _impatient(folder / "manifests"), *options)
+        given = [each for setting in settings for each in ("--set", setting)]
+        self.up = Up(folder, _impatient(folder / "manifests"), *given, *options)
 
     def __enter__(self) -> "Shop":
         self._mail.start()
@@ -128,9 +129,10 @@ def _impatient(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with api() as served, Shop(tmp_path_factory.mktemp("shop"), served) as shop:
+@pytest.fixture(scope="module", params=["embedded", "rabbitmq"])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    options = ["--broker", request.getfixturevalue("rabbit").url] if request.param == "rabbitmq" else []
+    with api() as served, Shop(tmp_path_factory.mktemp("shop"), served, *options) as shop:
         yield shop
 
 
@@ -200,3 +202,18 @@ def test_a_runner_that_is_killed_at_every_step_changes_nothing(shop: Shop) -> No
         shop.up.start()
 
     assert shop.outcome("user-6")["data"] == {"account": "acc-1", "active": True}
+
+
+def test_many_flows_end_once_each_whatever_is_killed_meanwhile(shop: Shop) -> None:
+    shop.sign_up("many-0")
+    for number in range(1, MANY):
+        shop.send("onboarding", f"many-{number}", {"email": "lee@client.example"})
+    for part in range(1, 4):
+        until(lambda part=part: len({each["id"] for each in shop.api.asked}) >= part * MANY // 2)  # type: ignore[misc]
+        shop.up.kill()
+        shop.up.start()
+
+    ids = [f"many-{number}" for number in range(MANY)]
+    until(lambda: all((flow := shop.flow(each)) and flow.state == "completed" for each in ids))
+    assert len({each["id"] for each in shop.api.asked}) == 3 * MANY
+    assert shop.errands("flows", "list") == "no flows\n"
