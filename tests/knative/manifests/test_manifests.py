@@ -48,11 +48,11 @@ def test_no_attempt_outlives_its_service_and_no_event_outlives_the_consumer_time
     assert PREFETCH * worst_s / found.parallelism < CONSUMER_TIMEOUT_S
 
 
-def test_callbacks_wait_for_a_day_mails_for_six_hours_and_nothing_else() -> None:
+def test_what_calls_the_api_waits_for_a_day_mails_for_six_hours_and_nothing_else() -> None:
     waiting = {each.name: each.longest_wait_s / 3_600 for each in MANIFESTS.triggers if each.longest_wait_s}
 
-    callbacks = dict.fromkeys(("notifier-completed", "notifier-failed", "notifier-deadlettered"), 24.0)
-    assert waiting == {"message": 6.0, **callbacks}
+    to_the_api = ("call", "notifier-completed", "notifier-failed", "notifier-deadlettered")
+    assert waiting == {"message": 6.0, **dict.fromkeys(to_the_api, 24.0)}
 
 
 @pytest.mark.parametrize("trigger_", MANIFESTS.triggers, ids=lambda each: each.name)
@@ -88,7 +88,7 @@ def test_every_outcome_reaches_the_notifier_and_no_reply_reaches_the_function_th
         job, phase = type_.split(".")[2:4]
         wanted = MANIFESTS.wanted_by({"type": type_, **({} if phase == "requested" else {"outcome": phase})})
 
-        takes = "enqueue" if job == "longreport" else job
+        takes = {"longreport": "enqueue", "onboarding": "flows", "signal": "flows"}.get(job, job)
         assert [each.subscriber for each in wanted] == [takes if phase == "requested" else "notifier"]
 
 
