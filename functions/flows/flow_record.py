@@ -7,8 +7,9 @@ from typing import Any, Final
 from uuid import uuid5
 
 from events.history import Answer, Progress
-from events.http import STRUCTURED, Event, read, rfc3339, structured, timestamp
+from events.http import Event, rfc3339, timestamp
 from events.job import NAMESPACE
+from functions.flows.kept_event import packed, unpacked
 from functions.storage.database import Row, Transaction
 
 OPEN: Final = ("running", "held")
@@ -97,7 +98,7 @@ def create(
     at = timestamp(now)
     values = (
         *(id_, name, version, request.type, request.source, request.id, request.get("subject"), parent, depth),
-        *(structured(request), request.data, at, at),
+        *(packed(request), request.data, at, at),
     )
     marks = ", ".join("?" * len(values))
     query = f"INSERT INTO flow ({columns}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING RETURNING *"  # noqa: S608  # ours
@@ -142,7 +143,7 @@ def save(transaction: Transaction, flow: FlowRecord) -> None:
         "data": flow.data,
         "started_at": timestamp(flow.started_at),
         "ended_at": None if flow.ended_at is None else timestamp(flow.ended_at),
-        "ending": None if flow.ending is None else structured(flow.ending),
+        "ending": None if flow.ending is None else packed(flow.ending),
         "first": flow.first,
         "news": flow.news,
         "waits": str(flow.waits),
@@ -174,12 +175,12 @@ def _record(row: Row) -> FlowRecord:
         depth=row["depth"],
         state=row["state"],
         reason=row["reason"],
-        request=_event(row["request"]),
+        request=unpacked(row["request"]),
         data=bytes(row["data"]),
         accepted_at=rfc3339(row["accepted_at"]),
         started_at=rfc3339(row["started_at"]),
         ended_at=None if row["ended_at"] is None else rfc3339(row["ended_at"]),
-        ending=None if row["ending"] is None else _event(row["ending"]),
+        ending=None if row["ending"] is None else unpacked(row["ending"]),
         first=row["first"],
         news=row["news"],
         waits=Numbers.parse(row["waits"]),
@@ -187,7 +188,3 @@ def _record(row: Row) -> FlowRecord:
         cancelled=row["cancelled"],
         progress=None if row["percent"] is None else Progress(row["percent"], row["progress"]),
     )
-
-
-def _event(content: bytes) -> Event:
-    return read({"content-type": STRUCTURED}, bytes(content))

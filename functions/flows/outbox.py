@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from events.http import STRUCTURED, Event, read, rfc3339, structured, timestamp
+from events.http import Event, rfc3339, timestamp
+from functions.flows.kept_event import packed, unpacked
 from functions.storage.database import Transaction
 
 FIRST_S: Final = 10  # so long it is left to who has written it
@@ -19,7 +20,7 @@ def write(transaction: Transaction, events: Sequence[Event], *, now: datetime) -
     """Keep them until they are sent; one that is kept already stays as it was."""
     later = timestamp(now + timedelta(seconds=FIRST_S))
     query = "INSERT INTO flow_outbox (event_id, event, due_at) VALUES (?, ?, ?) ON CONFLICT (event_id) DO NOTHING"
-    transaction.execute_many(query, [(each.id, structured(each), later) for each in events])
+    transaction.execute_many(query, [(each.id, packed(each), later) for each in events])
 
 
 def sent(transaction: Transaction, events: Sequence[Event]) -> None:
@@ -35,7 +36,7 @@ def due(transaction: Transaction, *, now: datetime, limit: int = 100) -> list[Ev
         later = timestamp(now + timedelta(seconds=min(FIRST_S * 2 ** row["tries"], LAST_S)))
         claim = "UPDATE flow_outbox SET due_at = ?, tries = tries + 1 WHERE event_id = ? AND tries = ? RETURNING event"
         found = transaction.execute(claim, later, row["event_id"], row["tries"])
-        events += [read({"content-type": STRUCTURED}, bytes(each["event"])) for each in found]
+        events += [unpacked(each["event"]) for each in found]
     return events
 
 
