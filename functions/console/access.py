@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from functions.console.attempts import Attempts
 from functions.deadletters.service.operators import LOOPBACK, Operator, Operators
+from functions.runtime.attempts import Attempts
 
 
 class Unauthorized(Exception):

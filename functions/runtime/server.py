@@ -3,7 +3,9 @@
 import contextlib
 import hmac
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -100,7 +102,16 @@ class Reserved:
 
 
 class Server(UvicornServer):
-    """Ends with SIGTERM, when the requests in flight have."""
+    """Ends with SIGTERM, when the requests in flight have; what is `beside` it begins before it, and ends after it."""
+
+    def __init__(self, config: Config, beside: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        super().__init__(config)
+        self._beside = beside
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        async with self._beside():
+            await super().serve(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -119,7 +130,7 @@ def serve(application: Application, function: Function, host: str, port: int, *,
     if secret:
         served = Reserved(served, secret)
     place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
-    Server(configured(served, Protocol, **place)).run()
+    Server(configured(served, Protocol, **place), function.beside).run()
 
 
 def configured(application: Any, protocol: type[HttpToolsProtocol], **more: Any) -> Config:

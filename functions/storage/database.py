@@ -62,6 +62,7 @@ class Database(ABC):
     """What is kept by a schema; `name` says which, without what is secret in the URL."""
 
     name: str
+    skip_locked: LiteralString = ""  # ends a query for rows that are claimed: it passes over those of other claims
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -182,6 +183,8 @@ class _SqliteTransaction:
 class Postgresql(Database):
     """A server, which several sinks and consoles may share."""
 
+    skip_locked = " FOR UPDATE SKIP LOCKED"
+
     def __init__(self, url: str, schema: Schema) -> None:
         super().__init__(schema)
         parts = urlsplit(url)
@@ -252,7 +255,7 @@ def open_database(url: str, schema: Schema) -> Database:
     if url.startswith(("postgresql://", "postgres://")):
         return Postgresql(url, schema)
     scheme = url.split("://", maxsplit=1)[0][:40]
-    raise ValueError(f"DEADLETTERS_URL must start with sqlite:/// or postgresql://, got {scheme!r}")
+    raise ValueError(f"a database's URL must start with sqlite:/// or postgresql://, got {scheme!r}")
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

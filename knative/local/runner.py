@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from events.http import Event
 from events.problem import TryAgain
+from functions.gateway.outside import CallbackOrigins, Own
 from functions.runtime import failure_reports
+from functions.runtime.port import HttpServer
 from functions.runtime.running import Running, announced
 from knative.local.background import Background
 from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
@@ -28,8 +30,6 @@ from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
-from knative.local.http.outside import CallbackOrigins, Own
-from knative.local.http.server import HttpServer
 from knative.local.metrics import Metrics
 from knative.local.ping import Pinger
 from knative.local.process.environment import Machine, callback_origins, environment, make_secrets

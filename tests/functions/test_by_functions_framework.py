@@ -48,7 +48,9 @@ def settings(name: str, folder: Path) -> dict[str, str]:
     make_secrets(machine)
     manifests = load(ROOT / "knative" / "base")
     service = manifests.services.get(name)
-    given = environment(service, manifests, machine) if service else {"READINGS_URL": f"sqlite:///{folder}/readings.db"}
+    beyond = {"READINGS_URL": f"sqlite:///{folder}/readings.db", "LEDGER_URL": f"sqlite:///{folder}/ledger.db"}
+    beyond |= {"K_SINK": url, "GATEWAY_ROUTES": "{}", "GATEWAY_HOST": "127.0.0.1"}
+    given = environment(service, manifests, machine) if service else beyond
     kept = {key: value for key, value in given.items() if key not in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "PORT")}
     return {**os.environ, **kept, "HOST": "127.0.0.1"}
 

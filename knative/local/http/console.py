@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from events.problem import NotAnEvent
 from functions.runtime.asgi import INVOKER_HEADER, Receive, Send, read_body, send_whole
-from knative.local.http.server import Application, IngressRequest, IngressResponse
+from functions.runtime.port import Application, IngressRequest, IngressResponse
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import pytest
 import uvloop
 
 from events.http import BODY_LIMIT_BYTES
+from functions.runtime import connection
 from functions.runtime.asgi import read_body
-from knative.local.http import connection
-from knative.local.http.server import HttpServer, IngressResponse
+from functions.runtime.port import HttpServer, IngressResponse
 from tests.support.local_runner import ROOT, event, service, trigger, up
 
 POST = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
@@ -118,7 +118,7 @@ def test_a_body_that_stops_is_answered_408_and_one_that_gets_on_is_taken(run: Ru
 
 
 def test_a_low_soft_limit_of_descriptors_is_raised() -> None:
-    code = "import resource; from knative.local.http.server import descriptors;"
+    code = "import resource; from functions.runtime.port import descriptors;"
     code += "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1];"
     code += "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)); print(descriptors());"
     code += "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"

@@ -11,8 +11,8 @@ import pytest
 
 from events.http import Event
 from events.job import OWN
+from functions.gateway.outside import CallbackOrigins, Own, refusal
 from functions.notifier.destination import allowed_origins
-from knative.local.http.outside import CallbackOrigins, Own, refusal
 from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load

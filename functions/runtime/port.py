@@ -1,17 +1,26 @@
-"""The runner's own port: uvicorn, as for the functions, on a socket that is bound already."""
+"""A port that people and APIs reach: uvicorn, as for the functions, on a socket that is bound already, with limits.
+
+The gateway's, and the runner's own.
+"""
 
 import asyncio
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
 from uvicorn.server import ServerState
 
-from functions.runtime.asgi import Receive, Send, send_whole
+from events.http import BODY_LIMIT_BYTES, Event
+from events.problem import FieldError, JobFailed, NotAnEvent
+from functions.runtime.asgi import Receive, Send, read_body, send_whole
+from functions.runtime.attempts import WINDOW_S, Attempts, TooManyAttempts
+from functions.runtime.connection import Connection
 from functions.runtime.server import configured
-from knative.local.http.connection import Connection
 
 STOP_S: Final = 30.0  # for the requests in flight
 DESCRIPTORS: Final = 65_536
@@ -54,6 +63,57 @@ class IngressResponse:
         sent = [(name.encode("ascii"), value.encode("latin-1")) for name, value in self.headers.items()]
         sent.append((b"content-length", b"%d" % len(self.body)))
         await send_whole(send, self.status, sent, self.body)
+
+
+def problem(
+    status: int,
+    kind: str,
+    detail: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    errors: tuple[FieldError, ...] = (),
+) -> IngressResponse:
+    """Problem details (RFC 9457)."""
+    body = msgspec.json.encode(JobFailed(kind, detail, errors).problem)
+    return IngressResponse(status, body, {"content-type": "application/problem+json", **headers})
+
+
+def wrong_token(attempts: Attempts, client: str) -> IngressResponse:
+    """To who has no token, or a wrong one; who has sent many is told to wait. A right one is taken all the same: one
+    address may be many clients'.
+    """
+    try:
+        attempts.require(client)
+    except TooManyAttempts as error:
+        return problem(429, "too-many-attempts", str(error), {"retry-after": f"{WINDOW_S:.0f}"})
+    attempts.failed(client)
+    return problem(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
+
+
+class TooLarge(NotAnEvent):
+    """The body is over the limit."""
+
+
+async def event_body(request: IngressRequest) -> bytes:
+    """The whole body of a request that brings events; raise NotAnEvent."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise NotAnEvent(f"content-encoding {coding[:20]!r} is not taken: send the event as it is")
+    body = await read_body(request.receive)
+    if body.fault and len(body.content) >= BODY_LIMIT_BYTES:
+        raise TooLarge(body.fault)
+    return body.whole()
+
+
+def timed(event: Event) -> Event:
+    """With a time: the broker gives one that differs from delivery to delivery to an event without."""
+    if event.get("time"):
+        return event
+    return event.with_attributes(time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+
+def media_type(request: IngressRequest) -> str:
+    """The request's, without parameters."""
+    return str(request.headers.get("content-type", "")).split(";")[0].strip().lower()
 
 
 def descriptors() -> int:

@@ -1,0 +1,111 @@
+"""The front door: an API's requests come to a port of its own, the broker's events to the function's.
+
+So whoever may send requests can send nothing else: on a cluster the two ports have policies of their own, on one
+machine the function's takes nothing without the runner's secret.
+"""
+
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from events.http import Event
+from events.problem import NotAnEvent, TryAgain
+from functions.gateway.admission import Admission
+from functions.gateway.callers import Callers
+from functions.gateway.gateway import Gateway
+from functions.gateway.http import LOOPBACK, FrontDoor
+from functions.gateway.ledger.schema import open_ledger
+from functions.gateway.routes import Routes
+from functions.gateway.sending import BrokerClient
+from functions.gateway.tickets import Tickets
+from functions.runtime.adapter import Response, async_http_function
+from functions.runtime.port import HttpServer
+from functions.runtime.settings import from_environment
+from functions.storage.database import StorageUnavailable
+
+PING_TYPE = "dev.knative.sources.ping"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The function's environment; K_SINK is the broker's ingress (SinkBinding), K_SINK_TOKEN what it may ask for.
+
+    GATEWAY_ROUTES is what the manifests declare (routes.py), GATEWAY_TOKENS who may ask for what (callers.py); without
+    any, whoever reaches the gateway may, and it serves loopback only. GATEWAY_SOCKET is the number of a descriptor on
+    which it listens in place of its port.
+    """
+
+    ledger_url: str
+    k_sink: str
+    gateway_routes: str
+    k_sink_token: str = field(default="", repr=False)
+    gateway_tokens: str = field(default="", repr=False)
+    gateway_ticket_secret: str = field(default="", repr=False)
+    gateway_public_url: str = ""
+    gateway_host: str = "0.0.0.0"  # noqa: S104  # in a container
+    gateway_port: int = 8081
+    gateway_socket: int | None = None
+
+    def callers(self) -> Callers:
+        """Who may ask; raises ValueError that names the setting."""
+        anybody = "local" if self.gateway_host in LOOPBACK else None
+        callers = Callers.parse(self.gateway_tokens, anybody=anybody)
+        if not callers.by_digest and callers.anybody is None:
+            raise ValueError(f"GATEWAY_TOKENS is required where GATEWAY_HOST is not loopback, got {self.gateway_host}")
+        return callers
+
+    def __post_init__(self) -> None:
+        self.callers(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
+
+
+settings = from_environment(Settings)
+routes = Routes.parse(settings.gateway_routes)
+client = BrokerClient(settings.k_sink, settings.k_sink_token)
+gateway = Gateway(open_ledger(settings.ledger_url), Admission(routes), routes, client)
+front_door = FrontDoor(
+    gateway,
+    settings.callers(),
+    Tickets(settings.gateway_ticket_secret or secrets.token_hex(32)),
+    public_url=settings.gateway_public_url,
+)
+
+
+async def take(event: Event) -> Response:
+    """An event of the broker's, recorded."""
+    if event.get("outcome"):
+        try:
+            await gateway.ended(event)
+        except StorageUnavailable as error:
+            raise TryAgain(str(error)) from error
+    return Response(202)
+
+
+def require_known(event: Event) -> None:
+    """Outcomes of jobs, and pings."""
+    known = event.get("outcome") in ("completed", "failed", "deadlettered") or event.type == PING_TYPE
+    if not known:
+        raise NotAnEvent(f"an outcome is expected, got type {event.type[:100]!r}")
+
+
+@asynccontextmanager
+async def beside() -> AsyncIterator[None]:
+    """The port for APIs, and what is due."""
+    server = HttpServer(front_door, _listening())
+    async with gateway.working():
+        await server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+            await server.close()
+
+
+def _listening() -> socket.socket:
+    if settings.gateway_socket is not None:
+        return socket.socket(fileno=settings.gateway_socket)
+    return socket.create_server((settings.gateway_host, settings.gateway_port), backlog=1024)
+
+
+handle = async_http_function(take, accepts=require_known, beside=beside)

@@ -1,0 +1,202 @@
+"""Brings jobs from the ledger to the broker: those that were just accepted at once, others when they are due.
+
+A job stays `waiting` until the broker has taken it, so one that a crash came between is sent again, under the same id.
+While the broker takes nothing, nothing is held in memory: what waits is in the ledger.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from events.http import Event, binary
+from functions.gateway.ledger import jobs
+from functions.gateway.ledger.jobs import Outgoing
+from functions.gateway.ledger.writer import Asked, Sent, Writer
+from functions.gateway.routes import Routes
+from functions.net.client import Connections
+from functions.net.exchange import Broken, TooLong
+from functions.net.url import parsed
+from functions.storage.database import Database, StorageUnavailable, Transaction
+
+log = logging.getLogger("errands.gateway")
+
+AT_ONCE: Final = 32  # requests to the broker
+QUEUED_COUNT: Final = 2_000
+QUEUED_BYTES: Final = 32 * 1024 * 1024
+TIMEOUT_S: Final = 15.0
+CLAIM_MS: Final = 30_000  # what was claimed and not sent by then is for whoever finds it
+PAUSE_FIRST_S: Final = 0.5
+PAUSE_LAST_S: Final = 15.0
+REFUSED_MS: Final = 60_000  # until what the broker refuses for what it is, is offered to it again
+LOOK_S: Final = 60.0  # at the ledger, where nothing of it is due sooner: another gateway may have left something
+
+
+class BrokerRefuses(Exception):
+    """The broker does not take the event, whenever it is sent: the message is its reason."""
+
+
+class BrokerAway(Exception):
+    """The broker takes nothing now."""
+
+
+class BrokerClient:
+    """Posts events to the broker's ingress."""
+
+    def __init__(self, sink: str, token: str = "") -> None:
+        self._url = parsed(sink)
+        self._own = {"authorization": f"Bearer {token}"} if token else {}
+        self._connections = Connections()
+
+    async def post(self, event: Event) -> None:
+        """Return once the broker has the event; raise BrokerAway or BrokerRefuses."""
+        headers, body = binary(event)
+        sent = {**headers, **self._own}
+        try:
+            response = await self._connections.request("POST", self._url, sent, body, timeout_s=TIMEOUT_S, again=True)
+        except (Broken, TooLong) as error:
+            raise BrokerAway(f"the broker does not answer: {error}") from error
+        if response.status < 300:
+            return
+        said = f"the broker answered {response.status}: {response.body[:500].decode(errors='replace')}"
+        if response.status in (400, 413):
+            raise BrokerRefuses(said)
+        raise BrokerAway(said)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+
+
+class Sender:
+    """Works in one loop; `run` is to be kept up there."""
+
+    def __init__(
+        self, database: Database, writer: Writer, client: BrokerClient, routes: Routes, clock_ms: Callable[[], int]
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._client = client
+        self._routes = routes
+        self._clock_ms = clock_ms
+        self._queue: deque[Outgoing] = deque()
+        self._queued_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._failures = 0
+        self._again_ms = 0  # when the broker is asked again, after a failure
+        self.trouble: str | None = None  # why the broker took nothing when it was last asked
+
+    def offer(self, jobs_: Iterable[Outgoing]) -> None:
+        """Send these as soon as may be; what there is no room for waits in the ledger."""
+        left = [each.id for each in jobs_ if not self._take(each)]
+        if left:
+            self._put_off(left, until_ms=max(self._again_ms, self._clock_ms()), reason=self.trouble)
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is due, whenever it is, until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                due, next_ms = await asyncio.to_thread(self._claim)
+            except StorageUnavailable as error:
+                log.error("what is due cannot be read: %s", error)
+                due, next_ms = [], None
+            self.offer(due)
+            wait_s = LOOK_S if next_ms is None else min(LOOK_S, max(0.0, (next_ms - self._clock_ms()) / 1000))
+            if not due:
+                await self._woken(wait_s)
+            elif len(self._queue) >= QUEUED_COUNT // 2:
+                await self._woken(1.0)
+
+    async def close(self) -> None:
+        """Let what is on its way arrive; the rest waits in the ledger."""
+        self._queue.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=TIMEOUT_S)
+        self._client.close()
+
+    async def _woken(self, within_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), within_s)
+        except TimeoutError:
+            return
+
+    def _claim(self) -> tuple[list[Outgoing], int | None]:
+        """What is due, as much as there is room for, and when something is next."""
+        room = QUEUED_COUNT // 2 if self.trouble is None else 1  # which finds out whether the broker is back
+        now_ms = self._clock_ms()
+        with self._database.transaction(writes=False) as transaction:
+            next_ms = jobs.next_due_ms(transaction)
+        if next_ms is None or next_ms > now_ms:
+            return [], next_ms
+        with self._database.transaction() as transaction:
+            until_ms = now_ms + CLAIM_MS
+            due = jobs.claim_waiting(self._database, transaction, now_ms=now_ms, until_ms=until_ms, limit=room)
+            return due, jobs.next_due_ms(transaction)
+
+    def _take(self, job: Outgoing) -> bool:
+        full = len(self._queue) >= QUEUED_COUNT or self._queued_bytes >= QUEUED_BYTES
+        if full or (self.trouble is not None and (self._tasks or self._clock_ms() < self._again_ms)):
+            return False
+        self._queue.append(job)
+        self._queued_bytes += len(job.event.data)
+        if len(self._tasks) < AT_ONCE:
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _work(self) -> None:
+        """Send what is queued, until nothing is."""
+        while self._queue:
+            job = self._queue.popleft()
+            self._queued_bytes -= len(job.event.data)
+            await self._send(job)
+        self._wake.set()
+
+    async def _send(self, job: Outgoing) -> None:
+        try:
+            await self._client.post(job.event)
+        except BrokerRefuses as error:
+            log.error("%s is refused: %s", job.event.id, error)
+            self._put_off([job.id], until_ms=self._clock_ms() + REFUSED_MS, reason=str(error))
+        except BrokerAway as error:
+            self._suspend(job, str(error))
+        else:
+            self._failures, self.trouble = 0, None
+            deadline_s = self._routes.deadline_s(job.event) or 0.0
+            self._tell(Sent(job.id, self._clock_ms() + int(deadline_s * 1000)))
+
+    def _suspend(self, job: Outgoing, reason: str) -> None:
+        """Leave all that is queued in the ledger, for a while that grows with each time that the broker is asked."""
+        if self.trouble is None:
+            log.warning("jobs wait in the ledger: %s", reason)
+        if self._clock_ms() >= self._again_ms:
+            pause_s = min(PAUSE_FIRST_S * 2 ** min(self._failures, 10), PAUSE_LAST_S)
+            self._again_ms = self._clock_ms() + int(pause_s * 1000)
+            self._failures += 1
+        self.trouble = reason
+        waiting = [job.id, *(each.id for each in self._queue)]
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._put_off(waiting, until_ms=self._again_ms, reason=reason)
+
+    def _put_off(self, ids: Sequence[int], *, until_ms: int, reason: str | None) -> None:
+        def put_off(transaction: Transaction) -> None:
+            jobs.postpone(transaction, ids, until_ms=until_ms, error=reason)
+
+        self._tell(put_off)
+
+    def _tell(self, asked: Asked) -> None:
+        """Have it written; where it cannot be, the job is due again when its claim ends."""
+        self._writer.ask(asked, lazily=True).add_done_callback(self._told)
+
+    def _told(self, done: "asyncio.Future[Any]") -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._wake.set()
