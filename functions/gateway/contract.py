@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Contract:
     """Knows every type of the registry, and those of `schemas`; data of any other is left to its function."""
 
-    def __init__(self, schemas: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
         self._schemas = schemas
 
     def require(self, request: Event, *, now: datetime) -> None:
@@ -39,7 +39,7 @@ class Contract:
     def _validator(self, type_: str) -> "Validator":
         from jsonschema import Draft202012Validator  # 20 MB with its parts, for who has functions of other projects
 
-        return Draft202012Validator(self._schemas[type_])
+        return Draft202012Validator(dict(self._schemas[type_]))
 
 
 def _require_schema(data: bytes, validator: "Validator") -> None:

@@ -11,6 +11,8 @@ from events.http import Event
 from events.problem import NotAnEvent
 from functions.gateway.admission import Admission
 from functions.gateway.callers import Caller
+from functions.gateway.disk import Disk
+from functions.gateway.ledger import jobs
 from functions.gateway.ledger.job import Accepted, Conflict, NewJob
 from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.writer import Accept, Ended, Writer
@@ -18,7 +20,8 @@ from functions.gateway.outside import Refusal
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient, Sender
 from functions.gateway.waiting import Waiters
-from functions.storage.database import Database, StorageUnavailable
+from functions.runtime.notes import JobNote
+from functions.storage.database import Database, StorageUnavailable, Transaction
 
 log = logging.getLogger("errands.gateway")
 
@@ -34,8 +37,11 @@ OTHER_DATA: Final = (
 class Gateway:
     """Works in one loop, within `working`; what it writes can be asked for before that, as a function's process may."""
 
-    def __init__(self, database: Database, admission: Admission, routes: Routes, client: BrokerClient) -> None:
+    def __init__(
+        self, database: Database, admission: Admission, routes: Routes, client: BrokerClient, disk: Disk
+    ) -> None:
         self.database = database
+        self._disk = disk
         self.waiters = Waiters()
         self.writer = Writer(database, clock_ms)
         self._admission = admission
@@ -78,6 +84,14 @@ class Gateway:
         if key is not None:
             self.waiters.wake([key])
 
+    async def noted(self, event: Event, note: JobNote) -> None:
+        """Record what befell a job; raise StorageUnavailable."""
+
+        def work(transaction: Transaction) -> str:
+            return jobs.note(transaction, event, note, now_ms=clock_ms())
+
+        self.waiters.wake([await self.writer.ask(work, lazily=True)])
+
     async def _judged(self, event: Event | NotAnEvent, caller: Caller) -> NewJob | Refusal:
         if isinstance(event, Event) and len(event.data) > LARGE_BYTES:
             return await asyncio.to_thread(self._admission.judged, event, caller)
@@ -86,6 +100,8 @@ class Gateway:
     async def _recorded(self, new: Sequence[NewJob]) -> list[Accepted | Refusal]:
         if not new:
             return []
+        if self._disk.is_full:
+            return [Refusal(503, "unavailable", "the disk of the ledger is full", (), RETRY_AFTER_S)] * len(new)
         try:
             recorded = await self.writer.ask(Accept(new))
         except StorageUnavailable as error:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,8 @@ import msgspec
 from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
 from events.problem import NotAnEvent
 from functions.gateway import finding
+from functions.gateway.artifacts import PLACE, artifact
+from functions.gateway.behind import CONSOLE, Behind, is_of_a_console
 from functions.gateway.callers import Caller, Callers
 from functions.gateway.finding import Found
 from functions.gateway.gateway import Gateway
@@ -42,7 +45,7 @@ from functions.storage.database import StorageUnavailable
 JSON: Final = {"content-type": "application/json"}
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-OPEN_TO_ALL: Final = frozenset({"/healthz", "/readyz"})
+NOBODY: Final = Caller("", frozenset())
 WAIT_LIMIT_S: Final = 60.0
 PAGE_COUNT: Final = 50
 UNKNOWN_JOB: Final = problem(404, "unknown-job", "there is no such job here, or none that you may see")
@@ -67,6 +70,7 @@ class Operation:
     method: str
     path: str
     answering: Answering
+    is_open: bool = False  # to anybody, also without a token
 
     def is_at(self, parts: tuple[str, ...]) -> bool:
         """Whether a path is this one's."""
@@ -79,16 +83,31 @@ class Operation:
 class FrontDoor:
     """Answers for a gateway, to those callers that are known."""
 
-    def __init__(self, gateway: Gateway, callers: Callers, tickets: Tickets, *, public_url: str = "") -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        callers: Callers,
+        tickets: Tickets,
+        *,
+        public_url: str = "",
+        store: Path | None = None,
+        behind: Behind | None = None,
+    ) -> None:
+        """Results are served of a `store` that is a folder; of any other its own addresses are told."""
         self._gateway = gateway
+        self._store = store
+        self._behind = behind
         self._callers = callers
         self._tickets = tickets
         self._public_url = public_url.rstrip("/")
         self._attempts = Attempts()
         self.operations = (
             Operation("POST", "/", self._accept),
-            Operation("GET", "/", self._greet),
-            Operation("GET", "/healthz", self._healthz),
+            Operation("GET", "/", self._greet, is_open=True),
+            Operation("GET", "/healthz", self._healthz, is_open=True),
+            Operation("GET", "/readyz", self._readyz, is_open=True),
+            Operation("GET", "/metrics", self._metrics),
+            Operation("GET", "/artifacts/jobs/{job}/{content}/{name}", self._artifact, is_open=True),
             Operation("GET", "/jobs", self._jobs),
             Operation("GET", "/jobs/{key}", self._job),
             Operation("GET", "/jobs/{key}/timeline", self._timeline),
@@ -96,34 +115,27 @@ class FrontDoor:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        request = IngressRequest(scope, receive)
-        caller = self._caller(request)
-        reply = caller if isinstance(caller, IngressResponse) else await self._answered(request, caller)
+        reply = await self._reply(IngressRequest(scope, receive))
         await reply(scope, receive, send)
 
-    def _caller(self, request: IngressRequest) -> Caller | IngressResponse:
-        """Who asks, or what is answered to who may not.
-
-        Where nobody has a token only this machine's own names are answered: a web page whose name was made to lead
-        here (DNS rebinding) could otherwise send events by its reader's browser.
-        """
-        caller = self._callers.of(request.headers.get("authorization", ""))
+    async def _reply(self, request: IngressRequest) -> Application:
         if self._callers.anybody is not None and _host(request.headers.get("host", "")) not in LOOPBACK:
+            # a web page whose name was made to lead here (DNS rebinding) could send events by its reader's browser
             return problem(421, "misdirected", f"this gateway answers to {', '.join(LOOPBACK)} only")
-        if caller is None and request.path in OPEN_TO_ALL:
-            return Caller("", frozenset())
-        return wrong_token(self._attempts, request.client) if caller is None else caller
-
-    async def _answered(self, request: IngressRequest, caller: Caller) -> Application:
+        if self._behind is not None and is_of_a_console(request.path):
+            return await self._behind.console(request)
         parts = _parts(request.path)
         at_path = [each for each in self.operations if each.is_at(parts)]
         method = "GET" if request.method == "HEAD" else request.method
         operation = next((each for each in at_path if each.method == method), None)
+        caller = self._callers.of(request.headers.get("authorization", ""))
+        if caller is None and not (operation is not None and operation.is_open):
+            return wrong_token(self._attempts, request.client)
         if operation is None:
             return _not_allowed(request, at_path) if at_path else _not_found(request)
         query = {name: values[-1] for name, values in parse_qs(request.query).items()} if request.query else {}
         try:
-            return await operation.answering(Asked(request, caller, parts, query))
+            return await operation.answering(Asked(request, caller or NOBODY, parts, query))
         except StorageUnavailable as error:
             return problem(503, "unavailable", f"the ledger cannot be read now: {error}", {"retry-after": "5"})
 
@@ -160,13 +172,25 @@ class FrontDoor:
         stream = f"{self._public_url}/jobs/{done.key}/stream?ticket={ticket}"
         return {"job": done.key, "state": done.state, "stream": stream}
 
-    async def _greet(self, _asked: Asked) -> Application:
-        return IngressResponse(
-            200, b"The gateway of Errands: POST a CloudEvent; GET /jobs for what became of it.\n", PLAIN
-        )
+    async def _greet(self, asked: Asked) -> Application:
+        """A person who looks with a browser is led to the console."""
+        if self._behind is not None and "text/html" in asked.request.headers.get("accept", ""):
+            return IngressResponse(303, b"", {"location": CONSOLE})
+        greeting = b"The gateway of Errands: POST a CloudEvent; GET /jobs for what became of it.\n"
+        return IngressResponse(200, greeting, PLAIN)
 
     async def _healthz(self, _asked: Asked) -> Application:
         return IngressResponse(200, b"ok\n", PLAIN)
+
+    async def _readyz(self, asked: Asked) -> Application:
+        ready = IngressResponse(200, b"ready\n", PLAIN)
+        return ready if self._behind is None else await self._behind.runner(asked.request)
+
+    async def _metrics(self, asked: Asked) -> Application:
+        return _not_found(asked.request) if self._behind is None else await self._behind.runner(asked.request)
+
+    async def _artifact(self, asked: Asked) -> Application:
+        return artifact(self._store, asked.request.path.removeprefix(PLACE))
 
     async def _jobs(self, asked: Asked) -> Application:
         """The job of a source and an id; or else those that match."""

@@ -9,18 +9,25 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from events.http import Event
-from events.problem import NotAnEvent, TryAgain
+from events.problem import NotAnEvent, NotNow, decode
 from functions.gateway.admission import Admission
+from functions.gateway.behind import Behind
 from functions.gateway.callers import Callers
+from functions.gateway.disk import Disk
 from functions.gateway.gateway import Gateway
 from functions.gateway.http import LOOPBACK, FrontDoor
 from functions.gateway.ledger.schema import open_ledger
+from functions.gateway.outside import CallbackOrigins, Own
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient
 from functions.gateway.tickets import Tickets
+from functions.net.origins import named, origins_of
 from functions.runtime.adapter import Response, async_http_function
+from functions.runtime.notes import NOTED, JobNote
 from functions.runtime.port import HttpServer
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
@@ -34,7 +41,9 @@ class Settings:
 
     GATEWAY_ROUTES is what the manifests declare (routes.py), GATEWAY_TOKENS who may ask for what (callers.py); without
     any, whoever reaches the gateway may, and it serves loopback only. GATEWAY_SOCKET is the number of a descriptor on
-    which it listens in place of its port.
+    which it listens in place of its port. GATEWAY_CALLBACK_ORIGINS are the origins that the notifier calls, beside
+    those of the file GATEWAY_CALLBACK_ENDPOINTS; where they are not told, any may be named. STORE_URL is the object
+    store. GATEWAY_BEHIND is, on one machine, the runner's own address.
     """
 
     ledger_url: str
@@ -44,6 +53,10 @@ class Settings:
     gateway_tokens: str = field(default="", repr=False)
     gateway_ticket_secret: str = field(default="", repr=False)
     gateway_public_url: str = ""
+    gateway_behind: str = ""
+    gateway_callback_origins: str | None = None
+    gateway_callback_endpoints: str | None = None
+    store_url: str = ""
     gateway_host: str = "0.0.0.0"  # noqa: S104  # in a container
     gateway_port: int = 8081
     gateway_socket: int | None = None
@@ -56,6 +69,23 @@ class Settings:
             raise ValueError(f"GATEWAY_TOKENS is required where GATEWAY_HOST is not loopback, got {self.gateway_host}")
         return callers
 
+    def own(self) -> Own:
+        """Where APIs come in: no callback may lead there."""
+        given = (self.gateway_host, urlsplit(self.gateway_public_url).hostname)
+        return Own(self.gateway_port, frozenset(each.lower() for each in given if each))
+
+    def callback_origins(self) -> frozenset[str] | None:
+        """The origins that are called back, as the files are now; None for any. Raises ValueError, OSError."""
+        if self.gateway_callback_origins is None:
+            return None
+        file = Path(self.gateway_callback_endpoints or "")
+        return named(self.gateway_callback_origins) | (origins_of(file.read_text()) if file.is_file() else frozenset())
+
+    def store(self) -> Path | None:
+        """The folder of the object store, where it is one."""
+        parts = urlsplit(self.store_url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
     def __post_init__(self) -> None:
         self.callers(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
 
@@ -63,29 +93,34 @@ class Settings:
 settings = from_environment(Settings)
 routes = Routes.parse(settings.gateway_routes)
 client = BrokerClient(settings.k_sink, settings.k_sink_token)
-gateway = Gateway(open_ledger(settings.ledger_url), Admission(routes), routes, client)
+admission = Admission(routes, own=settings.own(), called=CallbackOrigins(settings.callback_origins))
+gateway = Gateway(open_ledger(settings.ledger_url), admission, routes, client, Disk(settings.ledger_url))
 front_door = FrontDoor(
     gateway,
     settings.callers(),
     Tickets(settings.gateway_ticket_secret or secrets.token_hex(32)),
     public_url=settings.gateway_public_url,
+    store=settings.store(),
+    behind=Behind(settings.gateway_behind, settings.k_sink_token) if settings.gateway_behind else None,
 )
 
 
 async def take(event: Event) -> Response:
-    """An event of the broker's, recorded."""
-    if event.get("outcome"):
-        try:
+    """An event of the broker's, or what a function notes of a job, recorded."""
+    try:
+        if event.type == NOTED:
+            await gateway.noted(event, decode(event.data, JobNote))
+        elif event.get("outcome"):
             await gateway.ended(event)
-        except StorageUnavailable as error:
-            raise TryAgain(str(error)) from error
+    except StorageUnavailable as error:
+        raise NotNow(str(error)) from error
     return Response(202)
 
 
 def require_known(event: Event) -> None:
-    """Outcomes of jobs, and pings."""
-    known = event.get("outcome") in ("completed", "failed", "deadlettered") or event.type == PING_TYPE
-    if not known:
+    """Outcomes of jobs, notes on them, and pings."""
+    outcome = event.get("outcome") in ("completed", "failed", "deadlettered")
+    if not outcome and event.type not in (NOTED, PING_TYPE):
         raise NotAnEvent(f"an outcome is expected, got type {event.type[:100]!r}")
 
 

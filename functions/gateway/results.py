@@ -9,7 +9,7 @@ from functions.gateway.ledger.job import Job, State
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as it is now. `next_at` is when it is sent, while it waits; `result` the data of its last event."""
+    """A job as it is now. `next_at` is when it is sent, or tried again; `result` the data of its last event."""
 
     job: str
     source: str
@@ -32,6 +32,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def of(cls, job: Job, result: Any = None) -> "JobResult":
         """From the ledger's row, and the data of its end."""
         since_ms = job.ended_ms or (job.sent_ms if job.state == "sent" else None) or job.accepted_ms
+        next_ms = job.due_ms if job.state == "waiting" else job.retry_ms
         return cls(
             job=job.key,
             source=job.source,
@@ -42,7 +43,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             accepted_at=moment(job.accepted_ms),
             since=moment(since_ms),
             subject=job.subject,
-            next_at=moment(job.due_ms) if job.state == "waiting" and job.due_ms else None,
+            next_at=moment(next_ms) if next_ms else None,
             sent=job.tries,
             attempt=job.attempt,
             error=job.error,

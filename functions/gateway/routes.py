@@ -31,7 +31,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway is told of the manifests; `schemas` are those of requests of functions of other projects."""
 
     routes: tuple[Route, ...] = ()
-    schemas: Mapping[str, dict[str, Any]] = {}
+    schemas: Mapping[str, Mapping[str, Any]] = {}
 
 
 class Routes:

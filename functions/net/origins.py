@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from functions.net.url import Url, parsed
 
 URL_LIMIT_CHARACTERS: Final = 2_048
@@ -15,6 +17,19 @@ def named(origins: str) -> frozenset[str]:
 def allows(origins: frozenset[str], url: Url) -> bool:
     """Whether a URL is of one of these origins."""
     return url.origin in origins or _any_port(url) in origins
+
+
+class _Endpoint(msgspec.Struct):
+    url: str
+
+
+def origins_of(endpoints: str) -> frozenset[str]:
+    """The origins of CALLBACK_ENDPOINTS, of which the rest is left alone; raise ValueError that names the setting."""
+    try:
+        found = msgspec.json.decode(endpoints, type=tuple[_Endpoint, ...])
+    except msgspec.DecodeError as error:
+        raise ValueError(f"CALLBACK_ENDPOINTS must be a JSON list of endpoints: {error}") from None
+    return frozenset(configured(each.url, "CALLBACK_ENDPOINTS").origin for each in found)
 
 
 def short(text: str) -> Url:

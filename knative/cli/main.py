@@ -118,6 +118,8 @@ def up(
     def announce(url: str) -> None:
         kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
+        typer.echo(f"  send events to {url}")
+        typer.echo(f"  console at {url}console")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
     _guarded(serve_until_stopped(options, announce, fork_server))
@@ -232,7 +234,7 @@ def work(
         ingress_url=url,
         ingress_secret=running.token if running else "",
         invoker_secret="",
-        public_url=url,
+        public_url=running.front_door if running else url,
         token=_token(token_file),
         settings=_settings(settings),
         work_queue=amqp_variables(server),

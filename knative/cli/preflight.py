@@ -39,7 +39,7 @@ OPTIONAL: Final = {
 }
 # Secrets and whether the overlay starts without them; their keys are in its README.
 SECRETS: Final = {
-    **dict.fromkeys(("callback", "deadletters-database", "store-names"), True),
+    **dict.fromkeys(("callback", "deadletters-database", "gateway", "ledger-database", "store-names"), True),
     **dict.fromkeys(("store", "smtp", "message"), False),
 }
 

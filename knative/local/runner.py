@@ -31,8 +31,9 @@ from knative.local.exceptions import CannotStart
 from knative.local.http import console
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.metrics import Metrics
+from knative.local.notes import Notes
 from knative.local.ping import Pinger
-from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
+from knative.local.process.environment import GATEWAY, Machine, callback_origins, environment, make_secrets
 from knative.local.process.fork_server import ForkServer, reap_strays
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 from knative.local.process.reload import watch
@@ -131,27 +132,35 @@ class _Runner:
     async def up(self) -> AsyncIterator[str]:
         """Start from the inside out, so that what is accepted can be delivered; stop in the opposite order."""
         async with contextlib.AsyncExitStack() as stack:
-            listening = self._bind(stack)
+            listening = self._bind(stack, self._options.host, self._options.port)
+            inner = self._bind(stack, LOOPBACK[0], 0) if self._has_gateway else listening
             broker = self._broker()
             ingress = self._ingress(broker, self._own(listening))
-            url, server = self._server(stack, ingress, listening)
-            stack.enter_context(announced(self._options.data, Running(url, self._secret)))
-            machine = self._machine(url)
+            url, server = self._url(listening), self._server(stack, ingress, inner)
+            running = Running(self._url(inner), self._secret, url)
+            stack.enter_context(announced(self._options.data, running))
+            machine = self._machine(running, listening)
             ingress.called_back = CallbackOrigins(partial(callback_origins, self._manifests, machine))
-            self._make_pools(machine)
+            self._make_pools(machine, listening)
             stack.push_async_callback(self._close_pools)
             http = self._http = Http(self._invoker_secret)
             stack.callback(http.close)
             await server.start()  # so that who asks meanwhile is told to come again
+            if self._has_gateway:
+                await self._open_front_door()  # what comes from now on is recorded, and waits for the broker
             await self._start(broker)
             ingress.open = True
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
             # on RabbitMQ each delay has a queue of its own, which is declared: there retries keep to it
             chance = (lambda: 0.0) if self._options.rabbitmq else random.random
+            notes = Notes(self._pools[GATEWAY], http) if self._has_gateway else None
+            told = None if notes is None else notes.tell
             self._make_dispatchers(
-                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report, chance)
+                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report, chance, told)
             )
+            if notes is not None:
+                stack.enter_context(self._background.keep("the notes of jobs", notes.run))
             stack.push_async_callback(self._drain)
             keep = self._background.keep
             stack.enter_context(keep("the forgetting of old outcomes", lambda: self._prune(broker)))
@@ -211,6 +220,7 @@ class _Runner:
             console=self._console,
             sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
+            inside_only=self._has_gateway,
         )
 
     @property
@@ -219,13 +229,24 @@ class _Runner:
             return None
         return console.ConsoleProxy(self._pools, self._invoker_secret).handle
 
-    def _bind(self, stack: contextlib.AsyncExitStack) -> socket.socket:
-        """Take the port before anything starts, so that a port in use is the first thing said."""
-        options = self._options
+    @property
+    def _has_gateway(self) -> bool:
+        """Whether a gateway has the runner's port; without one it is the ingress' own."""
+        return GATEWAY in self._manifests.services
+
+    async def _open_front_door(self) -> None:
         try:
-            listening = _listen(options.host, options.port)
+            async with self._pools[GATEWAY].lease():
+                return
+        except StartFailed as error:
+            raise CannotStart(f"the gateway does not start: {error}") from error
+
+    def _bind(self, stack: contextlib.AsyncExitStack, host: str, port: int) -> socket.socket:
+        """Take the port before anything starts, so that a port in use is the first thing said."""
+        try:
+            listening = _listen(host, port)
         except OSError as error:
-            raise CannotStart(f"port {options.port} on {options.host} cannot be used: {error.strerror}") from error
+            raise CannotStart(f"port {port} on {host} cannot be used: {error.strerror}") from error
         stack.callback(listening.close)
         return listening
 
@@ -234,40 +255,46 @@ class _Runner:
         given = [self._options.host, urlsplit(self._options.public_url or "").hostname or ""]
         return Own(listening.getsockname()[1], frozenset(each.lower() for each in given if each))
 
-    def _server(
-        self, stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket
-    ) -> tuple[str, HttpServer]:
-        options = self._options
+    @staticmethod
+    def _server(stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket) -> HttpServer:
         server = HttpServer(ingress, listening)
         stack.push_async_callback(server.close)
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
-        return f"http://{called}:{listening.getsockname()[1]}/", server
+        return server
 
-    def _machine(self, url: str) -> Machine:
+    @staticmethod
+    def _url(listening: socket.socket) -> str:
+        host, port = listening.getsockname()[:2]
+        called = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+        return f"http://[{called}]:{port}/" if ":" in called else f"http://{called}:{port}/"
+
+    def _machine(self, running: Running, listening: socket.socket) -> Machine:
         return Machine(
             data=self._options.data.resolve(),
-            ingress_url=url,
+            ingress_url=running.url,
             ingress_secret=self._secret,
             invoker_secret=self._invoker_secret,
-            public_url=self._options.public_url or url,
+            public_url=self._options.public_url or running.front_door,
+            front_door=(self._options.host, listening.getsockname()[1]),
             token=self._options.token,
             settings=self._options.settings,
             work_queue=amqp_variables(self._options.rabbitmq),
         )
 
-    def _make_pools(self, machine: Machine) -> None:
+    def _make_pools(self, machine: Machine, listening: socket.socket) -> None:
         make_secrets(machine)
         for service in (
             *self._manifests.services.values(),
             *(work_queue.service for work_queue in self._work_queues.embedded),
         ):
+            if service.name == GATEWAY:  # one process has the ledger's file and all streams
+                self._pools[GATEWAY] = self._pool(service, machine, 1, listening)
+                continue
             self._pools[service.name] = self._pool(service, machine, self._max_scale(service))
             if service.concurrency > 1:
                 single = replace(service, concurrency=1, min_scale=0, idle_s=ALONE_IDLE_S)
                 self._alone[service.name] = self._pool(single, machine, ALONE_PROCESSES)
 
-    def _pool(self, service: Service, machine: Machine, max_scale: int) -> Pool:
+    def _pool(self, service: Service, machine: Machine, max_scale: int, listening: socket.socket | None = None) -> Pool:
         return Pool(
             service,
             environment=environment(service, self._manifests, machine),
@@ -275,6 +302,7 @@ class _Runner:
             max_scale=max_scale,
             report=_report,
             fork_server=self._fork_server,
+            listening=listening,
         )
 
     def _max_scale(self, service: Service) -> int:

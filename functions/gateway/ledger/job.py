@@ -73,6 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     not_before_ms: int | None
     due_ms: int | None
     sent_ms: int | None
+    retry_ms: int | None
     ended_ms: int | None
     tries: int
     attempt: int

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from events.http import Event
+from events.job import job_of
 from events.types import sibling_type
 from functions.gateway.ledger import notes, rows
 from functions.gateway.ledger.job import (
@@ -17,10 +18,12 @@ from functions.gateway.ledger.job import (
     Job,
     NewJob,
     State,
+    key_of,
     key_of_event,
     packed,
     unpacked,
 )
+from functions.runtime.notes import JobNote
 from functions.storage.database import Database, Transaction
 
 CANCELLED: Final = "/cancelled"  # how the type of such a problem ends
@@ -34,10 +37,11 @@ _INSERT: Final = (
 )
 _REQUEST: Final = "INSERT INTO job_request (job_id, attributes, data) VALUES {rows}"
 _END: Final = (
-    "UPDATE job SET state = v.column2, ended_ms = v.column3, error = v.column4, due_ms = NULL"
+    "UPDATE job SET state = v.column2, ended_ms = v.column3, error = v.column4, due_ms = NULL,"
+    " retry_ms = NULL"
     " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state <> 'completed' RETURNING id, key"
 )
-_ENDED: Final = (
+_DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
     " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key"
 )
@@ -103,7 +107,7 @@ def _begin_anew(transaction: Transaction, found: Job, job: NewJob) -> None:
     transaction.execute(
         "UPDATE job SET state = 'waiting', type = ?, subject = ?, api = ?, fingerprint = ?, priority = ?,"
         " limit_key = ?, unique_key = ?, accepted_ms = ?, not_before_ms = ?, due_ms = ?, sent_ms = NULL,"
-        " ended_ms = NULL, tries = 0, attempt = 0, error = NULL, progress = NULL WHERE id = ?",
+        " retry_ms = NULL, ended_ms = NULL, tries = 0, attempt = 0, error = NULL, progress = NULL WHERE id = ?",
         *(job.event.type, job.event.get("subject"), job.api, job.fingerprint, *_admission(job), found.id),
     )
     transaction.execute("DELETE FROM job_request WHERE job_id = ?", found.id)
@@ -117,7 +121,8 @@ def _begin_anew(transaction: Transaction, found: Job, job: NewJob) -> None:
 def mark_sent(transaction: Transaction, sent: Sequence[tuple[int, int]], *, now_ms: int) -> None:
     """The broker has taken these jobs, each with when it is overdue; one that has ended meanwhile stays ended."""
     transaction.execute_many(
-        "UPDATE job SET state = 'sent', sent_ms = ?, due_ms = ?, tries = tries + 1, error = NULL"
+        "UPDATE job SET state = 'sent', sent_ms = ?, due_ms = ?, tries = tries + 1, error = NULL,"
+        " retry_ms = NULL"
         " WHERE id = ? AND ended_ms IS NULL",
         [(now_ms, due_ms, id_) for id_, due_ms in sent],
     )
@@ -145,7 +150,7 @@ def _insert_ended(transaction: Transaction, outcomes: dict[str, Event], now_ms: 
         source, id_ = event.get("jobsource") or event.source, event.get("jobid") or event.id
         type_ = sibling_type(event.type, "requested")
         given.append((key, source, id_, type_, event.get("subject"), DIRECT, state, "", now_ms, now_ms, error))
-    return {str(row["key"]): int(row["id"]) for row in rows.execute(transaction, _ENDED, given)}
+    return {str(row["key"]): int(row["id"]) for row in rows.execute(transaction, _DIRECT, given)}
 
 
 def _end_of(outcome: Event) -> tuple[State, str | None]:
@@ -160,6 +165,32 @@ def _end_of(outcome: Event) -> tuple[State, str | None]:
     if state == "failed" and told.type.endswith(CANCELLED):
         state = "cancelled"
     return state, (told.detail or told.error or "")[:ERROR_CHARACTERS].replace("\x00", "") or None
+
+
+def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> str:
+    """Record what befell a job, also one that came by the broker's own ingress; its key."""
+    key = key_of_event(event)
+    job = find(transaction, key) or _insert_direct(transaction, event, told.type, now_ms)
+    detail = told.detail[:ERROR_CHARACTERS].replace("\x00", "")
+    if told.kind != "waits":
+        by = told.by or None
+        notes.add(transaction, job.id, told.kind, at_ms=now_ms, attempt=told.attempt, actor=by, detail=detail)
+    if job.is_open and told.kind != "callback failed":
+        transaction.execute(
+            "UPDATE job SET attempt = COALESCE(?, attempt), error = ?, retry_ms = ? WHERE id = ? AND ended_ms IS NULL",
+            *(told.attempt, detail or None, told.next_ms, job.id),
+        )
+    return key
+
+
+def _insert_direct(transaction: Transaction, event: Event, type_: str, now_ms: int) -> Job:
+    source, id_ = job_of(event)
+    key = key_of(source, id_)
+    rows.execute(transaction, _DIRECT, [(key, source, id_, type_, None, DIRECT, "sent", "", now_ms, None, None)])
+    found = find(transaction, key)
+    if found is None:
+        raise LookupError(f"job {key} was neither inserted nor found")
+    return found
 
 
 def find(transaction: Transaction, key: str) -> Job | None:

@@ -30,6 +30,7 @@ CREATE TABLE job (
     not_before_ms {integer},
     due_ms {integer},
     sent_ms {integer},
+    retry_ms {integer},
     ended_ms {integer},
     tries INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER NOT NULL DEFAULT 0,

@@ -4,17 +4,17 @@ import asyncio
 import hmac
 import logging
 import math
-import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
 from events.problem import NotAnEvent
+from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.outside import ANY_ORIGIN, Own, Refusal, named, refusal
 from functions.runtime.asgi import Receive, Send
 from functions.runtime.attempts import Attempts
@@ -29,7 +29,6 @@ from functions.runtime.port import (
     timed,
     wrong_token,
 )
-from functions.storage.folder import leads_astray
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Outcomes
 from knative.local.metrics import Metrics
@@ -40,13 +39,6 @@ log = logging.getLogger("errands.ingress")
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 WAIT_LIMIT_S: Final = 60.0
 STARTS: Final = "the runner starts, and waits for its broker"
-# A result is somebody's data: it is shown, but runs nothing and loads nothing.
-ARTIFACT_HEADERS: Final = {
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
-    "cache-control": "private, max-age=3600",
-}
-
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
 OTHER_DATA: Final = (
     "a job of this source and id was asked for with other data: another job needs another id;"
@@ -78,7 +70,9 @@ class Ingress:
         console: Handler | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
+        inside_only: bool = False,
     ) -> None:
+        """One that is for those `inside_only` stands behind a gateway."""
         self._broker = broker
         self._manifests = manifests
         self._metrics = metrics
@@ -92,6 +86,7 @@ class Ingress:
         self._console = console
         self._sinks = sinks
         self._to_sink = to_sink
+        self._inside_only = inside_only
         self._places: dict[str, tuple[str, Handler]] = {
             "/": ("POST", self._accept),
             "/healthz": ("GET", self._healthz),
@@ -123,11 +118,14 @@ class Ingress:
         """
         if self._is_inside(request):
             return None
+        open_to_all = request.path.startswith(PLACE) or request.path in ("/healthz", "/readyz")
+        open_to_all = open_to_all or _is_of_the_console(request.path)
+        if self._inside_only and not open_to_all:
+            return problem(403, "forbidden", "events come here from functions alone")
         if not self._token:
             known = _host(request.headers.get("host", "")) in LOOPBACK
             return None if known else problem(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
-        open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
-        if open_to_all or _is_of_the_console(request.path):
+        if open_to_all:
             return None
         return None if _has_token(request, self._token) else wrong_token(self._attempts, request.client)
 
@@ -274,18 +272,7 @@ class Ingress:
         return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
 
     async def _artifact(self, request: IngressRequest) -> Application:
-        """A stored result. Its key is made with a secret of the installation, so nobody finds it who was not told."""
-        key = request.path.removeprefix("/artifacts/")
-        parts = key.split("/")
-        file = self._artifacts / key if self._artifacts and len(parts) == 4 and parts[0] == "jobs" else None
-        if file is None or ".." in parts or "\0" in key or not os.path.isfile(file):  # Path's raises for a long name
-            return problem(404, "not-found", "there is no such artefact here")
-        if leads_astray(cast(Path, self._artifacts), key):
-            log.error("not served: a link stands at %s or on the way there", file)
-            return problem(404, "not-found", "there is no such artefact here")
-        from starlette.responses import FileResponse  # a large import, for who reads one here alone
-
-        return cast(Application, FileResponse(file, headers=ARTIFACT_HEADERS))  # but for the names of its parameters
+        return artifact(self._artifacts, request.path.removeprefix(PLACE))
 
 
 def _result(event: Event | NotAnEvent, refused: Refusal | None) -> dict[str, object]:

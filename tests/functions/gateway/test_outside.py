@@ -217,7 +217,7 @@ def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Pa
         each.name for each in manifests.services.values() if "s3cret" in environment(each, manifests, machine).values()
     }
 
-    assert holders == {"deadletters", "console"}
+    assert holders == {"deadletters", "console", "gateway"}
 
 
 def test_a_functions_port_is_for_its_runner_alone(tmp_path: Path) -> None:
