@@ -79,6 +79,11 @@ class Operation:
             mine == given or (mine.startswith("{") and given) for mine, given in zip(own, parts, strict=True)
         )
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it has one path alone."""
+        return "{" not in self.path
+
 
 class FrontDoor:
     """Answers for a gateway, to those callers that are known."""
@@ -112,6 +117,10 @@ class FrontDoor:
             Operation("GET", "/jobs/{key}", self._job),
             Operation("GET", "/jobs/{key}/timeline", self._timeline),
         )
+        self._fixed: dict[str, list[Operation]] = {}
+        for each in self.operations:
+            if each.is_fixed:
+                self._fixed.setdefault(each.path, []).append(each)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
@@ -125,7 +134,7 @@ class FrontDoor:
         if self._behind is not None and is_of_a_console(request.path):
             return await self._behind.console(request)
         parts = _parts(request.path)
-        at_path = [each for each in self.operations if each.is_at(parts)]
+        at_path = self._fixed.get(request.path) or [each for each in self.operations if each.is_at(parts)]
         method = "GET" if request.method == "HEAD" else request.method
         operation = next((each for each in at_path if each.method == method), None)
         caller = self._callers.of(request.headers.get("authorization", ""))

@@ -92,7 +92,7 @@ class Settings:
 
 settings = from_environment(Settings)
 routes = Routes.parse(settings.gateway_routes)
-client = BrokerClient(settings.k_sink, settings.k_sink_token)
+client = BrokerClient(settings.k_sink, settings.k_sink_token, is_runner=bool(settings.gateway_behind))
 admission = Admission(routes, own=settings.own(), called=CallbackOrigins(settings.callback_origins))
 gateway = Gateway(open_ledger(settings.ledger_url), admission, routes, client, Disk(settings.ledger_url))
 front_door = FrontDoor(

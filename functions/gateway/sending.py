@@ -7,8 +7,10 @@ While the broker takes nothing, nothing is held in memory: what waits is in the 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from events.http import Event, binary
 from functions.gateway.ledger import jobs
@@ -16,13 +18,17 @@ from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.writer import Asked, Sent, Writer
 from functions.gateway.routes import Routes
 from functions.net.client import Connections
-from functions.net.exchange import Broken, TooLong
+from functions.net.exchange import Broken, ServerResponse, TooLong
 from functions.net.url import parsed
+from functions.runtime.packed import PACKED, packed
 from functions.storage.database import Database, StorageUnavailable, Transaction
 
 log = logging.getLogger("errands.gateway")
 
 AT_ONCE: Final = 32  # requests to the broker
+PACKED_AT_ONCE: Final = 2
+PACKED_COUNT: Final = 128  # events of one
+TOGETHER_BYTES: Final = 1024 * 1024
 QUEUED_COUNT: Final = 2_000
 QUEUED_BYTES: Final = 32 * 1024 * 1024
 TIMEOUT_S: Final = 15.0
@@ -41,32 +47,55 @@ class BrokerAway(Exception):
     """The broker takes nothing now."""
 
 
-class BrokerClient:
-    """Posts events to the broker's ingress."""
+Taken = BrokerRefuses | BrokerAway | None  # what came of an event: None where the broker has it
 
-    def __init__(self, sink: str, token: str = "") -> None:
+
+class BrokerClient:
+    """Posts events to the broker's ingress: many at once where that is the runner's."""
+
+    def __init__(self, sink: str, token: str = "", *, is_runner: bool = False) -> None:
         self._url = parsed(sink)
         self._own = {"authorization": f"Bearer {token}"} if token else {}
         self._connections = Connections()
+        self.at_once = PACKED_COUNT if is_runner else 1
 
-    async def post(self, event: Event) -> None:
-        """Return once the broker has the event; raise BrokerAway or BrokerRefuses."""
-        headers, body = binary(event)
-        sent = {**headers, **self._own}
+    async def post(self, events: Sequence[Event]) -> list[Taken]:
+        """What came of each of the events, of which there are at most `at_once`."""
         try:
-            response = await self._connections.request("POST", self._url, sent, body, timeout_s=TIMEOUT_S, again=True)
-        except (Broken, TooLong) as error:
-            raise BrokerAway(f"the broker does not answer: {error}") from error
-        if response.status < 300:
-            return
-        said = f"the broker answered {response.status}: {response.body[:500].decode(errors='replace')}"
-        if response.status in (400, 413):
-            raise BrokerRefuses(said)
-        raise BrokerAway(said)
+            if self.at_once == 1:
+                (event,) = events
+                headers, body = binary(event)
+                response = await self._post(headers, body)
+                return [_taken(response.status, response.body)]
+            response = await self._post({"content-type": PACKED}, packed(events))
+            if response.status != 200:
+                return [_taken(response.status, response.body)] * len(events)
+            return [_taken(each.status, each.detail.encode()) for each in _RESULTS.decode(response.body)]
+        except (Broken, TooLong, msgspec.DecodeError) as error:
+            return [BrokerAway(f"the broker does not answer: {error}")] * len(events)
+
+    async def _post(self, headers: Mapping[str, str], body: bytes) -> ServerResponse:
+        sent = {**headers, **self._own}
+        return await self._connections.request("POST", self._url, sent, body, timeout_s=TIMEOUT_S, again=True)
 
     def close(self) -> None:
         """Close the connections."""
         self._connections.close()
+
+
+class _Result(msgspec.Struct):
+    status: int
+    detail: str = ""
+
+
+_RESULTS: Final = msgspec.json.Decoder(list[_Result])
+
+
+def _taken(status: int, body: bytes) -> Taken:
+    if status < 300:
+        return None
+    said = f"the broker answered {status}: {body[:500].decode(errors='replace')}"
+    return BrokerRefuses(said) if status in (400, 413) else BrokerAway(said)
 
 
 class Sender:
@@ -80,6 +109,7 @@ class Sender:
         self._client = client
         self._routes = routes
         self._clock_ms = clock_ms
+        self._workers = AT_ONCE if client.at_once == 1 else PACKED_AT_ONCE
         self._queue: deque[Outgoing] = deque()
         self._queued_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,7 +176,7 @@ class Sender:
             return False
         self._queue.append(job)
         self._queued_bytes += len(job.event.data)
-        if len(self._tasks) < AT_ONCE:
+        if len(self._tasks) < self._workers:
             task = asyncio.get_running_loop().create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -155,25 +185,37 @@ class Sender:
     async def _work(self) -> None:
         """Send what is queued, until nothing is."""
         while self._queue:
-            job = self._queue.popleft()
-            self._queued_bytes -= len(job.event.data)
-            await self._send(job)
+            await self._send(list(self._next()))
         self._wake.set()
 
-    async def _send(self, job: Outgoing) -> None:
-        try:
-            await self._client.post(job.event)
-        except BrokerRefuses as error:
-            log.error("%s is refused: %s", job.event.id, error)
-            self._put_off([job.id], until_ms=self._clock_ms() + REFUSED_MS, reason=str(error))
-        except BrokerAway as error:
-            self._suspend(job, str(error))
-        else:
-            self._failures, self.trouble = 0, None
-            deadline_s = self._routes.deadline_s(job.event) or 0.0
-            self._tell(Sent(job.id, self._clock_ms() + int(deadline_s * 1000)))
+    def _next(self) -> Iterator[Outgoing]:
+        """As many jobs as are sent together: a large one goes alone."""
+        size_bytes = 0
+        for _ in range(min(self._client.at_once, len(self._queue))):
+            size_bytes += len(self._queue[0].event.data)
+            if size_bytes > TOGETHER_BYTES and size_bytes != len(self._queue[0].event.data):
+                return
+            job = self._queue.popleft()
+            self._queued_bytes -= len(job.event.data)
+            yield job
 
-    def _suspend(self, job: Outgoing, reason: str) -> None:
+    async def _send(self, sent: Sequence[Outgoing]) -> None:
+        away: list[Outgoing] = []
+        for job, taken in zip(sent, await self._client.post([each.event for each in sent]), strict=True):
+            if isinstance(taken, BrokerRefuses):
+                log.error("%s is refused: %s", job.event.id, taken)
+                self._put_off([job.id], until_ms=self._clock_ms() + REFUSED_MS, reason=str(taken))
+            elif isinstance(taken, BrokerAway):
+                away.append(job)
+                reason = str(taken)
+            else:
+                self._failures, self.trouble = 0, None
+                deadline_s = self._routes.deadline_s(job.event) or 0.0
+                self._tell(Sent(job.id, self._clock_ms() + int(deadline_s * 1000)))
+        if away:
+            self._suspend(away, reason)
+
+    def _suspend(self, away: Sequence[Outgoing], reason: str) -> None:
         """Leave all that is queued in the ledger, for a while that grows with each time that the broker is asked."""
         if self.trouble is None:
             log.warning("jobs wait in the ledger: %s", reason)
@@ -182,7 +224,7 @@ class Sender:
             self._again_ms = self._clock_ms() + int(pause_s * 1000)
             self._failures += 1
         self.trouble = reason
-        waiting = [job.id, *(each.id for each in self._queue)]
+        waiting = [each.id for each in (*away, *self._queue)]
         self._queue.clear()
         self._queued_bytes = 0
         self._put_off(waiting, until_ms=self._again_ms, reason=reason)

@@ -18,6 +18,7 @@ from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.outside import ANY_ORIGIN, Own, Refusal, named, refusal
 from functions.runtime.asgi import Receive, Send
 from functions.runtime.attempts import Attempts
+from functions.runtime.packed import PACKED, unpacked
 from functions.runtime.port import (
     Application,
     IngressRequest,
@@ -158,6 +159,8 @@ class Ingress:
             body = await event_body(request)
             if media_type(request) == BATCH:
                 return await self._publish_batch(read_batch(request.headers, body), request, chosen)
+            if media_type(request) == PACKED and self._is_inside(request):
+                return await self._publish_batch(unpacked(body), request, chosen)
             event: Event | NotAnEvent = read(request.headers, body)
         except NotAnEvent as error:
             event = error

@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from events.http import Event
 from functions.gateway.routes import Routes
+from functions.runtime.packed import PACKED, packed
 from functions.runtime.running import find
 from knative.manifests.gateway import FILE, deadline_s, declared, rendered
 from knative.manifests.manifests import MANIFESTS, load
@@ -30,6 +32,7 @@ from tests.support.local_runner import (
 
 BASE = load(MANIFESTS)
 ECHOING = (service(), trigger(), *front_door())
+REQUEST = {"specversion": "1.0", "source": "/tests", "datacontenttype": "application/json"}
 STRUCTURED_MODE = {"content-type": "application/cloudevents+json"}
 EVENT_TYPE = """
 apiVersion: eventing.knative.dev/v1beta2
@@ -121,6 +124,22 @@ def test_the_brokers_ingress_is_for_functions_alone(tmp_path: Path) -> None:
     assert (outside.status_code, outside.json()["detail"]) == (403, "events come here from functions alone")
     assert (taken.status_code, outcome["outcome"]) == (202, "completed")
     assert (direct["state"], direct["api"], direct["type"]) == ("completed", "", REQUESTED)
+
+
+@pytest.mark.slow
+def test_many_events_in_one_request_are_taken_of_the_gateway_alone_each_with_its_answer(tmp_path: Path) -> None:
+    events = [Event({**REQUEST, "id": each, "type": type_}, b"{}") for each, type_ in (("1", REQUESTED), ("2", "x"))]
+    with up(tmp_path, ECHOING) as runner:
+        running = find(runner.data)
+        assert running
+        inside = {"content-type": PACKED, **runner.inside}
+        taken = httpx.post(running.url, content=packed(events), headers=inside).json()
+        garbled = httpx.post(running.url, content=b"no events", headers=inside)
+        outside = runner.client.post("/", content=packed(events), headers={"content-type": PACKED})
+        outcome = until(lambda: runner.outcome("1", wait_s=1), what="its outcome")
+
+    assert [each["status"] for each in taken] == [202, 400]
+    assert (garbled.status_code, outside.status_code, outcome["outcome"]) == (400, 400, "completed")
 
 
 @pytest.mark.slow
