@@ -152,6 +152,11 @@ def rfc3339(text: str) -> datetime:
         raise NotAnEvent(f"a time must be RFC 3339, such as 2026-12-01T14:00:00Z, got {text[:40]!r}") from error
 
 
+def timestamp(moment: datetime) -> str:
+    """A moment (in UTC) as RFC 3339 writes it, with milliseconds: such texts sort by time."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def binary(event: Event) -> tuple[dict[str, str], bytes]:
     """The event in binary mode; values are percent-encoded (CloudEvents HTTP binding 3.1.3.2)."""
     headers = {f"ce-{name}": _percent_encode(value) for name, value in event.attributes.items()}

@@ -40,6 +40,12 @@ def job_of(event: Event) -> tuple[str, str]:
     return event.get("jobsource") or event.source, event.get("jobid") or event.id
 
 
+def job_key(cause: Event) -> str:
+    """A name for the job, safe in a path: its request's source and id may hold anything."""
+    source, id_ = job_of(cause)
+    return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
+
+
 def canonical(data: bytes) -> bytes:
     """An event's data however it is written: JSON with its names in order and no blanks; anything else as it is."""
     try:

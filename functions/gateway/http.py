@@ -29,7 +29,7 @@ from functions.gateway.ledger.selection import Filter
 from functions.gateway.outside import Refusal, named
 from functions.gateway.tickets import Tickets
 from functions.runtime.asgi import Receive, Send
-from functions.runtime.attempts import Attempts
+from functions.runtime.guesses import Guesses
 from functions.runtime.port import (
     Application,
     IngressRequest,
@@ -37,8 +37,8 @@ from functions.runtime.port import (
     event_body,
     media_type,
     problem,
-    wrong_token,
 )
+from functions.runtime.proxies import TrustedProxies
 from functions.runtime.threads import in_thread
 from functions.storage.database import StorageUnavailable
 
@@ -97,6 +97,7 @@ class FrontDoor:
         public_url: str = "",
         store: Path | None = None,
         behind: Behind | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         """Results are served of a `store` that is a folder; of any other its own addresses are told."""
         self._gateway = gateway
@@ -105,7 +106,8 @@ class FrontDoor:
         self._callers = callers
         self._tickets = tickets
         self._public_url = public_url.rstrip("/")
-        self._attempts = Attempts()
+        self._proxies = proxies or TrustedProxies()
+        self._guesses = Guesses()
         self.operations = (
             Operation("POST", "/", self._accept),
             Operation("GET", "/", self._greet, is_open=True),
@@ -139,7 +141,7 @@ class FrontDoor:
         operation = next((each for each in at_path if each.method == method), None)
         caller = self._callers.of(request.headers.get("authorization", ""))
         if caller is None and not (operation is not None and operation.is_open):
-            return wrong_token(self._attempts, request.client)
+            return await self._guesses.refuse(self._proxies.client(request))
         if operation is None:
             return _not_allowed(request, at_path) if at_path else _not_found(request)
         query = {name: values[-1] for name, values in parse_qs(request.query).items()} if request.query else {}

@@ -29,6 +29,7 @@ from functions.net.origins import named, origins_of
 from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.notes import NOTED, JobNote
 from functions.runtime.port import HttpServer
+from functions.runtime.proxies import TrustedProxies, networks
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
 
@@ -43,7 +44,8 @@ class Settings:
     any, whoever reaches the gateway may, and it serves loopback only. GATEWAY_SOCKET is the number of a descriptor on
     which it listens in place of its port. GATEWAY_CALLBACK_ORIGINS are the origins that the notifier calls, beside
     those of the file GATEWAY_CALLBACK_ENDPOINTS; where they are not told, any may be named. STORE_URL is the object
-    store. GATEWAY_BEHIND is, on one machine, the runner's own address.
+    store. GATEWAY_TRUSTED_PROXIES are addresses and networks of proxies. GATEWAY_BEHIND is, on one machine, the
+    runner's own address.
     """
 
     ledger_url: str
@@ -54,6 +56,7 @@ class Settings:
     gateway_ticket_secret: str = field(default="", repr=False)
     gateway_public_url: str = ""
     gateway_behind: str = ""
+    gateway_trusted_proxies: str = ""
     gateway_callback_origins: str | None = None
     gateway_callback_endpoints: str | None = None
     store_url: str = ""
@@ -68,6 +71,13 @@ class Settings:
         if not callers.by_digest and callers.anybody is None:
             raise ValueError(f"GATEWAY_TOKENS is required where GATEWAY_HOST is not loopback, got {self.gateway_host}")
         return callers
+
+    def proxies(self) -> TrustedProxies:
+        """Whose word is taken of who asks; raises ValueError that names the setting."""
+        try:
+            return TrustedProxies(networks(each for each in self.gateway_trusted_proxies.split(",") if each))
+        except ValueError as error:
+            raise ValueError(f"GATEWAY_TRUSTED_PROXIES must be addresses or networks: {error}") from error
 
     def own(self) -> Own:
         """Where APIs come in: no callback may lead there."""
@@ -87,7 +97,7 @@ class Settings:
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def __post_init__(self) -> None:
-        self.callers(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
+        self.callers(), self.proxies(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
 
 
 settings = from_environment(Settings)
@@ -102,6 +112,7 @@ front_door = FrontDoor(
     public_url=settings.gateway_public_url,
     store=settings.store(),
     behind=Behind(settings.gateway_behind, settings.k_sink_token) if settings.gateway_behind else None,
+    proxies=settings.proxies(),
 )
 
 
@@ -127,7 +138,7 @@ def require_known(event: Event) -> None:
 @asynccontextmanager
 async def beside() -> AsyncIterator[None]:
     """The port for APIs, and what is due."""
-    server = HttpServer(front_door, _listening())
+    server = HttpServer(front_door, _listening(), settings.proxies().is_of_many)
     async with gateway.working():
         await server.start()
         try:

@@ -15,11 +15,11 @@ from typing import Any, Final
 import msgspec
 from uvicorn.server import ServerState
 
-from events.http import BODY_LIMIT_BYTES, Event
+from events.http import BODY_LIMIT_BYTES, Event, timestamp
 from events.problem import FieldError, JobFailed, NotAnEvent
 from functions.runtime.asgi import Receive, Send, read_body, send_whole
-from functions.runtime.attempts import WINDOW_S, Attempts, TooManyAttempts
 from functions.runtime.connection import Connection
+from functions.runtime.places import Places
 from functions.runtime.server import configured
 
 STOP_S: Final = 30.0  # for the requests in flight
@@ -77,18 +77,6 @@ def problem(
     return IngressResponse(status, body, {"content-type": "application/problem+json", **headers})
 
 
-def wrong_token(attempts: Attempts, client: str) -> IngressResponse:
-    """To who has no token, or a wrong one; who has sent many is told to wait. A right one is taken all the same: one
-    address may be many clients'.
-    """
-    try:
-        attempts.require(client)
-    except TooManyAttempts as error:
-        return problem(429, "too-many-attempts", str(error), {"retry-after": f"{WINDOW_S:.0f}"})
-    attempts.failed(client)
-    return problem(401, "unauthorized", "the header Authorization: Bearer TOKEN is expected")
-
-
 class TooLarge(NotAnEvent):
     """The body is over the limit."""
 
@@ -108,12 +96,17 @@ def timed(event: Event) -> Event:
     """With a time: the broker gives one that differs from delivery to delivery to an event without."""
     if event.get("time"):
         return event
-    return event.with_attributes(time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    return event.with_attributes(time=timestamp(datetime.now(UTC)))
 
 
 def media_type(request: IngressRequest) -> str:
     """The request's, without parameters."""
     return str(request.headers.get("content-type", "")).split(";")[0].strip().lower()
+
+
+def is_loopback(address: str) -> bool:
+    """Whether it is this machine's: its API's, its functions' and its people's."""
+    return address == "::1" or address.startswith("127.")
 
 
 def descriptors() -> int:
@@ -128,11 +121,15 @@ def descriptors() -> int:
 class HttpServer:
     """Serves an application on a socket, in the running loop."""
 
-    def __init__(self, application: Application, listening: socket.socket) -> None:
+    def __init__(
+        self, application: Application, listening: socket.socket, is_of_many: Callable[[str], bool] = is_loopback
+    ) -> None:
+        """`is_of_many` says of which addresses there may be as many connections as there are places."""
         self._listening = listening
         self._state = ServerState()
         self._config = configured(application, Connection)
-        self._connection_limit = descriptors() // 2  # the rest: functions, event log
+        # half of all descriptors: the rest are for functions and the event log
+        self.places = Places(descriptors() // 2, is_of_many=is_of_many)
 
     async def start(self) -> None:
         """Answer from now on."""
@@ -155,6 +152,4 @@ class HttpServer:
                 task.cancel()
 
     def _connection(self) -> Connection:
-        return Connection(
-            connection_limit=self._connection_limit, config=self._config, server_state=self._state, app_state={}
-        )
+        return Connection(places=self.places, config=self._config, server_state=self._state, app_state={})

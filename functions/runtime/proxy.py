@@ -1,78 +1,70 @@
-"""Hands a request of a port on to another server of this machine, and its answer back, as they are."""
+"""Hands a request of a port on to another server of this machine, and its answer back, as they are.
 
-import ssl
+The other server may be a port of ours that asks who sends it. It is told, and believes it with the secret of both.
+"""
+
+import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Final
 
-from functions.runtime.asgi import INVOKER_HEADER, Receive, Send, read_body, send_whole
-from functions.runtime.port import IngressRequest
-
-if TYPE_CHECKING:
-    import httpx
+from functions.net.client import Connections
+from functions.net.exchange import Bounds, Broken, Late, NotConnected, TooLong
+from functions.net.url import parsed
+from functions.runtime.asgi import INVOKER_HEADER
+from functions.runtime.port import IngressRequest, IngressResponse
 
 TIMEOUT_S: Final = 120.0
 BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024
+RESPONSE_LIMIT_BYTES: Final = 1024 * 1024 * 1024  # an export
+SECRET: Final = "errands-port-secret"  # noqa: S105  # the header's name
+CLIENT: Final = "errands-port-client"  # the address of who sent it to the first port
+ASKING: Final = "errands-port-asking"  # whether a body that is long would be read at all: it is not sent along
 # of one connection, and not of the request or the answer (RFC 9110 section 7.6.1)
 HOP_BY_HOP: Final = frozenset(
-    {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"content-length", b"expect"}
-) | {INVOKER_HEADER.encode()}
+    {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length", "expect", "host"}
+) | {INVOKER_HEADER, SECRET, CLIENT, ASKING}
 
 
 class NoAnswer(Exception):
     """The server cannot be reached, or does not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """The server's answer, as it is."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-    async def __call__(self, _scope: dict[str, Any], _receive: Receive, send: Send) -> None:
-        """Send it (ASGI 3.0)."""
-        await send_whole(send, self.status, self.headers, self.body)
-
-
 class Proxy:
-    """One client for the process' life, made when it is first needed: httpx is a large import."""
+    """It keeps no connection open: one that a process which is being replaced closes would fail the next request."""
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
+        self._connections = Connections(bounds=Bounds(body_bytes=RESPONSE_LIMIT_BYTES, idle_s=0.0))
 
-    async def forward(self, request: IngressRequest, url: str, own: Mapping[str, str] = MappingProxyType({})) -> Passed:
-        """The answer of the server at `url`, to the request with our `own` headers; raise NotAnEvent for a body that is
-        too long or did not come whole, NoAnswer.
-        """
-        import httpx
-
-        body = (await read_body(request.receive, limit_bytes=BODY_LIMIT_BYTES)).whole()
-        sent = [(name.encode(), value.encode()) for name, value in own.items()]
-        kept = [(name, value) for name, value in _end_to_end(request.raw_headers) if name.decode("latin-1") not in own]
-        client = self._client = self._client or _new_client()
-        place = f"{url.rstrip('/')}{request.target}"
+    async def forward(
+        self, request: IngressRequest, headers: Mapping[str, str], body: bytes, url: str
+    ) -> IngressResponse:
+        """The answer of the server at `url`; raise NoAnswer, and ValueError for what no request of ours may hold."""
+        method = "GET" if request.method == "HEAD" else request.method  # the server leaves the body out
+        host = request.headers.get("host", "")
+        place = replace(parsed(url), target=request.target)
+        place = replace(place, authority=host) if host else place  # a name that is not this machine's is refused there
         try:
-            async with client.stream(request.method, place, headers=[*kept, *sent], content=body) as response:
-                content = b"".join([chunk async for chunk in response.aiter_raw()])
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            answer = await self._connections.request(method, place, headers, body, timeout_s=TIMEOUT_S)
+        except (Broken, NotConnected, Late, TooLong) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
-        length = (b"content-length", b"%d" % len(content))
-        return Passed(response.status_code, [*_end_to_end(response.headers.raw), length], content)
+        kept = {name: value for name, value in answer.headers.items() if name not in HOP_BY_HOP}
+        return IngressResponse(answer.status, answer.body, kept)
 
 
-def _new_client() -> "httpx.AsyncClient":
-    """It speaks to a process of this machine, so it reads no certificates, and it keeps no connection open: one that a
-    process which is being replaced closes would fail the next request.
-    """
-    import httpx
+def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By their names; what came more than once as one (RFC 9110 section 5.3, of cookies RFC 6265 section 5.4)."""
+    kept: dict[str, str] = {}
+    for name, value in ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers):
+        if name not in HOP_BY_HOP:
+            between = "; " if name == "cookie" else ", "
+            kept[name] = f"{kept[name]}{between}{value}" if name in kept else value
+    return kept
 
-    limits = httpx.Limits(max_keepalive_connections=0)
-    without_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, limits=limits, verify=without_certificates)
 
-
-def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower(), value) for name, value in headers if name.lower() not in HOP_BY_HOP]
+def sent_by(request: IngressRequest, secret: str) -> IngressRequest:
+    """The request with the client that the first port tells, where one of ours has handed it on."""
+    given = request.headers.get(SECRET, "")
+    if given and hmac.compare_digest(given.encode(), secret.encode()):
+        request.client = request.headers.get(CLIENT, request.client)
+    return request

@@ -19,11 +19,11 @@ from typing import Final
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
-from events.job import NAMESPACE, canonical
+from events.job import NAMESPACE, canonical, job_key
 from events.problem import JobFailed, NotAnEvent
 from events.types import sibling_type
 from functions.runtime.adapter import reply_event, system_clock
-from functions.storage.store import LEDGER, Store, job_key
+from functions.storage.store import LEDGER, Store
 
 log = logging.getLogger("errands.ledger")
 
@@ -71,6 +71,11 @@ class ReplyLedger:
     def recall(self, cause: Event) -> Event | None:
         """The reply recorded for this job, or the refusal of other data; None for a job that is to be done."""
         return _recalled(cause, tuple(self._entries(cause)))
+
+    def conflicts(self, cause: Event) -> bool:
+        """Whether the job is done with other data, which `recall` refuses."""
+        entries = tuple(self._entries(cause))
+        return bool(entries) and not entries[-1].is_failure and not any(each.answers(cause) for each in entries)
 
     def record(self, cause: Event, reply: Event) -> Event:
         """Record the reply unless another delivery was faster; return the one that counts.

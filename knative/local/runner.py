@@ -19,16 +19,20 @@ from events.http import Event
 from events.problem import TryAgain
 from functions.gateway.outside import CallbackOrigins, Own
 from functions.runtime import failure_reports
+from functions.runtime.guesses import Guesses
 from functions.runtime.port import HttpServer
+from functions.runtime.proxies import TrustedProxies
 from functions.runtime.running import Running, announced
 from knative.local.background import Background
 from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
 from knative.local.broker.embedded import EmbeddedBroker
 from knative.local.broker.outcomes import Outcomes
+from knative.local.broker.recorded import RecordedJobs
 from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
+from knative.local.http.gate import ConsoleGate
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.metrics import Metrics
 from knative.local.notes import Notes
@@ -61,6 +65,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     public_url: str | None = None
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backlog_limit: int = 1_000_000
@@ -135,11 +140,12 @@ class _Runner:
             listening = self._bind(stack, self._options.host, self._options.port)
             inner = self._bind(stack, LOOPBACK[0], 0) if self._has_gateway else listening
             broker = self._broker()
-            ingress = self._ingress(broker, self._own(listening))
-            url, server = self._url(listening), self._server(stack, ingress, inner)
+            url = self._url(listening)
             running = Running(self._url(inner), self._secret, url)
-            stack.enter_context(announced(self._options.data, running))
             machine = self._machine(running, listening)
+            ingress = self._ingress(broker, self._own(listening), machine)
+            server = self._server(stack, ingress, inner)
+            stack.enter_context(announced(self._options.data, running))
             ingress.called_back = CallbackOrigins(partial(callback_origins, self._manifests, machine))
             self._make_pools(machine, listening)
             stack.push_async_callback(self._close_pools)
@@ -149,6 +155,7 @@ class _Runner:
             if self._has_gateway:
                 await self._open_front_door()  # what comes from now on is recorded, and waits for the broker
             await self._start(broker)
+            self._outcomes.asked(await broker.asked())
             ingress.open = True
             stack.push_async_callback(broker.stop)
             self._metrics.watch(broker.depths, self._processes)
@@ -206,28 +213,35 @@ class _Runner:
         queues = [name for each in self._manifests.triggers for name in (each.name, each.name + DLQ)]
         return EmbeddedBroker(options.data / "journal.db", queues, backlog_limit=options.backlog_limit)
 
-    def _ingress(self, broker: Broker, own: Own) -> Ingress:
+    def _ingress(self, broker: Broker, own: Own, machine: Machine) -> Ingress:
+        guesses = Guesses()
         return Ingress(
             broker=broker,
             manifests=self._manifests,
             metrics=self._metrics,
             outcomes=self._outcomes,
+            recorded=RecordedJobs(self._options.data / "store"),
             trouble=lambda: self._background.trouble or broker.trouble,
             artifacts=self._options.data / "store",
             token=self._options.token,
             secret=self._secret,
             own=own,
-            console=self._console,
+            console=self._console(machine, guesses),
+            proxies=self._options.trusted_proxies,
+            guesses=guesses,
             sinks=self._work_queues.sinks,
             to_sink=self._to_sink,
             inside_only=self._has_gateway,
         )
 
-    @property
-    def _console(self) -> Handler | None:
-        if console.SERVICE not in self._manifests.services:
+    def _console(self, machine: Machine, guesses: Guesses) -> Handler | None:
+        service = self._manifests.services.get(console.SERVICE)
+        if service is None:
             return None
-        return console.ConsoleProxy(self._pools, self._invoker_secret).handle
+        gate = ConsoleGate(partial(environment, service, self._manifests, machine))
+        return console.ConsoleProxy(
+            self._pools, self._invoker_secret, gate=gate, proxies=self._options.trusted_proxies, guesses=guesses
+        ).handle
 
     @property
     def _has_gateway(self) -> bool:
@@ -255,9 +269,8 @@ class _Runner:
         given = [self._options.host, urlsplit(self._options.public_url or "").hostname or ""]
         return Own(listening.getsockname()[1], frozenset(each.lower() for each in given if each))
 
-    @staticmethod
-    def _server(stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket) -> HttpServer:
-        server = HttpServer(ingress, listening)
+    def _server(self, stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket) -> HttpServer:
+        server = HttpServer(ingress, listening, self._options.trusted_proxies.is_of_many)
         stack.push_async_callback(server.close)
         return server
 
@@ -276,6 +289,7 @@ class _Runner:
             public_url=self._options.public_url or running.front_door,
             front_door=(self._options.host, listening.getsockname()[1]),
             token=self._options.token,
+            trusted_proxies=str(self._options.trusted_proxies),
             settings=self._options.settings,
             work_queue=amqp_variables(self._options.rabbitmq),
         )

@@ -89,6 +89,7 @@ EXTENSIONS = st.dictionaries(NAMES.map("ce-{}".format), VALUES, max_size=5)
 CONTENT_TYPES = st.sampled_from(["application/json", "text/plain", "", "application/xml; charset=utf-8"])
 
 
+@pytest.mark.slow
 @given(EXTENSIONS, st.none() | CONTENT_TYPES, st.booleans(), st.binary(max_size=40))
 @example({"ce-data": "x"}, None, True, b"")
 @settings(deadline=None, max_examples=1_000)

@@ -70,6 +70,7 @@ def sample(name: str) -> bytes:
     return file.read_bytes() if file.exists() else WRONG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_each_function_runs_by_functions_frameworks_own_command_and_answers_lawfully(name: str, tmp_path: Path) -> None:
     with command(name, tmp_path) as url:

@@ -38,7 +38,7 @@ def postgresql_server() -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of either kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'deadletters.db'}"
+        return f"sqlite:///{tmp_path / 'tests.db'}"
     return new_database(request.getfixturevalue("postgresql_server"))
 
 
@@ -46,7 +46,7 @@ def new_database(server: str) -> str:
     """A schema of its own in the server's database: a whole database takes a thousand times as long."""
     import psycopg
 
-    name = f"dead_letters_{os.urandom(6).hex()}"
+    name = f"tests_{os.urandom(6).hex()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}".encode())
     return f"{server}/postgres?options=-csearch_path%3D{name}"

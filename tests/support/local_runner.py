@@ -160,12 +160,13 @@ def until(
 class Up:
     """A running `errands up`; its log is kept in memory-friendly form in a file."""
 
-    def __init__(self, tmp_path: Path, manifests: Path, *arguments: str) -> None:
+    def __init__(self, tmp_path: Path, manifests: Path, *arguments: str, prefix: Sequence[str] = ()) -> None:
         self.data = tmp_path / "data"
         self.log = tmp_path / "up.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._command = [
+            *prefix,
             sys.executable,
             "-m",
             "knative.cli.main",
@@ -257,7 +258,7 @@ def children(pid: int) -> list[int]:
 
 
 @contextmanager
-def up(tmp_path: Path, documents: Sequence[str], *arguments: str) -> Iterator[Up]:
-    """`errands up` on these Services and Triggers."""
-    with Up(tmp_path, write_manifests(tmp_path / "manifests", documents), *arguments) as runner:
+def up(tmp_path: Path, documents: Sequence[str], *arguments: str, prefix: Sequence[str] = ()) -> Iterator[Up]:
+    """`errands up` on these Services and Triggers; `prefix` is a command that starts it."""
+    with Up(tmp_path, write_manifests(tmp_path / "manifests", documents), *arguments, prefix=prefix) as runner:
         yield runner

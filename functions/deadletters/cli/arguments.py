@@ -45,7 +45,7 @@ def selected(numbers: list[int] | None, everything: bool, matching: Filter, *, s
 
 def show_group(detail: results.GroupDetail, as_json: bool) -> None:
     """Show a group, and what was done to it."""
-    terminal.show([terminal.json_line(detail)] if as_json else terminal.group_detail(detail))
+    terminal.show_as(detail, terminal.group_detail, as_json=as_json)
 
 
 def read_text(file: Path) -> str:

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,7 @@ def edit(
     detail = console.ask(
         commands.Edit(dead_letter=number, data=data, attributes=changes, revert=revert), results.Detail
     )
-    terminal.show([terminal.json_line(detail)] if as_json else [plain(detail.diff or "as it came")])
+    terminal.show_as(detail, lambda each: plain(each.diff or "as it came"), as_json=as_json)
 
 
 @app.command()
@@ -85,7 +86,7 @@ def replay(
     )
     rehearsed = console.ask(structs.replace(asked, dry_run=True), Run)
     if dry_run:
-        terminal.show([terminal.json_line(rehearsed) if as_json else terminal.rehearsal_line(rehearsed)])
+        terminal.show_as(rehearsed, terminal.rehearsal_line, as_json=as_json)
     else:  # and nothing is noted where nobody would take it
         ingress = console.ingress(sink)
         follow(console, console.ask(asked, Run), ingress, as_json)
@@ -105,7 +106,7 @@ def resume(console: ConsoleConnection, number: ReplayNumber, sink: SINK = None, 
 def cancel(console: ConsoleConnection, number: ReplayNumber, as_json: AsJson = False) -> None:
     """End a replay that runs."""
     run = console.ask(commands.Cancel(replay=number), Run)
-    terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
+    terminal.show_as(run, terminal.run_line, as_json=as_json)
 
 
 @app.command()
@@ -178,7 +179,7 @@ def owner(console: ConsoleConnection, number: GroupNumber, name: str, as_json: A
 
 
 def _finish(done: results.Done, verb: str, as_json: bool) -> None:
-    terminal.show([terminal.json_line(done)] if as_json else terminal.done_lines(done, verb))
+    terminal.show_as(done, partial(terminal.done_lines, verb=verb), as_json=as_json)
     if done.passed:
         sys.exit(NOT_ALL)
 

@@ -32,7 +32,7 @@ def list_dead_letters(
     """List the dead letters, the newest first."""
     page = console.ask(commands.List(matching=matching, limit=limit), results.DeadLetterPage)
     for dead_letter in page.dead_letters:
-        terminal.show([terminal.json_line(dead_letter)] if as_json else terminal.dead_letter_lines(dead_letter))
+        terminal.show_as(dead_letter, terminal.dead_letter_lines, as_json=as_json)
     if not as_json:
         terminal.show(
             [
@@ -54,7 +54,7 @@ def list_groups(
     """List the dead letters by kind and cause, the most first."""
     found = console.ask(command(commands.ListGroups, state=state, limit=limit), results.Groups).groups
     for group in found:
-        terminal.show([terminal.json_line(group)] if as_json else terminal.group_lines(group))
+        terminal.show_as(group, terminal.group_lines, as_json=as_json)
     if not found and not as_json:
         terminal.show(["no groups"])
 
@@ -83,7 +83,7 @@ def show(
     if raw:
         sys.stdout.buffer.write(detail.body.data_base64 or (detail.body.data or "").encode())
     else:
-        terminal.show([terminal.json_line(detail)] if as_json else terminal.dead_letter_detail(detail))
+        terminal.show_as(detail, terminal.dead_letter_detail, as_json=as_json)
 
 
 @app.command()
@@ -91,7 +91,7 @@ def show(
 def replays(console: ConsoleConnection, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List the latest replays, and how far they are."""
     for run in console.ask(commands.Replays(limit=limit), results.Runs).runs:
-        terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
+        terminal.show_as(run, terminal.run_line, as_json=as_json)
 
 
 @app.command()
@@ -110,7 +110,7 @@ def watch(
             time.sleep(WATCH_PAUSE_S)  # the console lets a few wait, and answers everybody else at once
         cursor = arrivals.cursor
         for dead_letter in arrivals.dead_letters:
-            terminal.show([terminal.json_line(dead_letter)] if as_json else terminal.dead_letter_lines(dead_letter))
+            terminal.show_as(dead_letter, terminal.dead_letter_lines, as_json=as_json)
             shown += 1
             if shown == count:
                 return
@@ -122,7 +122,7 @@ def watch(
 def audit(console: ConsoleConnection, limit: Limit = 100, as_json: AsJson = False) -> None:
     """Show who did what, the newest first."""
     for action in console.ask(commands.Audit(limit=limit), results.Trail).actions:
-        terminal.show([terminal.json_line(action) if as_json else terminal.action_line(action)])
+        terminal.show_as(action, terminal.action_line, as_json=as_json)
 
 
 @app.command()
@@ -131,4 +131,4 @@ def whoami(console: ConsoleConnection, as_json: AsJson = False) -> None:
     """Say who asks there, and what they may do."""
     told = console.ask(commands.WhoAmI(), results.Permissions)
     only = " (read-only)" if told.read_only else ""
-    terminal.show([terminal.json_line(told)] if as_json else [plain(f"{told.name}: {', '.join(told.rights)}{only}")])
+    terminal.show_as(told, lambda each: plain(f"{each.name}: {', '.join(each.rights)}{only}"), as_json=as_json)

@@ -23,11 +23,11 @@ from events.problem import JobFailed
 from functions.deadletters.cli.remote import Remote
 from functions.deadletters.cli.terminal import plain
 from functions.deadletters.service.commands import Command, Filter
-from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, NotFound
 from functions.deadletters.service.operators import Forbidden, everything
 from functions.deadletters.service.results import CommandResult
 from functions.deadletters.store.schema import open_dead_letters
+from functions.runtime.masking import rules
 from functions.runtime.running import Running
 from functions.runtime.running import find as running_ingress
 from functions.storage.database import Database, StorageUnavailable

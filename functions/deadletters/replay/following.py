@@ -25,7 +25,7 @@ def follow(console: ConsoleConnection, run: Run, ingress: Running, as_json: bool
     """See a replay through: sent from here, where the dead letters are here; Ctrl-C cancels it."""
 
     def told(run: Run) -> None:
-        terminal.show([terminal.json_line(run) if as_json else terminal.run_line(run)])
+        terminal.show_as(run, terminal.run_line, as_json=as_json)
         sys.stdout.flush()
 
     with _cancelling(console, run):

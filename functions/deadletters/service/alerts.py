@@ -14,13 +14,12 @@ from typing import Final
 
 import msgspec
 
-from events.http import Event
+from events.http import Event, timestamp
 from events.job import NAMESPACE
 from events.types import MessageRequested, event_type
-from functions.deadletters.service.masking import without_values
 from functions.deadletters.service.results import Group
 from functions.deadletters.store import groups, notices
-from functions.deadletters.store.dead_letter import timestamp
+from functions.runtime.masking import without_values
 from functions.storage.database import Database, Transaction
 
 log = logging.getLogger("errands.deadletters")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from functions.deadletters.store.dead_letter import timestamp
+from events.http import timestamp
 from functions.deadletters.store.history import UNDO_WINDOW
 from functions.storage.database import Database, Transaction
 

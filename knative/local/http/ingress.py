@@ -5,7 +5,7 @@ import hmac
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -13,11 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
+from events.job import is_request, job_of
 from events.problem import NotAnEvent
 from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.outside import ANY_ORIGIN, Own, Refusal, named, refusal
 from functions.runtime.asgi import Receive, Send
-from functions.runtime.attempts import Attempts
+from functions.runtime.guesses import Guesses
 from functions.runtime.packed import PACKED, unpacked
 from functions.runtime.port import (
     Application,
@@ -28,10 +29,12 @@ from functions.runtime.port import (
     media_type,
     problem,
     timed,
-    wrong_token,
 )
+from functions.runtime.proxies import TrustedProxies
+from functions.runtime.proxy import sent_by
 from knative.local.broker.broker import Broker, BrokerUnavailable
-from knative.local.broker.outcomes import Outcomes
+from knative.local.broker.outcomes import Fingerprint, Outcomes, fingerprint_of
+from knative.local.broker.recorded import RecordedJobs
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
 
@@ -63,12 +66,15 @@ class Ingress:
         manifests: Manifests,
         metrics: Metrics,
         outcomes: Outcomes,
+        recorded: RecordedJobs,
         artifacts: Path | None,
         token: str | None,
         secret: str,
         own: Own,
         trouble: Callable[[], str | None] = lambda: None,
         console: Handler | None = None,
+        proxies: TrustedProxies | None = None,
+        guesses: Guesses | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
         inside_only: bool = False,
@@ -78,11 +84,13 @@ class Ingress:
         self._manifests = manifests
         self._metrics = metrics
         self._outcomes = outcomes
+        self._recorded = recorded
         self._artifacts = artifacts
         self._token = token
         self._secret = secret
         self._own = own
-        self._attempts = Attempts()
+        self._proxies = proxies or TrustedProxies()
+        self._guesses = guesses or Guesses()
         self._trouble = trouble
         self._console = console
         self._sinks = sinks
@@ -106,11 +114,11 @@ class Ingress:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        request = IngressRequest(scope, receive)
-        reply = self._refused(request) or await self._handler(request)(request)
+        request = sent_by(IngressRequest(scope, receive), self._secret)
+        reply = await self._refused(request) or await self._handler(request)(request)
         await reply(scope, receive, send)
 
-    def _refused(self, request: IngressRequest) -> IngressResponse | None:
+    async def _refused(self, request: IngressRequest) -> IngressResponse | None:
         """Ask for the token, where there is one, of everybody but probes, readers of an artefact's secret URL, and
         the operators of dead letters, whom their console itself asks.
 
@@ -128,7 +136,9 @@ class Ingress:
             return None if known else problem(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
         if open_to_all:
             return None
-        return None if _has_token(request, self._token) else wrong_token(self._attempts, request.client)
+        if _has_token(request, self._token):
+            return None
+        return await self._guesses.refuse(self._proxies.client(request))
 
     def _is_inside(self, request: IngressRequest) -> bool:
         """Whether one of the functions asks, or a queue's worker: they are given the secret of this start."""
@@ -190,10 +200,11 @@ class Ingress:
             reason = None if inside else refusal(event, self._own, self.called_back)
             if reason is not None:
                 return self._refuse(reason)
-            if not inside and self._outcomes.conflicts(event):
-                return self._refuse(Refusal(409, "same-id-other-data", OTHER_DATA))
             if not self.open:
                 raise BrokerUnavailable(STARTS)
+            asked = {job_of(event): await fingerprint_of(event)} if is_request(event) else {}
+            if not inside and await self._conflicts(event, asked):
+                return self._refuse(Refusal(409, "same-id-other-data", OTHER_DATA))
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
             return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
@@ -201,9 +212,16 @@ class Ingress:
             log.error("not accepted: %s", error)
             return self._refuse(Refusal(503, "unavailable", str(error), retry_after_s=error.retry_after_s))
         self._metrics.accepted()
-        self._outcomes.asked(event)
+        self._outcomes.asked(asked)
         self._outcomes.announce(event)
         return None
+
+    async def _conflicts(self, request: Event, asked: Mapping[tuple[str, str], Fingerprint]) -> bool:
+        """Whether its job was asked for with other data, and has not failed since."""
+        remembered = self._outcomes.remembered(request)
+        if remembered is None:
+            return await self._recorded.conflicts(request)
+        return remembered != asked[job_of(request)]
 
     def _refuse(self, refusal: Refusal) -> Refusal:
         self._metrics.refused(refusal.status)

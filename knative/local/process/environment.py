@@ -25,6 +25,7 @@ from knative.manifests.manifests import Manifests, Reference, Service
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
 # What an installation can make for itself: both sides are told it, nobody has to know it before.
 CALLBACK: Final = ("callback", "secrets")
+SESSION_KEY: Final = ("console", "session-key")
 READINGS: Final = ("readings", "url")
 STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
 TICKETS: Final = ("gateway", "ticket-secret")
@@ -32,6 +33,7 @@ LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
 GATEWAY: Final = "gateway"
+CONSOLE: Final = "console"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class Machine:
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
     front_door: tuple[str, int] = ("127.0.0.1", 0)  # where the gateway listens
+    trusted_proxies: str = ""  # whose word the gateway takes of who asks
 
     @property
     def store(self) -> Path:
@@ -100,6 +103,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
     if service.name == GATEWAY:
         built |= _front_door(manifests, machine, built.get("GATEWAY_TOKENS", ""))
+    if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
+        built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
 
@@ -125,6 +130,7 @@ def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str
         "GATEWAY_PUBLIC_URL": machine.public_url,
         "GATEWAY_BEHIND": machine.ingress_url,
         "GATEWAY_ROUTES": msgspec.json.encode(declared(manifests)).decode(),
+        "GATEWAY_TRUSTED_PROXIES": machine.trusted_proxies,
         "GATEWAY_TICKET_SECRET": _secret(machine.data, *TICKETS) or "",
     }
     if machine.token:
@@ -139,13 +145,14 @@ def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str
 
 
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form), those of results' names and of tickets, and the URL of the
-    readings, where there is none yet.
+    """Make the callback secret (Standard Webhooks form), those of results' names and of tickets, what signs the
+    console's sessions, and the URL of the readings, where there is none yet.
     """
     made = {
         CALLBACK: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         STORE_NAMES: secrets.token_hex(32),
         TICKETS: secrets.token_hex(32),
+        SESSION_KEY: secrets.token_urlsafe(32),
         READINGS: f"sqlite:///{machine.data / 'readings.db'}",
     }
     for (name, key), value in made.items():

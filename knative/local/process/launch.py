@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from knative.local.process.fork_server import ForkServer, ForkServerGone
 from knative.local.process.forked import LISTENING
 from knative.local.process.output import relay
+from knative.local.process.temporary import own_temporary
 from knative.manifests.manifests import Service
 
 START_TIMEOUT_S: Final = 60.0
@@ -99,17 +100,20 @@ class Launcher:
         return process
 
     async def _begun(self) -> Process:
-        read_fd, write_fd = os.pipe()
-        try:
-            port = _free_port()
-            child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
-        process = Process(port, child)
-        process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+        async with contextlib.AsyncExitStack() as stack:
+            environment = await stack.enter_async_context(own_temporary(self._environment))
+            read_fd, write_fd = os.pipe()
+            try:
+                port = free_port()
+                child = await self._child({**environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
+            except BaseException:
+                os.close(read_fd)
+                raise
+            finally:
+                os.close(write_fd)
+            process = Process(port, child)
+            process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+            process.tasks.append(asyncio.create_task(_clear(child, stack.pop_all())))
         return process
 
     async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
@@ -152,6 +156,12 @@ class Launcher:
         )
 
 
+async def _clear(child: Child, left: contextlib.AsyncExitStack) -> None:
+    """Take away what a process leaves, once it has ended."""
+    async with left:
+        await child.wait()
+
+
 async def finish(process: Process) -> None:
     """Let the last output come through; a process that was left behind could hold the pipe for ever."""
     _, left = await asyncio.wait(process.tasks, timeout=LAST_OUTPUT_S)
@@ -171,7 +181,8 @@ def ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at, for a process that is told to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

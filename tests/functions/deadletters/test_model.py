@@ -316,6 +316,7 @@ def explore(new_url: Callable[[], str], examples: int) -> None:
     run_state_machine_as_test(kind, settings=quick)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patience")
 def test_dead_letters_groups_and_replays_are_as_the_model_says(tmp_path: Path) -> None:
     numbers = iter(range(1_000_000))

@@ -103,6 +103,7 @@ def few_instances(text: str, start: date) -> list[date]:
     return list(islice(rule.instances(limit_periods=200), 25))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(text=rules(), start=st.dates(date(1999, 1, 1), date(2030, 12, 31)))
 def test_a_rule_has_the_instances_that_dateutil_gives_it(text: str, start: date) -> None:

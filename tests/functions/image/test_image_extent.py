@@ -58,6 +58,7 @@ def test_one_pixel_row_over_the_default_is_refused(client: Client) -> None:
     assert problem["detail"] == "the source must have 1 to 100000000 pixels, got 10000 x 10001 pixels"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"width_px": 800}, {}], ids=["small", "whole"])
 def test_as_many_pixels_as_the_default_takes_fit_into_the_default_of_memory(
     client: Client, fields: dict[str, Any]

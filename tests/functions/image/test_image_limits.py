@@ -158,6 +158,7 @@ def test_the_limits_of_time_can_be_set(client: Client, setting: dict[str, str], 
     assert (problem["type"], problem["detail"]) == ("limit-exceeded", f"making the pictures {detail}")
 
 
+@pytest.mark.slow
 def test_after_a_killed_child_the_function_goes_on(client: Client) -> None:
     function = client(TIMEOUT_S="2")
     slow = {"name": "a.avif", "format": "avif", "speed": 0, "width_px": 4000, "enlarge": True}

@@ -99,6 +99,7 @@ def test_heic_is_read(target: str) -> None:
     assert close(corners(opened(result.made[0])), CORNERS, most=24)
 
 
+@pytest.mark.slow
 def test_a_photograph_in_heic_is_what_another_reader_sees() -> None:
     content = heic(Image.open(io.BytesIO(PHOTO)).resize((300, 400)))
 
@@ -169,6 +170,7 @@ def test_what_has_no_pixels_is_drawn_as_large_as_it_is_asked_for_and_stays_sharp
     assert pixel(opened(large).convert("RGB"), 803, 300) == GREEN
 
 
+@pytest.mark.slow
 def test_an_svg_is_cropped_in_its_own_pixels_and_drawn_at_the_size_of_the_crop() -> None:
     picture = only(svg(), crop=Crop(x_px=31, y_px=0, width_px=2, height_px=2), width_px=400)
 
@@ -449,6 +451,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", SLOW.values(), ids=SLOW)
 def test_a_heavy_drawing_ends_within_the_limits(sandbox: Sandbox, content: bytes) -> None:
     try:
@@ -461,6 +464,7 @@ def test_a_heavy_drawing_ends_within_the_limits(sandbox: Sandbox, content: bytes
     assert len(result.made) == 1
 
 
+@pytest.mark.slow
 def test_a_drawing_has_a_limit_of_pixels_beyond_which_it_is_enlarged() -> None:
     task = Task(outputs=(), pixels_limit=100_000_000, frames_limit=1)
     source = open_source(io.BytesIO(svg(attributes='width="64" height="64"')), task)
@@ -481,6 +485,7 @@ MUTATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", MUTATED.values(), ids=MUTATED)
 def test_a_mutated_file_of_any_format_is_drawn_or_refused_and_never_a_fault_of_ours(
     sandbox: Sandbox, content: bytes

@@ -632,6 +632,7 @@ def require_lawful(reply: Reply) -> None:
         assert reply.problem == "not-an-event"
 
 
+@pytest.mark.slow
 @given(HEADERS, st.binary())
 @settings(deadline=None, max_examples=300)
 def test_whatever_headers_and_bytes_come_the_response_is_lawful(
@@ -640,6 +641,7 @@ def test_whatever_headers_and_bytes_come_the_response_is_lawful(
     require_lawful(adapter.post(body, headers))
 
 
+@pytest.mark.slow
 @given(HEADERS)
 @settings(deadline=None, max_examples=300)
 def test_whatever_headers_come_with_an_event_the_response_is_lawful(adapter: Adapter, headers: Headers) -> None:
@@ -649,6 +651,7 @@ def test_whatever_headers_come_with_an_event_the_response_is_lawful(adapter: Ada
     require_lawful(adapter.post(body, [*headers, *good.items()]))
 
 
+@pytest.mark.slow
 @given(mutated(), st.booleans())
 @settings(deadline=None, max_examples=400)
 def test_however_a_sample_is_mutated_the_response_is_lawful(
@@ -663,6 +666,7 @@ def test_however_a_sample_is_mutated_the_response_is_lawful(
     require_lawful(adapter.post(json.dumps(data).encode(), headers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", TEXTS)
 @pytest.mark.parametrize("mode", ["structured", "binary"])
 def test_however_the_text_of_a_sample_is_broken_the_response_is_lawful(
@@ -829,6 +833,7 @@ def test_a_chunked_body_is_read(server: Server) -> None:
     assert status_of(server.raw(http_request(Transfer_Encoding="chunked"), chunks, half_close=False)) == 200
 
 
+@pytest.mark.slow
 def test_a_body_that_ends_too_soon_is_no_event_and_the_server_goes_on(server: Server) -> None:
     body = json.dumps(sample("ics")).encode()
     cut = [
@@ -1007,6 +1012,7 @@ def test_a_work_queue_runs_every_kind_of_target(tmp_path: Path, kind: str, monke
     assert (response.status, response.headers["ce-outcome"]) == (200, "completed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "text"),
     [(PLAIN, "1"), (HTTP, "1"), (AIO, "1"), (CLOUD_EVENT, "OK"), (HANDLES_ERRORS, "handle cannot divide")],
@@ -1098,6 +1104,7 @@ def test_functions_framework_still_loads_a_function_without_flask_and_uvicorn_wi
     assert {"flask", "werkzeug", "jinja2", "click", "gunicorn", "multiprocessing"}.isdisjoint(modules)
 
 
+@pytest.mark.slow
 def test_who_imports_flask_after_functions_framework_has_it_and_so_has_functions_framework() -> None:
     code = """
 import functions.runtime.framework, sys

@@ -22,12 +22,12 @@ from functions.runtime.batch import Job, Outcome, batch
 from functions.telemetry.readings import Reading, Unreachable, open_readings
 from knative.local.queues.workers import declare
 from knative.manifests.queues import load_work_queues
-from tests.support.database_servers import new_database, postgresql_server
+from tests.support.database_servers import database_url, postgresql_server
 from tests.support.local_runner import ROOT, until
 from tests.support.queue_worker import Inbox, WorkQueue, inbox, wait_empty, work_queue
 from tests.support.rabbitmq_server import RabbitServer
 
-__all__ = ["postgresql_server"]  # a fixture
+__all__ = ["database_url", "postgresql_server"]  # fixtures
 
 TYPE = "dev.errands.telemetry.requested.v1"
 TIME = "2026-12-01T14:00:00Z"
@@ -110,22 +110,15 @@ def test_a_worker_killed_in_a_flood_loses_and_doubles_nothing(made: WorkQueue, t
     wait_empty(made)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'readings.db'}"
-    return new_database(request.getfixturevalue("postgresql_server"))
-
-
-def test_readings_are_kept_once_in_either_database(url: str) -> None:
+def test_readings_are_kept_once_in_either_database(database_url: str) -> None:
     some = [Reading("/p", str(number % 3), TIME, "s", "m", number, None) for number in range(5)]
 
-    open_readings(url).keep(some)
-    open_readings(url).keep(some)
-    again = open_readings(url)
+    open_readings(database_url).keep(some)
+    open_readings(database_url).keep(some)
+    again = open_readings(database_url)
     again.keep([Reading("/p", "9", TIME, "s", "m", 1, "C")])
 
-    assert count(url) == 4
+    assert count(database_url) == 4
 
 
 def test_a_database_that_is_away_is_tried_again() -> None:

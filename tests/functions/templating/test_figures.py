@@ -84,6 +84,7 @@ def compared(icu: dict[str, Any], kind: str, write: Callable[[Decimal, Locale], 
     return alike, wrong
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_icu_in_every_locale(icu: dict[str, Any]) -> None:
     alike, wrong = compared(icu, "number", lambda value, locale: number_text(value, locale, decimals=2))
 
@@ -92,6 +93,7 @@ def test_numbers_are_those_of_icu_in_every_locale(icu: dict[str, Any]) -> None:
     assert not CERTAIN - set(alike)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("currency", CURRENCIES)
 def test_amounts_are_those_of_icu_in_every_locale(icu: dict[str, Any], currency: str) -> None:
     alike, wrong = compared(icu, currency, lambda value, locale: money_text(value, currency, locale))

@@ -25,6 +25,7 @@ def commands(data: Path, backups: Path) -> list[str]:
     return re.sub(r"^errands ", f"{ERRANDS} ", text, flags=re.M).splitlines()
 
 
+@pytest.mark.slow
 def test_a_runner_goes_on_from_a_backup_that_was_taken_under_load_as_the_readme_says(tmp_path: Path) -> None:
     manifests = write_manifests(tmp_path / "manifests", (service(), trigger(parallelism=4)))
     with Up(tmp_path, manifests) as runner:
@@ -58,6 +59,7 @@ def test_a_runner_goes_on_from_a_backup_that_was_taken_under_load_as_the_readme_
     assert "missing" not in lines
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_killed_runner_has_all_that_its_write_ahead_log_has(tmp_path: Path) -> None:
     manifests = write_manifests(tmp_path / "manifests", (service(), trigger(delay="PT60S")))
     with Up(tmp_path, manifests) as runner:

@@ -96,6 +96,7 @@ def test_the_members_of_a_list_are_linted_at_their_own_lines(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -132,6 +133,7 @@ def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=given, capture_output=True, check=False, text=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_the_exit_code_is_1_on_errors_and_on_warnings_only_when_strict() -> None:
     warned, wrong = SHOP.replace('max-scale: "24"', 'max-scale: "99"'), SHOP.replace('"1"', '"0"')
 
@@ -149,6 +151,7 @@ def test_text_tells_what_where_what_then_and_the_fix() -> None:
     assert shown[-1] == "1 errors, 0 warnings"
 
 
+@pytest.mark.slow
 def test_json_and_github_are_for_machines() -> None:
     given = SHOP.replace('"1"', '"0"')
     [finding] = json.loads(run("-", "--format", "json", given=given).stdout)
@@ -159,6 +162,7 @@ def test_json_and_github_are_for_machines() -> None:
     assert json.loads(run("-", "--format", "json", given=SHOP).stdout) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["text", "json", "github"])
 def test_no_output_shows_a_secret(format_: str) -> None:
     secrets = [
@@ -189,6 +193,7 @@ def test_our_own_manifests_pass_with_the_samples_of_our_events() -> None:
     assert lint([str(ROOT / "knative" / "base")], events=ROOT / "events" / "samples") == []
 
 
+@pytest.mark.slow
 def test_the_linter_knows_nothing_of_our_functions() -> None:
     code = (
         "import sys, knative.lint; knative.lint.lint(['knative/base'])\n"

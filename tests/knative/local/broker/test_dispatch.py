@@ -113,6 +113,7 @@ def test_a_failure_report_that_cannot_be_kept_fails_no_dead_letter(tmp_path: Pat
     run(on_a(Bench(tmp_path, FakeHttp(GONE), report), scenario))
 
 
+@pytest.mark.slow
 @on_both_loops
 @pytest.mark.parametrize(
     "trouble",

@@ -73,6 +73,7 @@ def test_the_last_words_of_a_process_are_shown_without_a_line_end() -> None:
     assert "\n".join(seen.shown) == "first\nlast words"
 
 
+@pytest.mark.slow
 def test_a_line_over_the_limit_is_left_out_and_the_next_is_not() -> None:
     seen = relayed(pieces(b"before\n", b"x" * (2 * LINE_LIMIT_BYTES), b"xxx\nafter\n"))
 

@@ -190,6 +190,7 @@ async def main():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["asyncio.run(main())", "uvloop.run(main())"], ids=["asyncio", "uvloop"])
 def test_functions_start_afresh_when_the_fork_server_is_killed_with_starts_pending(run: str) -> None:
     program = KILLED_WITH_STARTS_PENDING.format(run=run, signal="SIGKILL")
@@ -200,6 +201,7 @@ def test_functions_start_afresh_when_the_fork_server_is_killed_with_starts_pendi
     assert (done.stdout, done.stderr) == ("[None, None] 0\n", "")
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_does_not_answer_is_ended_and_functions_start_afresh() -> None:
     program = "import knative.local.process.fork_server as module; module.RESPONSE_S = 0.5\n"
     program += KILLED_WITH_STARTS_PENDING.format(run="uvloop.run(main())", signal="SIGSTOP")
@@ -210,6 +212,7 @@ def test_a_fork_server_that_does_not_answer_is_ended_and_functions_start_afresh(
     assert (done.stdout, done.stderr) == ("[None, None] 0\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [True, False], ids=["with an event in hand", "idle"])
 def test_a_process_that_hangs_is_killed_and_said_and_another_takes_its_place(busy: bool) -> None:
     log: list[str] = []
@@ -230,6 +233,7 @@ def test_a_process_that_hangs_is_killed_and_said_and_another_takes_its_place(bus
     assert "error: hangs and is killed: 2 times in a row GET /healthz had no answer within 2 s" in log
 
 
+@pytest.mark.slow
 def test_a_process_that_computes_answers_its_probe_and_is_left_alone() -> None:
     log: list[str] = []
 
