@@ -1,5 +1,6 @@
 """Looks jobs up, for who has the right to: each function is one read of the ledger."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,29 @@ class Found:
 
     job: Job
     result: JobResult
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What is new of a job to who follows it: its notes with their numbers; itself as JSON, of which `mark` is made."""
+
+    notes: tuple[tuple[int, TimelineEntry], ...]
+    mark: str
+    job: bytes
+    has_ended: bool
+
+
+def follow(database: Database, key: str, after: int) -> Following | None:
+    """A job with its notes after one of them; None of one that is not known."""
+    with database.transaction(writes=False) as transaction:
+        job = jobs.find(transaction, key)
+        if job is None:
+            return None
+        noted = notes.of(transaction, job.id, after=after)
+        outcome = None if job.is_open else jobs.outcome(transaction, job.id)
+    shown = msgspec.json.encode(JobResult.of(job, _data(outcome.data) if outcome else None))
+    mark = hashlib.blake2b(shown, digest_size=8).hexdigest()
+    return Following(tuple((each.id, _entry(each)) for each in noted), mark, shown, not job.is_open)
 
 
 def find(database: Database, key: str) -> Found | None:
@@ -53,6 +77,12 @@ def page(database: Database, asked: selection.Filter, *, after: int | None, limi
         found = selection.page(transaction, asked, after=after, limit=limit + 1)
     more = str(found[limit - 1].id) if len(found) > limit else None
     return JobPage(jobs=[JobResult.of(each) for each in found[:limit]], next=more)
+
+
+def jobs_of(database: Database, asked: selection.Filter) -> list[Job]:
+    """The newest jobs that match, as many as a page has."""
+    with database.transaction(writes=False) as transaction:
+        return selection.page(transaction, asked, after=None, limit=PAGE_LIMIT)
 
 
 def counts(database: Database) -> dict[str, int]:

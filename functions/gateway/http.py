@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
-from events.problem import NotAnEvent
+from events.problem import NotAnEvent, TryAgain
 from functions.gateway import finding
 from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.behind import CONSOLE, Behind, is_of_a_console
@@ -24,9 +24,11 @@ from functions.gateway.callers import Caller, Callers
 from functions.gateway.finding import Found
 from functions.gateway.gateway import Gateway
 from functions.gateway.ledger import jobs
-from functions.gateway.ledger.job import STATES, Accepted, key_of
+from functions.gateway.ledger.job import STATES, Accepted, Job, key_of
 from functions.gateway.ledger.selection import Filter
 from functions.gateway.outside import Refusal, named
+from functions.gateway.replies import TooLate
+from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
 from functions.runtime.asgi import Receive, Send
 from functions.runtime.guesses import Guesses
@@ -117,7 +119,12 @@ class FrontDoor:
             Operation("GET", "/artifacts/jobs/{job}/{content}/{name}", self._artifact, is_open=True),
             Operation("GET", "/jobs", self._jobs),
             Operation("GET", "/jobs/{key}", self._job),
+            Operation("DELETE", "/jobs", self._erase_all),
+            Operation("DELETE", "/jobs/{key}", self._erase),
             Operation("GET", "/jobs/{key}/timeline", self._timeline),
+            Operation("GET", "/jobs/{key}/stream", self._stream, is_open=True),
+            Operation("POST", "/jobs/{key}/cancel", self._cancel),
+            Operation("POST", "/jobs/{key}/retry", self._retry),
         )
         self._fixed: dict[str, list[Operation]] = {}
         for each in self.operations:
@@ -240,6 +247,72 @@ class FrontDoor:
         entries = await in_thread(finding.timeline, self._gateway.database, found.job.key)
         return IngressResponse(200, msgspec.json.encode(entries), JSON)
 
+    async def _cancel(self, asked: Asked) -> Application:
+        return await self._changed(asked, self._gateway.cancel)
+
+    async def _retry(self, asked: Asked) -> Application:
+        return await self._changed(asked, self._gateway.retry)
+
+    async def _changed(self, asked: Asked, change: Callable[[Job, str], Awaitable[None]]) -> Application:
+        """The job as it is after a change, for who may change it."""
+        found = await in_thread(finding.find, self._gateway.database, asked.parts[1])
+        refused = _no_change(found, asked.caller)
+        if found is None or refused is not None:
+            return refused or UNKNOWN_JOB
+        try:
+            await change(found.job, asked.caller.name)
+        except TooLate as error:
+            return problem(409, "too-late", f"the job is {error}")
+        except TryAgain as error:
+            return problem(503, "unavailable", str(error), {"retry-after": "5"})
+        changed = await in_thread(finding.find, self._gateway.database, asked.parts[1])
+        if changed is None:
+            return UNKNOWN_JOB
+        return IngressResponse(202, msgspec.json.encode(changed.result), JSON)
+
+    async def _erase(self, asked: Asked) -> Application:
+        """Remove all that is kept of an ended job."""
+        found = await in_thread(finding.find, self._gateway.database, asked.parts[1])
+        refused = _no_change(found, asked.caller)
+        if found is None or refused is not None:
+            return refused or UNKNOWN_JOB
+        if found.job.is_open:
+            return problem(409, "too-early", f"the job is {found.job.state}: cancel it first")
+        return await self._erased([found.job], asked.caller) or IngressResponse(204)
+
+    async def _erase_all(self, asked: Asked) -> Application:
+        """Remove all that is kept of the ended jobs of a subject, as many as a page has; how many, and whether more."""
+        subject = asked.query.get("subject")
+        if not subject:
+            return problem(400, "bad-request", "the query subject=... is expected")
+        api = None if asked.caller.may("cancel") else asked.caller.name
+        if not asked.caller.may("cancel", api):
+            return problem(403, "forbidden", f"{asked.caller.name} may not erase jobs")
+        wanted = Filter(subject=subject, api=api, ended=True)
+        found = await in_thread(finding.jobs_of, self._gateway.database, wanted)
+        refused = await self._erased(found, asked.caller)
+        more = len(found) == finding.PAGE_LIMIT
+        return refused or IngressResponse(200, msgspec.json.encode({"erased": len(found), "more": more}), JSON)
+
+    async def _erased(self, found: list[Job], caller: Caller) -> IngressResponse | None:
+        try:
+            await self._gateway.erase(found, caller.name)
+        except TryAgain as error:
+            return problem(503, "unavailable", str(error), {"retry-after": "5"})
+        return None
+
+    async def _stream(self, asked: Asked) -> Application:
+        """What befalls the job, as it does: for who may read it, or has a ticket for it."""
+        key = asked.parts[1]
+        if not self._tickets.admits(asked.query.get("ticket", ""), key, now_s=int(time.time())):
+            if not asked.caller.name:
+                return await self._guesses.refuse(self._proxies.client(asked.request))
+            if await self._found(asked.caller, key) is None:
+                return UNKNOWN_JOB
+        return await stream(
+            self._gateway.database, self._gateway.waiters, key, asked.request.headers.get("last-event-id", "")
+        )
+
     async def _found(self, caller: Caller, key: str) -> Found | None:
         """The job, where there is one that the caller may see."""
         found = await in_thread(finding.find, self._gateway.database, key)
@@ -267,6 +340,15 @@ class FrontDoor:
         if event is None:
             return IngressResponse(204)
         return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
+
+
+def _no_change(found: Found | None, caller: Caller) -> IngressResponse | None:
+    """Why somebody may not change a job; None where he may."""
+    if found is None or not (caller.may("read", found.job.api) or caller.may("cancel", found.job.api)):
+        return UNKNOWN_JOB
+    if not caller.may("cancel", found.job.api):
+        return problem(403, "forbidden", f"{caller.name} may not change this job")
+    return None
 
 
 def _page(database: Any, asked: Filter, after: int | None, limit: int) -> Any:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +23,7 @@ from functions.gateway.gateway import Gateway
 from functions.gateway.http import LOOPBACK, FrontDoor
 from functions.gateway.ledger.schema import open_ledger
 from functions.gateway.outside import CallbackOrigins, Own
+from functions.gateway.replies import Replies
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient
 from functions.gateway.tickets import Tickets
@@ -44,7 +46,8 @@ class Settings:
     any, whoever reaches the gateway may, and it serves loopback only. GATEWAY_SOCKET is the number of a descriptor on
     which it listens in place of its port. GATEWAY_CALLBACK_ORIGINS are the origins that the notifier calls, beside
     those of the file GATEWAY_CALLBACK_ENDPOINTS; where they are not told, any may be named. STORE_URL is the object
-    store. GATEWAY_TRUSTED_PROXIES are addresses and networks of proxies. GATEWAY_BEHIND is, on one machine, the
+    store. GATEWAY_DEAD_LETTER_SINK takes jobs that are lost. Ended ones are kept for GATEWAY_RETENTION_DAYS (0: for
+    ever). GATEWAY_TRUSTED_PROXIES are addresses and networks of proxies. GATEWAY_BEHIND is, on one machine, the
     runner's own address.
     """
 
@@ -59,6 +62,8 @@ class Settings:
     gateway_trusted_proxies: str = ""
     gateway_callback_origins: str | None = None
     gateway_callback_endpoints: str | None = None
+    gateway_dead_letter_sink: str = ""
+    gateway_retention_days: int = 30
     store_url: str = ""
     gateway_host: str = "0.0.0.0"  # noqa: S104  # in a container
     gateway_port: int = 8081
@@ -78,6 +83,11 @@ class Settings:
             return TrustedProxies(networks(each for each in self.gateway_trusted_proxies.split(",") if each))
         except ValueError as error:
             raise ValueError(f"GATEWAY_TRUSTED_PROXIES must be addresses or networks: {error}") from error
+
+    def sink(self) -> BrokerClient | None:
+        """Where dead letters go."""
+        url = self.gateway_dead_letter_sink
+        return BrokerClient(url, self.k_sink_token) if url else None
 
     def own(self) -> Own:
         """Where APIs come in: no callback may lead there."""
@@ -104,7 +114,16 @@ settings = from_environment(Settings)
 routes = Routes.parse(settings.gateway_routes)
 client = BrokerClient(settings.k_sink, settings.k_sink_token, is_runner=bool(settings.gateway_behind))
 admission = Admission(routes, own=settings.own(), called=CallbackOrigins(settings.callback_origins))
-gateway = Gateway(open_ledger(settings.ledger_url), admission, routes, client, Disk(settings.ledger_url))
+gateway = Gateway(
+    open_ledger(settings.ledger_url),
+    admission,
+    routes,
+    client,
+    Disk(settings.ledger_url),
+    sink=settings.sink(),
+    replies=Replies(settings.store_url) if settings.store_url else None,
+    kept=timedelta(days=settings.gateway_retention_days),
+)
 front_door = FrontDoor(
     gateway,
     settings.callers(),
@@ -144,6 +163,7 @@ async def beside() -> AsyncIterator[None]:
         try:
             yield
         finally:
+            gateway.waiters.close()
             server.stop()
             await server.close()
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from events.http import Event, binary
-from functions.gateway.ledger import jobs
+from functions.gateway.ledger import jobs, outbox
 from functions.gateway.ledger.jobs import Outgoing
+from functions.gateway.ledger.outbox import Letter
 from functions.gateway.ledger.writer import Asked, Sent, Writer
-from functions.gateway.routes import Routes
+from functions.gateway.waiting import Waiters
+from functions.gateway.watchdog import Watchdog
 from functions.net.client import Connections
 from functions.net.exchange import Broken, ServerResponse, TooLong
 from functions.net.url import parsed
@@ -36,6 +38,7 @@ CLAIM_MS: Final = 30_000  # what was claimed and not sent by then is for whoever
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_LAST_S: Final = 15.0
 REFUSED_MS: Final = 60_000  # until what the broker refuses for what it is, is offered to it again
+OVERDUE_COUNT: Final = 100  # in one transaction
 LOOK_S: Final = 60.0  # at the ledger, where nothing of it is due sooner: another gateway may have left something
 
 
@@ -102,12 +105,23 @@ class Sender:
     """Works in one loop; `run` is to be kept up there."""
 
     def __init__(
-        self, database: Database, writer: Writer, client: BrokerClient, routes: Routes, clock_ms: Callable[[], int]
+        self,
+        database: Database,
+        writer: Writer,
+        client: BrokerClient,
+        watchdog: Watchdog,
+        waiters: Waiters,
+        *,
+        clock_ms: Callable[[], int],
+        sink: BrokerClient | None = None,
     ) -> None:
+        """`sink` is that of dead letters; without one those wait in the ledger."""
         self._database = database
         self._writer = writer
         self._client = client
-        self._routes = routes
+        self._sink = sink
+        self._watchdog = watchdog
+        self._waiters = waiters
         self._clock_ms = clock_ms
         self._workers = AT_ONCE if client.at_once == 1 else PACKED_AT_ONCE
         self._queue: deque[Outgoing] = deque()
@@ -120,9 +134,15 @@ class Sender:
 
     def offer(self, jobs_: Iterable[Outgoing]) -> None:
         """Send these as soon as may be; what there is no room for waits in the ledger."""
-        left = [each.id for each in jobs_ if not self._take(each)]
+        left = [each for each in jobs_ if not self._take(each)]
         if left:
             self._put_off(left, until_ms=max(self._again_ms, self._clock_ms()), reason=self.trouble)
+
+    def forget(self, id_: int) -> None:
+        """A job is not to be sent any more; one that is on its way arrives."""
+        for each in [each for each in self._queue if each.id == id_ and each.letter is None]:
+            self._queue.remove(each)
+            self._queued_bytes -= len(each.event.data)
 
     def wake(self) -> None:
         """Something may be due."""
@@ -133,13 +153,14 @@ class Sender:
         while True:
             self._wake.clear()
             try:
-                due, next_ms = await asyncio.to_thread(self._claim)
+                due, letters, next_ms = await asyncio.to_thread(self._claim)
             except StorageUnavailable as error:
                 log.error("what is due cannot be read: %s", error)
-                due, next_ms = [], None
+                due, letters, next_ms = [], [], None
             self.offer(due)
+            await self._bring(letters)
             wait_s = LOOK_S if next_ms is None else min(LOOK_S, max(0.0, (next_ms - self._clock_ms()) / 1000))
-            if not due:
+            if not due and not letters:
                 await self._woken(wait_s)
             elif len(self._queue) >= QUEUED_COUNT // 2:
                 await self._woken(1.0)
@@ -157,18 +178,30 @@ class Sender:
         except TimeoutError:
             return
 
-    def _claim(self) -> tuple[list[Outgoing], int | None]:
-        """What is due, as much as there is room for, and when something is next."""
+    async def _bring(self, letters: Sequence[Letter]) -> None:
+        """Dead letters to their sink, one after another."""
+        for each in letters:
+            taken = (await self._sink.post([each.event]))[0] if self._sink else BrokerAway("no sink is configured")
+            if taken is None:
+                self._tell(_arrived(each.id))
+            else:
+                log.error("the dead letter of %s waits: %s", each.event.id, taken)
+
+    def _claim(self) -> tuple[list[Outgoing], list[Letter], int | None]:
+        """Jobs and what is for the broker, dead letters, as much as there is room for; and when something is next."""
         room = QUEUED_COUNT // 2 if self.trouble is None else 1  # which finds out whether the broker is back
         now_ms = self._clock_ms()
         with self._database.transaction(writes=False) as transaction:
-            next_ms = jobs.next_due_ms(transaction)
+            next_ms = _next_ms(transaction)
         if next_ms is None or next_ms > now_ms:
-            return [], next_ms
+            return [], [], next_ms
         with self._database.transaction() as transaction:
-            until_ms = now_ms + CLAIM_MS
-            due = jobs.claim_waiting(self._database, transaction, now_ms=now_ms, until_ms=until_ms, limit=room)
-            return due, jobs.next_due_ms(transaction)
+            when = {"now_ms": now_ms, "until_ms": now_ms + CLAIM_MS}
+            due = jobs.claim_waiting(self._database, transaction, **when, limit=room)
+            due += self._watchdog.claim(transaction, **when, limit=min(room, OVERDUE_COUNT))
+            letters = outbox.claim(self._database, transaction, **when, limit=min(room, OVERDUE_COUNT))
+            due += [Outgoing(0, "", each.event, letter=each.id) for each in letters if each.place == "broker"]
+            return due, [each for each in letters if each.place == "sink"], _next_ms(transaction)
 
     def _take(self, job: Outgoing) -> bool:
         full = len(self._queue) >= QUEUED_COUNT or self._queued_bytes >= QUEUED_BYTES
@@ -204,14 +237,13 @@ class Sender:
         for job, taken in zip(sent, await self._client.post([each.event for each in sent]), strict=True):
             if isinstance(taken, BrokerRefuses):
                 log.error("%s is refused: %s", job.event.id, taken)
-                self._put_off([job.id], until_ms=self._clock_ms() + REFUSED_MS, reason=str(taken))
+                self._put_off([job], until_ms=self._clock_ms() + REFUSED_MS, reason=str(taken))
             elif isinstance(taken, BrokerAway):
                 away.append(job)
                 reason = str(taken)
             else:
                 self._failures, self.trouble = 0, None
-                deadline_s = self._routes.deadline_s(job.event) or 0.0
-                self._tell(Sent(job.id, self._clock_ms() + int(deadline_s * 1000)))
+                self._arrived(job)
         if away:
             self._suspend(away, reason)
 
@@ -224,12 +256,25 @@ class Sender:
             self._again_ms = self._clock_ms() + int(pause_s * 1000)
             self._failures += 1
         self.trouble = reason
-        waiting = [each.id for each in (*away, *self._queue)]
+        waiting = [*away, *self._queue]
         self._queue.clear()
         self._queued_bytes = 0
         self._put_off(waiting, until_ms=self._again_ms, reason=reason)
 
-    def _put_off(self, ids: Sequence[int], *, until_ms: int, reason: str | None) -> None:
+    def _arrived(self, job: Outgoing) -> None:
+        if job.letter is not None:
+            self._tell(_arrived(job.letter))
+            return
+        due_ms = self._clock_ms() + self._watchdog.deadline_ms(job.event, job.tries + 1)
+        self._tell(Sent(job.id, due_ms))
+        if self._waiters.any:  # who follows it hears of it after the commit
+            self._writer.ask(_nothing, lazily=True).add_done_callback(lambda _: self._waiters.wake([job.key]))
+
+    def _put_off(self, left: Sequence[Outgoing], *, until_ms: int, reason: str | None) -> None:
+        ids = [each.id for each in left if each.letter is None]
+        if not ids:  # what is of the outbox is due again when its claim ends
+            return
+
         def put_off(transaction: Transaction) -> None:
             jobs.postpone(transaction, ids, until_ms=until_ms, error=reason)
 
@@ -242,3 +287,16 @@ class Sender:
     def _told(self, done: "asyncio.Future[Any]") -> None:
         if not done.cancelled() and done.exception() is None:
             self._wake.set()
+
+
+def _arrived(letter: int) -> Callable[[Transaction], None]:
+    return lambda transaction: outbox.done(transaction, [letter])
+
+
+def _nothing(_transaction: Transaction) -> None:
+    """What is asked for to hear of a commit."""
+
+
+def _next_ms(transaction: Transaction) -> int | None:
+    known = [each for each in (jobs.next_due_ms(transaction), outbox.next_due_ms(transaction)) if each is not None]
+    return min(known, default=None)

@@ -10,6 +10,12 @@ class Waiters:
 
     def __init__(self) -> None:
         self._of: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self.closed = False  # nobody is to wait any more
+
+    @property
+    def any(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._of)
 
     def wake(self, keys: Iterable[str]) -> None:
         """Something has befallen these jobs, and can be read of them."""
@@ -17,6 +23,11 @@ class Waiters:
             for waiter in self._of.pop(key, ()):
                 if not waiter.done():
                     waiter.set_result(None)
+
+    def close(self) -> None:
+        """The server stops: have all look, and see that it does."""
+        self.closed = True
+        self.wake(list(self._of))
 
     def of(self, key: str) -> "asyncio.Future[None]":
         """Done with the next thing that befalls the job: to be had before one looks at it."""

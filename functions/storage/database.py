@@ -189,7 +189,7 @@ class Postgresql(Database):
         super().__init__(schema)
         parts = urlsplit(url)
         self.name = f"postgresql://{parts.hostname or ''}{parts.path}"
-        self._url = url
+        self.url = url
         self._local = threading.local()
 
     def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
@@ -222,7 +222,7 @@ class Postgresql(Database):
             db = None
         if db is None:
             options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "errands"}
-            db = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **options)
+            db = psycopg.connect(self.url, autocommit=True, row_factory=dict_row, **options)
             self._local.db = db
         return db
 

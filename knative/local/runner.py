@@ -37,7 +37,14 @@ from knative.local.http.ingress import LOOPBACK, Handler, Ingress
 from knative.local.metrics import Metrics
 from knative.local.notes import Notes
 from knative.local.ping import Pinger
-from knative.local.process.environment import GATEWAY, Machine, callback_origins, environment, make_secrets
+from knative.local.process.environment import (
+    DEAD_LETTERS,
+    GATEWAY,
+    Machine,
+    callback_origins,
+    environment,
+    make_secrets,
+)
 from knative.local.process.fork_server import ForkServer, reap_strays
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 from knative.local.process.reload import watch
@@ -229,7 +236,7 @@ class _Runner:
             console=self._console(machine, guesses),
             proxies=self._options.trusted_proxies,
             guesses=guesses,
-            sinks=self._work_queues.sinks,
+            sinks=self._work_queues.sinks | ({DEAD_LETTERS} & self._manifests.services.keys()),
             to_sink=self._to_sink,
             inside_only=self._has_gateway,
         )

@@ -63,6 +63,11 @@ class Broker:
         return Handler
 
     @property
+    def lost(self) -> list[Event]:
+        """The dead letters, where the gateway's sink is here as well."""
+        return [each for each in self.events if each.get("knativeerrorcode")]
+
+    @property
     def ids(self) -> list[str]:
         return [each.id for each in self.events]
 

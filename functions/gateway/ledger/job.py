@@ -81,6 +81,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     progress: str | None
 
     @property
+    def named(self) -> Event:
+        """An event of this job, as far as its name goes."""
+        return Event({"source": self.source, "id": self.event_id, "type": self.type}, b"")
+
+    @property
     def is_open(self) -> bool:
         """Whether its outcome is still to come."""
         return self.state in OPEN

@@ -37,9 +37,11 @@ _INSERT: Final = (
 )
 _REQUEST: Final = "INSERT INTO job_request (job_id, attributes, data) VALUES {rows}"
 _END: Final = (
-    "UPDATE job SET state = v.column2, ended_ms = v.column3, error = v.column4, due_ms = NULL,"
+    "UPDATE job SET state = CASE WHEN job.state = 'lost' AND v.column2 = 'deadlettered' THEN 'lost' ELSE v.column2 END,"
+    " ended_ms = v.column3, error = v.column4, due_ms = NULL,"
     " retry_ms = NULL"
-    " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state <> 'completed' RETURNING id, key"
+    " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state NOT IN ('completed', 'cancelled')"
+    " RETURNING id, key"
 )
 _DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
@@ -53,11 +55,13 @@ _KEEP_END: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A job that is to be sent."""
+    """A job that is to be sent; `tries` is how often it was before, `letter` the row of what is of the outbox."""
 
     id: int
     key: str
     event: Event
+    tries: int = 0
+    letter: int | None = None
 
 
 class _Told(msgspec.Struct):
@@ -131,7 +135,8 @@ def mark_sent(transaction: Transaction, sent: Sequence[tuple[int, int]], *, now_
 def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> list[str]:
     """Record how jobs ended, also of such as came by the broker's own ingress; the keys of those it changes.
 
-    A completed job stays so; what failed, was lost or became a dead letter can be replayed, and end another way.
+    A completed job stays so, and a cancelled one; what failed, was lost or became a dead letter can be replayed, and
+    end another way.
     """
     last = {key_of_event(each): each for each in outcomes}
     found = [(key, state, now_ms, error) for key, each in last.items() for state, error in [_end_of(each)]]
@@ -140,6 +145,11 @@ def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> 
         ids |= _insert_ended(transaction, {key: each for key, each in last.items() if key not in ids}, now_ms)
     rows.execute(transaction, _KEEP_END, [(id_, *packed(last[key])) for key, id_ in ids.items()])
     return list(ids)
+
+
+def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
+    """Keep the event that ends a job."""
+    rows.execute(transaction, _KEEP_END, [(id_, *packed(outcome))])
 
 
 def _insert_ended(transaction: Transaction, outcomes: dict[str, Event], now_ms: int) -> dict[str, int]:
@@ -225,6 +235,53 @@ def claim_waiting(
     return _outgoing(transaction, [int(each["id"]) for each in claimed])
 
 
+def claim_overdue(database: Database, transaction: Transaction, *, now_ms: int, until_ms: int, limit: int) -> list[Job]:
+    """Jobs that were sent and should have ended; nobody else is given them before `until_ms`."""
+    found = transaction.execute(
+        "UPDATE job SET due_ms = ? WHERE id IN (SELECT id FROM job WHERE state = 'sent' AND due_ms <= ?"  # noqa: S608
+        f" ORDER BY due_ms, id LIMIT ?{database.skip_locked}) RETURNING {SELECTED}",
+        *(until_ms, now_ms, limit),
+    )
+    return sorted(msgspec.convert(found, list[Job]), key=lambda each: each.id)
+
+
+def set_due(transaction: Transaction, id_: int, due_ms: int | None) -> None:
+    """When a job that was sent is looked at next, if ever."""
+    transaction.execute("UPDATE job SET due_ms = ? WHERE id = ? AND state = 'sent'", due_ms, id_)
+
+
+def was_passed(transaction: Transaction, job: Job, *, before_ms: int) -> bool:
+    """Whether one of its type that was sent later had ended before this moment."""
+    return bool(
+        transaction.execute(
+            "SELECT 1 FROM job WHERE ended_ms >= ? AND ended_ms < ? AND sent_ms > ? AND type = ? LIMIT 1",
+            *(job.sent_ms, before_ms, job.sent_ms, job.type),
+        )
+    )
+
+
+def has_ended_since(transaction: Transaction, type_: str, *, since_ms: int) -> bool:
+    """Whether any of a type has ended since this moment."""
+    return bool(transaction.execute("SELECT 1 FROM job WHERE ended_ms >= ? AND type = ? LIMIT 1", since_ms, type_))
+
+
+def is_oldest_sent(transaction: Transaction, job: Job) -> bool:
+    """Whether of those of its type that were sent and have not ended it is the first."""
+    return not transaction.execute(
+        "SELECT 1 FROM job WHERE state = 'sent' AND state <> 'completed' AND id < ? AND type = ? LIMIT 1",
+        *(job.id, job.type),
+    )
+
+
+def lose(transaction: Transaction, id_: int, detail: str, *, now_ms: int) -> None:
+    """Nobody knows what became of a job."""
+    transaction.execute(
+        "UPDATE job SET state = 'lost', ended_ms = ?, due_ms = NULL, retry_ms = NULL, error = ?"
+        " WHERE id = ? AND ended_ms IS NULL",
+        *(now_ms, detail, id_),
+    )
+
+
 def _outgoing(transaction: Transaction, ids: Iterable[int]) -> list[Outgoing]:
     listed = ", ".join(map(str, ids))
     if not listed:
@@ -246,7 +303,7 @@ def postpone(transaction: Transaction, ids: Sequence[int], *, until_ms: int, err
 
 
 def next_due_ms(transaction: Transaction) -> int | None:
-    """When a job is to be sent next."""
-    query = "SELECT due_ms FROM job WHERE state = 'waiting' AND due_ms IS NOT NULL ORDER BY due_ms LIMIT 1"
+    """When something is to be done about a job next."""
+    query = "SELECT due_ms FROM job WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT 1"
     found = transaction.execute(query)
     return int(found[0]["due_ms"]) if found else None

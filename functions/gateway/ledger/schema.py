@@ -68,12 +68,19 @@ CREATE TABLE outbox (
     id {id},
     event_id TEXT NOT NULL UNIQUE,
     job_id {integer},
+    place TEXT NOT NULL,
     attributes {bytes} NOT NULL,
     data {bytes} NOT NULL,
     tries INTEGER NOT NULL DEFAULT 0,
     due_ms {integer} NOT NULL
 );
-CREATE INDEX outbox_due ON outbox (due_ms, id)
+CREATE INDEX outbox_due ON outbox (due_ms, id);
+CREATE TABLE erasure (
+    id {id},
+    at_ms {integer} NOT NULL,
+    actor TEXT NOT NULL,
+    job TEXT NOT NULL
+)
 """
 
 SCHEMA: Final = Schema("ledger_version", (JOBS,))

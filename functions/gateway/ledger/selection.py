@@ -17,6 +17,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     subject: str | None = None
     api: str | None = None
+    ended: bool | None = None
 
 
 def page(transaction: Transaction, asked: Filter, *, after: int | None, limit: int) -> list[Job]:
@@ -45,5 +46,7 @@ def _conditions(asked: Filter, after: int | None) -> Iterator[tuple[str, list[ob
         yield "substr(subject, 1, 200) = ? AND subject = ?", [asked.subject[:200], asked.subject]
     if asked.api is not None:
         yield "api = ?", [asked.api]
+    if asked.ended is not None:
+        yield f"ended_ms IS {'NOT ' if asked.ended else ''}NULL", []
     if after is not None:
         yield "id < ?", [after]

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from events.http import Event
+from functions.gateway import listening
 from functions.gateway.ledger import jobs
 from functions.gateway.ledger.job import NewJob, key_of_event
 from functions.storage.database import Database, StorageUnavailable, Transaction
@@ -134,7 +135,9 @@ class Writer:
         if sent:
             jobs.mark_sent(transaction, sent, now_ms=now_ms)
         outcomes = [each.outcome for each in asked if isinstance(each, Ended)]
-        changed = frozenset(jobs.end(transaction, outcomes, now_ms=now_ms) if outcomes else ())
+        ended = jobs.end(transaction, outcomes, now_ms=now_ms) if outcomes else []
+        listening.tell(self._database, transaction, ended)
+        changed = frozenset(ended)
         results: list[Any] = []
         for each in asked:
             if isinstance(each, Accept):

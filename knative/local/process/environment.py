@@ -33,6 +33,7 @@ LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
 GATEWAY: Final = "gateway"
+DEAD_LETTERS: Final = "deadletters"
 CONSOLE: Final = "console"
 
 
@@ -129,6 +130,7 @@ def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str
         "GATEWAY_PORT": str(port),
         "GATEWAY_PUBLIC_URL": machine.public_url,
         "GATEWAY_BEHIND": machine.ingress_url,
+        "GATEWAY_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{DEAD_LETTERS}",
         "GATEWAY_ROUTES": msgspec.json.encode(declared(manifests)).decode(),
         "GATEWAY_TRUSTED_PROXIES": machine.trusted_proxies,
         "GATEWAY_TICKET_SECRET": _secret(machine.data, *TICKETS) or "",

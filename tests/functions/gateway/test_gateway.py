@@ -234,7 +234,11 @@ def test_what_is_not_there_or_not_meant_is_a_problem_with_a_reason(tmp_path: Pat
         never = gateway.get("/jobs/00000000-0000-0000-0000-000000000000")
 
     assert (nowhere.status_code, nowhere.json()["detail"]) == (404, "there is nothing at /nowhere")
-    assert (put.status_code, put.headers["allow"], put.json()["detail"]) == (405, "GET", "GET is expected, got PUT")
+    assert (put.status_code, put.headers["allow"], put.json()["detail"]) == (
+        405,
+        "GET, DELETE",
+        "GET, DELETE is expected, got PUT",
+    )
     assert (head.status_code, head.content, wrong, never.status_code) == (200, b"", [400] * 4, 404)
 
 
