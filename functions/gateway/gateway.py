@@ -15,6 +15,7 @@ from functions.gateway import listening
 from functions.gateway.admission import SENDING_MS, Admission
 from functions.gateway.callers import Caller
 from functions.gateway.disk import Disk
+from functions.gateway.files import Files
 from functions.gateway.ledger import changes, jobs
 from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State
 from functions.gateway.ledger.jobs import Outgoing
@@ -58,6 +59,7 @@ class Gateway:
         sink: BrokerClient | None = None,
         replies: Replies | None = None,
         kept: timedelta = timedelta(0),
+        files: Files | None = None,
     ) -> None:
         """Without `replies` a job cannot be cancelled. Ended jobs are `kept` so long; with nothing told, for ever."""
         self.database = database
@@ -66,6 +68,7 @@ class Gateway:
         self.writer = Writer(database, clock_ms)
         self._admission = admission
         self._replies = replies
+        self._files = files
         self._kept_ms = int(kept.total_seconds() * 1000)
         watchdog = Watchdog(database, routes)
         self._sender = Sender(database, self.writer, client, watchdog, self.waiters, clock_ms=clock_ms, sink=sink)
@@ -177,7 +180,9 @@ class Gateway:
             try:
                 old = await in_thread(self._ended_before, clock_ms() - self._kept_ms)
                 await self.erase(old, actor=RETENTION)
-            except (StorageUnavailable, TryAgain) as error:
+                if self._files is not None:
+                    await in_thread(self._files.remove_old, time.time())
+            except (StorageUnavailable, TryAgain, OSError) as error:
                 log.warning("old jobs cannot be removed now: %s", error)
                 old = []
             await asyncio.sleep(PRUNE_PAUSE_S if len(old) == PRUNE_COUNT else PRUNE_S)

@@ -21,16 +21,18 @@ from functions.gateway import finding
 from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.behind import CONSOLE, Behind, is_of_a_console
 from functions.gateway.callers import Caller, Callers
+from functions.gateway.files import LIMIT_BYTES, NAME, Files
 from functions.gateway.finding import Found
 from functions.gateway.gateway import Gateway
 from functions.gateway.ledger import jobs
 from functions.gateway.ledger.job import STATES, Accepted, Job, key_of
 from functions.gateway.ledger.selection import Filter
+from functions.gateway.openapi import document
 from functions.gateway.outside import Refusal, named
 from functions.gateway.replies import TooLate
 from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
-from functions.runtime.asgi import Receive, Send
+from functions.runtime.asgi import Receive, Send, read_body
 from functions.runtime.guesses import Guesses
 from functions.runtime.port import (
     Application,
@@ -50,6 +52,7 @@ LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 NOBODY: Final = Caller("", frozenset())
 WAIT_LIMIT_S: Final = 60.0
 PAGE_COUNT: Final = 50
+FILES_AT_ONCE: Final = 3  # each is in memory
 UNKNOWN_JOB: Final = problem(404, "unknown-job", "there is no such job here, or none that you may see")
 
 Answering = Callable[["Asked"], Awaitable[Application]]
@@ -100,6 +103,7 @@ class FrontDoor:
         store: Path | None = None,
         behind: Behind | None = None,
         proxies: TrustedProxies | None = None,
+        files: Files | None = None,
     ) -> None:
         """Results are served of a `store` that is a folder; of any other its own addresses are told."""
         self._gateway = gateway
@@ -110,6 +114,8 @@ class FrontDoor:
         self._public_url = public_url.rstrip("/")
         self._proxies = proxies or TrustedProxies()
         self._guesses = Guesses()
+        self._files = files
+        self._files_at_once = 0
         self.operations = (
             Operation("POST", "/", self._accept),
             Operation("GET", "/", self._greet, is_open=True),
@@ -117,6 +123,8 @@ class FrontDoor:
             Operation("GET", "/readyz", self._readyz, is_open=True),
             Operation("GET", "/metrics", self._metrics),
             Operation("GET", "/artifacts/jobs/{job}/{content}/{name}", self._artifact, is_open=True),
+            Operation("GET", "/openapi.json", self._openapi, is_open=True),
+            Operation("PUT", "/files/{name}", self._keep_file),
             Operation("GET", "/jobs", self._jobs),
             Operation("GET", "/jobs/{key}", self._job),
             Operation("DELETE", "/jobs", self._erase_all),
@@ -209,6 +217,25 @@ class FrontDoor:
 
     async def _artifact(self, asked: Asked) -> Application:
         return artifact(self._store, asked.request.path.removeprefix(PLACE))
+
+    async def _openapi(self, _asked: Asked) -> Application:
+        return IngressResponse(200, document(), JSON)
+
+    async def _keep_file(self, asked: Asked) -> Application:
+        """Keep a file for the jobs that will name it; few at a time, since each is in memory."""
+        if not asked.caller.may("files"):
+            return problem(403, "forbidden", f"{asked.caller.name} may not hand over files")
+        if self._files is None:
+            return problem(404, "not-found", "no store is configured here")
+        if not NAME.fullmatch(asked.parts[1]):
+            return problem(400, "bad-request", "a name of letters, digits, . _ - and blanks is expected, 100 at most")
+        if self._files_at_once >= FILES_AT_ONCE:
+            return problem(503, "busy", "other files are being handed over", {"retry-after": "2"})
+        self._files_at_once += 1
+        try:
+            return await _kept(self._files, asked)
+        finally:
+            self._files_at_once -= 1
 
     async def _jobs(self, asked: Asked) -> Application:
         """The job of a source and an id; or else those that match."""
@@ -340,6 +367,17 @@ class FrontDoor:
         if event is None:
             return IngressResponse(204)
         return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
+
+
+async def _kept(files: Files, asked: Asked) -> Application:
+    body = await read_body(asked.request.receive, limit_bytes=LIMIT_BYTES, discarded_bytes=0)
+    if body.fault is not None:
+        return problem(413 if len(body.content) >= LIMIT_BYTES else 400, "not-whole", body.fault)
+    try:
+        stored = await in_thread(files.keep, asked.parts[1], body.content)
+    except TryAgain as error:
+        return problem(503, "unavailable", str(error), {"retry-after": "5"})
+    return IngressResponse(201, msgspec.json.encode(stored), JSON)
 
 
 def _no_change(found: Found | None, caller: Caller) -> IngressResponse | None:

@@ -19,6 +19,7 @@ from functions.gateway.admission import Admission
 from functions.gateway.behind import Behind
 from functions.gateway.callers import Callers
 from functions.gateway.disk import Disk
+from functions.gateway.files import Files
 from functions.gateway.gateway import Gateway
 from functions.gateway.http import LOOPBACK, FrontDoor
 from functions.gateway.ledger.schema import open_ledger
@@ -36,6 +37,7 @@ from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
 
 PING_TYPE = "dev.knative.sources.ping"
+DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ settings = from_environment(Settings)
 routes = Routes.parse(settings.gateway_routes)
 client = BrokerClient(settings.k_sink, settings.k_sink_token, is_runner=bool(settings.gateway_behind))
 admission = Admission(routes, own=settings.own(), called=CallbackOrigins(settings.callback_origins))
+files = (
+    Files(settings.store_url, settings.store(), kept_s=settings.gateway_retention_days * DAY_S)
+    if settings.store_url
+    else None
+)
 gateway = Gateway(
     open_ledger(settings.ledger_url),
     admission,
@@ -123,6 +130,7 @@ gateway = Gateway(
     sink=settings.sink(),
     replies=Replies(settings.store_url) if settings.store_url else None,
     kept=timedelta(days=settings.gateway_retention_days),
+    files=files,
 )
 front_door = FrontDoor(
     gateway,
@@ -132,6 +140,7 @@ front_door = FrontDoor(
     store=settings.store(),
     behind=Behind(settings.gateway_behind, settings.k_sink_token) if settings.gateway_behind else None,
     proxies=settings.proxies(),
+    files=files,
 )
 
 
