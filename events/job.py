@@ -16,7 +16,9 @@ from events.http import Event
 NAMESPACE: Final = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 
 # Ours: set by functions, never taken from outside.
-OWN: Final = frozenset(["jobsource", "jobid", "causationid", "outcome", "replayed", "stepof", "flow", "flowid", "step"])
+OWN: Final = frozenset(
+    ["jobsource", "jobid", "causationid", "outcome", "replayed", "retried", "stepof", "flow", "flowid", "step"]
+)
 # When and in what order a job is done; of no meaning once it is.
 ADMISSION: Final = frozenset(["expirytime", "notbefore", "delay", "priority", "uniquekey", "limitkey", "debounce"])
 # CloudEvents' own, each event's for itself, but for `subject`.
@@ -48,6 +50,12 @@ def job_of(event: Event) -> tuple[str, str]:
     if is_request(event):
         return event.source, event.id
     return event.get("jobsource") or event.source, event.get("jobid") or event.id
+
+
+def job_key(cause: Event) -> str:
+    """A name for the job, safe in a path: its request's source and id may hold anything."""
+    source, id_ = job_of(cause)
+    return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
 
 
 def canonical(data: bytes) -> bytes:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import settings
@@ -61,6 +62,20 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     """A RabbitMQ server for the whole run; a test that stops it starts it again."""
     with rabbit_server(tmp_path_factory.mktemp("rabbitmq")) as server:
         yield server
+
+
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """What `errands up` is given for each of its brokers; on RabbitMQ a virtual host of the test's own."""
+    if request.param == "embedded":
+        yield ()
+        return
+    server: RabbitServer = request.getfixturevalue("rabbit")
+    name = f"of.{tmp_path.name}"
+    server.control("add_vhost", name)
+    server.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    yield ("--broker", f"{server.url.rstrip('/')}/{quote(name, safe='')}")
+    server.control("delete_vhost", name)
 
 
 @pytest.fixture(scope="session")

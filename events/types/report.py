@@ -9,6 +9,7 @@ from events.types.base import SECRET, Artifact, DeadLetter, Input, Name, Request
 
 ReportLengthMm = Annotated[float, Meta(ge=0, le=2_000)]
 ReportColor = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)", description="a colour as #rrggbb")]
+ReportVariant = Literal["pdf/a-2b", "pdf/a-3b", "pdf/ua-1", "factur-x"]
 ReportPlace = Annotated[str, Meta(max_length=300)]
 
 
@@ -87,7 +88,8 @@ class ReportEncryption(Request, frozen=True, kw_only=True):
 class ReportPdf(Request, frozen=True, kw_only=True):
     """How a PDF is made; what is left out is the template's own.
 
-    The variants claim to be what they say; no validator is run over them.
+    The variants are claims: `warnings` names what of an own template is against them, as far as it is seen. `factur-x`
+    is the e-invoice of the template `invoice`: a PDF/A-3b that holds its XML (ZUGFeRD 2, profile EN 16931).
     """
 
     size: Literal["A3", "A4", "A5", "A6", "B4", "B5", "letter", "legal", "ledger"] | None = None
@@ -103,7 +105,7 @@ class ReportPdf(Request, frozen=True, kw_only=True):
     metadata: ReportMetadata | None = None
     attachments: Annotated[tuple[ReportAttachment, ...], Meta(max_length=20)] = ()
     watermark: ReportWatermark | None = None
-    variant: Literal["pdf/a-2b", "pdf/a-3b", "pdf/ua-1"] | None = None
+    variant: ReportVariant | None = None
     encryption: ReportEncryption | None = None
     before: Annotated[tuple[Input, ...], Meta(max_length=20, description="PDFs to join, in front")] = ()
     after: Annotated[tuple[Input, ...], Meta(max_length=20, description="PDFs to join, at the end")] = ()

@@ -4,6 +4,7 @@ There is a queue for each length of wait, whose messages then go back to where t
 at-least-once dead-lettering they survive a restart of the server and of who waits, and lose nothing on the way.
 """
 
+import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:  # with pika, which the embedded broker need not wait for
@@ -68,6 +69,13 @@ def wait_ms(delay_s: float) -> int:
     exact = max(1, round(delay_s * 1000))
     step: int = 10 ** max(0, len(str(exact)) - 2)
     return (exact + step - 1) // step * step
+
+
+def coarse_s(delay_s: float) -> float:
+    """A wait in whole seconds, rounded up to one digit: waits of any length up to an hour make some thirty queues."""
+    exact = max(1, math.ceil(delay_s))
+    step: int = 10 ** (len(str(exact)) - 1)
+    return float((exact + step - 1) // step * step)
 
 
 def backoff_s(policy: Literal["linear", "exponential"], delay_s: float, retry: int) -> float:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from functions.console.attempts import Attempts
-from functions.deadletters.service.operators import LOOPBACK, Operator, Operators
+from functions.deadletters.service.operators import LOOPBACK, Operator, Operators, everything, parse
+from functions.runtime.attempts import OF_A_CLIENT, WINDOW_S, Attempts, TooManyAttempts
 
 
 class Unauthorized(Exception):
@@ -49,16 +49,27 @@ class Access:
         return known
 
     def with_token(self, token: str, headers: Mapping[str, str]) -> Operator | None:
-        """The one whose token it is; raise TooManyAttempts after too many of nobody's.
+        """The one whose token it is, who is never refused; raise TooManyAttempts for one more of many of nobody's.
 
         A client is what the nearest proxy says it is, the last of X-Forwarded-For; without a proxy all are one.
         """
-        client = _in_lower_case(headers).get("x-forwarded-for", "").rpartition(",")[2].strip()[:64]
-        self.attempts.require(client)
         known = self.operators.with_token(token)
         if known is None:
-            self.attempts.failed(client)
+            client = _in_lower_case(headers).get("x-forwarded-for", "").rpartition(",")[2].strip()[:64]
+            if self.attempts.wrong(client) > OF_A_CLIENT:
+                raise TooManyAttempts(f"too many wrong tokens: try again in {WINDOW_S:.0f} s")
         return known
+
+
+def known_by(*, operators: str, token: str, proxy_header: str) -> Access:
+    """Who may ask where the Service has these settings: a token is an operator's where no operators are configured,
+    and with none of them all is open to this machine.
+    """
+    known = parse(operators)
+    if token and not operators:
+        known = known.and_token(token, everything("token"))
+    is_open = not (operators or token or proxy_header)
+    return Access(operators=known, proxy_header=proxy_header, open_to=everything("local") if is_open else None)
 
 
 def _in_lower_case(headers: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import flask
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
-from functions.console import actions, api, dead_letters, forms, pages, rendering, sessions, sign_in
+from functions.console import actions, api, dead_letters, forms, pages, rendering, sessions, sign_in, tickets
 from functions.console.access import Access, Unauthorized
 from functions.console.pages import PREFIX
 from functions.console.refusals import MEDIA_TYPE, REFUSED, Refusal, refusal
@@ -33,7 +33,7 @@ def create_app(console: Console, access: Access, *, session_key: str) -> flask.F
     app = flask.Flask(__name__, static_url_path=f"{PREFIX}static")
     app.secret_key = session_key
     app.config.update(
-        SESSION_COOKIE_NAME=sessions.COOKIE,
+        SESSION_COOKIE_NAME=tickets.COOKIE,
         SESSION_COOKIE_PATH=PREFIX.rstrip("/"),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",

@@ -10,6 +10,7 @@ from functions.console import forms, pages, rendering
 from functions.console.pages import PageResponse, operator_session, problems
 from functions.deadletters.service import commands, results
 from functions.deadletters.service.commands import Filter
+from functions.deadletters.service.log_lines import readable
 
 PER_PAGE: Final = (50, 100, 200)
 AUDIT_LINES: Final = 100
@@ -142,7 +143,7 @@ def _dead_letter(detail: results.Detail, *, unmasked: bool) -> PageResponse:
         data=rendering.data(detail.body),
         diff=rendering.excerpt(detail.diff),
         response=rendering.excerpt(failure_report.response if failure_report else ""),
-        log=rendering.excerpt("\n".join(failure_report.log) if failure_report else ""),
+        log=rendering.excerpt("\n".join(map(readable, failure_report.log)) if failure_report else ""),
         curl=rendering.excerpt(detail.curl or ""),
         editable=forms.editable(detail.body),
     )

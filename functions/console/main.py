@@ -6,6 +6,7 @@ neither their memory nor their start.
 """
 
 import secrets
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -18,18 +19,20 @@ from functions.deadletters.replay.sending import BrokerIngress
 from functions.deadletters.replay.workers import Workers
 from functions.deadletters.service import maintenance
 from functions.deadletters.service.commands import BODY_LIMIT_BYTES
-from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operators import KEY_CHARACTERS
 from functions.deadletters.store import dead_letters
 from functions.deadletters.store.dead_letter import is_outcome
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, refusal, system_clock
+from functions.runtime.masking import rules
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
     import flask
+
+    from functions.console.gate import Gate
 
 PREFIX: Final = "/dead/"
 OVERVIEW: Final = ("/console", "/console/")  # which leads on to /dead/
@@ -120,4 +123,16 @@ def _side_route(method: str, path: str) -> Response | None:
     return Response(200, {"content-type": "text/plain; charset=utf-8"}, b"ok\n") if path == "/healthz" else None
 
 
-handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, side_route=_side_route)
+def _knows(headers: Mapping[str, str], path: str) -> bool:
+    """Whether an operator asks, or the broker brings an event."""
+    return path == "/" or _gate().knows(headers)
+
+
+@cache
+def _gate() -> "Gate":
+    from functions.console.gate import Gate  # which a ping does not need
+
+    return Gate(access=settings.access, session_key=session_key)
+
+
+handle = request_function(respond, body_limit_bytes=BODY_LIMIT_BYTES, knows=_knows, side_route=_side_route)

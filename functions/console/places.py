@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from functions.deadletters.service.masking import pointer
+from functions.runtime.masking import pointer
 
 TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 BYTE: Final = re.compile(r"\(byte (\d+)\)")

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 import flask
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
-from itsdangerous import Signer
 
+from functions.console import tickets
 from functions.console.access import Access, Unauthorized
 from functions.deadletters.service.operators import Operator
 from functions.deadletters.store import sessions as ended
 from functions.storage.database import Database
 
-COOKIE: Final = "errands_dead"
 LIFE_S: Final = 12 * 3600
 
 
@@ -89,7 +88,7 @@ def _is_ended(database: Database) -> bool:
 
 def form_token() -> str:
     """What each form of the session carries, so that no other site's form passes for one."""
-    return _signature("form", f"{flask.session['id']} {flask.session['ticket']}")
+    return tickets.signature(_key(), "form", f"{flask.session['id']} {flask.session['ticket']}")
 
 
 def is_own_form() -> bool:
@@ -109,10 +108,10 @@ def said() -> Any:
 
 
 def _ticket(digest: str) -> str:
-    return _signature("operator", digest)
+    return tickets.ticket(_key(), digest)
 
 
-def _signature(salt: str, text: str) -> str:
+def _key() -> str | bytes:
     key = flask.current_app.secret_key
     assert key  # noqa: S101  # create_app sets it
-    return Signer(key, salt=salt).get_signature(text).decode()
+    return key

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from functions.deadletters.service.alerts import Recipients
 from functions.deadletters.service.maintenance import Maintenance
-from functions.deadletters.service.operators import KEY_CHARACTERS, LOOPBACK, everything, parse
+from functions.deadletters.service.operators import KEY_CHARACTERS, LOOPBACK, parse
 from functions.deadletters.store.retention import Retention
 
 if TYPE_CHECKING:
@@ -57,15 +57,12 @@ class Settings:
     @cached_property
     def access(self) -> "Access":
         """Who may ask."""
-        from functions.console.access import Access  # which a ping does not need
+        from functions.console.access import known_by  # which a ping does not need
 
-        operators = parse(self.deadletters_operators)
-        if self.errands_token and not self.deadletters_operators:
-            operators = operators.and_token(self.errands_token, everything("token"))
-        return Access(
-            operators=operators,
+        return known_by(
+            operators=self.deadletters_operators,
+            token=self.errands_token,
             proxy_header=self.deadletters_proxy_header,
-            open_to=None if self._operators_are_known else everything("local"),
         )
 
     @property

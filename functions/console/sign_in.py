@@ -1,13 +1,11 @@
 """The pages on which an operator signs in and out."""
 
-from typing import Final
-
 import flask
 
 from functions.console import pages, sessions
+from functions.console.access import Unauthorized
 from functions.console.pages import PREFIX, PageResponse
-
-SIGN_IN_BYTES: Final = 16_384  # of a form that anybody may send
+from functions.runtime.request import STRANGER_BYTES
 
 blueprint = flask.Blueprint("sign_in", __name__, url_prefix=PREFIX.rstrip("/"))
 
@@ -15,7 +13,7 @@ blueprint = flask.Blueprint("sign_in", __name__, url_prefix=PREFIX.rstrip("/"))
 @blueprint.before_request
 def admit() -> PageResponse | None:
     """Let in anybody, with an own form."""
-    flask.request.max_content_length = SIGN_IN_BYTES
+    flask.request.max_content_length = STRANGER_BYTES
     if pages.from_elsewhere():
         return pages.arriving()
     if flask.request.method == "POST" and not (sessions.is_begun() and sessions.is_own_form()):
@@ -27,8 +25,9 @@ def admit() -> PageResponse | None:
 
 @blueprint.get("/sign-in")
 def form() -> PageResponse:
-    """Ask for the token."""
-    return form_page()
+    """Ask for the token; `after` is the page that was wanted, to which who is signed in goes on."""
+    after = pages.inside(flask.request.args.get("after", ""))
+    return flask.redirect(after, 303) if _is_known() else form_page(after=after)
 
 
 @blueprint.post("/sign-in")
@@ -46,6 +45,13 @@ def sign_out() -> PageResponse:
     """End the operator's session."""
     sessions.end(pages.console().database)
     return flask.redirect(flask.url_for("sign_in.form"), 303)
+
+
+def _is_known() -> bool:
+    try:
+        return sessions.is_signed_in() and bool(sessions.operator(pages.access(), pages.console().database))
+    except Unauthorized:
+        return False
 
 
 def form_page(*, after: str = PREFIX, wrong: bool = False) -> tuple[str, int]:

@@ -15,13 +15,13 @@ from urllib.parse import unquote
 
 from events.http import Event, read
 from events.problem import NotAnEvent, TryAgain
-from functions.deadletters.service.masking import rules
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import ADDED, is_undelivered_outcome, original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, log_response, refusal, system_clock
 from functions.runtime.failure_reports import FailureReportReader
+from functions.runtime.masking import rules
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable

@@ -13,7 +13,10 @@ NAME: Final = "enqueue"
 
 
 class Publisher:
-    """One exchange of one server. The routing key is the event's type, to which the work queues' queues are bound."""
+    """One exchange of one server, to which the work queues' queues are bound.
+
+    The routing key is the event's type, and of an event that ends a job its outcome: callbacks are made of any type.
+    """
 
     def __init__(self, server: AmqpServer, exchange: str) -> None:
         self._server = server
@@ -26,7 +29,7 @@ class Publisher:
         """Return when the event is safe in the work queue's queue; raise ServerUnavailable or ServerRefused."""
         channel = await self._open()
         properties, body = to_message(event)
-        await channel.publish(properties, body, exchange=self._exchange, routing_key=event.type)
+        await channel.publish(properties, body, exchange=self._exchange, routing_key=event.get("outcome") or event.type)
 
     async def _open(self) -> Channel:
         self._connecting = self._connecting or asyncio.Lock()

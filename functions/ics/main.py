@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from events.http import Event, rfc3339
+from events.job import job_key
 from events.types.ics import IcsCompleted, IcsRequested
 from functions.ics.calendar_file import CalendarFile, render
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.storage.ledger import ReplyLedger
-from functions.storage.store import Store, job_key
+from functions.storage.store import Store
 
 INLINE_LIMIT_BYTES: Final = 65_536
 

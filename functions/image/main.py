@@ -70,6 +70,7 @@ limits = ResourceLimits(
     cpu_s=settings.cpu_limit_s,
     memory_bytes=settings.memory_limit_bytes,
     result_limit_bytes=settings.result_limit_bytes,
+    file_bytes=0,  # pictures are made in memory
 )
 
 

@@ -28,10 +28,11 @@ from typing import TypeVar
 import msgspec
 
 from events.http import Event
+from events.job import job_key
 from events.problem import JobFailed, NotNow, TryAgain
 from functions.message.relay import MaybeSent
 from functions.runtime.adapter import Ledger
-from functions.storage.store import LEDGER, Store, job_key
+from functions.storage.store import LEDGER, Store
 
 log = logging.getLogger("errands.message")
 

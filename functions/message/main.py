@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from events.http import Event, rfc3339
+from events.job import job_key
 from events.types import MessageCompleted, MessageRequested
 from functions.message.delivery import MailDelivery
 from functions.message.email_message import choose_sender, compose, read_sender
@@ -13,11 +14,13 @@ from functions.message.relay import Relay
 from functions.message.target import Targets
 from functions.message.templates import Templating
 from functions.net.guard import Guard
+from functions.net.rate import Rate
 from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Sandbox
 from functions.storage.ledger import ReplyLedger
-from functions.storage.store import Store, job_key
+from functions.storage.rate_limits import RateLimits
+from functions.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Settings:
     smtp_security: str = "starttls"
     smtp_username: str | None = None
     smtp_password: str | None = field(default=None, repr=False)
+    smtp_rate: str | None = None
     allowed_senders: str = ""
     targets: str | None = field(default=None, repr=False)
     allowed_networks: str = ""
@@ -44,7 +48,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         read_sender(self.sender), self.relay(), Guard.parse(self.allowed_networks), Targets.parse(self.targets)
-        Store(self.store_url)
+        Store(self.store_url), self.rate()
         for name in ("template_at_once", "template_memory_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.upper()} must be at least 1, got {getattr(self, name)}")
@@ -57,6 +61,10 @@ class Settings:
         account = self.smtp_username, self.smtp_password
         return Relay(self.smtp_host, self.smtp_port, self.smtp_security, *account, self.timeout_s)
 
+    def rate(self) -> Rate | None:
+        """How many e-mails the mail server is given; as `relay`."""
+        return Rate.parse(self.smtp_rate, setting="SMTP_RATE") if self.smtp_rate else None
+
 
 settings = from_environment(Settings)
 sandbox = Sandbox(preload=("functions.message.filling",), walls=settings.sandbox_walls)
@@ -67,6 +75,7 @@ targets = Targets.parse(settings.targets)
 relay, default_sender, guard = settings.relay(), read_sender(settings.sender), Guard.parse(settings.allowed_networks)
 store = Store(settings.store_url)
 ledger = ReplyLedger(store)
+rate, rate_limits = settings.rate(), RateLimits(store, system_clock)
 delivery = MailDelivery(store, ledger, settings.claim_lease_s)
 enclosures = Enclosures(store, guard, settings.attachments_limit_bytes, settings.fetch_timeout_s)
 
@@ -74,6 +83,8 @@ enclosures = Enclosures(store, guard, settings.attachments_limit_bytes, settings
 @function(MessageRequested, ledger=ledger)
 def handle(job: MessageRequested, event: Event) -> MessageCompleted:
     """One request in, one e-mail or one notification out."""
+    if rate is not None and job.target is None:
+        rate_limits.require(f"the mail server {relay.host}:{relay.port}", rate)
     job = templating.filled(job)
     send = mailing(job, event) if job.target is None else notifying(job, event, job.target)
     return delivery.send_once(event, send, now=system_clock())

@@ -11,7 +11,8 @@ from typing import Protocol
 import msgspec
 
 from events.http import Event
-from functions.storage.store import LEDGER, Store, job_key
+from events.job import job_key
+from functions.storage.store import LEDGER, Store
 
 
 class MailRecipients(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ class Templating:
         """
         if job.fill is None:
             return job
-        limits = ResourceLimits(timeout_s=TIME_S, cpu_s=TIME_S, memory_bytes=self.memory_bytes)
+        limits = ResourceLimits(timeout_s=TIME_S, cpu_s=TIME_S, memory_bytes=self.memory_bytes, file_bytes=0)
         with self._place():
             return _filled(job, self.sandbox, limits)
 

@@ -14,6 +14,7 @@ tells that the host is down, not its answer to one event.
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ log = logging.getLogger("errands.notifier")
 
 KEPT: Final = 1_000  # peers; jobs name them, so there may be many in the life of a process
 TRIAL_WAIT_S: Final = 1.0
+ROUNDED_S: Final = 0.1  # of a pause that comes back from the store, and was counted by another clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +110,23 @@ class Circuit:
 
     def pause(self, until_s: float, reason: str) -> None:
         """Do not call before `until_s`; an earlier end than the present one changes nothing."""
-        if until_s > self.until_s + 0.001:  # what comes back from the store is rounded
+        if until_s > self.until_s + ROUNDED_S:
             self.until_s, self.reason = until_s, reason
             log.warning("%s is not called for a while: %s", self.peer, reason)
 
 
 class Circuits:
-    """The circuits of this process by their peers; `clock` gives seconds since 1970, as others' pauses are told."""
+    """The circuits of this process by their peers; `clock` tells what has passed, whatever the time of day."""
 
-    def __init__(self, limits: CircuitLimits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: CircuitLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
+
+    @property
+    def now_s(self) -> float:
+        """The present of their clock."""
+        return self._clock()
 
     def __iter__(self) -> Iterator[Circuit]:
         return iter(tuple(self._circuits.values()))
@@ -184,10 +191,15 @@ class Peers:
     hosts: Circuits
     endpoints: Circuits
 
-    def adopt(self, peer: str, until_s: float, reason: str) -> None:
+    @property
+    def now_s(self) -> float:
+        """The present of the clock that both have."""
+        return self.hosts.now_s
+
+    def adopt(self, peer: str, left_s: float, reason: str) -> None:
         """Take over a pause that another process tells of; an origin has no path, an endpoint always has one."""
         circuits = self.endpoints if "/" in peer.partition("://")[2] else self.hosts
-        circuits.of(peer).pause(until_s, reason)
+        circuits.of(peer).pause(circuits.now_s + left_s, reason)
 
 
 class CallSlot:

@@ -1,6 +1,6 @@
 """`errands callbacks`: which endpoints are not called now, and calling one again that was gone.
 
-`knative/cli/callbacks.py` adds a command to these: what needs the dead letters is no function's own.
+`knative/cli/callbacks.py` adds commands to these: what needs the dead letters is no function's own.
 """
 
 from collections.abc import Iterator
@@ -38,20 +38,15 @@ def list_endpoints(data: Data = Path(".errands"), store: StoreUrl = None) -> Non
     typer.echo("\n".join(sorted(lines)) or "every endpoint is called")
 
 
-@app.command("resume")
-def resume_endpoint(
-    url: Annotated[str, typer.Argument(help="As `list` shows it.")],
-    data: Data = Path(".errands"),
-    store: StoreUrl = None,
-) -> None:
-    """Call an endpoint again that answered 410; from its next callback on."""
-    from functions.notifier.endpoint_state import resume
+def resume(url: str, data: Path, store: str | None) -> None:
+    """Call an endpoint again that answered 410, from its next callback on; raise BadParameter where none is gone."""
+    from functions.notifier import endpoint_state
 
     with _store(data, store) as opened:
-        resumed = resume(opened, url)
+        resumed = endpoint_state.resume(opened, url)
     if not resumed:
         raise typer.BadParameter(f"no endpoint {url} is gone; `errands callbacks list` shows those that are")
-    typer.echo(f"{url} is called again; errands callbacks replay {url} sends what it has missed")
+    typer.echo(f"{url} is called again")
 
 
 @contextmanager

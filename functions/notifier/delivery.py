@@ -28,7 +28,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event, structured
-from events.job import NAMESPACE
+from events.job import NAMESPACE, job_key
 from events.problem import JobFailed, NotNow, TryAgain
 from functions.net.caller import Call, Caller, NoResponse, retry_after_s
 from functions.net.exchange import ServerResponse
@@ -37,7 +37,8 @@ from functions.notifier.circuits import Circuit, Peers
 from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates, gone_words
 from functions.notifier.handshake import Handshake
-from functions.storage.store import LEDGER, Store, job_key
+from functions.storage.rate_limits import RateLimits
+from functions.storage.store import LEDGER, Store
 
 log = logging.getLogger("errands.notifier")
 
@@ -56,10 +57,11 @@ class CallbackDelivery:
     peers: Peers
     endpoint_states: EndpointStates
     store: Store
+    rate_limits: RateLimits
     handshake: Handshake | None
     timeout_s: float
     retry_after_limit_s: float
-    clock: Callable[[], float]  # seconds since 1970
+    clock: Callable[[], float]  # seconds since 1970, which the API is told; waits go by that of the `peers`
 
     async def deliver(self, event: Event, targets: tuple[Target, ...]) -> None:
         """Raise TryAgain when an endpoint did not take the event, NotNow when it could not now, JobFailed when it may
@@ -90,6 +92,8 @@ class CallbackDelivery:
             self.peers.hosts.of(url.origin).counts["skipped"] += 1
             raise _gone(url, "it has answered 410")
         async with self.peers.endpoints.place(url.shown) as endpoint, self.peers.hosts.place(url.origin) as host:
+            if target.rate is not None:
+                await asyncio.to_thread(self.rate_limits.require, url.origin, target.rate)
             if self.handshake is not None:
                 await self.handshake.require(url, lambda call: self._attempt(host, endpoint, call, end_s))
             headers = target.signer.headers(event, body, now=datetime.fromtimestamp(self.clock(), UTC))
@@ -123,29 +127,31 @@ class CallbackDelivery:
     async def _refused(
         self, response: ServerResponse, url: Url, event: Event, host: Circuit, endpoint: Circuit
     ) -> None:
-        now_s = self.clock()
         if response.status == GONE:
             host.counts["gone"] += 1
             log.warning("callback %s answered 410: not called until it is resumed", url.shown)
-            await self.endpoint_states.mark_gone(url, event.id, now=datetime.fromtimestamp(now_s, UTC))
+            await self.endpoint_states.mark_gone(url, event.id, now=datetime.fromtimestamp(self.clock(), UTC))
             raise _gone(url, "it answered 410")
         host.counts["failed"] += 1
-        wait_s = retry_after_s(response.headers.get("retry-after"), now_s=now_s) if response.status in BUSY else None
+        asked = response.headers.get("retry-after") if response.status in BUSY else None
+        wait_s = retry_after_s(asked, now_s=self.clock())
         if wait_s:
             wait_s = min(wait_s, self.retry_after_limit_s)
-            await self._pause(endpoint, now_s + wait_s, f"it answered {response.status} with Retry-After")
+            await self._pause(endpoint, wait_s, f"it answered {response.status} with Retry-After")
         words = failure_report(f"callback {url.shown} answered {response.status}: ", response.body)
         kind = NotNow if response.status in BUSY | DOWN else TryAgain
         raise kind(words) if wait_s is None else kind(words, retry_after_s=wait_s)
 
     async def _failed(self, circuit: Circuit, reason: str) -> None:
-        if circuit.failed(reason, self.clock()):
-            await self.endpoint_states.pause(circuit.peer, until_s=circuit.until_s, reason=circuit.reason)
+        now_s = self.peers.now_s
+        if circuit.failed(reason, now_s):
+            await self.endpoint_states.pause(circuit.peer, left_s=circuit.until_s - now_s, reason=circuit.reason)
 
-    async def _pause(self, circuit: Circuit, until_s: float, reason: str) -> None:
+    async def _pause(self, circuit: Circuit, wait_s: float, reason: str) -> None:
+        until_s = self.peers.now_s + wait_s
         if until_s > circuit.until_s:
             circuit.pause(until_s, reason)
-            await self.endpoint_states.pause(circuit.peer, until_s=until_s, reason=reason)
+            await self.endpoint_states.pause(circuit.peer, left_s=wait_s, reason=reason)
 
 
 def _gone(url: Url, why: str) -> JobFailed:

@@ -9,19 +9,19 @@ A URL is read once, for the check and for the call (functions/net/url.py), so th
 """
 
 import logging
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import msgspec
 
 from events.http import Event
 from events.problem import JobFailed
+from functions.net.origins import allows, configured, named, short
+from functions.net.rate import Rate
 from functions.net.signature import Profile, Signer
-from functions.net.url import Url, parsed
+from functions.net.url import Url
 
 log = logging.getLogger("errands.notifier")
-
-URL_LIMIT_CHARACTERS: Final = 2_048
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +30,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     url: str
     secrets: tuple[str, ...]
     profile: Profile = "standard"
+    rate: str | None = None
     jobs: tuple[str, ...] = ()
     outcomes: tuple[Literal["completed", "failed", "deadlettered"], ...] = ()
 
@@ -41,10 +42,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(frozen=True)
 class Target:
-    """One callback to make."""
+    """One callback to make; `rate` is how many its origin gets, and an endpoint that has one of its own."""
 
     url: Url
     signer: Signer
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,20 @@ class Destinations:
     signer: Signer
     origins: frozenset[str] = frozenset()
     endpoints: tuple[tuple[Endpoint, Target], ...] = ()
+    rate: Rate | None = None
 
     @classmethod
-    def parse(cls, default: str | None, signer: Signer, origins: str, endpoints: str | None) -> "Destinations":
+    def parse(
+        cls, default: str | None, signer: Signer, origins: str, endpoints: str | None, rate: Rate | None = None
+    ) -> "Destinations":
         """From CALLBACK_URL, ALLOWED_ORIGINS (`https://api.example,...`) and CALLBACK_ENDPOINTS (JSON).
 
         Raises ValueError that names the setting.
         """
-        url = _configured(default, "CALLBACK_URL") if default else None
-        further = _endpoints(endpoints) if endpoints else ()
+        url = configured(default, "CALLBACK_URL") if default else None
+        further = _endpoints(endpoints, rate) if endpoints else ()
         known = [each.origin for each in (url, *(target.url for _, target in further)) if each is not None]
-        return cls(url, signer, _named(origins) | frozenset(known), further)
+        return cls(url, signer, named(origins) | frozenset(known), further, rate)
 
     def of(self, event: Event) -> tuple[Target, ...]:
         """The callbacks of this event, maybe none; raise JobFailed when its URL is refused and there is no default."""
@@ -80,76 +85,46 @@ class Destinations:
         asked = event.get("callbackurl")
         reason = None if asked is None else _refusal(asked, self.origins)
         if asked is not None and reason is None:
-            url = _parsed(asked)
-            return Target(url, self._signer(url))
+            url = short(asked)
+            return self._target(url)
         if reason is not None and self.default is None:
             raise JobFailed("callback-refused", f"callbackurl {reason}, and there is no CALLBACK_URL to call instead")
         if reason is not None:
             log.warning("callbackurl %s: CALLBACK_URL is called instead", reason, extra={"event": event.id})
-        return None if self.default is None else Target(self.default, self.signer)
+        return None if self.default is None else Target(self.default, self.signer, self.rate)
 
-    def _signer(self, url: Url) -> Signer:
-        if self.default is not None and url.origin == self.default.origin:
-            return self.signer
-        return next((each.signer for _, each in self.endpoints if each.url.origin == url.origin), self.signer)
+    def _target(self, url: Url) -> Target:
+        """A job's own, with what its origin has."""
+        if self.default is None or url.origin != self.default.origin:
+            for _, each in self.endpoints:
+                if each.url.origin == url.origin:
+                    return replace(each, url=url)
+        return Target(url, self.signer, self.rate)
 
 
 def allowed_origins(origins: str, endpoints: str | None) -> frozenset[str]:
     """The origins that a `callbackurl` may name where there is no CALLBACK_URL; raise ValueError as `parse` does."""
     further = _endpoints(endpoints) if endpoints else ()
-    return _named(origins) | {target.url.origin for _, target in further}
-
-
-def allows(origins: frozenset[str], url: Url) -> bool:
-    """Whether a `callbackurl` is of one of these origins."""
-    return url.origin in origins or _any_port(url) in origins
-
-
-def _named(origins: str) -> frozenset[str]:
-    return frozenset(_configured_origin(each.strip()) for each in origins.split(",") if each.strip())
+    return named(origins) | {target.url.origin for _, target in further}
 
 
 def _refusal(text: str, origins: frozenset[str]) -> str | None:
     try:
-        url = _parsed(text)
+        url = short(text)
     except ValueError as error:
         return str(error)
     return None if allows(origins, url) else f"{url.shown} is not of an allowed origin (ALLOWED_ORIGINS)"
 
 
-def _any_port(url: Url) -> str:
-    return f"{url.origin.rpartition(':')[0]}:*"
-
-
-def _endpoints(text: str) -> tuple[tuple[Endpoint, Target], ...]:
+def _endpoints(text: str, rate: Rate | None = None) -> tuple[tuple[Endpoint, Target], ...]:
     try:
         found = msgspec.json.decode(text, type=tuple[Endpoint, ...])
     except msgspec.DecodeError as error:  # its message has the place, and of values only a name that is not known
         raise ValueError(f"CALLBACK_ENDPOINTS must be a JSON list of endpoints: {error}") from None
-    return tuple((each, _target(each, f"CALLBACK_ENDPOINTS $[{number}]")) for number, each in enumerate(found))
+    return tuple((each, _target(each, rate, f"CALLBACK_ENDPOINTS $[{number}]")) for number, each in enumerate(found))
 
 
-def _target(endpoint: Endpoint, setting: str) -> Target:
+def _target(endpoint: Endpoint, rate: Rate | None, setting: str) -> Target:
     signer = Signer.parse(endpoint.profile, endpoint.secrets, setting=setting)
-    return Target(_configured(endpoint.url, f"{setting}: url"), signer)
-
-
-def _configured_origin(text: str) -> str:
-    """An origin, or one of any port (`http://127.0.0.1:*`), as a single machine's services have."""
-    url = _configured(text.removesuffix(":*"), "ALLOWED_ORIGINS")
-    if url.target != "/" or "#" in text:
-        raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {url.shown}")
-    return _any_port(url) if text.endswith(":*") else url.origin
-
-
-def _configured(text: str, setting: str) -> Url:
-    try:
-        return _parsed(text)
-    except ValueError as error:
-        raise ValueError(f"{setting} {error}") from error
-
-
-def _parsed(text: str) -> Url:
-    if len(text) > URL_LIMIT_CHARACTERS:
-        raise ValueError(f"must be at most {URL_LIMIT_CHARACTERS} characters, got {len(text)}")
-    return parsed(text)
+    own = Rate.parse(endpoint.rate, setting=f"{setting}: rate") if endpoint.rate else rate
+    return Target(configured(endpoint.url, f"{setting}: url"), signer, own)

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -28,6 +28,7 @@ log = logging.getLogger("errands.notifier")
 GONE: Final = f"{LEDGER}callbacks/gone/"
 PAUSED: Final = f"{LEDGER}callbacks/paused/"
 REFRESH_S: Final = 5.0
+SKEW: Final = timedelta(seconds=30)  # of the clocks of machines that share a store
 
 
 class Gone(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +40,22 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer that is not called until a time: a whole origin, or one endpoint, a URL without its query."""
+    """A peer that is not called until a time: a whole origin, or one endpoint, a URL without its query.
+
+    `since` tells what the time of day was when it began: a pause that begins in the future, or never said when, is of a
+    clock that was set back since.
+    """
 
     peer: str = msgspec.field(name="origin")  # as the store has had it since there were pauses of origins alone
+    since: datetime | None = None
     until: datetime
     reason: str
+
+    def left_s(self, now: datetime) -> float:
+        """How much of it is left, and never more than it was to last; 0 when it is over, or cannot be."""
+        if self.since is None or self.since > now + SKEW:
+            return 0.0
+        return max(0.0, (self.until - max(now, self.since)).total_seconds())
 
 
 def gone(store: Store) -> dict[str, Gone]:
@@ -53,12 +65,12 @@ def gone(store: Store) -> dict[str, Gone]:
 
 
 def paused(store: Store, *, now: datetime) -> tuple[Paused, ...]:
-    """Every pause that is not over; what is over is removed."""
+    """Every pause that is not over; what is over, or of a time to come, is removed."""
     present = []
     for key in store.list(PAUSED):
         text = store.read(key)
         each = None if text is None else msgspec.json.decode(text, type=Paused)
-        if each is not None and each.until > now:
+        if each is not None and each.left_s(now) > 0:
             present.append(each)
         elif each is not None:
             store.delete(key)
@@ -81,9 +93,17 @@ def gone_words(shown: str) -> str:
 class EndpointStates:
     """The states as one process sees them."""
 
-    def __init__(self, store: Store, *, adopt: Callable[[Paused], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        adopt: Callable[[str, float, str], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`adopt` is told of each pause, others' too: its peer, how many seconds are left, and the reason."""
         self._store = store
-        self._adopt = adopt  # told of each pause, others' too
+        self._adopt = adopt
+        self._clock = clock
         self._gone: frozenset[str] = frozenset()
         self._read_s: float | None = None  # of the loop's clock
         self._reading: asyncio.Task[None] | None = None
@@ -107,9 +127,10 @@ class EndpointStates:
         await asyncio.to_thread(self._store.create, _gone_key(url), mark)
         self._gone |= {_gone_key(url)}
 
-    async def pause(self, peer: str, *, until_s: float, reason: str) -> None:
+    async def pause(self, peer: str, *, left_s: float, reason: str) -> None:
         """Tell the other processes; one that cannot be told finds out by itself."""
-        pause = Paused(peer=peer, until=datetime.fromtimestamp(until_s, UTC), reason=reason)
+        now = self._clock()
+        pause = Paused(peer=peer, since=now, until=now + timedelta(seconds=left_s), reason=reason)
         key = f"{PAUSED}{uuid.uuid5(NAMESPACE, peer)}.json"
         try:
             await asyncio.to_thread(self._store.write, key, msgspec.json.encode(pause))
@@ -122,8 +143,9 @@ class EndpointStates:
     async def read(self) -> None:
         """Take over what the store has; raise TryAgain when it is down."""
         marks = await asyncio.to_thread(self._store.list, GONE)
-        for each in await asyncio.to_thread(paused, self._store, now=datetime.now(UTC)):
-            self._adopt(each)
+        now = self._clock()
+        for each in await asyncio.to_thread(paused, self._store, now=now):
+            self._adopt(each.peer, each.left_s(now), each.reason)
         self._gone = frozenset(marks)
         self._read_s = asyncio.get_running_loop().time()
 

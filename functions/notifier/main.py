@@ -9,6 +9,7 @@ from events.http import Event
 from events.problem import NotAnEvent
 from functions.net.caller import Caller
 from functions.net.guard import Guard
+from functions.net.rate import Rate
 from functions.net.signature import Signer, split_secrets
 from functions.notifier.circuits import CircuitLimits, Circuits, Peers
 from functions.notifier.delivery import CallbackDelivery
@@ -17,8 +18,9 @@ from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
 from functions.notifier.metrics import MEDIA_TYPE, exposition
 from functions.notifier.rotation import CurrentDestinations, text_of
-from functions.runtime.adapter import Response, async_http_function
+from functions.runtime.adapter import Response, async_http_function, system_clock
 from functions.runtime.settings import from_environment
+from functions.storage.rate_limits import RateLimits
 from functions.storage.store import Store
 
 log = logging.getLogger("errands.notifier")
@@ -33,6 +35,7 @@ class Settings:
     callback_secrets_file: str | None = None
     callback_profile: str = "standard"
     callback_url: str | None = None
+    callback_rate: str | None = None
     callback_endpoints: str | None = field(default=None, repr=False)
     callback_endpoints_file: str | None = None
     allowed_origins: str = ""
@@ -56,7 +59,8 @@ class Settings:
         secrets = text_of(self.callback_secrets_file, self.callback_secrets) or ""
         signer = Signer.parse(self.callback_profile, split_secrets(secrets), setting="CALLBACK_SECRETS")
         endpoints = text_of(self.callback_endpoints_file, self.callback_endpoints)
-        return Destinations.parse(self.callback_url, signer, self.allowed_origins, endpoints)
+        rate = Rate.parse(self.callback_rate, setting="CALLBACK_RATE") if self.callback_rate else None
+        return Destinations.parse(self.callback_url, signer, self.allowed_origins, endpoints, rate)
 
     def limits(self) -> CircuitLimits:
         """As `destinations`."""
@@ -72,12 +76,13 @@ store = Store(settings.store_url)
 destinations = CurrentDestinations(
     settings.destinations, settings.callback_secrets_file, settings.callback_endpoints_file
 )
-peers = Peers(Circuits(settings.limits(), time.time), Circuits(settings.limits(), time.time))
+peers = Peers(Circuits(settings.limits()), Circuits(settings.limits()))
 delivery = CallbackDelivery(
     Caller(Guard.parse(settings.allowed_networks), settings.connect_timeout_s, settings.response_limit_bytes),
     peers,
-    EndpointStates(store, adopt=lambda each: peers.adopt(each.peer, each.until.timestamp(), each.reason)),
+    EndpointStates(store, adopt=peers.adopt),
     store,
+    RateLimits(store, system_clock),
     settings.handshake(),
     settings.timeout_s,
     settings.retry_after_limit_s,
@@ -102,7 +107,7 @@ def require_last(event: Event) -> None:
 
 def show_circuits() -> Response:
     """The circuits of this process, for who asks for /metrics."""
-    return Response(200, {"content-type": MEDIA_TYPE}, exposition(peers, now_s=time.time()).encode())
+    return Response(200, {"content-type": MEDIA_TYPE}, exposition(peers).encode())
 
 
 handle = async_http_function(notify, accepts=require_last, pages={"/metrics": show_circuits})

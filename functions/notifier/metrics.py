@@ -14,8 +14,9 @@ MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STATES: Final = ("closed", "half-open", "open")
 
 
-def exposition(peers: Peers, *, now_s: float) -> str:
+def exposition(peers: Peers) -> str:
     """One page of metrics."""
+    now_s = peers.now_s
     states = {each.peer: STATES.index(each.state(now_s)) for each in peers.hosts}
     for each in peers.endpoints:
         origin = parsed(each.peer).origin

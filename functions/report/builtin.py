@@ -25,12 +25,16 @@ from events.types.report import ReportPdf
 from functions.report import chart, dashboard, invoice, table
 from functions.report.certificate import Certificate
 from functions.report.dashboard import Dashboard
+from functions.report.draft import LOGO
 from functions.report.fitting import Fit
 from functions.report.invoice import Invoice
 from functions.report.language import Language
 from functions.report.letter import Letter
 from functions.report.number import exact
 from functions.report.page import Page
+from functions.report.parts import Party
+from functions.report.payment import grouped_iban
+from functions.report.picture import check_picture, is_svg
 from functions.report.sheet import Sheet
 from functions.report.table import Table
 from functions.templating.figures import decimals_of, minor_unit_decimals
@@ -43,6 +47,7 @@ TEMPLATES: Final[Mapping[str, type[Data]]] = MappingProxyType(
 )
 # the tags of a long table take time, and twice the bytes
 TAGGED_ROWS: Final = 200
+_NO_FILES: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 def builtin_page(
@@ -52,10 +57,11 @@ def builtin_page(
     rows_are_read: bool,
     made_at: datetime,
     papers: Sequence[ReportPdf] = (ReportPdf(),),
+    files: Mapping[str, bytes] = _NO_FILES,
 ) -> Page:
     """Check the data and run the template; raise JobFailed that names every bad field, or the known templates.
 
-    A table is made to fit on the `papers` of the job's PDFs.
+    A table is made to fit on the `papers` of the job's PDFs; `files` has what the data refers to, by pointer.
     """
     if name not in TEMPLATES:
         detail = f"template must be one of {', '.join(TEMPLATES)}, got {name}"
@@ -63,11 +69,13 @@ def builtin_page(
     it = decode(msgspec.json.encode(data), TEMPLATES[name], at="#/data")
     _check("currency", Conventions(currency=getattr(it, "currency", None)))
     _check("timezone", Conventions(zone=it.timezone))
+    language = Language(it.language)
+    for field in ("seller", "buyer", "sender", "recipient"):
+        _check_country(getattr(it, field, None), language, f"#/data/{field}/country")
     if isinstance(it, Table):
         table.check_rows(it, at="#/data/rows", more_columns=rows_are_read)
-    language = Language(it.language)
     is_long = isinstance(it, Table) and len(it.rows) > TAGGED_ROWS
-    computed = _computed(it, language, papers)
+    computed = _computed(it, language, papers, files)
     fit: Fit | None = computed["layout"].fit if isinstance(it, Table) else None
     return Page(
         html=_html(name, it, language, made_at, computed),
@@ -79,6 +87,8 @@ def builtin_page(
         landscape=fit.landscape if fit else isinstance(it, Certificate),
         is_xml=True,
         warnings=(fit.warning,) if fit and fit.warning else (),
+        page_style=computed.get("page_style", ""),
+        e_invoice=_e_invoice(it, language) if any(each.variant == "factur-x" for each in papers) else None,
     )
 
 
@@ -86,9 +96,28 @@ def _check(field: str, conventions: Conventions) -> None:
     try:
         conventions.check()
     except ValueError as error:
-        pointer = f"#/data/{field}"
-        errors = (FieldError(pointer=pointer, detail=str(error)),)
-        raise JobFailed("invalid-data", f"{pointer}: {error}", errors) from error
+        raise _invalid(f"#/data/{field}", str(error)) from error
+
+
+def _check_country(party: object, language: Language, pointer: str) -> None:
+    if isinstance(party, Party) and party.country is not None:
+        try:
+            language.country(party.country)
+        except ValueError as error:
+            raise _invalid(pointer, str(error)) from error
+
+
+def _invalid(pointer: str, detail: str) -> JobFailed:
+    return JobFailed("invalid-data", f"{pointer}: {detail}", (FieldError(pointer=pointer, detail=detail),))
+
+
+def _e_invoice(it: Data, language: Language) -> bytes | None:
+    if not isinstance(it, Invoice):
+        return None
+    # slow to import, and few jobs need it
+    from functions.report.e_invoice import e_invoice
+
+    return e_invoice(it, invoice.sums(it), reason=invoice.reason(it, language))
 
 
 def _title(it: Data, language: Language) -> str:
@@ -108,10 +137,10 @@ def _sheets(it: Data, language: Language) -> tuple[Sheet, ...]:
     return ()
 
 
-def _computed(it: Data, language: Language, papers: Sequence[ReportPdf]) -> dict[str, Any]:
+def _computed(it: Data, language: Language, papers: Sequence[ReportPdf], files: Mapping[str, bytes]) -> dict[str, Any]:
     match it:
         case Invoice():
-            return {"sums": invoice.sums(it)}
+            return _of_invoice(it, language, files)
         case Table():
             return {"layout": table.layout(it, language, papers)}
         case Dashboard():
@@ -122,10 +151,41 @@ def _computed(it: Data, language: Language, papers: Sequence[ReportPdf]) -> dict
                     for each in it.charts
                 ],
                 "chart_rows": dashboard.rows_of(it.charts),
-                "spark": lambda figure: chart.sparkline([float(each) for each in figure.trend], accent=it.accent),
+                "colors": chart.COLORS,
+                "spark": lambda figure: chart.sparkline(
+                    [float(each) for each in figure.trend],
+                    accent=it.accent,
+                    write=_unit(figure.unit, it, language, compact=True),
+                ),
                 "write": lambda value, unit: _unit(unit, it, language)(value),
             }
     return {}
+
+
+def _of_invoice(it: Invoice, language: Language, files: Mapping[str, bytes]) -> dict[str, Any]:
+    sums = invoice.sums(it)
+    logo = _logo(files) if it.logo is not None else None
+    computed = {"sums": sums, "reason": invoice.reason(it, language), "logo": logo, "code": None, "bill": None}
+    if it.payment is None or it.payment.code is None:
+        return computed
+    # few invoices have one
+    from functions.report.payment_code import of_bill, of_transfer
+
+    try:
+        if it.payment.code == "epc":
+            return computed | {"code": of_transfer(it.payment, it, sums, language)}
+        return computed | of_bill(it.payment, it, sums, language)
+    except ValueError as error:
+        raise _invalid("#/data/payment/code", str(error)) from error
+
+
+def _logo(files: Mapping[str, bytes]) -> str:
+    """The picture as a URL, which goes along with the page."""
+    if LOGO not in files:
+        raise _invalid(LOGO, "a logo stands in the job's data itself, and not in a data_source")
+    check_picture(files[LOGO], LOGO)
+    kind = "image/svg+xml" if is_svg(files[LOGO]) else "image/png"  # of pixels any kind is told by its first bytes
+    return f"data:{kind};base64,{b64encode(files[LOGO]).decode()}"
 
 
 def _unit(unit: str, it: Dashboard, language: Language, *, compact: bool = False) -> Callable[[Any], str]:
@@ -210,7 +270,7 @@ def _environment(code: str, currency: str | None) -> jinja2.Environment:
     return made
 
 
-def _filters(language: Language, currency: str | None) -> dict[str, Callable[..., str]]:
+def _filters(language: Language, currency: str | None) -> dict[str, Callable[..., Any]]:
     decimals = minor_unit_decimals(currency)
 
     def price(value: str | int | float) -> str:
@@ -220,15 +280,21 @@ def _filters(language: Language, currency: str | None) -> dict[str, Callable[...
     def amount(value: Decimal) -> str:
         return language.number(value, decimals=decimals)
 
+    def rows(party: Party, home: Party) -> tuple[str, ...]:
+        """An address, with its country where that is another one than the sender's."""
+        abroad = party.country is not None and home.country is not None and party.country != home.country
+        return (*party.rows, *([language.country(party.country or "")] if abroad else []))
+
     return {
         "amount": amount,
         "date": language.date,
         "dir": language.direction_of,
-        "iban": invoice.grouped_iban,
+        "iban": grouped_iban,
         "money": lambda value: language.money(value, currency or ""),
         "number": lambda value: language.number(exact(value)),
         "percent": lambda value: language.percent(exact(value)),
         "price": price,
+        "rows": rows,
     }
 
 

@@ -8,9 +8,10 @@ which the page scales.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import Final, Literal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from functions.report.dashboard import Chart
 
@@ -20,6 +21,7 @@ Values = Sequence[float | None]
 _GRID, _QUIET = "#e3e7ec", "#6b7280"
 _HEIGHT, _TOP, _BOTTOM, _TEXT_SIZE = 200.0, 10.0, 24.0, 9.0
 _CHARACTER = 0.56 * _TEXT_SIZE
+_SPOKEN = 60
 # after the accent: hues that stay apart in print and for the colour-blind (Okabe and Ito, 2008, darkened a little)
 _COLORS = (
     "#d1651a",
@@ -36,7 +38,9 @@ _COLORS = (
 )
 
 
-_NOTHING = Markup()
+# The colours in turn: the accent is the first of a chart, and none of those that come again.
+COLORS: Final = 1 + len(_COLORS)
+_NOTHING: Final = Markup()
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,22 @@ def color(index: int, accent: str) -> str:
 
 
 def chart(given: Chart, *, accent: str, write: Write) -> Drawing:
-    """The drawing without its title and legend."""
+    """The drawing without its legend; its title, for who cannot see it, has the values."""
     series = [[None if value is None else float(value) for value in each.values] for each in given.series]
     if not any(value is not None for values in series for value in values):
         return Drawing()
     if given.kind == "donut":
-        return _donut([value or 0 for value in series[0]], accent, write)
+        return _donut(given, [value or 0 for value in series[0]], accent, write)
     area = _frame(given, series, write)
     if given.kind == "line":
         parts = [_line(area, values, color(index, accent)) for index, values in enumerate(series)]
     else:
         parts = _bars(area, series, accent, stacked=given.kind == "stacked")
     texts = (*_values(area, write), *_places(area, given.labels))
-    return Drawing(_svg(area.width, _HEIGHT, [*_grid(area), *parts]), texts)
+    return Drawing(_svg(area.width, _HEIGHT, [*_grid(area), *parts], _told(given, write)), texts)
 
 
-def sparkline(values: Sequence[float], *, accent: str) -> Markup:
+def sparkline(values: Sequence[float], *, accent: str, write: Write) -> Markup:
     """A line as high as a text, its last point marked; empty for less than two values."""
     if len(values) < 2:
         return _NOTHING
@@ -91,7 +95,7 @@ def sparkline(values: Sequence[float], *, accent: str) -> Markup:
     ]
     x, y = points[-1]
     line = f'<path d="{_path(points)}" fill="none" stroke="{accent}" stroke-width="1.5" stroke-linejoin="round"/>'
-    return _svg(100, 24, [line, f'<circle cx="{x:.2f}" cy="{y:.2f}" r="2" fill="{accent}"/>'])
+    return _svg(100, 24, [line, f'<circle cx="{x:.2f}" cy="{y:.2f}" r="2" fill="{accent}"/>'], _cut(map(write, values)))
 
 
 @dataclass(frozen=True)
@@ -195,14 +199,16 @@ def _line(area: PlotArea, values: Values, stroke: str) -> str:
     return line + "".join(f'<circle cx="{x:.2f}" cy="{y:.2f}" r="2.5" fill="{stroke}"/>' for x, y in dots)
 
 
-def _donut(values: Sequence[float], accent: str, write: Write) -> Drawing:
+def _donut(given: Chart, values: Sequence[float], accent: str, write: Write) -> Drawing:
     total, start, parts = sum(values), 0.0, []
     for index, value in enumerate(values):
         share = value / total if total else 0
         if share:
             parts.append(_slice(start, start + share, color(index, accent)))
         start += share
-    return Drawing(_svg(200, 200, parts), (ChartText(50, 50, write(total), big=True),)) if total else Drawing()
+    if not total:
+        return Drawing()
+    return Drawing(_svg(200, 200, parts, _told(given, write)), (ChartText(50, 50, write(total), big=True),))
 
 
 def _slice(start: float, end: float, fill: str) -> str:
@@ -224,6 +230,23 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points)
 
 
-def _svg(width: float, height: float, parts: Iterable[str]) -> Markup:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">'
-    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704  # numbers and checked colours
+def _told(given: Chart, write: Write) -> str:
+    """The chart in words, for screen readers and for PDF/UA (ISO 14289-1 7.3)."""
+    return f"{given.title}: " + _cut(
+        f"{each.name}, {label} {write(float(value))}"
+        for each in given.series
+        for label, value in zip(given.labels, each.values, strict=True)
+        if value is not None
+    )
+
+
+def _cut(values: Iterable[str]) -> str:
+    """As many of them as a person listens to."""
+    shown = list(islice(values, _SPOKEN + 1))
+    return "; ".join(shown[:_SPOKEN]) + (" …" if len(shown) > _SPOKEN else "")
+
+
+def _svg(width: float, height: float, parts: Iterable[str], told: str) -> Markup:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img">'
+    body = f"{head}<title>{escape(told)}</title>{''.join(parts)}</svg>"
+    return Markup(body)  # noqa: S704  # numbers, checked colours, and a text that is escaped

@@ -2,6 +2,8 @@
 (functions/sandbox/sandbox.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -58,7 +60,9 @@ def _filled(draft: Draft, data: dict[str, Any]) -> Page:
         return own_page(job.own, data, _asset, made_at=draft.made_at)
     papers = tuple(each.pdf or ReportPdf() for each in job.outputs if each.format == "pdf")
     read = draft.data is not None
-    return builtin_page(job.template or "", data, rows_are_read=read, made_at=draft.made_at, papers=papers)
+    return builtin_page(
+        job.template or "", data, rows_are_read=read, made_at=draft.made_at, papers=papers, files=draft.files
+    )
 
 
 @cache
@@ -85,6 +89,23 @@ def _document(page: Page, output: ReportOutput, place: int, draft: Draft, press:
             return Document(content=workbook(page.sheets, title=page.title, made_at=draft.made_at))
 
 
+@contextmanager
+def _told_of_strangers(draft: Draft) -> Iterator[None]:
+    """What the layout of a stranger's template raises is told to them, who alone can change it: no retry would help.
+
+    Of a built-in template it is a bug of ours.
+    """
+    try:
+        yield
+    except (JobFailed, MemoryError, OSError, RecursionError):  # a limit, the pipe to the function, what was refused
+        raise
+    except Exception as error:
+        if draft.job.own is None:
+            raise
+        detail = f"the document cannot be laid out: {type(error).__name__}: {error}"[:300]
+        raise JobFailed("template-refused", detail, (FieldError(pointer="#/own", detail=detail),)) from error
+
+
 def _csv(sheet: Sheet, options: ReportCsv, place: int) -> bytes:
     try:
         return csv_file(sheet, options)
@@ -97,11 +118,15 @@ def _csv(sheet: Sheet, options: ReportCsv, place: int) -> bytes:
 
 def _pdf(page: Page, options: ReportPdf, place: int, draft: Draft, press: Press) -> Document:
     at = f"#/outputs/{place}/pdf"
+    if options.variant == "factur-x" and page.e_invoice is None:
+        detail = "factur-x expects the template invoice, which makes the XML that programs read"
+        raise JobFailed("output-refused", detail, (FieldError(pointer=f"{at}/variant", detail=detail),))
     files = {each.name: draft.files[f"{at}/attachments/{n}/source"] for n, each in enumerate(options.attachments)}
     watermark = draft.files.get(f"{at}/watermark/source")
     if watermark is not None:
         check_picture(watermark, f"{at}/watermark/source")
-    made = pdf(page, options, files, press, watermark=watermark)
+    with _told_of_strangers(draft):
+        made = pdf(page, options, files, press, watermark=watermark)
     if not (options.before or options.after or options.encryption):
         return made
     # slow to import, and few jobs need it

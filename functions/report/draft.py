@@ -13,6 +13,8 @@ from events.types import ReportRequested
 
 # Relative URLs of an own template begin here; no such name can ever be resolved (RFC 6761 6.4).
 FOLDER_URL: Final = "http://template.invalid/"
+# The field of a built-in template's data whose file is read before the rendering.
+LOGO: Final = "#/data/logo"
 
 
 class Draft(Struct, frozen=True, kw_only=True):

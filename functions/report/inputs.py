@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from events.problem import FieldError, JobFailed
+import msgspec
+
+from events.problem import FieldError, JobFailed, decode
 from events.types import Input, ReportRequested
 from functions.net.guard import Guard
+from functions.report.draft import LOGO
 from functions.storage.inputs import load
 from functions.storage.store import Store
 
@@ -43,6 +46,8 @@ def files_of(job: ReportRequested, reader: InputReader, *, limit_bytes: int) -> 
 
 
 def _sources(job: ReportRequested) -> Iterator[tuple[str, Input]]:
+    if job.template is not None and job.data is not None and "logo" in job.data:
+        yield LOGO, decode(msgspec.json.encode(job.data["logo"]), Input, at=LOGO)
     for place, output in enumerate(job.outputs):
         if output.pdf is None:
             continue

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, localcontext
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, structs
 
-from events.types import Request, Text
+from events.types import Input, Request, Text
 from events.types.report import ReportColumn
 from functions.report.language import Code, Language, Zone
 from functions.report.number import Currency, Number, Percent, exact
 from functions.report.parts import DEFAULT_ACCENT, Accent, Paragraph, Party
+from functions.report.payment import Payment
 from functions.report.sheet import Sheet
 from functions.templating.figures import EXACT, minor_unit_decimals, rounded
 
@@ -22,42 +23,61 @@ class Line(Request, frozen=True, kw_only=True):
     description: Paragraph
     quantity: Number = 1
     unit: Annotated[str, Meta(max_length=20)] | None = None
+    unit_code: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Z0-9]{2,3}$(?!\n)",
+            description="of UN/ECE recommendation 20, for e-invoices: C62 one, HUR hour, DAY, MON, KGM, MTR",
+        ),
+    ] = "C62"
     unit_price: Number
     tax_percent: Percent = 0
 
 
-class Payment(Request, frozen=True, kw_only=True):
-    """How to pay."""
+class Period(Request, frozen=True, kw_only=True):
+    """From the first day to the last."""
 
-    text: Paragraph | None = None
-    iban: (
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{11,38}$(?!\n)",
-                description="an IBAN, such as DE89 3704 0044 0532 0130 00",
-            ),
-        ]
-        | None
-    ) = None
-    reference: Text | None = None
+    start: date
+    end: date
 
     def __post_init__(self) -> None:
-        if self.iban is not None and not _is_iban(self.iban):
-            raise ValueError(f"iban must have right check digits (ISO 13616), got {self.iban}")
+        if self.end < self.start:
+            raise ValueError(f"end must not be before start, got {self.start} to {self.end}")
+
+
+class Exemption(Request, frozen=True, kw_only=True):
+    """Why the lines at 0 % bear no tax (EN 16931 BT-118, BT-120). `text` is by default the language's own words.
+
+    `exempt` is by a law that the text names (in Germany § 19 UStG, for one), `zero` a rate of nought that the law has.
+    """
+
+    kind: Literal["exempt", "reverse-charge", "intra-community", "export", "zero"]
+    text: Paragraph | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "exempt" and self.text is None:
+            raise ValueError("text is required for the kind exempt: it names the law")
 
 
 class Invoice(Request, frozen=True, kw_only=True):
-    """The data of the template `invoice`. A negative quantity or price is a discount or a credit."""
+    """The data of the template `invoice`. A negative quantity or price is a discount or a credit.
+
+    `delivered` is the day of the delivery or service, `period` that of a longer one (EN 16931 BT-72, BG-14).
+    """
 
     number: Text
     issued: date
     due: date | None = None
+    delivered: date | None = None
+    period: Period | None = None
     currency: Currency
     seller: Party
     buyer: Party
     lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=1_000)]
+    exemption: Exemption | None = None
     payment: Payment | None = None
+    buyer_reference: Annotated[Text, Meta(description="what the buyer files it by (BT-10)")] | None = None
+    logo: Annotated[Input, Meta(description="of the seller: PNG, JPEG, GIF, WebP or SVG")] | None = None
     note: Paragraph | None = None
     accent: Accent = DEFAULT_ACCENT
     language: Code = "en"
@@ -100,6 +120,14 @@ def sums(invoice: Invoice) -> Sums:
         return Sums(amounts, taxes, net, sum((each.tax for each in taxes), net))
 
 
+def reason(invoice: Invoice, language: Language) -> str | None:
+    """Why the lines at 0 % bear no tax, where the invoice says so."""
+    given = invoice.exemption
+    if given is None or given.text is not None or given.kind == "zero":
+        return given.text if given else None
+    return language.labels[given.kind]
+
+
 def sheet(invoice: Invoice, language: Language) -> Sheet:
     """The lines for CSV and XLSX."""
     label = language.labels
@@ -116,14 +144,3 @@ def sheet(invoice: Invoice, language: Language) -> Sheet:
         for line, amount in zip(invoice.lines, sums(invoice).amounts, strict=True)
     ]
     return Sheet(f"{label['invoice']} {invoice.number}", columns, rows, invoice.currency, label["total"])
-
-
-def grouped_iban(iban: str) -> str:
-    """In fours, as banks print it (ISO 13616)."""
-    digits = iban.replace(" ", "")
-    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
-
-
-def _is_iban(text: str) -> bool:
-    iban = text.replace(" ", "")
-    return 15 <= len(iban) <= 34 and int("".join(str(int(each, 36)) for each in iban[4:] + iban[:4])) % 97 == 1

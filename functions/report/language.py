@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Final
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date
@@ -29,6 +29,9 @@ Code = Annotated[
 Zone = Annotated[
     str, Meta(max_length=64, description="in which the request's day is told", examples=["Europe/Berlin", "UTC"])
 ]
+
+# What CLDR knows beside the countries: unions, and codes of its own.
+_NO_COUNTRIES: Final = frozenset(["EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"])
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,13 @@ class Language:
     def percent(self, value: Decimal) -> str:
         """A rate, such as 19 %."""
         return percent_text(value, self.locale)
+
+    def country(self, code: str) -> str:
+        """What the country is called; ValueError for a code that is none."""
+        name: str | None = self.locale.territories.get(code)
+        if name is None or code in _NO_COUNTRIES:
+            raise ValueError(f"country must be a code of ISO 3166-1, such as DE, got {code!r}")
+        return name
 
     def date(self, day: date, style: str = "medium") -> str:
         """A day; in figures only where nobody could read another one."""

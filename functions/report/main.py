@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event, rfc3339
+from events.job import job_key
 from events.problem import JobFailed, too_wide
 from events.types import ReportCompleted, ReportRequested
 from events.types.report import ReportArtifact, ReportOutput
@@ -19,7 +20,7 @@ from functions.runtime.adapter import function, system_clock
 from functions.runtime.settings import from_environment
 from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, Rejected, ResourceLimits, Sandbox
 from functions.storage.ledger import ReplyLedger
-from functions.storage.store import Store, job_key
+from functions.storage.store import Store
 
 MEDIA_TYPES: Final = {
     "pdf": "application/pdf",

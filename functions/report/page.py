@@ -10,7 +10,9 @@ class Page:
     """`sheets` are for CSV and XLSX; `tagged` says whether a PDF of it is by default made for screen readers.
 
     `title` names a workbook; `day` is the request's in the document's language, for running headers, and `contents` is
-    what the language calls a table of contents. `is_xml` says that the HTML is XML as well.
+    what the language calls a table of contents. `is_xml` says that the HTML is XML as well; `page_style`
+    is of pages that the options of a PDF leave as they are, `e_invoice` the XML that
+    programs read of an invoice, where an output asks for it.
     """
 
     html: str
@@ -22,3 +24,5 @@ class Page:
     landscape: bool = False
     is_xml: bool = False
     warnings: tuple[str, ...] = ()
+    page_style: str = ""
+    e_invoice: bytes | None = None

@@ -24,7 +24,7 @@ def style(options: ReportPdf, page: Page, title: str) -> str:
     for edge, running in (("top", options.header), ("bottom", options.footer)):
         if running is not None:
             rules += _running(edge, running, title, page.day)
-    css = f"@page {{ {' '.join(rules)} }}" if rules else ""
+    css = f"@page {{ {' '.join(rules)} }} {page.page_style}" if rules else ""
     return css if options.bookmarks else f"{css} * {{ bookmark-level: none !important }}"
 
 

@@ -30,6 +30,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from threading import Lock, Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -42,7 +43,7 @@ from events.job import NAMESPACE, carried, job_of, too_much
 from events.problem import JobFailed, NotAnEvent, NotNow, TryAgain, decode, sentence
 from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
-from functions.runtime.logs import tail
+from functions.runtime.logs import about, tail
 from functions.runtime.outcome import FINAL_HEADER, NOT_NOW_HEADER
 from functions.runtime.threads import in_thread
 
@@ -114,7 +115,7 @@ class Function:
     deliver: Callable[[Callable[[], Event], str | None], Response] | None = None
     deliver_many: Callable[[Sequence[Event]], Sequence[Response]] | None = None
     side_route: Callable[[str, str], Response | None] = side_route
-    body_limit_bytes: int = BODY_LIMIT_BYTES
+    body_limit_bytes: Callable[[Scope], int] = lambda scope: BODY_LIMIT_BYTES
     beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
     async def take(self, scope: Scope, receive: Receive) -> Response:
@@ -123,13 +124,14 @@ class Function:
         beside = self.side_route(scope["method"], scope["path"])
         if beside is not None:
             return beside
-        body = await read_body(receive, limit_bytes=self.body_limit_bytes)
+        body = await read_body(receive, limit_bytes=self.body_limit_bytes(scope))
         if BROKEN in scope:
             body = Body(body.content, body.fault or "the body must come whole: the connection was closed, or broke")
         return await self.answer(scope, body)
 
 
 _made: WeakKeyDictionary[Target, Function] = WeakKeyDictionary()
+_loop_starts: Final = Lock()
 
 
 def target(function: Function, handler: Callable[..., Any] | None = None) -> Target:
@@ -244,8 +246,9 @@ def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], No
         with tail() as lines:
             try:
                 event = read_event()
-                accepts(event)
-                response = respond(event)
+                with about(event):
+                    accepts(event)
+                    response = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)
@@ -266,8 +269,9 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
         with tail() as lines:
             try:
                 event = read_event()
-                accepts(event)
-                response = await respond(event)
+                with about(event):
+                    accepts(event)
+                    response = await respond(event)
             except Exception as error:  # as above
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)
@@ -278,7 +282,23 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
     async def answer(scope: Scope, body: Body) -> Response:
         return await deliver(*_delivery(scope, body))
 
-    return Function(answer, deliver=lambda read_event, attempt: asyncio.run(deliver(read_event, attempt)))
+    def deliver_from_a_thread(read_event: Callable[[], Event], attempt: str | None) -> Response:
+        return asyncio.run_coroutine_threadsafe(deliver(read_event, attempt), _own_loop()).result()
+
+    return Function(answer, deliver=deliver_from_a_thread)
+
+
+def _own_loop() -> asyncio.AbstractEventLoop:
+    """The loop of a process that has none which serves: one for all events, as what a function keeps open is of it."""
+    with _loop_starts:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="function-loop", daemon=True).start()
+    return loop
 
 
 def _delivery(scope: Scope, body: Body) -> tuple[Callable[[], Event], str | None]:
@@ -300,6 +320,15 @@ def _tell(event: Event | None, response: Response, lines: Sequence[str]) -> None
 
 def open_job(event: Event, request: type[J], *, now: datetime) -> J:
     """The event's data as the job it asks for; raise JobFailed when it is expired or breaks the contract."""
+    require_timely(event, now=now)
+    media_type = event.get("datacontenttype") or "application/json"
+    if media_type.split(";")[0].strip().lower() != "application/json":
+        raise JobFailed("invalid-attribute", f"datacontenttype must be application/json, got {media_type!r}")
+    return decode(event.data, request)
+
+
+def require_timely(event: Event, *, now: datetime) -> None:
+    """Raise JobFailed for a request that is expired, or has more of its own attributes than are carried."""
     over = too_much(event)
     if over:
         raise JobFailed("invalid-attribute", over)
@@ -311,10 +340,6 @@ def open_job(event: Event, request: type[J], *, now: datetime) -> J:
             raise JobFailed("invalid-attribute", f"expirytime: {error}") from error
         if expires_at < now:
             raise JobFailed("expired", f"the job was worth doing until {expiry}, and it is {now:%Y-%m-%dT%H:%M:%SZ}")
-    media_type = event.get("datacontenttype") or "application/json"
-    if media_type.split(";")[0].strip().lower() != "application/json":
-        raise JobFailed("invalid-attribute", f"datacontenttype must be application/json, got {media_type!r}")
-    return decode(event.data, request)
 
 
 def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> Event:
@@ -381,7 +406,8 @@ def log_response(
     else:
         level = LEVELS.get(response.status, logging.WARNING)
         traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed) else error
-        log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
+        with about(event) if event else nullcontext():
+            log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
 
 
 def reply_to(event: Event, result: Struct | JobFailed | None, now: datetime) -> Event | None:

@@ -31,8 +31,10 @@ class Body:
         return self.content
 
 
-async def read_body(receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES) -> Body:
-    """What ASGI's `receive` brings."""
+async def read_body(
+    receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES, discarded_bytes: int = DISCARDED_BYTES
+) -> Body:
+    """What ASGI's `receive` brings; of what is over the limit `discarded_bytes` are taken, and forgotten."""
     chunks: list[bytes] = []
     size_bytes, more = 0, True
     while more:
@@ -43,7 +45,7 @@ async def read_body(receive: Receive, *, limit_bytes: int = BODY_LIMIT_BYTES) ->
         size_bytes += len(chunks[-1])
         more = message.get("more_body", False)
         if size_bytes > limit_bytes:
-            await _discard(receive, DISCARDED_BYTES if more else 0)
+            await _discard(receive, discarded_bytes if more else 0)
             return Body(b"".join(chunks)[:limit_bytes], f"the body must be at most {limit_bytes} bytes")
     return Body(b"".join(chunks))
 

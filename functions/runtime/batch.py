@@ -36,6 +36,7 @@ from functions.runtime.adapter import (
     system_clock,
     target,
 )
+from functions.runtime.logs import about
 
 log = logging.getLogger("errands.function")
 
@@ -105,7 +106,8 @@ def _outcomes(
         if len(jobs) > 1 and not isinstance(error, TryAgain):
             return [outcome for job in jobs for outcome in _outcomes([job], handler)]
         if not isinstance(error, JobFailed | TryAgain):
-            log.exception("the handler has a bug", extra={"event": jobs[0].event.id})
+            with about(jobs[0].event):
+                log.exception("the handler has a bug", extra={"event": jobs[0].event.id})
         return [error] * len(jobs)
 
 

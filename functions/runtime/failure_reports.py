@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -28,6 +28,7 @@ log = logging.getLogger("errands.failure_report")
 RESPONSE_BYTES: Final = 65_536
 LINES: Final = 50
 LINE_CHARACTERS: Final = 8_000
+TEXT_CHARACTERS: Final = 3_000  # of a text in a line of JSON that is too long
 
 
 class FailureReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,10 +116,24 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> FailureRepo
 
 
 def _cut(line: str) -> str:
-    """Of a long line the beginning and the end: a traceback says at its end what went wrong."""
+    """A long line cut; one of JSON stays JSON, its texts cut instead."""
     if len(line) <= LINE_CHARACTERS:
         return line
-    return f"{line[: LINE_CHARACTERS // 4]} [...] {line[-LINE_CHARACTERS * 3 // 4 :]}"
+    try:
+        fields: Any = msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        fields = None
+    if isinstance(fields, dict):
+        texts = {name: _ends(value, TEXT_CHARACTERS) for name, value in fields.items() if isinstance(value, str)}
+        line = msgspec.json.encode({**fields, **texts}).decode()
+    return _ends(line, LINE_CHARACTERS)
+
+
+def _ends(text: str, characters: int) -> str:
+    """The beginning and the end of a long text: a traceback says at its end what went wrong."""
+    if len(text) <= characters:
+        return text
+    return f"{text[: characters // 4]} [...] {text[-characters * 3 // 4 :]}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,8 @@
-"""JSON log lines, one an event, as log collectors on a cluster read them."""
+"""JSON log lines, one an event, as log collectors on a cluster read them.
+
+A log goes to more people than the data of events: no message and no traceback holds an address of e-mail, or what may
+sign an address of the web; nor, of what is said `about` an event, what the contract hides in it.
+"""
 
 import json
 import logging
@@ -12,11 +16,15 @@ from typing import Final, TextIO
 
 import msgspec
 
+from events.http import Event
+from functions.runtime.masking import CONTRACT, without_addresses
+
 # What every LogRecord has; anything beyond it was passed as `extra` and belongs into the line.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 TAIL_LINES: Final = 50
 _tail: ContextVar[deque[str] | None] = ContextVar("tail", default=None)
+_event: ContextVar[Event | None] = ContextVar("event", default=None)
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,11 +35,11 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "severity": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": told(record.getMessage()),
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = told(self.formatException(record.exc_info))
         return encode(line)
 
 
@@ -41,6 +49,22 @@ def encode(line: Mapping[str, object]) -> str:
         return msgspec.json.encode(line, enc_hook=str).decode()
     except (UnicodeEncodeError, OverflowError):  # a lone surrogate, as a file's name may hold; more than 64 bits
         return json.dumps(line, default=str)
+
+
+def told(text: str) -> str:
+    """A text as it may stand in a log."""
+    event = _event.get()
+    return without_addresses(text) if event is None else CONTRACT.told(text, event)
+
+
+@contextmanager
+def about(event: Event) -> Iterator[None]:
+    """What this thread or task logs within is said of this event."""
+    token = _event.set(event)
+    try:
+        yield
+    finally:
+        _event.reset(token)
 
 
 @contextmanager

@@ -19,6 +19,10 @@ RETRIED_4XX: Final = frozenset({404, 408, 409, 429})
 FAILURE_REPORT_BYTES: Final = 1024  # knativeerrordata holds at most this much (Knative delivery specification)
 NOT_NOW_HEADER: Final = "errands-not-now"  # on a 503: the attempt was not made, and is none
 FINAL_HEADER: Final = "errands-final"  # on a 500: another attempt comes to the same
+NOT_NOW_GROWTH: Final = 0.2  # of what was waited already: the next wait
+NOT_NOW_LIMIT_S: Final = 600.0  # of a wait that grows; a function may ask for a longer one
+NOT_NOW_SPREAD_S: Final = 5.0
+NOT_NOW_SPREAD: Final = 0.25  # of the wait, where that is more: what waits together does not come back together
 _GAP: Final = b" [...] "
 
 
@@ -70,6 +74,15 @@ def judge(status: int, headers: Mapping[str, str], content: bytes) -> Result:
         return Result(status, reply=read(headers, content))
     except NotAnEvent as error:
         return Result(status, error=f"the reply is not an event: {error}".encode())
+
+
+def put_off_s(asked_s: float, waited_s: float, chance: float) -> float:
+    """How long an attempt that was not made is put off: as asked, longer the longer it has waited, and spread.
+
+    `chance` is from 0 to 1.
+    """
+    wait_s = max(asked_s, min(waited_s * NOT_NOW_GROWTH, NOT_NOW_LIMIT_S))
+    return wait_s + chance * max(NOT_NOW_SPREAD_S, wait_s * NOT_NOW_SPREAD)
 
 
 def _wait_s(headers: Mapping[str, str]) -> float:

@@ -6,10 +6,13 @@ handle = request_function(respond, body_limit_bytes=...)
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from functions.runtime.adapter import Function, Response, Target, refusal, side_route, target
 from functions.runtime.asgi import Body, Scope
 from functions.runtime.threads import in_thread
+
+STRANGER_BYTES: Final = 16_384
 
 log = logging.getLogger("errands.function")
 
@@ -33,11 +36,13 @@ def request_function(
     respond: Callable[[Request], Response],
     *,
     body_limit_bytes: int,
+    knows: Callable[[Mapping[str, str], str], bool] = lambda headers, path: True,
     side_route: Callable[[str, str], Response | None] = side_route,
 ) -> Target:
     """The target for a function that takes requests, in one of the threads (threads.py).
 
-    `side_route` answers in the loop, from the method and the path, what is no request for the function.
+    `side_route` answers in the loop, from the method and the path, what is no request for the function. Of who is not
+    one that it `knows`, by headers and path, no more than STRANGER_BYTES are kept: such a body is not whole.
     """
 
     def respond_always(request: Request) -> Response:
@@ -50,12 +55,19 @@ def request_function(
     async def answer(scope: Scope, body: Body) -> Response:
         return await in_thread(respond_always, _request(scope, body))
 
-    return target(Function(answer, side_route=side_route, body_limit_bytes=body_limit_bytes))
+    def limit_bytes(scope: Scope) -> int:
+        return body_limit_bytes if knows(_headers(scope), scope["path"]) else STRANGER_BYTES
+
+    return target(Function(answer, side_route=side_route, body_limit_bytes=limit_bytes))
 
 
-def _request(scope: Scope, body: Body) -> Request:
+def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
         headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _request(scope: Scope, body: Body) -> Request:
     query = scope["query_string"].decode("latin-1")
-    return Request(scope["method"], scope["path"], query, headers, body.content, whole=body.fault is None)
+    return Request(scope["method"], scope["path"], query, _headers(scope), body.content, whole=body.fault is None)

@@ -1,11 +1,14 @@
 """uvicorn, for one application of functions-framework in this one process."""
 
+import asyncio
 import contextlib
 import hmac
+import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -14,6 +17,7 @@ from uvicorn.server import Server as UvicornServer
 
 from functions.runtime.adapter import TAKEN, Function, Response
 from functions.runtime.asgi import BROKEN, INVOKER_HEADER, Receive, Scope, Send, send_whole
+from functions.runtime.places import Places
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # ASGI 3.0
 
@@ -50,6 +54,39 @@ class Protocol(HttpToolsProtocol):
             cycle.more_body = False
             cycle.message_event.set()
         return True
+
+
+class ReservedProtocol(Protocol):
+    """One connection to a function that is for its runner: until it has brought the secret, it gives way to others.
+
+    Anybody on the machine can connect to a loopback port, and as often as descriptors last.
+    """
+
+    def __init__(self, *, places: Places, secret: bytes, **given: Any) -> None:
+        super().__init__(**given)
+        self._places = places
+        self._secret = secret
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take it; where there is no place, none that lets others wait has it."""
+        super().connection_made(transport)
+        if not self._places.enter(self, ""):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Its place is free."""
+        self._places.leave(self)
+        super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        """A request of the runner's makes it the runner's connection."""
+        if has_secret(self.headers, self._secret):
+            self._places.work(self)
+        super().on_headers_complete()
+
+    def give_way(self) -> None:
+        """Somebody else needs the place."""
+        self.transport.abort()
 
 
 class Undiverted:
@@ -94,11 +131,16 @@ class Reserved:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        given = next((value for name, value in scope["headers"] if name == INVOKER_HEADER.encode()), b"")
-        if scope["path"] == "/healthz" or hmac.compare_digest(given, self._secret):
+        if scope["path"] == "/healthz" or has_secret(scope["headers"], self._secret):
             await self._application(scope, receive, send)
         else:
             await send_whole(send, 403, [(b"content-length", b"0")], b"")
+
+
+def has_secret(headers: Iterable[tuple[bytes, bytes]], secret: bytes) -> bool:
+    """Whether the headers bring the secret."""
+    given = next((value for name, value in headers if name == INVOKER_HEADER.encode()), b"")
+    return hmac.compare_digest(given, secret)
 
 
 class Server(UvicornServer):
@@ -127,17 +169,20 @@ def serve(application: Application, function: Function, host: str, port: int, *,
     With a `secret`, for whoever sends it along in INVOKER_HEADER.
     """
     served: Application = Undiverted(application, function)
+    protocol: Callable[..., HttpToolsProtocol] = Protocol
     if secret:
         served = Reserved(served, secret)
+        places = Places(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, is_of_many=lambda address: True)
+        protocol = partial(ReservedProtocol, places=places, secret=secret.encode())
     place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
-    Server(configured(served, Protocol, **place), function.beside).run()
+    Server(configured(served, protocol, **place), function.beside).run()
 
 
-def configured(application: Any, protocol: type[HttpToolsProtocol], **more: Any) -> Config:
+def configured(application: Any, protocol: Callable[..., HttpToolsProtocol], **more: Any) -> Config:
     """uvicorn's settings, here and in the runner: HTTP alone, and nothing logged but what goes wrong."""
     return Config(
         application,
-        http=protocol,
+        http=protocol,  # type: ignore[arg-type]  # what makes one does as well
         ws="none",
         lifespan="off",
         interface="asgi3",

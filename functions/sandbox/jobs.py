@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -31,13 +32,17 @@ from functions.sandbox.child import mapped_bytes_of, perform
 from functions.sandbox.protocol import ExitStatus, WorkRequest
 
 _ARENA_BYTES: Final = 1 << 20  # what CPython asks for when its small objects need more (pymalloc)
-_LOOK_S: Final = 0.5  # between two looks at the children's memory
+_LOOK_S: Final = 0.5  # between two looks at the children's memory and folders
+_FILES: Final = 4_096  # of one job: what has more is over its limit, however small they are
+_BLOCK_BYTES: Final = 512  # of st_blocks
 
 
 @dataclass(frozen=True)
 class _Job:
     status: socket.socket
     end_s: float
+    folder: str
+    folder_bytes: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class JobServer:
                 _kill_group(pid)
 
     def _kill_full(self) -> None:
-        """Those that are at their memory limit at two looks in a row.
+        """Those whose folder is over its limit, or that are at their memory limit at two looks in a row.
 
         Without a byte left, CPython (3.11 to 3.13) can spin until the deadline: to leave a `with` block it makes an
         int, and tries that again when it fails (exception_unwind of ceval.c). One report of two hundred did it.
@@ -111,6 +116,10 @@ class JobServer:
         now_s = time.monotonic()
         if now_s - self.looked_at_s < _LOOK_S:
             return
+        for pid, job in self.jobs.items():
+            if _is_over(job.folder, job.folder_bytes):
+                self.killed_for.setdefault(pid, "folder")
+                _kill_group(pid)
         full = {pid for pid in self.jobs if _is_full(pid)}
         for pid in full & self.full:
             self.killed_for.setdefault(pid, "memory")
@@ -125,7 +134,12 @@ class JobServer:
         pid = self._give(request, others)
         for fd in others:
             os.close(fd)
-        self.jobs[pid] = _Job(socket.socket(fileno=status), time.monotonic() + request.limits.timeout_s)
+        self.jobs[pid] = _Job(
+            socket.socket(fileno=status),
+            time.monotonic() + request.limits.timeout_s,
+            request.directory,
+            request.limits.folder_bytes,
+        )
         self.spare = self._fork()
         self.has_begun = True
         return True
@@ -228,6 +242,23 @@ def _is_full(pid: int) -> bool:
     except OSError:  # a kernel that does not tell: the deadline is left
         return False
     return limit_bytes != resource.RLIM_INFINITY and mapped_bytes > limit_bytes - _ARENA_BYTES
+
+
+def _is_over(folder: str, limit_bytes: int) -> bool:
+    """Whether the files that have a name there take more, or are too many, or too deep, to be looked at."""
+    size_bytes, count, folders = 0, 0, [folder]
+    while folders and size_bytes <= limit_bytes and count <= _FILES:
+        try:
+            with os.scandir(folders.pop()) as found:
+                for each in islice(found, _FILES + 1):
+                    count += 1
+                    size_bytes += each.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+                    folders += [each.path] if each.is_dir(follow_symlinks=False) else []
+        except FileNotFoundError:  # it was removed meanwhile
+            continue
+        except OSError:
+            return True
+    return size_bytes > limit_bytes or count > _FILES
 
 
 def main(control_fd: int, preload: list[str]) -> None:

@@ -15,7 +15,8 @@ PROGRESS_LIMIT_BYTES, FAILURE_LIMIT_BYTES = 1024, 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceLimits:
-    """What one job may use. `cpu_s` counts whole seconds of processor time, `file_bytes` each file by itself.
+    """What one job may use. `cpu_s` counts whole seconds of processor time, `file_bytes` each file by itself, and
+    `folder_bytes` all that have a name in the job's folder; work that writes none has 0 of `file_bytes`.
 
     `memory_bytes` is what a job may map *beyond* the libraries that are loaded when it begins: a plain total would have
     to be guessed anew for each library, since WeasyPrint maps hundreds of megabytes before it does anything.
@@ -26,6 +27,7 @@ class ResourceLimits:
     memory_bytes: int = 1 << 30
     result_limit_bytes: int = 64 << 20
     file_bytes: int = 256 << 20
+    folder_bytes: int = 512 << 20
     open_files: int = 256
 
 
@@ -52,7 +54,7 @@ class WorkError:
 class ExitStatus:
     """How a child ended; `code` is its exit code, negative for a signal.
 
-    `killed_for`: the limit for which the fork server killed it, "time" or "memory", or "".
+    `killed_for`: the limit for which the fork server killed it, "time", "memory" or "folder", or "".
     """
 
     code: int

@@ -357,6 +357,8 @@ def _raise_for_limits(ending: ExitStatus, limits: ResourceLimits, after: str | N
     killed = ending.code == -signal.SIGKILL
     if ending.code == OUT_OF_MEMORY or (killed and ending.killed_for == "memory"):
         raise LimitExceeded("memory", f"{limits.memory_bytes} bytes of memory", after)
+    if killed and ending.killed_for == "folder":
+        raise LimitExceeded("output", f"{limits.folder_bytes} bytes in its folder", after)
     if killed and ending.killed_for == "time":
         raise LimitExceeded("time", f"{limits.timeout_s:g} s", after)
     if ending.code == -signal.SIGXCPU or (killed and ending.cpu_s >= limits.cpu_s):

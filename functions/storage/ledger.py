@@ -19,15 +19,16 @@ from typing import Final
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
-from events.job import NAMESPACE, canonical, outcome_of
+from events.job import NAMESPACE, canonical, job_key, outcome_of
 from events.problem import JobFailed, NotAnEvent
 from events.types import sibling_type
 from functions.runtime.adapter import reply_event, system_clock
-from functions.storage.store import LEDGER, Store, job_key
+from functions.storage.store import LEDGER, Store
 
 log = logging.getLogger("errands.ledger")
 
 HASH: Final = "requesthash"  # an attribute of what is recorded, and of nothing that is sent
+RETRIED: Final = "retried"  # on a request that the gateway sends once more because somebody wants it done anew
 EXPIRED: Final = "/expired"
 
 
@@ -71,6 +72,11 @@ class ReplyLedger:
     def recall(self, cause: Event) -> Event | None:
         """The reply recorded for this job, or the refusal of other data; None for a job that is to be done."""
         return _recalled(cause, tuple(self._entries(cause)))
+
+    def conflicts(self, cause: Event) -> bool:
+        """Whether the job is done with other data, which `recall` refuses."""
+        entries = tuple(self._entries(cause))
+        return bool(entries) and not entries[-1].is_failure and not any(each.answers(cause) for each in entries)
 
     def record(self, cause: Event, reply: Event) -> Event:
         """Record the reply unless another delivery was faster; return the one that counts.
@@ -147,10 +153,13 @@ def _following(entries: tuple[_Entry, ...], cause: Event, reply: Event) -> Event
 
 
 def _hash(cause: Event, reply: Event) -> str:
-    """Of the data, however it is written; and for a job that had expired of its time, since it may be given another."""
+    """Of the data, however it is written; for a job that had expired of its time, since it may be given another; and
+    for one that failed of how often it was asked for again, since it may go well then.
+    """
     data = canonical(cause.data)
     expiry = cause.get("expirytime") or "" if _has_expired(reply) else ""
-    return hashlib.sha256(b"\n".join((expiry.encode(), data))).hexdigest()
+    retried = cause.get(RETRIED) or "" if reply.get("outcome") == "failed" else ""
+    return hashlib.sha256(b"\n".join((f"{expiry}{retried and f' {retried}'}".encode(), data))).hexdigest()
 
 
 def _has_expired(reply: Event) -> bool:

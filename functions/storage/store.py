@@ -20,7 +20,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
 from events.http import Event
-from events.job import NAMESPACE, job_of
+from events.job import job_key
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 from functions.storage import folder
@@ -189,12 +189,6 @@ class Store:
             expires_at = (now + URL_LIFETIME).isoformat(timespec="seconds").replace("+00:00", "Z")
             return obstore.sign(self._store, "GET", key, URL_LIFETIME), expires_at
         return f"{self._url.rstrip('/')}/{quote(key)}", None
-
-
-def job_key(cause: Event) -> str:
-    """A name for the job, safe in a path: its request's source and id may hold anything."""
-    source, id_ = job_of(cause)
-    return str(uuid.uuid5(NAMESPACE, f"{source}\n{id_}"))
 
 
 def _check_key(key: str) -> None:

@@ -6,6 +6,7 @@ dead letter is kept for as long as its sink is.
 """
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from events.http import STRUCTURED, Event, structured
@@ -25,6 +26,26 @@ POST: Final = "x-errands-post"
 BROKER: Final = "broker"
 SINK: Final = "sink"
 POST_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a message has come: which attempt it is, how long it has waited without one, and of a pending reply where
+    it goes."""
+
+    attempt: int
+    waited_s: int = 0
+    place: str | None = None
+
+    @property
+    def headers(self) -> dict[str, int | str]:
+        """As `to_message` wants them."""
+        headers: dict[str, int | str] = {"x_errands_attempt": self.attempt}
+        if self.waited_s:
+            headers["x_errands_waited"] = self.waited_s
+        if self.place:
+            headers["x_errands_post"] = self.place
+        return headers
 
 
 class NotPosted(Exception):
@@ -68,14 +89,14 @@ class ResultPublisher:
         if not response.is_success:
             raise PostRefused(f"the {place} answers {response.status_code}: {response.text[:500]}")
 
-    async def later(self, event: Event, *, delay_s: float, attempt: int, place: str | None = None) -> None:
-        """Back to the work queue after a wait, as the given attempt, or as a pending reply; raise ServerUnavailable."""
+    async def later(self, event: Event, progress: Progress, *, delay_s: float) -> None:
+        """Back to the work queue after a wait; raise ServerUnavailable."""
         channel = self._open_channel()
-        await self._publish(channel, event, await self._wait(channel, delay_s), attempt, place)
+        await self._publish(channel, event, await self._wait(channel, delay_s), progress)
 
-    async def give_back(self, event: Event, *, attempt: int, place: str | None = None) -> None:
+    async def give_back(self, event: Event, progress: Progress) -> None:
         """Back to the work queue at once as the same attempt: unlike a rejection, it is not counted as a delivery."""
-        await self._publish(self._open_channel(), event, self._settings.work_queue, attempt, place)
+        await self._publish(self._open_channel(), event, self._settings.work_queue, progress)
 
     async def close(self) -> None:
         """Close the HTTP connections."""
@@ -88,10 +109,9 @@ class ResultPublisher:
         except ServerRefused as error:  # the channel is closed; the next one is set up anew
             raise ServerUnavailable(str(error)) from error
 
-    async def _publish(self, channel: Channel, event: Event, queue: str, attempt: int, place: str | None) -> None:
-        headers: dict[str, int | str] = {"x_errands_attempt": attempt} | ({"x_errands_post": place} if place else {})
+    async def _publish(self, channel: Channel, event: Event, queue: str, progress: Progress) -> None:
         try:
-            await channel.publish(*to_message(event, **headers), routing_key=queue)
+            await channel.publish(*to_message(event, **progress.headers), routing_key=queue)
         except ServerRefused as error:  # the channel is closed; the next one is set up anew
             raise ServerUnavailable(str(error)) from error
 

@@ -21,6 +21,8 @@ class WorkerSettings:
     `work_prefetch` is how many messages are here at once: 0 is as many as are worked on, so that none waits behind a
     long job while another worker is free. `work_idle_s` is after how long without a message the worker ends by itself,
     as the worker of a ScaledJob does; 0 is never. `work_stop_s` is how long a stop waits for what is being worked on.
+    `work_longest_wait_s` is how long a job may wait in all for what takes nothing now, before attempts are counted.
+    `work_health_port` is where it is asked whether it lives; 0 is nowhere.
     """
 
     amqp_url: str
@@ -32,10 +34,13 @@ class WorkerSettings:
     work_backoff_delay_s: float
     work_timeout_s: float
     work_stop_s: float
+    work_longest_wait_s: float = 0.0
     work_concurrency: int = 1
     work_prefetch: int = 0
     work_batch_limit: int = 1
     work_idle_s: float = 0.0
+    work_health_port: int = 0
+    host: str = "0.0.0.0"  # noqa: S104  # in a container
     amqp_login: str | None = None
     amqp_ca_file: str | None = None
     amqp_heartbeat_s: int = HEARTBEAT_S
@@ -48,7 +53,14 @@ class WorkerSettings:
         for name in ("work_concurrency", "work_batch_limit", "work_timeout_s", "work_backoff_delay_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.upper()} must be over 0, got {getattr(self, name)}")
-        for name in ("work_retry", "work_prefetch", "work_idle_s", "work_stop_s"):
+        for name in (
+            "work_retry",
+            "work_prefetch",
+            "work_idle_s",
+            "work_stop_s",
+            "work_longest_wait_s",
+            "work_health_port",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name.upper()} must be at least 0, got {getattr(self, name)}")
         if self.work_prefetch and self.work_prefetch < self.work_concurrency:

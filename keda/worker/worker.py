@@ -8,7 +8,9 @@ attempt waits in RabbitMQ, a dead letter is with the dead-letter sink. So a work
 and loses nothing; what it repeats is harmless, as each job has one reply (`functions.runtime.adapter.Ledger`).
 
 Attempts are counted in the message: `x-errands-attempt`, and RabbitMQ's own `x-delivery-count` for workers that died
-with it, so that a job which kills its worker ends as a dead letter too.
+with it, so that a job which kills its worker ends as a dead letter too. An attempt that the function says was not made
+(`errands-not-now`, functions/runtime/adapter.py) is none: the job waits in RabbitMQ as long as it is told, and in all
+for `WORK_LONGEST_WAIT_S` (`x-errands-waited`), before attempts are counted.
 
 SIGTERM: no more messages; what no thread has begun with goes back; what is being worked on is finished, or goes back
 after `WORK_STOP_S`. A function that exceeds `WORK_TIMEOUT_S` cannot be stopped in process: its attempt is counted as
@@ -18,11 +20,12 @@ failed, what else is worked on is finished, and the process ends with code 1, to
 import asyncio
 import logging
 import os
+import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from events.http import Event
@@ -30,13 +33,16 @@ from functions.amqp.channel import Channel
 from functions.amqp.connection import AmqpConnection, stay_connected
 from functions.amqp.errors import ServerUnavailable
 from functions.amqp.message import Message
+from functions.amqp.waits import coarse_s
 from functions.runtime import logs as json_log
 from functions.runtime.adapter import Response
-from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge
+from functions.runtime.logs import about
+from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge, put_off_s
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
+from keda.worker.health import answering
 from keda.worker.loader import load
-from keda.worker.publisher import BROKER, POST, SINK, NotPosted, PostRefused, ResultPublisher
+from keda.worker.publisher import BROKER, POST, SINK, NotPosted, PostRefused, Progress, ResultPublisher
 from keda.worker.settings import WorkerSettings
 from keda.worker.threads import Threads
 
@@ -48,14 +54,18 @@ AGAIN_S: Final = 1.0  # until what follows from a message is tried again while R
 
 @dataclass(eq=False, slots=True)
 class QueuedJob:
-    """One message that is here; `place` is set on a pending reply, which is to be posted there and not worked on."""
+    """One message that is here; a pending reply has a place, where it is to be posted, and is not worked on."""
 
     channel: Channel
     tag: int
     event: Event
-    attempt: int
-    place: str | None = None
+    progress: Progress
     settling: bool = False
+
+    @property
+    def attempt(self) -> int:
+        """From 1."""
+        return self.progress.attempt
 
 
 class Worker:
@@ -117,12 +127,13 @@ class Worker:
     def _on_message(self, channel: Channel, message: Message) -> None:
         event, problem = message.read(self._settings.work_queue)
         attempt = message.attempt + message.deliveries
-        job = QueuedJob(channel, message.tag, event, attempt, message.headers.get(POST))
+        progress = Progress(attempt, message.waited_s, message.headers.get(POST))
+        job = QueuedJob(channel, message.tag, event, progress)
         self._held[job] = None
         if problem:
             self._settle(job, self._give_up(job, Result(NO_RESPONSE, error=problem)))
-        elif job.place in (BROKER, SINK):
-            self._settle(job, self._post(job, job.place))
+        elif progress.place in (BROKER, SINK):
+            self._settle(job, self._post(job, progress.place))
         elif attempt > self._settings.work_retry + 1:
             reason = f"its workers ended {message.deliveries} times while they had it"
             self._settle(job, self._give_up(job, Result(NO_RESPONSE, error=reason.encode())))
@@ -154,7 +165,8 @@ class Worker:
         running.add_done_callback(self._settling.discard)
 
     async def _until_settled(self, job: QueuedJob, work: Coroutine[Any, Any, None]) -> None:
-        await work
+        with about(job.event):
+            await work
         self._done(job)
 
     def _done(self, job: QueuedJob) -> None:
@@ -169,13 +181,15 @@ class Worker:
                 return await self._publisher.post(result.reply, BROKER)
             except NotPosted as error:
                 log.warning("the reply waits: %s", error, extra={"event": job.event.id})
-                return await self._later(job, result.reply, retry=1, attempt=1, place=BROKER)
+                return await self._again(job, result.reply, Progress(1, place=BROKER), retry=1)
             except PostRefused as error:
                 result = Result(result.code, error=str(error).encode())
         if not result.failed:
             return None
+        if result.not_now_s is not None and job.progress.waited_s < self._settings.work_longest_wait_s:
+            return await self._put_off(job, result, result.not_now_s)
         if result.retriable and job.attempt <= self._settings.work_retry:
-            return await self._later(job, job.event, retry=job.attempt, attempt=job.attempt + 1)
+            return await self._again(job, job.event, self._next(job), retry=job.attempt)
         return await self._give_up(job, result)
 
     async def _give_up(self, job: QueuedJob, result: Result) -> None:
@@ -187,7 +201,7 @@ class Worker:
             await self._publisher.post(made, SINK)
         except (NotPosted, PostRefused) as error:
             log.error("the dead letter waits: %s", error, extra={"event": job.event.id})
-            await self._later(job, made, retry=1, attempt=1, place=SINK)
+            await self._again(job, made, Progress(1, place=SINK), retry=1)
 
     async def _post(self, job: QueuedJob, place: str) -> None:
         """A pending reply: posted, or put back for the next longer wait, for as long as it takes."""
@@ -197,15 +211,29 @@ class Worker:
             if place == BROKER and isinstance(error, PostRefused):
                 return await self._give_up(job, Result(NO_RESPONSE, error=str(error).encode()))
             log.warning("still kept: %s", error, extra={"event": job.event.id})
-            await self._later(job, job.event, retry=job.attempt, attempt=job.attempt + 1, place=place)
+            await self._again(job, job.event, self._next(job), retry=job.attempt)
 
-    async def _later(self, job: QueuedJob, event: Event, *, retry: int, attempt: int, place: str | None = None) -> None:
-        """Have RabbitMQ keep it for a while; nothing is done when it delivers the job's message again anyway."""
+    async def _put_off(self, job: QueuedJob, result: Result, asked_s: float) -> None:
+        """For later, without an attempt."""
+        delay_s = coarse_s(put_off_s(asked_s, job.progress.waited_s, random.random()))  # noqa: S311  # no secret
+        log.info("not now, again in %g s: %s", delay_s, result.sentence, extra={"event": job.event.id})
+        waited_s = job.progress.waited_s + round(delay_s)
+        await self._later(job, job.event, replace(job.progress, waited_s=waited_s), delay_s)
+
+    async def _again(self, job: QueuedJob, event: Event, progress: Progress, *, retry: int) -> None:
         delay_s = self._settings.backoff_s(retry)
-        log.warning("again in %g s", delay_s, extra={"event": event.id, "attempt": attempt})
+        log.warning("again in %g s", delay_s, extra={"event": event.id, "attempt": progress.attempt})
+        await self._later(job, event, progress, delay_s)
+
+    @staticmethod
+    def _next(job: QueuedJob) -> Progress:
+        return replace(job.progress, attempt=job.attempt + 1)
+
+    async def _later(self, job: QueuedJob, event: Event, progress: Progress, delay_s: float) -> None:
+        """Have RabbitMQ keep it for a while; nothing is done when it delivers the job's message again anyway."""
         while job.channel.open:
             try:
-                await self._publisher.later(event, delay_s=delay_s, attempt=attempt, place=place)
+                await self._publisher.later(event, progress, delay_s=delay_s)
                 return
             except ServerUnavailable as error:
                 log.error("cannot put %s back: %s", event.id, error)
@@ -250,7 +278,7 @@ class Worker:
     async def _give_back(self, job: QueuedJob) -> None:
         job.settling = True
         try:
-            await self._publisher.give_back(job.event, attempt=job.attempt, place=job.place)
+            await self._publisher.give_back(job.event, job.progress)
             self._done(job)
         except ServerUnavailable:
             job.channel.reject(job.tag, requeue=True)
@@ -262,7 +290,8 @@ async def serve(settings: WorkerSettings, work: Callable[[Sequence[QueuedJob]], 
     worker = Worker(settings, work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-    return await worker.run()
+    async with answering(settings.host, settings.work_health_port):
+        return await worker.run()
 
 
 def main() -> None:

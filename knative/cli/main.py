@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
@@ -21,6 +23,8 @@ from knative.manifests.queues import WORK_QUEUES
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
+
+    from functions.runtime.proxies import TrustedProxies
 
 # Loaded when asked for: no other command need wait for them, and `errands up` would hold their memory for ever.
 GROUPS: Final = {
@@ -48,12 +52,27 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Hand work over from an API: events in, work done, signed callbacks out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(broker_commands.app, name="broker")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"errands {version('errands')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def errands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which release this is, and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hand work over from an API: events in, work done, signed callbacks out."""
+
 
 T = TypeVar("T")
 
@@ -84,6 +103,10 @@ def up(
     host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     token_file: TokenFile = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Whose X-Forwarded-... headers count, or a network; may be repeated."),
+    ] = None,
     public_url: Annotated[str | None, typer.Option(help="Where others reach it; artefacts' URLs begin so.")] = None,
     settings: Settings = None,
     backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
@@ -110,6 +133,7 @@ def up(
         host=host,
         port=port,
         token=_token(token_file),
+        trusted_proxies=_trusted_proxies(trusted_proxy),
         public_url=public_url,
         settings=_settings(settings),
         backlog_limit=backlog_limit,
@@ -122,6 +146,8 @@ def up(
     def announce(url: str) -> None:
         kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
+        typer.echo(f"  send events to {url}")
+        typer.echo(f"  console at {url}console")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
 
     _guarded(serve_until_stopped(options, announce, fork_server))
@@ -236,7 +262,7 @@ def work(
         ingress_url=url,
         ingress_secret=running.token if running else "",
         invoker_secret="",
-        public_url=url,
+        public_url=running.front_door if running else url,
         token=_token(token_file),
         settings=_settings(settings),
         work_queue=amqp_variables(server),
@@ -358,6 +384,15 @@ def _settings(given: list[str] | None) -> dict[str, dict[str, str]]:
             _stop(f"--set expects FUNCTION.NAME=VALUE, such as message.SMTP_HOST=mail.example, got {each!r}")
         settings.setdefault(function, {})[name] = value
     return settings
+
+
+def _trusted_proxies(given: list[str] | None) -> "TrustedProxies":
+    from functions.runtime.proxies import TrustedProxies, networks
+
+    try:
+        return TrustedProxies(networks(given or ()))
+    except ValueError as error:
+        _stop(f"--trusted-proxy expects an address or a network, such as 127.0.0.1 or 10.1.0.0/16: {error}")
 
 
 def _token(file: Path | None) -> str | None:

@@ -31,15 +31,15 @@ NEEDED: Final = {
     "queues.rabbitmq.com": "install the topology operator: github.com/rabbitmq/messaging-topology-operator/releases",
     "rabbitmqbrokerconfigs.eventing.knative.dev": "install rabbitmq-broker.yaml: "
     "github.com/knative-extensions/eventing-rabbitmq/releases",
+    "scaledobjects.keda.sh": "install KEDA, for the work queues, of callbacks and mails too: keda.sh/docs/deploy",
 }
 OPTIONAL: Final = {
     "servicemonitors.monitoring.coreos.com": "install the Prometheus operator, or take `monitoring` out of the overlay",
     "externalsecrets.external-secrets.io": "only for the component external-secrets",
-    "scaledobjects.keda.sh": "only for the work queue: keda.sh/docs/deploy",
 }
 # Secrets and whether the overlay starts without them; their keys are in its README.
 SECRETS: Final = {
-    **dict.fromkeys(("callback", "deadletters-database", "store-names"), True),
+    **dict.fromkeys(("callback", "deadletters-database", "gateway", "ledger-database", "store-names"), True),
     **dict.fromkeys(("store", "smtp", "message"), False),
 }
 

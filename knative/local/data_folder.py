@@ -1,6 +1,6 @@
 """The folder in which a runner keeps everything: one runner's at a time, and its user's alone.
 
-Functions have their temporary files there as well, so that those of one that was killed are found at the next start.
+Functions have their temporary files there as well, so that what a killed runner left is found at the next start.
 """
 
 import contextlib

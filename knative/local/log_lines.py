@@ -67,7 +67,10 @@ def _fields(text: str) -> dict[str, Any]:
         line = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         line = None
-    return line if isinstance(line, dict) and "message" in line else {"severity": "INFO", "message": text}
+    if not isinstance(line, dict) or "message" not in line:
+        return {"severity": "INFO", "message": json_log.told(text)}
+    said = {name: json_log.told(str(line[name])) for name in ("message", "traceback") if name in line}
+    return {**line, **said}
 
 
 def _harmless(text: str) -> str:

@@ -1,7 +1,7 @@
 """Reads `keda/base/*.yaml` into frozen dataclasses: the work queues, their workers and how far KEDA scales them.
 
 A work queue is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in
-`WORK_QUEUE`. The Bindings say which event types come to that queue. The policy of retries is the container's
+`WORK_QUEUE`. The Bindings say which events come to that queue. The policy of retries is the container's
 environment, which `keda/worker/settings.py` reads.
 """
 
@@ -14,6 +14,7 @@ from typing import Final, Literal
 from knative.manifests.documents import ManifestDocument, Place
 from knative.manifests.fields import positive, text, whole
 from knative.manifests.manifests import DeliverySpec, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.probe import Probe, probe_of
 from knative.manifests.reading import read_listed
 
 WORK_QUEUES: Final = Path(__file__).parents[2] / "keda" / "base"  # our own
@@ -45,12 +46,12 @@ class Scaling:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkQueue:
-    """One work queue: its queue, the event types that come to it, the worker's environment, and its scaling."""
+    """One work queue: its queue, the types or outcomes of what comes to it, the worker's environment, its scaling."""
 
     name: str
     exchange: str
     queue: str
-    types: tuple[str, ...]
+    keys: tuple[str, ...]
     environment: Mapping[str, str | Reference]
     config_maps: tuple[str, ...]
     delivery: DeliverySpec
@@ -58,6 +59,7 @@ class WorkQueue:
     idle_s: float
     scaling: Scaling
     where: str
+    probe: Probe | None = None
 
     @property
     def service(self) -> Service:
@@ -72,6 +74,7 @@ class WorkQueue:
             timeout_s=self.delivery.timeout_s,
             idle_s=self.idle_s,
             where=self.where,
+            probe=self.probe,
         )
 
 
@@ -119,7 +122,7 @@ def _work_queue(document: ManifestDocument, container: Place, bindings: list[Pla
         name=name_of(document),
         exchange=text(bound[0]["source"]),
         queue=queue,
-        types=tuple(text(each["routingKey"]) for each in bound),
+        keys=tuple(text(each["routingKey"]) for each in bound),
         environment=variables,
         config_maps=config_maps,
         delivery=_delivery(container, values),
@@ -127,6 +130,7 @@ def _work_queue(document: ManifestDocument, container: Place, bindings: list[Pla
         idle_s=_number(container, values, "WORK_IDLE_S", "0") or scaling.cooldown_s,
         scaling=scaling,
         where=document.where,
+        probe=probe_of(container),
     )
 
 
@@ -177,9 +181,9 @@ def _number(container: Place, values: Mapping[str, str], name: str, default: str
 
 
 def work_of(trigger: Trigger, manifests: Manifests, work_queues: tuple[WorkQueue, ...]) -> WorkQueue | None:
-    """The work queue that a Trigger's events take: its subscriber publishes to the exchange where their type is
-    bound.
+    """The work queue that a Trigger's events take: its subscriber publishes to the exchange where their type or outcome
+    is bound.
     """
     exchange = manifests.services[trigger.subscriber].environment.get(EXCHANGE)
-    type_ = trigger.filter.get("type")
-    return next((each for each in work_queues if each.exchange == exchange and type_ in each.types), None)
+    key = trigger.filter.get("type") or trigger.filter.get("outcome")  # functions/enqueue/publisher.py
+    return next((each for each in work_queues if each.exchange == exchange and key in each.keys), None)

@@ -16,13 +16,13 @@ import typer
 from events.http import STRUCTURED, Event, read
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter
-from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import everything
 from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import original
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import system_clock
+from functions.runtime.masking import rules
 from functions.storage.database import Database
 from tests.conftest import sample
 

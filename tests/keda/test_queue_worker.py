@@ -13,7 +13,8 @@ import pytest
 
 from events.http import Event
 from tests.support.amqp_messages import HELD, publish_hostile
-from tests.support.local_runner import COMPLETED, until
+from tests.support.callback_peers import SECRET, receiving, sample, say
+from tests.support.local_runner import COMPLETED, ROOT, until
 from tests.support.queue_worker import (
     ACKNOWLEDGE,
     PUBLISH,
@@ -70,6 +71,70 @@ def test_retries_wait_in_rabbitmq_with_their_count_and_end_as_a_dead_letter_to_t
     assert "again in 0.1 s" in made.log
     assert "again in 0.2 s" in made.log
     assert f"{made.queue}.wait.200" in made.rabbit.queues()
+
+
+def test_an_error_that_quotes_an_address_is_logged_without_it(made: WorkQueue, places: Inbox) -> None:
+    said = "550 5.1.1 <anna@client.example>: no such user, 4711-0815"
+    made.send(job("1", {"do": "status", "status": 422, "detail": said, "token": "4711-0815"}))
+
+    made.start()
+
+    until(places.dead_letters)
+    until(lambda: "550 5.1.1" in made.log, what="the log")
+    assert "anna@client.example" not in made.log
+    assert "4711-0815" not in made.log
+
+
+def test_what_cannot_be_done_now_waits_in_rabbitmq_and_is_charged_no_attempt(
+    rabbit: RabbitServer, places: Inbox, tmp_path: Path
+) -> None:
+    with work_queue(rabbit, places, tmp_path, work_retry=0, work_longest_wait_s=60) as made:
+        made.send(job("1", {"do": "not now", "once": str(tmp_path / "once")}))
+
+        made.start()
+
+        until(lambda: done(places, "1"))
+        wait_empty(made)
+        assert not places.dead_letters()
+        assert "not now, again in" in made.log
+
+
+def test_beyond_the_longest_wait_what_cannot_be_done_now_is_an_attempt(
+    rabbit: RabbitServer, places: Inbox, tmp_path: Path
+) -> None:
+    with work_queue(rabbit, places, tmp_path, work_retry=1, work_longest_wait_s=60) as made:
+        made.send(job("1", {"do": "not now"}), x_errands_waited=60)
+
+        made.start()
+
+        until(places.dead_letters)
+        assert places.dead_letters()[0].get("knativeerrorattempts") == "2"
+
+
+def test_callbacks_wait_in_rabbitmq_until_the_api_takes_them(
+    rabbit: RabbitServer, places: Inbox, tmp_path: Path
+) -> None:
+    notifier = {
+        "function_source": ROOT / "functions/notifier/main.py",
+        "callback_secrets": SECRET,
+        "store_url": (tmp_path / "store").as_uri(),
+        "allowed_networks": "127.0.0.0/8",
+        "allowed_origins": "http://127.0.0.1:*",
+        "work_retry": 0,
+        "work_concurrency": 4,
+        "work_longest_wait_s": 3600,
+    }
+    with receiving() as api, work_queue(rabbit, places, tmp_path, **notifier) as made:
+        busy = iter([True])
+        api.response = lambda handler: say(handler, 429, retry_after="1") if next(busy, False) else say(handler, 204)
+        made.send(*(sample(id=f"outcome-{number}", callbackurl=f"{api.url}/errands") for number in range(10)))
+        made.start()
+
+        until(lambda: len({call.headers["webhook-id"] for call in api.calls}) == 10, what="every callback")
+        wait_empty(made)
+    assert not places.dead_letters()
+    # the function's connections are kept from one event to the next: all its events are of one loop
+    assert len({call.port for call in api.calls}) < len(api.calls)
 
 
 def test_a_response_that_is_no_use_to_repeat_is_a_dead_letter_at_once(made: WorkQueue, places: Inbox) -> None:

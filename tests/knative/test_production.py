@@ -25,6 +25,7 @@ from knative.manifests.documents import parse
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "knative" / "overlays" / "production"
+WAITING = ("callbacks", "mails")  # work queues of a component
 TOPOLOGY_SPREAD = "kubernetes.podspec-topologyspreadconstraints"
 METRICS = {
     name for file in (ROOT / "tests/files/metrics").glob("*.txt") for name in file.read_text().split()
@@ -95,10 +96,35 @@ def test_it_passes_with_external_secrets_too(tmp_path: Path) -> None:
     assert secrets == set(SECRETS)
 
 
+def test_callbacks_and_mails_take_work_queues(documents: list[Any]) -> None:
+    enqueued = {
+        each["metadata"]["name"]
+        for each in of(documents, "Trigger")
+        if each["spec"]["subscriber"]["ref"]["name"] == "enqueue"
+    }
+    policies = {each["metadata"]["name"]: each["spec"] for each in of(documents, "NetworkPolicy")}
+    [function] = functions(documents)["notifier"]["containers"]
+
+    assert enqueued == {"longreport", "message", "notifier-completed", "notifier-failed", "notifier-deadlettered"}
+    assert policies["workers-call"]["podSelector"]["matchExpressions"][0]["values"] == ["longreport", *WAITING]
+    for each in of(documents, "Deployment"):
+        pod = each["spec"]["template"]
+        [worker] = pod["spec"]["containers"]
+        assert pod["metadata"]["labels"]["errands.dev/calls"] == "outside"
+        assert worker["securityContext"] == function["securityContext"]
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert {"secretRef": {"name": "store", "optional": True}} in worker["envFrom"]
+    assert sorted(each["metadata"]["name"] for each in of(documents, "ScaledObject")) == list(WAITING)
+
+
 def test_the_policy_is_that_of_the_base(documents: list[Any]) -> None:
+    enqueued = {"message", "notifier-completed", "notifier-failed", "notifier-deadlettered"}  # of the component waiting
+
     def policy(given: list[Any]) -> dict[str, Any]:
         return {
-            each["metadata"]["name"]: (each["spec"], each["metadata"]["annotations"]) for each in of(given, "Trigger")
+            each["metadata"]["name"]: (each["spec"], each["metadata"]["annotations"])
+            for each in of(given, "Trigger")
+            if each["metadata"]["name"] not in enqueued
         }
 
     def time_and_numbers(given: list[Any]) -> dict[str, tuple[int, int]]:
@@ -244,6 +270,67 @@ def test_the_bucket_s_policy_opens_results_and_nothing_that_errands_remembers() 
     assert not [each for each in (LEDGER, "evidence/", "uploads/", "templates/") if each.startswith(RESULTS)]
 
 
+SENDING = {"errands.dev/sends": "to-broker"}
+MAY_SEND: list[tuple[str, dict[str, str], dict[str, str], bool]] = [
+    ("a dispatcher", {}, {"eventing.knative.dev/brokerRole": "dispatcher"}, True),
+    ("the sink", {}, {"serving.knative.dev/service": "deadletters"}, True),
+    ("the console", {}, {"serving.knative.dev/service": "console"}, True),
+    ("a worker", {}, {"app.kubernetes.io/name": "longreport"}, True),
+    ("the gateway", {}, {"serving.knative.dev/service": "gateway"}, True),
+    ("an API, which has the front door", {}, {"errands.dev/sends": "events"}, False),
+    ("a producer of this namespace", {}, SENDING, True),
+    ("a producer of another", {"kubernetes.io/metadata.name": "shop", **SENDING}, SENDING, True),
+    ("its neighbour", {"kubernetes.io/metadata.name": "shop", **SENDING}, {"app": "cron"}, False),
+    ("who gave itself the label", {"kubernetes.io/metadata.name": "other"}, SENDING, False),
+    ("a PingSource of anybody's", {"kubernetes.io/metadata.name": "knative-eventing"}, {"app": "adapter"}, False),
+    ("a pod of this namespace", {}, {"app": "debug"}, False),
+    *(
+        (name, {}, {"serving.knative.dev/service": name}, False)
+        for name in ("ics", "image", "report", "message", "notifier", "enqueue")
+    ),
+]
+
+
+@pytest.mark.parametrize(("who", "namespace", "pod", "may"), MAY_SEND, ids=[each[0] for each in MAY_SEND])
+def test_the_brokers_ingress_is_reached_by_who_sends_and_by_nobody_else(
+    documents: list[Any], who: str, namespace: dict[str, str], pod: dict[str, str], may: bool
+) -> None:
+    [policy] = [each["spec"] for each in of(documents, "NetworkPolicy") if each["metadata"]["name"] == "broker-called"]
+    peers = [peer for rule in policy["ingress"] for peer in rule["from"]]
+
+    assert any(lets_in(peer, namespace, pod) for peer in peers) is may
+
+
+def lets_in(peer: Any, namespace: dict[str, str], pod: dict[str, str]) -> bool:
+    """As NetworkPolicyPeer has it; a pod without labels of a namespace is one of the policy's own."""
+    if "namespaceSelector" not in peer:
+        return not namespace and selects(peer["podSelector"], pod)
+    return (
+        bool(namespace) and selects(peer["namespaceSelector"], namespace) and selects(peer.get("podSelector", {}), pod)
+    )
+
+
+def selects(selector: Any, labels: dict[str, str]) -> bool:
+    exact = all(labels.get(name) == value for name, value in selector.get("matchLabels", {}).items())
+    return exact and all(
+        each["key"] in labels if each["operator"] == "Exists" else labels.get(each["key"]) in each["values"]
+        for each in selector.get("matchExpressions", [])
+    )
+
+
+def test_hostile_work_is_done_behind_walls_or_not_at_all(documents: list[Any]) -> None:
+    [config] = [each for each in of(documents, "ConfigMap") if each["metadata"]["name"] == "errands"]
+    read = {"configMapRef": {"name": "errands"}}
+    containers = [pod["containers"][0] for pod in functions(documents).values()]
+    containers += [
+        job["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0] for job in of(documents, "ScaledJob")
+    ]
+
+    assert config["data"]["SANDBOX_WALLS"] == "required"
+    assert all(read in each["envFrom"] for each in containers)
+    assert not any(env["name"] == "SANDBOX_WALLS" for each in containers for env in each["env"])
+
+
 def test_a_replay_to_one_function_is_let_through(documents: list[Any]) -> None:
     calls = {each["metadata"]["name"]: each["spec"] for each in of(documents, "NetworkPolicy")}
 
@@ -282,7 +369,8 @@ def panels() -> list[Any]:
 
 def queries() -> list[str]:
     shown = [target["expr"].replace("$__rate_interval", "5m") for panel in panels() for target in panel["targets"]]
-    return [*shown, *(each["expr"] for each in alerts())]
+    of_a_runner = [each for each in shown if "errands_" in each]  # tests/knative/local/test_monitoring.py
+    return [*(each for each in shown if each not in of_a_runner), *(each["expr"] for each in alerts())]
 
 
 @pytest.mark.parametrize("query", queries())

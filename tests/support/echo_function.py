@@ -1,6 +1,6 @@
 """A function for the tests of the runner: it does what the event's data says.
 
-    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail" | "not now", "once": FILE}
+    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail" | "not now" | "raise", "once": FILE}
 
 With `once`, only the first process to create FILE does it; the later deliveries are done.
 """
@@ -37,11 +37,15 @@ def respond(event: Event) -> Response:
             print("the last words of this function", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         case "status":
-            return Response(order["status"], {"content-type": "application/json"}, b'{"detail": "as asked"}')
+            said = json.dumps({"detail": order.get("detail", "as asked")}).encode()
+            return Response(order["status"], {"content-type": "application/json"}, said)
         case "sleep":
             time.sleep(order["s"])
         case "not now":
-            return refusal(NotNow("as asked", retry_after_s=0))
+            return refusal(NotNow(order.get("detail", "as asked"), retry_after_s=0))
+        case "raise":
+            print(order["detail"], flush=True)  # as a library does that knows of no log
+            raise RuntimeError(order["detail"])
         case "fail":
             problem = JobFailed("as-asked", "the job was asked to fail").problem
             failed = reply_event(event, sibling_type(event.type, "failed"), problem, now=system_clock())

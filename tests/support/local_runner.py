@@ -110,6 +110,26 @@ def sink() -> str:
     )
 
 
+GATEWAY = """
+apiVersion: sources.knative.dev/v1
+kind: SinkBinding
+metadata: {name: gateway}
+spec:
+  subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: gateway}
+  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}
+"""
+
+
+def front_door() -> tuple[str, ...]:
+    """The gateway, and the Triggers by which it hears how jobs end: the runner's port is its own then."""
+    source = ROOT / "functions/gateway/main.py"
+    outcomes = [
+        trigger(f"gateway-{each}", subscriber="gateway", filter=f"{{outcome: {each}}}")
+        for each in ("completed", "failed", "deadlettered")
+    ]
+    return (GATEWAY, service("gateway", source=source, min_scale=1, max_scale=1, concurrency=0), *outcomes)
+
+
 def write_manifests(folder: Path, documents: Sequence[str]) -> Path:
     """A folder of manifests as the runner reads it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,12 +160,13 @@ def until(
 class Up:
     """A running `errands up`; its log is kept in memory-friendly form in a file."""
 
-    def __init__(self, tmp_path: Path, manifests: Path, *arguments: str) -> None:
+    def __init__(self, tmp_path: Path, manifests: Path, *arguments: str, prefix: Sequence[str] = ()) -> None:
         self.data = tmp_path / "data"
         self.log = tmp_path / "up.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._command = [
+            *prefix,
             sys.executable,
             "-m",
             "knative.cli.main",
@@ -237,7 +258,7 @@ def children(pid: int) -> list[int]:
 
 
 @contextmanager
-def up(tmp_path: Path, documents: Sequence[str], *arguments: str) -> Iterator[Up]:
-    """`errands up` on these Services and Triggers."""
-    with Up(tmp_path, write_manifests(tmp_path / "manifests", documents), *arguments) as runner:
+def up(tmp_path: Path, documents: Sequence[str], *arguments: str, prefix: Sequence[str] = ()) -> Iterator[Up]:
+    """`errands up` on these Services and Triggers; `prefix` is a command that starts it."""
+    with Up(tmp_path, write_manifests(tmp_path / "manifests", documents), *arguments, prefix=prefix) as runner:
         yield runner

@@ -78,6 +78,94 @@ FIGURES = [
     {"label": "Open tickets", "value": 0, "trend": [4, 4]},
 ]
 
+GERMAN_SELLER = {
+    "name": "Beispiel GmbH",
+    "address": ["Abteilung Vertrieb"],
+    "street": "Gänsemarkt 12",
+    "postcode": "20354",
+    "city": "Hamburg",
+    "country": "DE",
+    "vat_id": "DE123456789",
+    "tax_number": "22/815/08154",
+    "email": "rechnung@beispiel.example",
+}
+GERMAN_BUYER = {
+    "name": "Kunde AG",
+    "street": "Weg 1",
+    "postcode": "10115",
+    "city": "Berlin",
+    "country": "DE",
+    "email": "eingang@kunde.example",
+}
+AUSTRIAN_BUYER = {
+    "name": "Kunde GmbH",
+    "street": "Ring 1",
+    "postcode": "1010",
+    "city": "Wien",
+    "country": "AT",
+    "vat_id": "ATU12345678",
+}
+SWISS_SELLER = {
+    "name": "Muster Möbel AG",
+    "street": "Bahnhofstrasse 12",
+    "postcode": "8001",
+    "city": "Zürich",
+    "country": "CH",
+    "vat_id": "CHE-123.456.789 MWST",
+}
+SWISS_BUYER = {
+    "name": "Kundin Beispiel",
+    "street": "Rue du Lac 3",
+    "postcode": "1003",
+    "city": "Lausanne",
+    "country": "CH",
+}
+GERMAN_LINES = [
+    line(description="Tisch\nEiche, geölt", quantity=2, unit="Stk.", unit_code="H87", unit_price="899.00"),
+    line(description="Fachbuch", quantity=3, unit_price="24.215", tax_percent="7"),
+    line(description="Rabatt", unit_price="-50"),
+]
+EPC_PAYMENT = {**PAYMENT, "bic": "COBADEFFXXX", "code": "epc"}
+SWISS_PAYMENT = {"iban": "CH44 3199 9123 0008 8901 2", "reference": "210000000003139471430009017", "code": "swiss"}
+
+
+def german_invoice(**changes: Any) -> dict[str, Any]:
+    """With all that an e-invoice needs."""
+    fixed = {"language": "de", "seller": GERMAN_SELLER, "buyer": GERMAN_BUYER, "lines": GERMAN_LINES}
+    return {**invoice(due="2026-12-06", delivered="2026-11-20", **fixed), **changes}
+
+
+def untaxed_invoice(kind: str, **changes: Any) -> dict[str, Any]:
+    return german_invoice(**{"exemption": {"kind": kind}, "lines": [line(tax_percent=0)], **changes})
+
+
+E_INVOICES: dict[str, dict[str, Any]] = {
+    "german": german_invoice(payment=EPC_PAYMENT, note="Vielen Dank."),
+    "period": german_invoice(
+        delivered=None, due=None, period={"start": "2026-11-01", "end": "2026-11-30"}, payment={"text": "14 Tage netto"}
+    ),
+    "reverse-charge": untaxed_invoice("reverse-charge", buyer=AUSTRIAN_BUYER),
+    "intra-community": untaxed_invoice("intra-community", buyer=AUSTRIAN_BUYER),
+    "export": untaxed_invoice("export", buyer=SWISS_BUYER),
+    "exempt": untaxed_invoice(
+        "exempt",
+        seller={**GERMAN_SELLER, "vat_id": None},
+        exemption={"kind": "exempt", "text": "Gemäß § 19 UStG wird keine Umsatzsteuer berechnet."},
+    ),
+    "zero": untaxed_invoice("zero", lines=[line(tax_percent=0), line()]),
+    "credit": german_invoice(lines=[line(quantity=-1)]),
+    "dollars": german_invoice(currency="USD", buyer_reference="4711", payment={"iban": PAYMENT["iban"]}),
+    "yen": german_invoice(currency="JPY", lines=[line(unit_price=1200, quantity="2.5")]),
+    "swiss": german_invoice(
+        language="de-CH",
+        currency="CHF",
+        seller=SWISS_SELLER,
+        buyer=SWISS_BUYER,
+        lines=[line(unit_price="1234567.8", tax_percent="8.1")],
+        payment=SWISS_PAYMENT,
+    ),
+}
+
 CASES: dict[str, dict[str, dict[str, Any]]] = {
     "invoice": {
         "short": invoice(due="2026-12-06", payment=PAYMENT, note="Thank you for your business."),
@@ -103,6 +191,9 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
             payment=PAYMENT,
         ),
         "empty": invoice(seller={"name": "S"}, buyer={"name": "B"}, lines=[line(unit_price=0, quantity=0)]),
+        "transfer": E_INVOICES["german"],
+        "bill": E_INVOICES["swiss"],
+        "untaxed": E_INVOICES["reverse-charge"],
     },
     "letter": {
         "short": letter(

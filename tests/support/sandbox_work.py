@@ -236,6 +236,19 @@ def fill_file(argument: None) -> None:
     Path("big").write_bytes(bytes(1 << 20))
 
 
+def fill_folder(size_bytes: int) -> None:
+    for number in range(1_000_000):
+        progress(f"file {number}")
+        Path(f"{number}").write_bytes(bytes(size_bytes))
+
+
+def dig(argument: None) -> None:
+    for number in range(1_000_000):
+        progress(f"file {number}")
+        os.mkdir("a")
+        os.chdir("a")
+
+
 def response(size_bytes: int) -> bytes:
     return bytes(size_bytes)
 

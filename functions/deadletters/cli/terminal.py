@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from textwrap import indent
 from typing import Any, Final
 
 import msgspec
 import typer
 
 from functions.deadletters.service.contract import pretty
+from functions.deadletters.service.log_lines import readable
 from functions.deadletters.service.results import (
     Action,
     CommandResult,
@@ -42,9 +44,14 @@ def dead_letter_lines(dead_letter: DeadLetter) -> Iterator[str]:
     yield plain(f"        {' '.join(dead_letter.error[:ERROR_CHARACTERS].split())}")
 
 
+def subject(of: DeadLetter | Group) -> str:
+    """What was not delivered: a job, or the callback that tells an API of its end."""
+    return f"callbacks of {of.job}" if of.kind == "callback" else of.job
+
+
 def group_lines(group: Group) -> Iterator[str]:
     """One group in a list."""
-    kept = f"{group.open:,} of {group.job}, code {group.code}, since {moment(group.first_seen)}"
+    kept = f"{group.open:,} of {subject(group)}, code {group.code}, since {moment(group.first_seen)}"
     about = [f"[{group.state}]" * (group.state != "open"), f"owner {group.owner}" * bool(group.owner)]
     about.append(f"is back since {moment(group.came_back_at or '')}" * bool(group.came_back_at))
     yield plain(f"{group.id:>6}  {kept}  {' '.join(each for each in about if each)}".rstrip())
@@ -76,7 +83,7 @@ def dead_letter_detail(detail: Detail) -> Iterator[str]:
     if detail.failure_report:
         yield f"\nthe function said ({moment(detail.failure_report.at)}):"
         yield plain(pretty(detail.failure_report.response))
-        yield from (plain(f"  {line}") for line in detail.failure_report.log)
+        yield from (plain(indent(readable(line), "  ")) for line in detail.failure_report.log)
     yield "\nhistory:"
     yield from (action_line(each) for each in detail.history)
     if detail.related:
@@ -111,7 +118,7 @@ def action_line(action: Action) -> str:
 def run_line(run: Run) -> str:
     """How far a replay is, in one line."""
     counts = [f"{run.sent:,} of {run.total:,} sent"]
-    for name in ("refused", "returned", "passed", "sending"):
+    for name in ("completed", "failed", "returned", "awaited", "discarded", "refused", "passed", "sending"):
         if getattr(run, name):
             counts.append(f"{getattr(run, name):,} {name}")
     why = f" ({run.reason})" if run.reason else ""

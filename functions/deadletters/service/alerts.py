@@ -17,9 +17,9 @@ import msgspec
 from events.http import Event, timestamp
 from events.job import NAMESPACE
 from events.types import MessageRequested, event_type
-from functions.deadletters.service.masking import without_values
 from functions.deadletters.service.results import Group
 from functions.deadletters.store import groups, notices
+from functions.runtime.masking import without_values
 from functions.storage.database import Database, Transaction
 
 log = logging.getLogger("errands.deadletters")

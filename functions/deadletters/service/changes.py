@@ -1,11 +1,12 @@
 """What an operator changes: a dead letter's event, whether it waits, and what is said of a group."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 from events.http import Event, timestamp
 from events.problem import JobFailed
-from functions.deadletters.service import commands, contract, masking, results
+from functions.deadletters.service import commands, contract, results, showing
 from functions.deadletters.service.commands import Selection
 from functions.deadletters.service.finding import FindingOperations
 from functions.deadletters.service.operation import NotFound
@@ -13,6 +14,8 @@ from functions.deadletters.service.results import Done
 from functions.deadletters.store import dead_letters, groups, history
 from functions.deadletters.store.dead_letter import storable
 from functions.storage.database import Transaction
+
+NAMED: Final = 20  # dead letters, in a line about many
 
 
 class Changes(FindingOperations):
@@ -96,21 +99,32 @@ class Changes(FindingOperations):
         done, passed = [], {}
         for batch in self._batches(chosen):
             with self._writing() as transaction:
-                for dead_letter in batch:
-                    if act(transaction, dead_letter):
-                        self._note(transaction, verb, dead_letter=dead_letter, detail=detail)
-                        done.append(dead_letter)
-                    else:
-                        known = dead_letters.find(transaction, dead_letter) is not None
-                        passed[str(dead_letter)] = otherwise if known else f"there is no dead letter {dead_letter}"
+                changed = [each for each in batch if act(transaction, each)]
+                self._note_each(transaction, verb, changed, detail or {})
+                done += changed
+                for dead_letter in sorted(set(batch) - set(changed)):
+                    known = dead_letters.find(transaction, dead_letter) is not None
+                    passed[str(dead_letter)] = otherwise if known else f"there is no dead letter {dead_letter}"
         return Done(dead_letters=tuple(done), passed=passed)
+
+    def _note_each(
+        self, transaction: Transaction, verb: str, changed: Sequence[int], detail: Mapping[str, object]
+    ) -> None:
+        """In the history of each, and in one line of the audit trail."""
+        if len(changed) == 1:
+            self._note(transaction, verb, dead_letter=changed[0], detail=detail)
+        elif changed:
+            now, actor = self.console.clock(), self.operator.name
+            history.record_each(transaction, verb, actor, changed, now=now, detail=detail)
+            which = ", ".join(map(str, changed[:NAMED])) + (", ..." if len(changed) > NAMED else "")
+            self._note(transaction, verb, detail={**detail, "total": len(changed), "dead_letters": which})
 
 
 def _edited(before: Event, command: commands.Edit) -> Event:
     """The event with the changes; what was masked when it was edited is as it was."""
     data = before.data
     if command.data is not None:
-        data = masking.restore(command.data.encode(), before.data)
+        data = showing.restore(command.data.encode(), before.data)
     elif command.data_base64 is not None:
         data = command.data_base64
     attributes = dict(before.attributes)

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from functions.deadletters.service.results import Kind
+
 EXPLAINED: Final = {
     # eventing-rabbitmq main acknowledges what is in flight on SIGTERM and dead-letters it with -1
     -1: "No answer came: the dispatcher was shut down, could not connect, or waited longer than the Trigger's timeout."
@@ -19,8 +21,18 @@ EXPLAINED: Final = {
 }
 
 
-def explain(code: int) -> str:
+# The job of such a dead letter has ended, and its end is not undone: only the API was not told.
+OF_CALLBACKS: Final = {
+    500: "The job has ended, but its API may not be called, or said that it takes no callbacks any more. Look at the"
+    " error, mend the setting or the API, then replay.",
+    503: "The job has ended, but its API did not take the callback for as long as it was tried. Replay when it does.",
+}
+
+
+def explain(code: int, kind: Kind = "job") -> str:
     """One or two sentences on an HTTP status or one of the broker's own codes."""
+    if kind == "callback" and code in OF_CALLBACKS:
+        return OF_CALLBACKS[code]
     if code in EXPLAINED:
         return EXPLAINED[code]
     if 300 <= code < 500:

@@ -9,10 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from events.http import Event
-from functions.deadletters.service import contract, masking, results
+from functions.deadletters.service import contract, results, showing
 from functions.deadletters.service.codes import explain
 from functions.deadletters.service.commands import Filter, Selection
-from functions.deadletters.service.masking import Rules
 from functions.deadletters.service.operators import READING, Operator
 from functions.deadletters.service.results import DeadLetter, Run, ShownEvent
 from functions.deadletters.service.visibility import Visibility
@@ -20,6 +19,7 @@ from functions.deadletters.store import dead_letters, history, replays, selectio
 from functions.deadletters.store.dead_letters import Stored
 from functions.runtime.adapter import system_clock
 from functions.runtime.failure_reports import FailureReport
+from functions.runtime.masking import Rules
 from functions.storage.database import Database, Transaction
 
 BATCH: Final = 500
@@ -105,7 +105,7 @@ class Operation:
         report = msgspec.json.decode(stored.failure_report, type=FailureReport) if stored.failure_report else None
         return results.Detail(
             dead_letter=seen.dead_letter(dead_letter),
-            explanation=explain(dead_letter.code),
+            explanation=explain(dead_letter.code, dead_letter.kind),
             body=body,
             failure_report=seen.failure_report(report, stored.event, stored.original) if report else None,
             diff=self._difference(stored, body, unmasked=unmasked) if dead_letter.edited else "",
@@ -119,7 +119,7 @@ class Operation:
         return Visibility(self.console.rules, frozenset(READING))
 
     def _shown(self, event: Event, other: Event, *, unmasked: bool) -> ShownEvent:
-        return masking.whole(event) if unmasked else self.visibility.event(event, other)
+        return showing.whole(event) if unmasked else self.visibility.event(event, other)
 
     def _difference(self, stored: Stored, body: ShownEvent, *, unmasked: bool) -> str:
         """From the event as it came to the event as a replay sends it."""

@@ -10,6 +10,7 @@ from typing import Final
 from events.http import Event, binary
 from functions.deadletters.store import notices
 from functions.runtime.adapter import system_clock
+from functions.runtime.logs import about
 from functions.storage.database import Database, StorageUnavailable
 
 log = logging.getLogger("errands.deadletters")
@@ -56,7 +57,8 @@ def _note(database: Database, event: Event, refusal: str | None) -> None:
         if refusal is None:
             notices.sent(transaction, event)
         else:
-            log.warning("the broker refuses the notice %s: %s", event.id, refusal)
+            with about(event):
+                log.warning("the broker refuses the notice %s: %s", event.id, refusal)
             notices.refused(transaction, event, refusal, now=system_clock())
 
 

@@ -16,6 +16,8 @@ Paragraph = Annotated[str, Meta(max_length=10_000)]
 Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$(?!\n)")]
 State = Literal["open", "quarantined", "replayed", "completed", "failed", "discarded"]
 UNRESOLVED: tuple[State, ...] = ("open", "quarantined")
+Kind = Literal["job", "callback"]
+"""Whether an event was to have work done, or to tell an API how its job ended."""
 
 
 class CommandResult(Struct, frozen=True, kw_only=True):
@@ -30,6 +32,7 @@ class DeadLetter(CommandResult, frozen=True, kw_only=True):
 
     id: int
     state: State
+    kind: Kind
     job: str
     type: str
     code: int
@@ -109,6 +112,7 @@ class Group(CommandResult, frozen=True, kw_only=True):
 
     id: int
     state: Literal["open", "acknowledged", "resolved"]
+    kind: Kind
     job: str
     type: str
     code: int
@@ -149,7 +153,8 @@ class Run(CommandResult, frozen=True, kw_only=True):
     """A replay: how far it is. `id` 0 is a dry run, which sent nothing and lists `would_send` (its first 1,000).
 
     `sending` are those of which it is not known whether the broker took them: it was interrupted just then. They are
-    not sent again by themselves.
+    not sent again by themselves. Of those that were `sent`, `completed` and `failed` tell how their jobs ended since,
+    `returned` are back as dead letters, `discarded` were closed by hand, and of `awaited` no end is known yet.
     """
 
     id: int
@@ -167,6 +172,10 @@ class Run(CommandResult, frozen=True, kw_only=True):
     refused: int = 0
     passed: int = 0
     returned: int = 0
+    completed: int = 0
+    failed: int = 0
+    discarded: int = 0
+    awaited: int = 0
     would_send: tuple[int, ...] = ()
     refusals: dict[str, str] = {}
 

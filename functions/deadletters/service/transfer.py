@@ -2,7 +2,7 @@
 
 from events.http import Event, check
 from events.problem import NotAnEvent
-from functions.deadletters.service import commands, masking, results
+from functions.deadletters.service import commands, results, showing
 from functions.deadletters.service.operation import Operation
 from functions.deadletters.service.results import Done
 from functions.deadletters.store import dead_letters
@@ -24,7 +24,7 @@ class Transfer(Operation):
 
     def _record(self, transaction: Transaction, number: int, *, unmasked: bool) -> results.Record:
         if unmasked:
-            return dead_letters.record(transaction, number, masking.whole)
+            return dead_letters.record(transaction, number, showing.whole)
         seen = self.visibility
         return seen.record(dead_letters.record(transaction, number, seen.event))
 

@@ -11,10 +11,11 @@ from msgspec import structs
 
 from events.http import Event
 from events.problem import FieldError, JobFailed
-from functions.deadletters.service import masking
-from functions.deadletters.service.masking import MASK, Rules
+from functions.deadletters.service import showing
 from functions.deadletters.service.results import Action, DeadLetter, Group, Record, Run, ShownEvent
+from functions.runtime import masking
 from functions.runtime.failure_reports import FailureReport
+from functions.runtime.masking import MASK, Rules
 
 OF_A_FUNCTION: Final = ("not taken", "not told")  # whose reason is a text that a function, or the broker, said
 LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -41,8 +42,8 @@ class Visibility:
     def event(self, event: Event, *others: Event) -> ShownEvent:
         """The event, with what the marks of its type and of the others' hide: no edit of the type shows anything."""
         if not self.of_data:
-            return masking.without_data(event, self.rules)
-        return self.rules.event(event, [each.type for each in others])
+            return showing.without_data(event, self.rules)
+        return showing.masked(event, self.rules, [each.type for each in others])
 
     def finds(self, event: Event, text: str) -> bool:
         """Whether the data, the id or the subject that is shown holds a text, whatever the case of A to Z."""

@@ -10,14 +10,16 @@ from typing import Final
 from events.http import Event
 from events.job import job_of, outcome_of
 from events.problem import sentence
-from functions.deadletters.service.masking import CONTRACT, Rules, without, without_addresses
+from functions.deadletters.service.results import Kind
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.failure_reports import service_of
+from functions.runtime.masking import CONTRACT, Rules
 
 ADDED: Final = "knativeerror"  # what the broker adds to the event, all beginning with this
 REPLAY_OF: Final = "replayof"  # the dead letter's number, on a job that was made anew of it
 NO_CODE: Final = 0
 CONSOLE: Final = "console"  # its name in knative/base/console.yaml
+NOTIFIER: Final = "notifier"  # its name in knative/base/notifier.yaml
 PATTERN_CHARACTERS: Final = 300
 ERROR_CHARACTERS: Final = 10_000
 
@@ -103,6 +105,12 @@ def job_name(type_: str) -> str:
     return parts[1] if parts else type_[:100]
 
 
+def kind(type_: str, destination: str) -> Kind:
+    """Whether an event of this type, undelivered to this address, was a job's or the callback of one."""
+    ended = re.fullmatch(r".*\.(completed|failed|deadlettered)\.v[0-9]+", type_[:500])
+    return "callback" if ended and service_of(destination) == NOTIFIER else "job"
+
+
 def is_outcome(event: Event) -> bool:
     """Whether the event tells how a job ended."""
     return outcome_of(event) in ("completed", "failed")
@@ -142,8 +150,7 @@ def _error_text(event: Event, rules: Rules) -> str:
         text = sentence(base64.b64decode(encoded, validate=True))
     except ValueError:  # not base64, or not even ASCII
         text = encoded
-    hidden = rules.hidden_values(event) if text else ()
-    return storable(without_addresses(without(text[:ERROR_CHARACTERS], hidden)))
+    return storable(rules.told(text[:ERROR_CHARACTERS], event))
 
 
 def _integer(text: str, otherwise: int) -> int:

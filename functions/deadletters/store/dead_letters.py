@@ -9,7 +9,6 @@ import msgspec
 
 from events.http import Event, timestamp
 from events.job import is_request, outcome_of
-from functions.deadletters.service.masking import CONTRACT, Rules
 from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
@@ -19,9 +18,11 @@ from functions.deadletters.store.dead_letter import (
     is_outcome,
     job_key,
     key,
+    kind,
     original,
     storable,
 )
+from functions.runtime.masking import CONTRACT, Rules
 from functions.storage.database import Row, Transaction
 
 FROM: Final = "FROM dead_letter l JOIN dead_group g ON g.id = l.group_id"
@@ -284,7 +285,7 @@ def dead_letter(row: Row) -> DeadLetter:
     """A row of `COLUMNS` as it is shown."""
     renamed: Mapping[str, str] = {"trigger_name": "trigger", "group_id": "group"}
     values = {renamed.get(name, name): value for name, value in row.items()}
-    return DeadLetter(**values | {"edited": bool(row["edited"])})
+    return DeadLetter(**values | {"edited": bool(row["edited"]), "kind": kind(row["type"], row["destination"])})
 
 
 def _stored(row: Row) -> Stored:

@@ -7,7 +7,7 @@ from events.http import Event, timestamp
 from functions.deadletters.service.codes import explain
 from functions.deadletters.service.results import Group
 from functions.deadletters.store import history
-from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name
+from functions.deadletters.store.dead_letter import Failure, fingerprint, job_name, kind
 from functions.storage.database import Row, Transaction
 
 # The error is one dead letter's own, so that a person reads a sentence and no pattern.
@@ -80,8 +80,10 @@ def change(transaction: Transaction, id_: int, column: str, value: str) -> bool:
 
 def _group(row: Row) -> Group:
     same = ("id", "state", "job", "type", "code", "destination", "note", "owner", "came_back_at")
+    of_kind = kind(row["type"], row["destination"])
     return Group(
-        explanation=explain(row["code"]),
+        kind=of_kind,
+        explanation=explain(row["code"], of_kind),
         trigger=row["trigger_name"],
         error=row["error"],
         open=int(row["open"]),

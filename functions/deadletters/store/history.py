@@ -11,7 +11,8 @@ from functions.deadletters.service.results import Action
 from functions.storage.database import Row, Transaction
 
 RECORD: Final = (
-    "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO dead_action (at, actor, verb, letter_id, group_id, replay_id, detail, of_many)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 UNDO_WINDOW: Final = timedelta(days=1)  # in which a discard may be undone
 BROKER: Final = "broker"  # the actor of what nobody did by hand
@@ -30,7 +31,7 @@ def record(
 ) -> None:
     """Note one action; `detail` holds what a person wants to know of it, and nothing secret."""
     told = msgspec.json.encode(detail or {}).decode()
-    transaction.execute(RECORD, timestamp(now), actor, verb, dead_letter, group, replay, told)
+    transaction.execute(RECORD, timestamp(now), actor, verb, dead_letter, group, replay, told, 0)
 
 
 def record_each(
@@ -40,12 +41,12 @@ def record_each(
     dead_letters: Sequence[int],
     *,
     now: datetime,
-    replay: int,
-    detail: Mapping[str, object],
+    replay: int | None = None,
+    detail: Mapping[str, object] | None = None,
 ) -> None:
-    """Note the same of several dead letters of a replay."""
-    at, told = timestamp(now), msgspec.json.encode(detail).decode()
-    transaction.execute_many(RECORD, [(at, actor, verb, each, None, replay, told) for each in dead_letters])
+    """Note the same in the history of several dead letters; the audit trail has one line of whoever ordered it."""
+    at, told = timestamp(now), msgspec.json.encode(detail or {}).decode()
+    transaction.execute_many(RECORD, [(at, actor, verb, each, None, replay, told, 1) for each in dead_letters])
 
 
 def of_dead_letter(transaction: Transaction, dead_letter: int, limit: int = 200) -> tuple[Action, ...]:
@@ -61,8 +62,8 @@ def of_group(transaction: Transaction, group: int, limit: int = 200) -> tuple[Ac
 
 
 def everything(transaction: Transaction, *, before: int | None, limit: int) -> tuple[Action, ...]:
-    """What people did, the newest first; what the broker brought is left out."""
-    query = "SELECT * FROM dead_action WHERE actor <> ? AND id < ? ORDER BY id DESC LIMIT ?"
+    """What people did, the newest first, to many dead letters in one line; what the broker brought is left out."""
+    query = "SELECT * FROM dead_action WHERE actor <> ? AND of_many = 0 AND id < ? ORDER BY id DESC LIMIT ?"
     return tuple(_action(row) for row in transaction.execute(query, BROKER, before or 2**62, limit))
 
 

@@ -10,10 +10,11 @@ from events.http import STRUCTURED, Event, check, read, structured, timestamp
 from events.job import is_request
 from events.problem import NotAnEvent
 from events.types import DeadLetter, sibling_type
-from functions.deadletters.service.masking import without_query
 from functions.deadletters.store import history
 from functions.deadletters.store.dead_letter import Failure
 from functions.runtime.adapter import reply_event
+from functions.runtime.logs import about
+from functions.runtime.masking import without_query
 from functions.storage.database import Transaction
 
 log = logging.getLogger("errands.deadletters")
@@ -44,9 +45,9 @@ def post(transaction: Transaction, event: Event, *, dead_letter: int | None, now
 
 
 def due(transaction: Transaction, *, now: datetime, limit: int = 100) -> list[Event]:
-    """The oldest events that are to be sent now."""
-    query = "SELECT event FROM dead_notice WHERE due_at <= ? ORDER BY due_at, id LIMIT ?"
-    rows = transaction.execute(query, timestamp(now), limit)
+    """The oldest events that are to be sent now, and those that wait for longer than any does: a clock was set back."""
+    query = "SELECT event FROM dead_notice WHERE due_at <= ? OR due_at > ? ORDER BY due_at, id LIMIT ?"
+    rows = transaction.execute(query, timestamp(now), timestamp(now + timedelta(seconds=REFUSED_LAST_S)), limit)
     return [read({"content-type": STRUCTURED}, bytes(row["event"])) for row in rows]
 
 
@@ -60,7 +61,8 @@ def refused(transaction: Transaction, event: Event, reason: str, *, now: datetim
     query = "UPDATE dead_notice SET tries = tries + 1 WHERE event_id = ? RETURNING letter_id, tries"
     for row in transaction.execute(query, event.id):
         if row["tries"] >= REFUSALS:
-            log.error("the broker refuses the notice %s for good: %s", event.id, reason)
+            with about(event):
+                log.error("the broker refuses the notice %s for good: %s", event.id, reason)
             sent(transaction, event)
             detail = {"event": event.id, "reason": reason}
             history.record(

@@ -10,7 +10,7 @@ meanwhile, or what has ended, is passed over.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -126,12 +126,12 @@ def claim(transaction: Transaction, replay: int, worker: str, *, now: datetime) 
     """Take or keep the replay for a worker; None when it has ended or another worker is at it."""
     rows = transaction.execute(
         "UPDATE dead_replay SET worker = ?, alive_until = ? WHERE id = ? AND state = 'running'"
-        " AND (worker = ? OR alive_until < ?) RETURNING *",
+        " AND (worker = ? OR alive_until < ? OR alive_until > ?) RETURNING *",
         worker,
         timestamp(now + timedelta(seconds=LEASE_S)),
         replay,
         worker,
-        timestamp(now),
+        *_abandoned(now),
     )
     return _plan(rows[0]) if rows else None
 
@@ -257,8 +257,13 @@ def give_up_unknown(transaction: Transaction, plan: ReplayPlan, *, now: datetime
 
 def interrupted(transaction: Transaction, *, now: datetime) -> list[int]:
     """Replays that run and have nobody who is at it."""
-    query = "SELECT id FROM dead_replay WHERE state = 'running' AND alive_until < ? ORDER BY id"
-    return [row["id"] for row in transaction.execute(query, timestamp(now))]
+    query = "SELECT id FROM dead_replay WHERE state = 'running' AND (alive_until < ? OR alive_until > ?) ORDER BY id"
+    return [row["id"] for row in transaction.execute(query, *_abandoned(now))]
+
+
+def _abandoned(now: datetime) -> tuple[str, str]:
+    """Between which a lease holds: what lasts for longer than any does is of a clock that was set back."""
+    return timestamp(now), timestamp(now + 2 * timedelta(seconds=LEASE_S))
 
 
 def running(transaction: Transaction, actor: str) -> bool:
@@ -273,7 +278,7 @@ def refused(transaction: Transaction, replay: int) -> int:
     return int(transaction.execute(query, replay, UNKNOWN)[0]["n"])
 
 
-def returned(transaction: Transaction, replay: int, *, but: str = "none") -> int:
+def returned(transaction: Transaction, replay: int, *, but: str) -> int:
     """How many of the dead letters that were sent are back already, but for items that say so."""
     query = (
         "SELECT count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
@@ -305,13 +310,25 @@ def _run(transaction: Transaction, row: Row) -> Run:
     return Run(
         as_new=bool(row["as_new"]),
         trigger_only=bool(row["trigger_only"]),
-        returned=returned(transaction, row["id"]),
+        **_ends(transaction, row["id"]),
         refusals={
             str(each["letter_id"]): each["detail"] for each in transaction.execute(why, row["id"], SHOWN_REFUSALS)
         },
         **{name: row[name] for name in same},
         **{state: by_state.get(state, 0) for state in ("waiting", "sending", "sent", "refused", "passed")},
     )
+
+
+def _ends(transaction: Transaction, replay: int) -> dict[str, Any]:
+    """How those that were sent ended, as far as it is known."""
+    query = (
+        "SELECT l.state, count(*) AS n FROM dead_replay_item i JOIN dead_letter l ON l.id = i.letter_id"
+        " WHERE i.replay_id = ? AND i.state = 'sent' GROUP BY l.state"
+    )
+    found = {row["state"]: int(row["n"]) for row in transaction.execute(query, replay)}
+    ended = {state: found.get(state, 0) for state in ("completed", "failed", "discarded")}
+    back = sum(found.get(state, 0) for state in UNRESOLVED)
+    return {**ended, "returned": back, "awaited": found.get("replayed", 0)}
 
 
 def _plan(row: Row) -> ReplayPlan:

@@ -123,7 +123,13 @@ UPDATE dead_letter SET replay_key = NULL WHERE is_request = 0;
 UPDATE dead_letter SET state = 'completed' WHERE is_request = 0 AND state = 'replayed'
 """
 
-SCHEMA: Final = Schema("dead_version", (DEAD_LETTERS, ENDED_SESSIONS, CHOSEN))
+# What was done to many dead letters at once is a line of the audit trail, and one of each dead letter's history.
+OF_MANY: Final = """
+ALTER TABLE dead_action ADD COLUMN of_many INTEGER NOT NULL DEFAULT 0;
+UPDATE dead_action SET of_many = 1 WHERE replay_id IS NOT NULL AND letter_id IS NOT NULL
+"""
+
+SCHEMA: Final = Schema("dead_version", (DEAD_LETTERS, ENDED_SESSIONS, CHOSEN, OF_MANY))
 
 
 def open_dead_letters(url: str) -> Database:

@@ -9,9 +9,9 @@ from msgspec import structs
 
 from events.http import Event, timestamp
 from functions.deadletters.service.commands import Filter
-from functions.deadletters.service.masking import json_forms
 from functions.deadletters.service.results import UNRESOLVED, Arrivals, DeadLetter
 from functions.deadletters.store.dead_letters import COLUMNS, FROM, dead_letter, find, stored
+from functions.runtime.masking import json_forms
 from functions.storage.database import Database, Transaction
 
 Accept = Callable[[Event], bool]

@@ -8,11 +8,21 @@ fork has none of them. Pango 1.50 starts one for each question and is done with 
 import ctypes
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
+from xml.etree.ElementTree import Element
 
-from functions.report.engine.weasy import FontConfiguration
+from functions.report.engine.weasy import FONTS_FILE, FontConfiguration
 
 _THREADS: Final = "/proc/self/task"
+_RULES: Final = Path(__file__).with_name("fonts.conf")
+# Pango takes Korean to be written without Chinese characters, and asks for them in a language that it calls xx.
+_KOREAN: Final = (
+    '<match target="pattern"><test name="lang"><string>xx</string></test>'
+    '<edit name="lang" mode="assign"><string>ko</string></edit></match>'
+)
 _PATIENCE_S: Final = 0.5
 _M_ARENA_MAX: Final = -8  # malloc.h
 _shared: list[Any] = []
@@ -21,6 +31,33 @@ _shared: list[Any] = []
 def shared() -> Any | None:
     """What WeasyPrint takes as `font_config`; None where each document finds its fonts itself."""
     return _shared[0] if _shared else None
+
+
+@contextmanager
+def of(root: Element) -> Iterator[Any | None]:
+    """What a page takes: `shared`, or where any of it is in Korean fonts of its own, with Korean Chinese characters."""
+    is_korean = any((each.get("lang") or "").lower().partition("-")[0] == "ko" for each in root.iter())
+    if not is_korean or str(_RULES) != FONTS_FILE:  # whoever runs the function has chosen others
+        yield shared()
+        return
+    rules = _RULES.read_text().replace("<fontconfig>", f"<fontconfig>{_KOREAN}")
+    with _current(rules.encode()):
+        yield FontConfiguration()
+
+
+@contextmanager
+def _current(rules: bytes) -> Iterator[None]:
+    """Has fontconfig's current configuration, by which Pango asks, be of these rules."""
+    library = ctypes.CDLL("libfontconfig.so.1")
+    library.FcConfigCreate.restype = ctypes.c_void_p
+    made = ctypes.c_void_p(library.FcConfigCreate())
+    library.FcConfigParseAndLoadFromMemory(made, rules, True)
+    library.FcConfigBuildFonts(made)
+    library.FcConfigSetCurrent(made)
+    try:
+        yield
+    finally:
+        library.FcInitReinitialize()
 
 
 def gather() -> None:

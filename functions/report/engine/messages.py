@@ -29,11 +29,12 @@ class Journal(logging.Handler):
         self._pages_limit, self._fails = pages_limit, fails
         self._missing: dict[str, None] = {}
         self._characters: dict[str, None] = {}
+        self._found: dict[str, None] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is not as the template meant it."""
-        said = list(self._missing)[:SHOWN]
+        said = [*list(self._missing)[:SHOWN], *list(self._found)[:SHOWN]]
         if shown := list(self._characters)[:SHOWN]:
             more = ", ..." if len(self._characters) > SHOWN else ""
             said.append(f"no font has {', '.join(shown)}{more}")
@@ -54,6 +55,10 @@ class Journal(logging.Handler):
         if self._fails:
             raise AssetMissing(shown)
         self._missing[shown] = None
+
+    def warn(self, found: str) -> None:
+        """What keeps a PDF from being what its job asks for."""
+        self._found[found[:300]] = None
 
     def check_pages(self, pages: int) -> None:
         """Raise JobFailed when there are too many."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from events.types.report import ReportMetadata, ReportPdf
+from functions.report.accessible import findings
 from functions.report.contents import STYLE as CONTENTS_STYLE
 from functions.report.contents import add_contents
 from functions.report.draft import FOLDER_URL, Asset, Document
@@ -19,7 +20,10 @@ from functions.report.engine import fonts
 from functions.report.engine.lean import read
 from functions.report.engine.messages import Journal, listening
 from functions.report.engine.repeats import remembered
+from functions.report.engine.variant import Finisher, finisher
 from functions.report.engine.weasy import URLFetcher, URLFetcherResponse, weasyprint
+from functions.report.factur_x import NAME as FACTUR_X_NAME
+from functions.report.factur_x import XMP as FACTUR_X_XMP
 from functions.report.page import Page
 from functions.report.paper import WATERMARK_URL, style
 from functions.report.picture import is_svg
@@ -79,20 +83,31 @@ def pdf(
     if options.contents is not None:
         add_contents(html.etree_element, options.contents, title=page.contents)
         css += CONTENTS_STYLE
-    with listening(press.journal), _without_collector(), remembered():
-        own = [weasyprint.CSS(string=css, font_config=fonts.shared())] if css else None
-        document = html.render(stylesheets=own, font_config=fonts.shared())
+    with listening(press.journal), _without_collector(), remembered(), fonts.of(html.etree_element) as config:
+        own = [weasyprint.CSS(string=css, font_config=config)] if css else None
+        document = html.render(stylesheets=own, font_config=config)
         pages = len(document.pages)
         press.journal.check_pages(pages)  # again, should a later WeasyPrint log its pages otherwise
         progress(f"layout of {pages} pages")
         _describe(document.metadata, options.metadata, title, press.made_at)
+        if options.variant == "factur-x":
+            document.metadata.xmp_metadata.append(FACTUR_X_XMP)
+        if options.variant == "pdf/ua-1":
+            for found in findings(html.etree_element):
+                press.journal.warn(f"pdf/ua-1: {found}")
         content = document.write_pdf(
+            finisher=_finisher(options, press),
             pdf_identifier=press.identifier.encode(),
-            pdf_variant=options.variant,
+            pdf_variant="pdf/a-3b" if options.variant == "factur-x" else options.variant,
             pdf_tags=_tagged(page, options),
-            attachments=list(_attachments(options, files, press.made_at)),
+            attachments=[*_attachments(options, files, press.made_at), *_e_invoice(page, options, press.made_at)],
         )
     return Document(content=content, pages=pages)
+
+
+def _finisher(options: ReportPdf, press: Press) -> Finisher | None:
+    variant = options.variant
+    return None if variant is None else finisher(variant, lambda found: press.journal.warn(f"{variant}: {found}"))
 
 
 def _tagged(page: Page, options: ReportPdf) -> bool:
@@ -139,6 +154,18 @@ def _attachments(options: ReportPdf, files: Mapping[str, bytes], made_at: dateti
             name=each.name,
             description=each.description,
             relationship=_RELATIONSHIPS[each.relationship],
+            created=made_at,
+            modified=made_at,
+        )
+
+
+def _e_invoice(page: Page, options: ReportPdf, made_at: datetime) -> Iterator[Any]:
+    if options.variant == "factur-x" and page.e_invoice is not None:
+        yield weasyprint.Attachment(
+            file_obj=io.BytesIO(page.e_invoice),
+            name=FACTUR_X_NAME,
+            description="Factur-X/ZUGFeRD invoice",
+            relationship="Alternative",
             created=made_at,
             modified=made_at,
         )

@@ -51,6 +51,9 @@ def _later(*names: str) -> Iterator[None]:
 if Path("/etc/fonts/fonts.conf").exists():  # which fonts.conf includes
     os.environ.setdefault("FONTCONFIG_FILE", str(Path(__file__).with_name("fonts.conf")))
 
+# What fontconfig reads.
+FONTS_FILE: Final = os.environ.get("FONTCONFIG_FILE")
+
 with ready_made(), _later(*SELDOM):
     import weasyprint  # type: ignore[import-untyped]  # it has no types
     from weasyprint.layout import inline, preferred  # type: ignore[import-untyped]  # as above
@@ -62,6 +65,7 @@ with ready_made(), _later(*SELDOM):
     )
 
 __all__ = [
+    "FONTS_FILE",
     "FatalURLFetchingError",
     "FontConfiguration",
     "URLFetcher",

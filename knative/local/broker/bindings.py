@@ -51,6 +51,14 @@ class Bindings:
             log.warning("%s cannot be read, so no stale binding is known: %s", self._file, error)
             return frozenset()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this folder knows nothing of that server: what others have bound there cannot be known."""
+        try:
+            return self._place not in self._all()
+        except ValueError:
+            return True
+
     def keep(self, bindings: frozenset[Binding]) -> None:
         """Remember these and no others, before they are made or after the others are gone."""
         listed = [[each.exchange, each.queue, each.arguments] for each in sorted(bindings)]

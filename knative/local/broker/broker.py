@@ -3,7 +3,7 @@
 A queue is named by its Trigger; the queue of its dead letters is that name with `.dlq`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -76,6 +76,9 @@ class Broker(Protocol):
 
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job that is still remembered."""
+
+    async def asked(self) -> Mapping[tuple[str, str], bytes]:
+        """The fingerprints of the newest jobs that still wait, as far as this can be looked up: by source and id."""
 
     def knows(self, source: str, id_: str, /) -> bool:
         """Whether the end of a job that has no outcome here can come through here alone."""

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from events.http import BODY_LIMIT_BYTES, Event, binary
 from functions.net.client import Connections
@@ -33,7 +33,8 @@ from functions.net.url import parsed
 from functions.runtime import failure_reports
 from functions.runtime.adapter import ATTEMPT_HEADER
 from functions.runtime.asgi import INVOKER_HEADER
-from functions.runtime.outcome import NO_RESPONSE, RETRIED_4XX, Result, dead_letter, judge
+from functions.runtime.logs import about
+from functions.runtime.outcome import NO_RESPONSE, RETRIED_4XX, Result, dead_letter, judge, put_off_s
 from knative.local.broker.broker import Broker, BrokerUnavailable, Delivery
 from knative.local.broker.outcomes import Outcomes
 from knative.local.metrics import Metrics
@@ -49,10 +50,6 @@ BROKER_RETRY_S: Final = 1.0
 PUT_BACK_S: Final = 1.0
 END_S: Final = 0.3  # from the end of a process' connections to its own
 SPREAD: Final = 0.1  # of a declared delay
-NOT_NOW_GROWTH: Final = 0.2  # of what was waited already: the next wait
-NOT_NOW_LIMIT_S: Final = 600.0  # of a wait that grows; a function may ask for a longer one
-NOT_NOW_SPREAD_S: Final = 5.0
-NOT_NOW_SPREAD: Final = 0.25  # of the wait, where that is more: what waits together does not come back together
 SUSPECTS_LIMIT: Final = 10_000
 PASSING: Final = (OSError, MemoryError)  # no descriptor, no memory, no disk: this machine's trouble, and no attempt
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -63,6 +60,14 @@ class EndedTogether(Exception):
 
 
 Settle = Callable[[], Awaitable[None]]
+
+
+class Note(Protocol):
+    """Hears of an attempt that failed (knative/local/notes.py)."""
+
+    def __call__(
+        self, delivery: Delivery, function: str, result: Result, *, charged: bool, next_s: float | None
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class Tools:
     outcomes: Outcomes
     failure_report: Callable[[Event, str, bytes], None] = lambda event, service, content: None
     chance: Callable[[], float] = lambda: 0.0  # from 0 to 1: how far a retry is put off within its spread
+    note: Note | None = None  # told of each attempt that failed
 
 
 class Dispatcher:
@@ -134,7 +140,8 @@ class Dispatcher:
             log.warning("%s is tried again by itself: its process ended beside others", delivery.event.id)
             settle = partial(self._broker.retry, delivery, delay_s=0.0, charged=False)
         except Exception as error:
-            log.exception("the attempt on %s ended in a bug", delivery.event.id)
+            with about(delivery.event):
+                log.exception("the attempt on %s ended in a bug", delivery.event.id)
             settle = partial(self._settle, delivery, _bug(error))
         finally:
             self._working -= 1
@@ -149,7 +156,8 @@ class Dispatcher:
             except (BrokerUnavailable, *PASSING) as error:
                 log.error("cannot settle %s: %s", delivery.event.id, error)
             except Exception as error:
-                log.exception("settling %s ended in a bug", delivery.event.id)
+                with about(delivery.event):
+                    log.exception("settling %s ended in a bug", delivery.event.id)
                 settle = partial(self._settle, delivery, _bug(error))
             if not self._open:
                 return None
@@ -188,9 +196,11 @@ class Dispatcher:
             _warn(f"try again in {delay_s:.3g} s", delivery, result)
             self._metrics.retried(self.queue)
             await self._broker.retry(delivery, delay_s=delay_s)
+            self._note(delivery, result, charged=True, next_s=delay_s)
         else:
             _warn("dead letter", delivery, result)
             self._metrics.dead_lettered(self.queue)
+            self._note(delivery, result, charged=True, next_s=None)
             await self._leave_failure_report(delivery.event, result)
             made = dead_letter(
                 delivery.event,
@@ -203,10 +213,15 @@ class Dispatcher:
 
     async def _put_back(self, delivery: Delivery, result: Result, asked_s: float) -> None:
         """For later, without an attempt."""
-        wait_s = max(asked_s, min(delivery.waited_s * NOT_NOW_GROWTH, NOT_NOW_LIMIT_S))
-        delay_s = wait_s + self._tools.chance() * max(NOT_NOW_SPREAD_S, wait_s * NOT_NOW_SPREAD)
-        log.info("%s: not now, again in %.3g s: %s", delivery.event.id, delay_s, result.sentence)
+        delay_s = put_off_s(asked_s, delivery.waited_s, self._tools.chance())
+        with about(delivery.event):
+            log.info("%s: not now, again in %.3g s: %s", delivery.event.id, delay_s, result.sentence)
         await self._broker.retry(delivery, delay_s=delay_s, charged=False)
+        self._note(delivery, result, charged=False, next_s=delay_s)
+
+    def _note(self, delivery: Delivery, result: Result, *, charged: bool, next_s: float | None) -> None:
+        if self._tools.note is not None:
+            self._tools.note(delivery, self._pool.service.name, result, charged=charged, next_s=next_s)
 
     async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
         wanted = self._tools.manifests.wanted_by(reply.attributes) if reply else ()
@@ -301,6 +316,8 @@ def _bug(error: Exception) -> Result:
 
 def _warn(what: str, delivery: Delivery, result: Result) -> None:
     event = {"event": delivery.event.id, "type": delivery.event.type, "trigger": delivery.queue}
-    log.warning("%s: %s", what, result.sentence, extra={**event, "attempt": delivery.attempt, "status": result.code})
+    fields = {**event, "attempt": delivery.attempt, "status": result.code}
+    with about(delivery.event):
+        log.warning("%s: %s", what, result.sentence, extra=fields)
     if 300 <= result.code < 500 and result.code not in RETRIED_4XX:
         log.warning("a %d answer is taken as success by the RabbitMQ broker: there the event is lost", result.code)

@@ -24,14 +24,15 @@ import math
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from events.http import Event
 from knative.local.broker.broker import DLQ, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.event_log import Change, New, Row, due, no_later, outcome
+from knative.local.broker.event_log import Change, New, Row, asked, due, no_later, outcome
 from knative.local.broker.integrity import Count, opened
+from knative.local.broker.outcomes import ASKED
 from knative.local.broker.window import WINDOW_BYTES, WINDOW_COUNT, Room, Window
 from knative.local.broker.writer import Writer
 
@@ -147,6 +148,10 @@ class EmbeddedBroker:
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job, for a day."""
         return await self._writer.ask(lambda db: outcome(db, source, id_))
+
+    async def asked(self) -> Mapping[tuple[str, str], bytes]:
+        """Of all requests in the event log, up to as many as are remembered."""
+        return await self._writer.ask(lambda db: asked(db, limit=ASKED))
 
     def knows(self, _source: str, _id: str) -> bool:
         """Every job's end comes through here."""

@@ -9,6 +9,7 @@ own, more of them the more there are.
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from events.http import REQUIRED, Event
-from events.job import is_request
+from events.job import is_request, job_of
 from knative.local.broker.broker import BrokerUnavailable, Delivery
+from knative.local.broker.outcomes import Fingerprint, fingerprint
 
 log = logging.getLogger("errands.event_log")
 
@@ -204,6 +206,18 @@ def outcome(db: sqlite3.Connection, source: str, id_: str) -> Event | None:
     except (TypeError, ValueError) as error:
         log.error("the outcome of job %s of %s cannot be read: %s", id_, source, error)
         return None
+
+
+def asked(db: sqlite3.Connection, *, limit: int) -> dict[tuple[str, str], Fingerprint]:
+    """With which data the newest jobs that are kept were asked for, the oldest first, as far as that can be read."""
+    found: dict[tuple[str, str], Fingerprint] = {}
+    query = "SELECT CAST(attributes AS BLOB), CAST(data AS BLOB) FROM event ORDER BY seq DESC LIMIT ?"
+    for attributes, data in db.execute(query, (limit,)):
+        with suppress(TypeError, ValueError):
+            event = _event(attributes, data)
+            if is_request(event):
+                found.setdefault(job_of(event), fingerprint(event))
+    return dict(reversed(found.items()))
 
 
 def _row(queue: str, found: Values) -> Row:

@@ -1,18 +1,22 @@
-"""Those who wait for a job's outcome: `errands send --wait`, and an API that updates its user live."""
+"""Those who wait for a job's outcome (`errands send --wait`, an API that updates its user live), and with which data a
+job was asked for.
+"""
 
 import asyncio
 import hashlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from events.http import Event
-from events.job import canonical, is_request, job_of
+from events.job import canonical, job_of
 
 Recall = Callable[[str, str], Awaitable[Event | None]]
 
+Fingerprint = bytes
+
 ASKED: Final = 20_000  # jobs whose data is remembered, each some 200 bytes
-HASHED_BYTES: Final = 65_536  # of longer data it is left to the function
+AT_ONCE_BYTES: Final = 65_536  # longer data is read and hashed on a thread
 
 
 class Outcomes:
@@ -20,19 +24,17 @@ class Outcomes:
 
     def __init__(self) -> None:
         self._waiters: dict[tuple[str, str], set[asyncio.Future[Event]]] = defaultdict(set)
-        self._asked: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, str], Fingerprint] = OrderedDict()
 
-    def conflicts(self, request: Event) -> bool:
-        """Whether its job was asked for with other data, and has not failed since: as far as is remembered here."""
-        asked = self._asked.get(job_of(request), b"")
-        return bool(asked) and len(request.data) <= HASHED_BYTES and asked != _hash(request)
+    def remembered(self, request: Event) -> Fingerprint | None:
+        """Of the data with which its job was asked for; None where it has failed since, or that is not known here."""
+        return self._asked.get(job_of(request))
 
-    def asked(self, request: Event) -> None:
-        """Remember with which data a job was asked for, of the newest jobs."""
-        if is_request(request) and len(request.data) <= HASHED_BYTES:
-            self._asked[job_of(request)] = _hash(request)
-            if len(self._asked) > ASKED:
-                self._asked.popitem(last=False)
+    def asked(self, jobs: Mapping[tuple[str, str], Fingerprint]) -> None:
+        """Remember with which data these jobs were asked for; the newest of all jobs are known."""
+        self._asked |= jobs
+        while len(self._asked) > ASKED:
+            self._asked.popitem(last=False)
 
     def announce(self, event: Event) -> None:
         """A last event was accepted; any other event is passed over."""
@@ -62,5 +64,13 @@ class Outcomes:
                 self._waiters.pop((source, id_), None)
 
 
-def _hash(request: Event) -> bytes:
-    return hashlib.blake2b(canonical(request.data), digest_size=8).digest()
+async def fingerprint_of(request: Event) -> Fingerprint:
+    """As `fingerprint`, and of longer data beside the loop."""
+    if len(request.data) <= AT_ONCE_BYTES:
+        return fingerprint(request)
+    return await asyncio.to_thread(fingerprint, request)
+
+
+def fingerprint(request: Event) -> Fingerprint:
+    """Of the request's data, however it is written."""
+    return hashlib.sha256(canonical(request.data)).digest()

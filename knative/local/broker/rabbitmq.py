@@ -14,7 +14,7 @@ import itertools
 import logging
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from functions.amqp.waits import Waits
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter
 from knative.local.broker.bindings import Bindings
 from knative.local.broker.broker import DLQ, BrokerAway, BrokerUnavailable, BrokerUnusable, Delivery
-from knative.local.broker.topology import Names, declare, declare_anew
+from knative.local.broker.topology import Names, declare, declare_anew, survey
 from knative.manifests.manifests import Manifests, Trigger
 
 T = TypeVar("T")
@@ -44,6 +44,11 @@ SIDE_ROUTE_AGAIN_S: Final = 1.0
 CONSUME_AGAIN_S: Final = 0.5
 START_TIMEOUT_S: Final = 30.0
 AT_HAND_S: Final = 600.0
+UNKNOWN_BINDINGS: Final = (
+    "%s has queues of these Triggers, and this data folder does not know what was bound to them:"
+    " where a filter was changed since, its queue gets the old events as well"
+    " (`rabbitmqctl list_bindings` shows it, `errands broker purge` ends it)"
+)
 # They travel in one frame, of 128 KiB; this leaves room for what a dead letter adds. A longer one ends the connection.
 ATTRIBUTES_BYTES: Final = 96 * 1024
 
@@ -86,6 +91,8 @@ class RabbitBroker:
         """Declare everything and consume; what goes wrong later is tried again."""
         self._wake = wake
         try:
+            if self._bindings.is_new and await survey(self._server, map(self._names.queue, self._queues)):
+                log.warning(UNKNOWN_BINDINGS, self._server.place)
             async with connected(self._server, name="errands up") as connection:
                 await declare_anew(await connection.channel(), self._names, self._triggers, self._bindings)
         except ServerUnavailable as error:
@@ -166,6 +173,10 @@ class RabbitBroker:
     async def outcome(self, source: str, id_: str) -> Event | None:
         """The last event of a job, while it is among the last that were seen here."""
         return self._outcomes.get((source, id_))
+
+    async def asked(self) -> Mapping[tuple[str, str], bytes]:
+        """None: what waits in a queue can only be consumed."""
+        return {}
 
     def knows(self, source: str, id_: str) -> bool:
         """Whether the job was taken here, and no other runner has worked on these queues since."""

@@ -13,20 +13,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from functions.notifier.destination import allowed_origins
+from functions.runtime.credentials import sha256
 from knative.local.data_folder import temporary
 from knative.manifests.documents import ManifestError
+from knative.manifests.gateway import declared
 from knative.manifests.manifests import Manifests, Reference, Service
 
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
 # What an installation can make for itself: both sides are told it, nobody has to know it before.
 CALLBACK: Final = ("callback", "secrets")
+SESSION_KEY: Final = ("console", "session-key")
 READINGS: Final = ("readings", "url")
 STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
+TICKETS: Final = ("gateway", "ticket-secret")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
 CALLERS: Final = frozenset({NOTIFIER, "call"})  # of the API
+GATEWAY: Final = "gateway"
+DEAD_LETTERS: Final = "deadletters"
+CONSOLE: Final = "console"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +50,8 @@ class Machine:
     token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
+    front_door: tuple[str, int] = ("127.0.0.1", 0)  # where the gateway listens
+    trusted_proxies: str = ""  # whose word the gateway takes of who asks
 
     @property
     def store(self) -> Path:
@@ -62,6 +73,7 @@ class Machine:
             "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "FLOWS_URL": f"sqlite:///{self.data / 'flows.db'}",
+            "LEDGER_URL": f"sqlite:///{self.data / 'ledger.db'}",
             "CALLBACK_URL": "",
             "CALL_URL": "",
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
@@ -93,6 +105,10 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     if service.name in manifests.sink_bound:
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
+    if service.name == GATEWAY:
+        built |= _front_door(manifests, machine, built.get("GATEWAY_TOKENS", ""))
+    if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
+        built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
 
@@ -109,13 +125,39 @@ def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] |
     return allowed_origins(built["ALLOWED_ORIGINS"], built.get("CALLBACK_ENDPOINTS"))
 
 
+def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str, str]:
+    """The gateway's own: it listens at the runner's port, with what else people find there behind it."""
+    host, port = machine.front_door
+    own = {
+        "GATEWAY_HOST": host,
+        "GATEWAY_PORT": str(port),
+        "GATEWAY_PUBLIC_URL": machine.public_url,
+        "GATEWAY_BEHIND": machine.ingress_url,
+        "GATEWAY_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{DEAD_LETTERS}",
+        "GATEWAY_ROUTES": msgspec.json.encode(declared(manifests)).decode(),
+        "GATEWAY_TRUSTED_PROXIES": machine.trusted_proxies,
+        "GATEWAY_TICKET_SECRET": _secret(machine.data, *TICKETS) or "",
+    }
+    if machine.token:
+        own["GATEWAY_TOKENS"] = f"{tokens}\napi all sha256:{sha256(machine.token)}"
+    notifier = manifests.services.get(NOTIFIER)
+    if notifier:
+        called = environment(notifier, manifests, machine)
+        names = {"ALLOWED_ORIGINS": "GATEWAY_CALLBACK_ORIGINS", "CALLBACK_ENDPOINTS_FILE": "GATEWAY_CALLBACK_ENDPOINTS"}
+        if not called.get("CALLBACK_URL"):  # which is called where a job's own URL may not be
+            own |= {theirs: called[name] for name, theirs in names.items() if name in called}
+    return own
+
+
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form), that of results' names, and the URL of the readings, where
-    there is none yet.
+    """Make the callback secret (Standard Webhooks form), those of results' names and of tickets, what signs the
+    console's sessions, and the URL of the readings, where there is none yet.
     """
     made = {
         CALLBACK: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         STORE_NAMES: secrets.token_hex(32),
+        TICKETS: secrets.token_hex(32),
+        SESSION_KEY: secrets.token_urlsafe(32),
         READINGS: f"sqlite:///{machine.data / 'readings.db'}",
     }
     for (name, key), value in made.items():

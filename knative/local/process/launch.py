@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from knative.local.process.fork_server import ForkServer, ForkServerGone
+from knative.local.process.forked import LISTENING
 from knative.local.process.output import relay
+from knative.local.process.temporary import own_temporary
 from knative.manifests.manifests import Service
 
 START_TIMEOUT_S: Final = 60.0
@@ -72,8 +74,11 @@ class Launcher:
         root: Path,
         report: Report,
         fork_server: ForkServer | None,
+        listening: socket.socket | None = None,
     ) -> None:
+        """Each process inherits what is `listening`, by the descriptor that LISTENING names, and may accept there."""
         self._service = service
+        self._listening = listening
         self._environment = environment
         self._root = root
         self._report = report
@@ -95,31 +100,37 @@ class Launcher:
         return process
 
     async def _begun(self) -> Process:
-        read_fd, write_fd = os.pipe()
-        try:
-            port = _free_port()
-            child = await self._child({**self._environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
-        process = Process(port, child)
-        process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+        async with contextlib.AsyncExitStack() as stack:
+            environment = await stack.enter_async_context(own_temporary(self._environment))
+            read_fd, write_fd = os.pipe()
+            try:
+                port = free_port()
+                child = await self._child({**environment, "PORT": str(port), "HOST": "127.0.0.1"}, write_fd)
+            except BaseException:
+                os.close(read_fd)
+                raise
+            finally:
+                os.close(write_fd)
+            process = Process(port, child)
+            process.tasks.append(asyncio.create_task(self._relay(process, read_fd)))
+            process.tasks.append(asyncio.create_task(_clear(child, stack.pop_all())))
         return process
 
     async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
         """functions.runtime.serve in a process of its own: forked where that can be had, or else started afresh."""
+        inherited = () if self._listening is None else (self._listening.fileno(),)
         if self._fork_server:
             with contextlib.suppress(ForkServerGone):
-                return await self._fork_server.start(self._service.name, environment, self._root, output_fd)
+                return await self._fork_server.start(self._service.name, environment, self._root, output_fd, *inherited)
+        named = {LISTENING: str(inherited[0])} if inherited else {}
         # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "functions.runtime.serve",
             cwd=self._root,
-            env=environment,
+            env={**environment, **named},
+            pass_fds=inherited,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output_fd,
             stderr=output_fd,
@@ -145,6 +156,12 @@ class Launcher:
         )
 
 
+async def _clear(child: Child, left: contextlib.AsyncExitStack) -> None:
+    """Take away what a process leaves, once it has ended."""
+    async with left:
+        await child.wait()
+
+
 async def finish(process: Process) -> None:
     """Let the last output come through; a process that was left behind could hold the pipe for ever."""
     _, left = await asyncio.wait(process.tasks, timeout=LAST_OUTPUT_S)
@@ -164,7 +181,8 @@ def ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at, for a process that is told to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -116,6 +116,8 @@ def worker_environment(work_queue: WorkQueue, manifests: Manifests, machine: Mac
         "K_SINK": machine.ingress_url,
         "K_SINK_TOKEN": machine.ingress_secret,
         "WORK_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{work_queue.delivery.dead_letter_sink}",
+        "WORK_HEALTH_PORT": "0",  # that of the manifest is a container's own
+        "HOST": "127.0.0.1",
     }
     return environment(work_queue.service, manifests, machine) | here
 

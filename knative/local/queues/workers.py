@@ -1,15 +1,15 @@
 """The work queues on a RabbitMQ server: their topology, as the operator makes it, and `keda/worker/worker.py` in
-processes.
+processes. One that does not answer its probe any more is ended, as a function's is.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,11 @@ from functions.amqp.errors import ServerRefused, ServerUnavailable
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import QUORUM
 from knative.local.broker.broker import BrokerUnusable
+from knative.local.process.launch import free_port
+from knative.local.process.liveness import until_hung
 from knative.local.process.output import relay
 from knative.local.process.processes import Report
+from knative.local.process.temporary import own_temporary
 from knative.manifests.queues import WorkQueue
 
 log = logging.getLogger("errands.work_queue")
@@ -38,9 +41,9 @@ async def declare(server: AmqpServer, work_queues: Iterable[WorkQueue]) -> None:
                     "exchange_declare", exchange=work_queue.exchange, exchange_type="direct", durable=True
                 )
                 await channel.call("queue_declare", queue=work_queue.queue, durable=True, arguments=QUORUM)
-                for type_ in work_queue.types:
+                for key in work_queue.keys:
                     await channel.call(
-                        "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=type_
+                        "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=key
                     )
     except (ServerUnavailable, ServerRefused) as error:
         raise BrokerUnusable(f"the work queues cannot be set up: {error}") from error
@@ -105,8 +108,14 @@ class WorkerProcesses:
 
     async def _work(self) -> None:
         """Run one worker process, from its start to its end."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self._run(stack)
+
+    async def _run(self, stack: contextlib.AsyncExitStack) -> None:
         try:
-            child, read_fd = await self._start()
+            port = free_port() if self._work_queue.probe else 0
+            environment = await stack.enter_async_context(own_temporary(self._environment))
+            child, read_fd = await self._start({**environment, "WORK_HEALTH_PORT": str(port)})
         except Exception as error:  # told; the next look at the queue starts another
             self._not_before_s = time.monotonic() + FAILED_AGAIN_S
             self._report("error", self._work_queue.name, f"a worker does not start: {error}")
@@ -117,12 +126,24 @@ class WorkerProcesses:
         self._report("info", self._work_queue.name, f"worker {child.pid} started")
         if self._closed:
             _signal(child, signal.SIGTERM)
+        asking = asyncio.create_task(self._end_hung(child, port))
         try:
             await relay(read_fd, show=lambda text: self._report("output", self._work_queue.name, text))
         finally:
-            self._ended(child, await child.wait())
+            code = await child.wait()
+            asking.cancel()
+            self._ended(child, code)
 
-    async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
+    async def _end_hung(self, child: asyncio.subprocess.Process, port: int) -> None:
+        """Kill what does not answer any more: RabbitMQ delivers again what it holds."""
+        if self._work_queue.probe is None:
+            return
+        why = await until_hung(port, self._work_queue.probe)
+        self._report("error", self._work_queue.name, f"worker {child.pid} hangs and is killed: {why}")
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    async def _start(self, environment: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, int]:
         """A worker process, and the descriptor that its output is read from; raises OSError."""
         read_fd, write_fd = os.pipe()
         try:
@@ -131,7 +152,7 @@ class WorkerProcesses:
                 "-m",
                 "keda.worker.worker",
                 cwd=self._root,
-                env=self._environment,
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_fd,
                 stderr=write_fd,
@@ -153,5 +174,5 @@ class WorkerProcesses:
 
 
 def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):
         child.send_signal(number)

@@ -22,9 +22,9 @@ from functions.console.places import line_of, lines
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Selection
 from functions.deadletters.service.contract import pretty
-from functions.deadletters.service.masking import rules
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.operators import everything
+from functions.runtime.masking import rules
 from functions.storage.database import Database
 from tests.functions.deadletters.test_dead_letters import dead
 from tests.functions.deadletters.test_replay import Ingress, ingress

@@ -12,9 +12,9 @@ import pytest
 
 from events.http import STRUCTURED, Event, read
 from events.problem import JobFailed
+from functions.deadletters.cli.terminal import group_lines
 from functions.deadletters.service import commands, results
 from functions.deadletters.service.commands import Filter, Selection
-from functions.deadletters.service.masking import MASK, rules
 from functions.deadletters.service.operations import Console, NotFound, OperatorSession
 from functions.deadletters.service.operators import RIGHTS, Forbidden, Operator, everything
 from functions.deadletters.store import dead_letters, notices, retention
@@ -22,6 +22,7 @@ from functions.deadletters.store.dead_letter import original
 from functions.deadletters.store.retention import Retention
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import reply_event
+from functions.runtime.masking import MASK, rules
 from functions.storage.database import Database, StorageUnavailable
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
@@ -406,6 +407,50 @@ def test_all_that_match_are_discarded_and_no_other(store: DeadLetterStore, opera
 
     assert len(done.dead_letters) == 1_203
     assert [each.job for each in operator_session.list(commands.List()).dead_letters] == ["image"]
+
+
+def test_what_is_done_to_many_is_one_line_of_the_audit_trail_and_one_of_each_history(
+    store: DeadLetterStore, operator_session: OperatorSession
+) -> None:
+    numbers = [store.keep(dead(id=str(number))) for number in range(30)]
+    operator_session.discard(commands.Discard(selection=chosen(*numbers), reason="a duplicate"))
+    operator_session.undo(commands.Undo(selection=chosen(numbers[4])))
+
+    trail = operator_session.audit(commands.Audit()).actions
+    history = operator_session.show(commands.Show(dead_letter=numbers[4])).history
+
+    assert [(each.verb, each.dead_letter) for each in trail] == [("taken back", numbers[4]), ("discarded", None)]
+    assert trail[1].detail == {
+        "reason": "a duplicate",
+        "total": 30,
+        "dead_letters": ", ".join(map(str, numbers[:20])) + ", ...",
+    }
+    assert [each.verb for each in history[1:]] == ["discarded", "taken back"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "destination", "kind"),
+    [
+        ("dev.errands.ics.completed.v1", "http://notifier.errands.svc.cluster.local", "callback"),
+        ("dev.errands.ics.deadlettered.v1", "http://notifier.default.svc.cluster.local/", "callback"),
+        ("dev.errands.ics.requested.v1", "http://notifier.default.svc.cluster.local", "job"),
+        ("dev.errands.ics.completed.v1", "http://archive.default.svc.cluster.local", "job"),
+        ("shop.order.completed", "http://notifier.default.svc.cluster.local", "job"),
+        ("dev.errands.ics.completed.v1", "", "job"),
+    ],
+)
+def test_a_callback_that_was_not_delivered_is_headed_as_one(
+    store: DeadLetterStore, operator_session: OperatorSession, type_: str, destination: str, kind: str
+) -> None:
+    number = store.keep(dead(type=type_, outcome="completed", knativeerrordest=destination, knativeerrorcode="503"))
+
+    detail = operator_session.show(commands.Show(dead_letter=number))
+    group = operator_session.groups(commands.ListGroups()).groups[0]
+
+    assert (detail.dead_letter.kind, group.kind) == (kind, kind)
+    assert detail.explanation == group.explanation
+    assert ("its API did not take the callback" in detail.explanation) == (kind == "callback")
+    assert ("callbacks of" in next(group_lines(group))) == (kind == "callback")
 
 
 def test_a_resolved_group_that_comes_back_says_so(store: DeadLetterStore, operator_session: OperatorSession) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -19,11 +20,11 @@ import httpx
 import pytest
 
 from events.http import BODY_LIMIT_BYTES, STRUCTURED, Event, binary, read
-from functions.deadletters.store import dead_letters
+from functions.deadletters.store import dead_letters, notices
 from functions.runtime.adapter import system_clock
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.dead_letter_store import DeadLetterStore, Kept
+from tests.support.dead_letter_store import NOW, DeadLetterStore, Kept
 from tests.support.function_client import FunctionClient
 from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT, until
@@ -353,6 +354,19 @@ def test_an_event_that_the_broker_refuses_does_not_hold_back_those_behind_it(sin
     assert [event.attributes["jobid"] for event in sink.dead_letters.unsent()] == ["refused"]
 
 
+def test_a_notice_that_was_put_off_before_the_clock_was_set_back_does_not_wait_for_the_clock(sink: Sink) -> None:
+    sink.dead_letters.keep(dead(id="order-1"), now=NOW)
+    with sink.dead_letters.database.transaction() as transaction:
+        [notice] = notices.due(transaction, now=NOW)
+        notices.refused(transaction, notice, "no Trigger wants it", now=NOW)
+
+    def due(now: datetime) -> int:
+        with sink.dead_letters.database.transaction(writes=False) as transaction:
+            return len(notices.due(transaction, now=now))
+
+    assert (due(NOW), due(NOW + timedelta(minutes=1)), due(NOW - timedelta(hours=2))) == (0, 1, 1)
+
+
 def test_a_hundred_refused_events_leave_room_for_others(sink: Sink) -> None:
     sink.broker.refuses = lambda event: event.attributes["jobid"] != "good"
     for number in range(100):
@@ -491,6 +505,8 @@ def test_kill_9_loses_no_dead_letter_that_was_answered_and_keeps_none_twice(data
             for each in sending:
                 each.result(60)
             deliver_until_taken(client, "0", answered)  # its answer got lost, say
+            headers, body = binary(PING)  # as each minute: what was written while another thread sent goes out with it
+            until(lambda: client.post("/", content=body, headers=headers) and not box.unsent(), what="every notice")
 
     kept = [dead_letter.event.id for dead_letter in box.list()]
     assert sorted(kept) == sorted(map(str, range(1_000)))

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from events.http import Event, binary, read
+from functions.deadletters.cli.terminal import run_line
 from functions.deadletters.replay.engine import Engine, Pace
 from functions.deadletters.replay.sending import BrokerIngress
 from functions.deadletters.service import commands
 from functions.deadletters.service.commands import Filter, Selection
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.deadletters.service.results import Run
-from functions.deadletters.store import dead_letters
+from functions.deadletters.store import dead_letters, replays
 from functions.runtime.adapter import reply_event, system_clock
 from tests.functions.deadletters.test_dead_letters import ADDED, at_console, dead
 from tests.support.database_servers import database_url, postgresql_server
@@ -235,6 +236,39 @@ def test_the_outcome_of_a_replayed_job_marks_its_dead_letter(
     assert reply.attributes["replayed"] == "true"
     detail = operator_session.show(commands.Show(dead_letter=number))
     assert (detail.dead_letter.state, detail.history[-1].verb) == (outcome, outcome)
+
+
+def test_a_replay_tells_how_its_jobs_ended(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    fill(store, 5)
+    replay = order(operator_session)
+    posted = sorted((event for _, event in ingress.posted), key=lambda event: event.id)
+
+    with store.database.transaction() as transaction:
+        for event, outcome in zip(posted[:3], ("completed", "completed", "failed"), strict=True):
+            ended = reply_event(event, f"dev.errands.ics.{outcome}.v1", commands.Filter(), now=system_clock())
+            dead_letters.settle(transaction, ended, now=system_clock())
+    store.keep(posted[3].with_attributes(**ADDED))
+
+    told = operator_session.progress(commands.Progress(replay=replay.id))
+    assert (replay.sent, replay.awaited) == (5, 5)
+    assert (told.completed, told.failed, told.returned, told.discarded, told.awaited) == (2, 1, 1, 0, 1)
+    assert run_line(told).endswith("5 of 5 sent, 2 completed, 1 failed, 1 returned, 1 awaited; done")
+
+
+def test_a_replay_is_one_line_of_the_audit_trail_and_one_of_each_dead_letters_history(
+    store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
+) -> None:
+    fill(store, 7)
+    ingress.responses = lambda event: 400 if event.id == "3" else 202
+    order(operator_session)
+
+    trail = operator_session.audit(commands.Audit()).actions
+    history = [operator_session.show(commands.Show(dead_letter=number)).history for number in range(1, 8)]
+
+    assert [(each.verb, each.detail) for each in trail] == [("replay ordered", {"total": 7})]
+    assert sorted(each[-1].verb for each in history) == ["not taken", *["replayed"] * 6]
 
 
 # --- how it ends
@@ -545,6 +579,19 @@ from functions.deadletters.replay.sending import BrokerIngress
 
 Engine(open_dead_letters(sys.argv[1]), BrokerIngress(sys.argv[2]), stop=threading.Event()).run(int(sys.argv[3]))
 """
+
+
+def test_a_replay_whose_worker_died_before_the_clock_was_set_back_is_taken_up(store: DeadLetterStore) -> None:
+    fill(store, 1)
+    ordered = at_console(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=400.0))
+    with store.database.transaction() as transaction:
+        assert replays.claim(transaction, ordered.id, "dead", now=NOW)
+        assert not replays.claim(transaction, ordered.id, "other", now=NOW)
+        assert replays.interrupted(transaction, now=NOW) == []
+        before = NOW - timedelta(hours=1)
+
+        assert replays.interrupted(transaction, now=before) == [ordered.id]
+        assert replays.claim(transaction, ordered.id, "other", now=before)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from events.http import Event, binary
 from functions.amqp.connection import connected
 from functions.amqp.message import Message
 from functions.amqp.server import AmqpServer
+from tests.support.callback_peers import sample
 from tests.support.local_runner import REQUESTED, ROOT, until
 from tests.support.ports import free_port
 from tests.support.queue_worker import QUORUM, job
@@ -58,14 +59,14 @@ def post(client: httpx.Client, event: Event) -> httpx.Response:
     return client.post("/", headers=headers, content=body)
 
 
-async def declare(url: str, name: str, *, bound: bool = True) -> None:
+async def declare(url: str, name: str, *, bound: bool = True, key: str = REQUESTED) -> None:
     """An exchange, and a queue for the type of the tests."""
     async with connected(AmqpServer(url=url)) as connection:
         channel = await connection.channel()
         await channel.call("exchange_declare", exchange=name, exchange_type="direct", durable=True)
         await channel.call("queue_declare", queue=name, durable=True, arguments=QUORUM)
         if bound:
-            await channel.call("queue_bind", queue=name, exchange=name, routing_key=REQUESTED)
+            await channel.call("queue_bind", queue=name, exchange=name, routing_key=key)
 
 
 async def next_event(url: str, queue: str) -> Event:
@@ -87,6 +88,16 @@ def test_an_event_is_in_the_queue_of_its_type_when_it_is_answered(rabbit: Rabbit
         assert post(client, sent).status_code == 202
 
     assert asyncio.run(next_event(rabbit.url, tmp_path.name)) == sent
+
+
+def test_an_event_that_ends_a_job_is_in_the_queue_of_its_outcome(rabbit: RabbitServer, tmp_path: Path) -> None:
+    asyncio.run(declare(rabbit.url, tmp_path.name, key="failed"))
+    sent = sample("dev.errands.image.failed.v1")
+
+    with enqueue(rabbit.url, tmp_path.name) as client:
+        assert post(client, sent).status_code == 202
+
+    assert asyncio.run(next_event(rabbit.url, tmp_path.name)).id == sent.id
 
 
 def test_a_work_queue_that_nobody_declared_is_tried_again_and_named(rabbit: RabbitServer, tmp_path: Path) -> None:

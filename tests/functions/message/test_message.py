@@ -410,6 +410,26 @@ def test_a_server_that_takes_two_recipients_at_once_gets_the_message_in_parts_an
     assert len(set(server.mails)) == 1
 
 
+def test_the_mail_server_gets_so_many_mails_as_are_set_and_what_is_over_is_not_now(
+    server: MailServer, starting: Starting
+) -> None:
+    client = starting(server.port, SMTP_RATE="2/h", TARGETS='{"ops": "json://127.0.0.1:9/"}')
+    first, second, again = (client.post(sample().with_attributes(id=each)) for each in ("first", "second", "first"))
+    notification = sample(to=[], target="ops").with_attributes(id="third")
+
+    assert (first.status_code, second.status_code, again.status_code) == (200, 503, 200)
+    assert second.headers["errands-not-now"] == "1"
+    assert 1_700 < int(second.headers["retry-after"]) <= 1_800
+    assert "the mail server 127.0.0.1:" in second.json()["detail"]
+    assert len(server.mails) == 1
+    assert "errands-not-now" not in client.post(notification).headers  # the rate is the mail server's
+
+
+def test_a_rate_that_is_none_stops_the_start(starting: Starting) -> None:
+    with pytest.raises(SystemExit, match="SMTP_RATE must be a number of calls"):
+        starting(25, SMTP_RATE="thirty")
+
+
 @pytest.mark.parametrize("step", ["recipient", "data", "sender"])
 def test_a_part_that_has_to_wait_is_sent_later_to_those_who_are_left(
     server: MailServer, starting: Starting, step: str

@@ -13,11 +13,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -26,9 +28,13 @@ from functions.net.caller import Call, Caller, NoResponse
 from functions.net.exchange import ServerResponse
 from functions.net.guard import Guard
 from functions.net.url import Url, parsed
-from functions.notifier.circuits import CircuitLimits, Circuits
-from functions.notifier.endpoint_state import EndpointStates, gone, resume
+from functions.notifier.circuits import CircuitLimits, Circuits, Peers
+from functions.notifier.delivery import CallbackDelivery
+from functions.notifier.destination import Target
+from functions.notifier.endpoint_state import EndpointStates, Paused, gone, paused, resume
 from functions.notifier.handshake import Handshake
+from functions.net.signature import Signer
+from functions.storage.rate_limits import RateLimits
 from functions.storage.store import Store
 from tests.support.callback_peers import (
     NOW,
@@ -151,7 +157,7 @@ def test_a_running_notifier_learns_what_others_have_marked_and_an_operator_resum
     store, url = Store("memory:///"), parsed("https://api.example/errands?order=1")
 
     async def go() -> None:
-        ours, theirs = (EndpointStates(store, adopt=lambda each: None) for _ in range(2))
+        ours, theirs = (EndpointStates(store, adopt=lambda *_: None) for _ in range(2))
         assert not await ours.is_gone(url)
         await theirs.mark_gone(url, "event-1", now=NOW)
         await ours.read()
@@ -169,7 +175,7 @@ def test_a_resumption_holds_for_the_first_callback_after_it() -> None:
     store, url = Store("memory:///"), parsed("https://api.example/errands")
 
     async def go() -> None:
-        states = EndpointStates(store, adopt=lambda each: None)
+        states = EndpointStates(store, adopt=lambda *_: None)
         await states.mark_gone(url, "event-1", now=NOW)
         assert await states.is_gone(url)
         resume(store, "https://api.example/errands")
@@ -253,6 +259,80 @@ def test_an_endpoint_that_asks_for_a_pause_is_left_alone_by_every_process_and_ot
     assert [call.path for call in receiver.calls] == ["/a"]
     assert f'errands_callback_circuit{{origin="{receiver.url}",state="open"}} 1' in page
     assert "paused  until 20" in errands("list", tmp_path).stdout
+
+
+def test_a_pause_is_over_when_its_time_has_passed_whatever_the_clock_was_set_to(receiver: Receiver) -> None:
+    receiver.response = lambda handler: say(handler, 503, retry_after="20")
+    passed, time_of_day, store = Clock(), Clock(), Store("memory:///")
+    time_of_day.now_s = NOW.timestamp()
+    target = Target(parsed(receiver.url), Signer.parse("standard", [SECRET], setting="CALLBACK_SECRETS"))
+
+    async def go() -> None:
+        delivery = delivering(store, passed, time_of_day)
+        with pytest.raises(NotNow, match="answered 503"):
+            await delivery.deliver(sample(), (target,))
+        time_of_day.now_s -= 3_600
+        with pytest.raises(NotNow, match="not called now"):
+            await delivery.deliver(sample(), (target,))
+        receiver.response = lambda handler: say(handler, 204)
+        passed.now_s += 20
+        await delivery.deliver(sample(), (target,))
+        # nor does a process that starts now take over what is told to end in an hour
+        await delivering(store, passed, time_of_day).deliver(sample(), (target,))
+
+    asyncio.run(go())
+    assert len(receiver.calls) == 3
+
+
+def delivering(store: Store, passed: "Clock", time_of_day: "Clock") -> CallbackDelivery:
+    """With clocks that are moved by hand."""
+    peers = Peers(Circuits(CircuitLimits(), passed), Circuits(CircuitLimits(), passed))
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(time_of_day(), UTC)
+
+    states = EndpointStates(store, adopt=peers.adopt, clock=now)
+    caller = Caller(LOOPBACK, connect_timeout_s=5, response_limit_bytes=65_536)
+    return CallbackDelivery(caller, peers, states, store, RateLimits(store, now), None, 15, 600, time_of_day)
+
+
+@pytest.mark.parametrize(
+    ("since_s", "until_s", "left_s"),
+    [(-10, 50, 50), (0, 60, 60), (-60, 0, 0), (20, 80, 60), (3_600, 3_660, 0), (None, 60, 0)],
+    ids=["begun", "begins", "over", "of a clock ahead", "of a clock that was set back", "that never said when"],
+)
+def test_a_stored_pause_is_never_longer_than_it_was_to_be(since_s: int | None, until_s: int, left_s: int) -> None:
+    since = None if since_s is None else NOW + timedelta(seconds=since_s)
+    pause = Paused(peer="https://api.example:443", since=since, until=NOW + timedelta(seconds=until_s), reason="busy")
+    store = Store("memory:///")
+    store.write("ledger/callbacks/paused/1.json", msgspec.json.encode(pause))
+
+    assert pause.left_s(NOW) == left_s
+    assert len(paused(store, now=NOW)) == len(store.list("ledger/callbacks/paused/")) == (left_s > 0)
+
+
+# rates
+
+
+def test_an_origin_gets_so_many_callbacks_as_are_set_and_what_is_over_is_not_now(receiver: Receiver) -> None:
+    with receiving() as other, notifying(ALLOWED_ORIGINS="http://127.0.0.1:*", CALLBACK_RATE="2/h") as notifier:
+        answers = [notifier.post(sample(callbackurl=f"{receiver.url}/{number}")) for number in range(3)]
+        elsewhere = notifier.post(sample(callbackurl=other.url))
+
+    assert [each.status_code for each in (*answers, elsewhere)] == [202, 503, 503, 202]
+    assert [each.headers["errands-not-now"] for each in answers[1:]] == ["1", "1"]
+    assert "gets 2/h, the most that is set" in answers[1].json()["detail"]
+    assert 1_700 < int(answers[1].headers["retry-after"]) <= 1_800
+    assert [call.path for call in receiver.calls] == ["/0"]
+
+
+def test_an_endpoint_has_a_rate_of_its_own(receiver: Receiver) -> None:
+    further = endpoints({"url": receiver.url, "rate": "1/d"})
+    with notifying(CALLBACK_URL="https://api.example", CALLBACK_ENDPOINTS=further, CALLBACK_RATE="100/s") as notifier:
+        first, second = (notifier.post(sample(callbackurl=f"{receiver.url}/{number}")) for number in range(2))
+
+    assert (first.status_code, second.status_code) == (202, 503)
+    assert len(receiver.calls) == 1
 
 
 # circuits
@@ -847,6 +927,8 @@ def test_an_endpoint_that_is_added_while_the_notifier_runs_is_called(receiver: R
             "at `$[0].outcomes[0]`",
         ),
         ("CALLBACK_ENDPOINTS", endpoints({"url": "https://a.example", "job": "ics"}), "unknown field `job`"),
+        ("CALLBACK_ENDPOINTS", endpoints({"url": "https://a.example", "rate": "9"}), "$[0]: rate must be a number of"),
+        ("CALLBACK_RATE", "20 a minute", "CALLBACK_RATE must be a number of calls"),
         ("HANDSHAKE_ORIGIN", "https://errands.example/", "HANDSHAKE_ORIGIN must be a DNS name"),
         ("TIMEOUT_S", "0", "TIMEOUT_S must be greater than 0"),
         ("CALLS_LIMIT", "0", "CALLS_LIMIT must be at least 1"),

@@ -215,7 +215,16 @@ def test_a_value_that_a_filter_does_not_take_fails_the_job_by_its_line(
 
 @pytest.mark.parametrize(
     ("tag", "face"),
-    [("zh-Hans", "SC"), ("zh-Hant", "TC"), ("zh", "SC"), ("zh-Hant-HK", "HK"), ("zh-TW", "TC"), ("ja", "JP")],
+    [
+        ("zh-Hans", "SC"),
+        ("zh-Hant", "TC"),
+        ("zh", "SC"),
+        ("zh-Hant-HK", "HK"),
+        ("zh-TW", "TC"),
+        ("ja", "JP"),
+        ("ja-JP", "JP"),
+        ("ko-KR", "KR"),
+    ],
 )
 def test_a_language_has_its_own_glyphs(deliver: Deliver, folder: Path, tag: str, face: str) -> None:
     require_noto()
@@ -225,6 +234,44 @@ def test_a_language_has_its_own_glyphs(deliver: Deliver, folder: Path, tag: str,
     with pikepdf.open(io.BytesIO(stored(reply, folder))) as pdf:
         fonts = {str(font.BaseFont) for page in pdf.pages for font in page.Resources.Font.values()}
     assert {font.rpartition("-")[2] for font in fonts} == {face}
+
+
+KOREAN = '<p lang="ko">大韓民國 與骨直</p>'
+
+
+def faces_of(content: bytes) -> set[str]:
+    with pikepdf.open(io.BytesIO(content)) as pdf:
+        return {str(f.BaseFont).partition("+")[2] for page in pdf.pages for f in page.Resources.Font.values()}
+
+
+@pytest.mark.parametrize(
+    ("html", "faces"),
+    [
+        (KOREAN, {"Noto-Serif-CJK-KR"}),
+        (f'<html lang="ko-KR"><body style="font-family: sans-serif">{KOREAN}한글', {"Noto-Sans-CJK-KR"}),
+        ('<p style="font-family: \'Noto Sans\'" lang="ko">與骨直</p>', {"Noto-Sans-CJK-KR"}),
+        (
+            f'{KOREAN}<p lang="ja">与骨</p><p lang="zh-Hant">骨</p>',
+            {f"Noto-Serif-CJK-{each}" for each in ("KR", "JP", "TC")},
+        ),
+    ],
+)
+def test_chinese_characters_in_korean_are_korean(deliver: Deliver, folder: Path, html: str, faces: set[str]) -> None:
+    require_noto()
+
+    content = stored(deliver(template=None, own={"html": html}, data={}, outputs=PDF), folder)
+
+    assert faces_of(content) == faces
+
+
+def test_a_korean_job_changes_no_fonts_of_the_next_one(deliver: Deliver, folder: Path) -> None:
+    require_noto()
+    plain = {"template": None, "own": {"html": "<p>與骨直</p>"}, "data": {}, "outputs": PDF}
+    before = stored(deliver(**plain), folder)
+
+    stored(deliver(template=None, own={"html": KOREAN}, data={}, outputs=PDF), folder)
+
+    assert faces_of(stored(deliver(**plain), folder)) == faces_of(before)
 
 
 MONTHS = ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]

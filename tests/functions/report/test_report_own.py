@@ -4,6 +4,7 @@ import http.server
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pypdf
 import pytest
 from PIL import Image
 
+from events.types import ReportRequested
+from functions.report.draft import Draft
 from tests.support.http_server import http_server
+from tests.support.report_data import invoice
 from tests.support.report_function import Deliver, pdf_texts, serving, stored
 
 HTML = [{"name": "o.html", "format": "html"}]
@@ -335,3 +339,31 @@ def test_what_is_missing_or_no_value_is_never_a_crash_with_a_warning_asked_for(d
     reply = deliver(own={"html": html}, on_missing="warn", outputs=[{"name": "o.pdf"}])
 
     assert reply["outcome"] in ("completed", "failed")
+
+
+# each makes WeasyPrint 70 raise: ValueError and OverflowError
+@pytest.mark.parametrize(("style", "told"), [("lang: none", "ValueError"), ("letter-spacing: 1e30px", "OverflowError")])
+def test_what_the_layout_of_a_strangers_template_raises_is_told_to_them(
+    deliver: Deliver, style: str, told: str
+) -> None:
+    reply = deliver(own={"html": f"<p style='{style}'>a b c"}, data={}, outputs=[{"name": "o.pdf"}])
+
+    assert (reply["outcome"], reply["type"].rpartition("/")[2]) == ("failed", "template-refused")
+    assert [each["pointer"] for each in reply["errors"]] == ["#/own"]
+    assert f"the document cannot be laid out: {told}: " in reply["detail"]
+
+
+def test_what_the_layout_of_a_template_of_ours_raises_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.report import document
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise AssertionError("a box without a page")
+
+    monkeypatch.setattr(document, "pdf", broken)
+    job = ReportRequested(template="invoice", data=invoice())
+    made_at = datetime(2026, 11, 22, tzinfo=UTC)
+
+    with pytest.raises(AssertionError):
+        document.render(
+            Draft(job=job, data=None, files={}, identifier="x", made_at=made_at, pages_limit=9, rows_limit=9)
+        )

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,13 @@ from events.http import Event
 from functions.deadletters.service import commands
 from functions.runtime import adapter, failure_reports, logs
 from functions.runtime.adapter import Response, function_of, http_function
-from functions.runtime.failure_reports import FailureReport, FailureReportReader, FailureReportWriter
+from functions.runtime.failure_reports import (
+    LINE_CHARACTERS,
+    FailureReport,
+    FailureReportReader,
+    FailureReportWriter,
+    encode,
+)
 from functions.storage.store import Store
 from tests.functions.deadletters.test_dead_letters import at_console, dead
 from tests.support.dead_letter_store import DeadLetterStore
@@ -53,6 +60,33 @@ def test_on_a_cluster_a_function_leaves_what_it_said_and_logged(tmp_path: Path) 
         "not done: OSError: the disk is full",
     ]
     assert "Traceback" in told["log"][1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps({"message": "no: " + "x" * 50_000, "severity": "ERROR", "traceback": "y" * 50_000 + " at last"}),
+        json.dumps({"message": "no", "severity": "ERROR", "traceback": "é" * 50_000 + " at last"}),
+    ],
+)
+def test_a_line_of_json_that_is_too_long_stays_json(line: str) -> None:
+    told = json.loads(encode(status=500, response=b"", lines=[line], now=datetime.now(UTC)))
+
+    kept = json.loads(told["log"][0])
+    assert (kept["severity"], kept["message"][:2]) == ("ERROR", "no")
+    assert kept["traceback"].endswith(" at last")
+    assert len(told["log"][0]) <= LINE_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "line", ["z" * 50_000, json.dumps(["z" * 50_000]), json.dumps({str(n): n for n in range(9_000)})]
+)
+def test_any_other_line_that_is_too_long_keeps_its_ends(line: str) -> None:
+    told = json.loads(encode(status=500, response=b"", lines=[line], now=datetime.now(UTC)))
+
+    begin, end = told["log"][0].split(" [...] ")
+    assert line.replace(" ", "").startswith(begin.replace(" ", ""))
+    assert line.replace(" ", "").endswith(end.replace(" ", ""))
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,24 @@ def test_a_file_over_the_limit_ends_the_work(sandbox: Sandbox) -> None:
     assert raised.value.limit == "output"
 
 
+@pytest.mark.parametrize(("work", "size_bytes"), [("fill_folder", 1 << 12), ("fill_folder", 0), ("dig", None)])
+def test_files_that_are_too_many_or_too_large_together_end_the_work(
+    sandbox: Sandbox, work: str, size_bytes: int | None
+) -> None:
+    limits = ResourceLimits(folder_bytes=1 << 24)
+    with pytest.raises(LimitExceeded, match="in its folder after file") as raised:
+        sandbox.run(WORK + work, size_bytes, result=type(None), limits=limits)
+
+    assert raised.value.limit == "output"
+
+
+def test_work_that_writes_no_files_can_write_none(sandbox: Sandbox) -> None:
+    with pytest.raises(LimitExceeded) as raised:
+        sandbox.run(WORK + "fill_file", None, result=type(None), limits=ResourceLimits(file_bytes=0))
+
+    assert raised.value.limit == "output"
+
+
 def test_a_segmentation_fault_is_a_crash_that_names_the_signal(sandbox: Sandbox) -> None:
     with pytest.raises(Crashed, match="SIGSEGV without a result after the header") as raised:
         sandbox.run(WORK + "segfault", None, result=int)

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.http import Event, read, structured
+from events.job import job_key
 from events.problem import JobFailed
 from events.types import IcsCompleted
 from functions.runtime.adapter import reply_event
 from functions.storage.ledger import ReplyLedger
-from functions.storage.store import Store, job_key
+from functions.storage.store import Store
 from tests.support.function_client import FunctionClient
 from tests.support.local_runner import ROOT
 

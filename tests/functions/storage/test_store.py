@@ -14,11 +14,12 @@ from urllib.request import urlopen
 import pytest
 
 from events.http import Event
+from events.job import job_key
 from events.problem import JobFailed, TryAgain
 from events.types import IcsCompleted
 from functions.runtime.adapter import Ledger, reply_event
 from functions.storage.ledger import ReplyLedger
-from functions.storage.store import Store, job_key
+from functions.storage.store import Store
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 SECRET = "0123456789abcdef" * 4

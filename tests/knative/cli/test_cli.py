@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -687,6 +688,12 @@ def test_a_mistake_about_exec_is_one_sentence(tmp_path: Path) -> None:
 
 
 # --- every command
+
+
+def test_version_says_which_release_this_is() -> None:
+    done = errands("--version")
+
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, f"errands {version('errands')}")
 
 
 def test_help_names_every_option() -> None:

@@ -1,6 +1,8 @@
 """The data folder is its user's alone, and nothing of a killed function stays in it."""
 
 import json
+import os
+import signal
 import sqlite3
 import stat
 from pathlib import Path
@@ -70,9 +72,28 @@ def test_what_a_killed_function_left_is_removed_at_the_next_start(tmp_path: Path
         runner.start()
 
         assert was_there
-        assert folder.parent == temporary(runner.data)
+        assert folder.parent.parent == temporary(runner.data)
         assert not folder.exists()
         runner.kill()  # the function sleeps
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_function_left_is_removed_when_its_process_ends(tmp_path: Path, ending: signal.Signals) -> None:
+    source = tmp_path / "holder" / "main.py"
+    source.parent.mkdir()
+    told = HOLDER.replace("write_text(folder)", 'write_text(f"{os.getpid()} {folder}")').replace("time.sleep(30)", "")
+    source.write_text(f"import os\n{told}")
+    documents = (service("holder", source=source), trigger(subscriber="holder"))
+    with up(tmp_path, documents) as runner:
+        runner.post(event("1"))
+        process, folder = until(lambda: _text(source.parent / "folder"), what="the function's folder").split()
+        until(lambda: runner.metric("errands_deliveries_total", trigger="echo", code="202"), what="the answer")
+        was_there = Path(folder).is_dir()
+        os.kill(int(process), ending)
+
+        until(lambda: not Path(folder).parent.exists(), what="the folder to go")
+        assert was_there
+        assert Path(folder).parent.parent == temporary(runner.data)
 
 
 def test_whether_a_runner_has_the_folder_can_be_asked(tmp_path: Path) -> None:

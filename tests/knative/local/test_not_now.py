@@ -77,5 +77,17 @@ def test_an_api_that_is_down_costs_no_attempt_and_is_not_run_over_when_it_is_bac
     assert most_in_a_second(came_at_s) <= COUNT * 2 / 3
 
 
+@pytest.mark.slow
+def test_callbacks_over_the_rate_that_is_set_wait_without_a_call_and_without_an_attempt(tmp_path: Path) -> None:
+    with receiving() as api, up(tmp_path, DOCUMENTS, *OPTIONS, "--set", "notifier.CALLBACK_RATE=10/s") as runner:
+        for number in range(COUNT):
+            runner.post(event(str(number), callbackurl=f"{api.url}/errands"))
+        until(lambda: len(api.calls) == COUNT, what="every callback")
+
+        assert runner.metric("errands_deliveries_total", code="503", trigger="tells") > 0
+        assert runner.metric("errands_dead_letters_total", trigger="tells") == 0
+    assert len({call.headers["webhook-id"] for call in api.calls}) == COUNT
+
+
 def most_in_a_second(times_s: list[float]) -> int:
     return max(sum(start_s <= each < start_s + 1 for each in times_s) for start_s in times_s)

@@ -198,10 +198,10 @@ def test_a_function_that_crashes_is_reported_with_its_last_words_and_its_event_i
     assert "the last words of this function" in runner.log.read_text()
 
 
-def test_an_event_that_ends_its_process_takes_no_other_along(tmp_path: Path) -> None:
+def test_an_event_that_ends_its_process_takes_no_other_along(tmp_path: Path, broker: tuple[str, ...]) -> None:
     """The innocent ones are charged nothing, and the one that is to blame becomes a dead letter by its own attempts."""
     documents = (service(concurrency=8, max_scale=1), trigger(parallelism=8, retry=2, delay="PT0.2S"))
-    with up(tmp_path, documents) as runner:
+    with up(tmp_path, documents, *broker) as runner:
         runner.post(event("first"))
         runner.outcome("first")  # so that the process is there
         for number in range(12):
@@ -389,6 +389,7 @@ def test_a_name_that_was_made_to_lead_to_this_machine_is_not_answered(tmp_path: 
         (("--data", "/proc/errands"), "the data directory /proc/errands cannot be written"),
         (("--set", "nobody.A=B"), "there is no function 'nobody'; expected one of"),
         (("--set", "wrong"), "--set expects FUNCTION.NAME=VALUE"),
+        (("--trusted-proxy", "everybody"), "--trusted-proxy expects an address or a network"),
         (("--manifests", "/nowhere"), "/nowhere/kustomization.yaml:1: there is no such file"),
     ],
 )
@@ -481,10 +482,12 @@ def _changed(runner: Up) -> dict[str, object] | None:
     return outcome if outcome and outcome["data"]["n"] == 99 else None
 
 
-def test_a_function_that_hangs_is_replaced_as_its_probe_says_and_what_it_held_is_done(tmp_path: Path) -> None:
+def test_a_function_that_hangs_is_replaced_as_its_probe_says_and_what_it_held_is_done(
+    tmp_path: Path, broker: tuple[str, ...]
+) -> None:
     probe = "{httpGet: {path: /healthz}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2}"
     probed = service(max_scale=1).replace("- image: test", f"- image: test\n          livenessProbe: {probe}")
-    with up(tmp_path, (probed, trigger(timeout="PT300S"))) as runner:
+    with up(tmp_path, (probed, trigger(timeout="PT300S")), *broker) as runner:
         runner.post(event("0"))
         before = runner.outcome("0")
         assert before is not None

@@ -280,6 +280,25 @@ def test_a_runner_that_waits_for_a_server_ends_at_once_when_it_is_told_to(tmp_pa
     assert "Traceback" not in runner.log.read_text()
 
 
+def test_sigterm_ends_a_runner_whose_server_is_gone_and_what_it_worked_on_is_delivered_again(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    with up(tmp_path, (service(), trigger(timeout="PT120S")), "--broker", url(rabbit, vhost)) as runner:
+        runner.post(event("1", {"do": "sleep", "s": 10}))
+        until(lambda: runner.metric("errands_processes", function="echo"), what="the function")
+        rabbit.stop()
+        try:
+            until(lambda: runner.client.get("/readyz").status_code == 503, what="the word")
+            runner.process.terminate()
+            code = runner.process.wait(60)
+        finally:
+            rabbit.start()
+        runner.start()
+        until(lambda: runner.metric("errands_deliveries_total", trigger="echo", code="200") == 1, what="the job")
+
+    assert code == 0
+
+
 def test_amqps_checks_the_servers_certificate(rabbit_tls: tuple[RabbitServer, Path]) -> None:
     server, certificates = rabbit_tls
 
@@ -420,6 +439,19 @@ def test_a_trigger_that_is_gone_gets_no_events_any_more_and_one_that_comes_back_
             seen.append((bound(rabbit, vhost, "a"), bound(rabbit, vhost, "b")))
 
     assert seen == [({OLD}, {NEW}), (set(), {NEW}), ({OLD}, {NEW})]
+
+
+def test_a_start_that_cannot_know_what_was_bound_before_says_so(
+    rabbit: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    said = []
+    for forgotten in (False, False, True):
+        if forgotten:
+            (tmp_path / "data" / "bindings.json").unlink()
+        with up(tmp_path, (service(), typed("a", OLD)), "--broker", url(rabbit, vhost)) as runner:
+            said.append(runner.log.read_text().count("does not know what was bound to them"))
+
+    assert said == [0, 0, 1]
 
 
 def test_a_start_goes_on_where_what_was_bound_is_gone_or_its_file_cannot_be_read(

@@ -30,7 +30,8 @@ def respond(event):
         "files": sorted(os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")
                         if os.path.exists(f"/proc/self/fd/{each}")),
     }
-    (Path(__file__).parent / f"{event.id}.json").write_text(json.dumps(seen))
+    (half := Path(__file__).parent / f"{event.id}.half").write_text(json.dumps(seen))
+    half.rename(half.with_suffix(".json"))  # who waits for it finds it whole
     return Response(202)
 
 handle = http_function(respond)
@@ -245,7 +246,7 @@ def asked(runner: Up, tmp_path: Path, id_: str, name: str = "failure_listener") 
     """What it wrote down."""
     written = tmp_path / name / f"{id_}.json"
     runner.post(event(id_, type=f"dev.errands.{name}.requested.v1"))
-    until(lambda: written.exists() and written.read_text(), what="what the function saw")
+    until(written.exists, what="what the function saw")
     seen: dict[str, Any] = json.loads(written.read_text())
     return seen
 

@@ -1,7 +1,10 @@
 """The work queues of `errands up`, as their manifests declare them: routing, policy and scaling, on both brokers."""
 
 import asyncio
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from knative.local.queues.scaling import Scaler
 from knative.local.queues.workers import declare, ready
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import load
-from knative.manifests.queues import WorkQueue, load_work_queues
+from knative.manifests.queues import WorkQueue, load_work_queues, work_of
 from tests.conftest import sample
 from tests.support.local_runner import (
     ECHO,
@@ -72,6 +75,8 @@ spec:
               - {{name: WORK_TIMEOUT_S, value: "30"}}
               - {{name: WORK_STOP_S, value: "20"}}
               - {{name: WORK_IDLE_S, value: "2"}}
+              - {{name: WORK_HEALTH_PORT, value: "8080"}}
+            livenessProbe: {{httpGet: {{path: /healthz}}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2}}
 """
 
 
@@ -110,6 +115,21 @@ def test_jobs_take_the_work_queue_that_their_trigger_leads_to(work_runner: Calla
         outcomes = [runner.outcome(f"work-{number}") for number in range(6)]
         assert [each and each["type"] for each in outcomes] == ["dev.errands.echo.completed.v1"] * 6
         until(lambda: runner.metric("errands_processes", function="slow") == 0, what="idle workers to end")
+
+
+def test_a_worker_that_hangs_is_replaced_and_what_it_held_is_done(work_runner: Callable[..., Up]) -> None:
+    with work_runner(maximum=1) as runner:
+        runner.post(event("first"))
+        before = runner.outcome("first")
+        assert before
+        os.kill(before["data"]["pid"], signal.SIGSTOP)
+        runner.post(event("second"))
+
+        after = runner.outcome("second")
+
+        assert after
+        assert after["data"]["pid"] != before["data"]["pid"]
+    assert "hangs and is killed: 2 times in a row GET /healthz had no answer within 1 s" in runner.log.read_text()
 
 
 def test_a_work_queue_retries_and_gives_up_by_its_own_policy(work_runner: Callable[..., Up]) -> None:
@@ -266,13 +286,42 @@ def test_every_work_queue_of_a_trigger_has_its_queue_and_its_time_chain() -> Non
     manifests = load(ROOT / "knative" / "base")
     led_to = {each.filter["type"] for each in manifests.triggers if each.subscriber == "enqueue"}
 
-    assert led_to <= {type_ for work_queue in WORK_QUEUES for type_ in work_queue.types}
+    assert led_to <= {key for work_queue in WORK_QUEUES for key in work_queue.keys}
     for work_queue in WORK_QUEUES:
         values = {name: value for name, value in work_queue.environment.items() if isinstance(value, str)}
         own_s = float(values.get("TIMEOUT_S", 0))
         assert own_s < work_queue.delivery.timeout_s < 1800  # RabbitMQ's consumer timeout
         assert work_queue.delivery.dead_letter_sink in manifests.services
         assert (ROOT / values["FUNCTION_SOURCE"]).is_file()
+
+
+def test_callbacks_and_mails_have_work_queues_where_they_wait_as_long_as_on_one_machine(tmp_path: Path) -> None:
+    manifests = load(ROOT / "knative" / "base")
+    for name in ("callbacks.yaml", "mails.yaml"):  # of a component, whose patches kubectl applies
+        shutil.copy(ROOT / "keda" / "waiting" / name, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text("resources: [callbacks.yaml, mails.yaml]")
+    waiting = {each.name: each for each in load_work_queues(tmp_path)}
+    told = {
+        each.name: work_of(replace(each, subscriber="enqueue"), manifests, tuple(waiting.values()))
+        for each in manifests.triggers
+        if each.subscriber in ("message", "notifier")
+    }
+
+    of_callbacks, of_mails = waiting["callbacks"], waiting["mails"]
+    assert {name for name, each in told.items() if each is of_callbacks} == {
+        "notifier-completed",
+        "notifier-failed",
+        "notifier-deadlettered",
+    }
+    assert {name for name, each in told.items() if each is of_mails} == {"message"}
+    for each in manifests.triggers:
+        work_queue = told.get(each.name)
+        if work_queue is not None:
+            service = manifests.services[each.subscriber]
+            assert float(str(work_queue.environment["WORK_LONGEST_WAIT_S"])) == each.longest_wait_s
+            assert work_queue.delivery.retry == each.delivery.retry
+            assert work_queue.delivery.timeout_s == each.delivery.timeout_s
+            assert service.environment.items() <= work_queue.environment.items() | {("THREADS", "10")}
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,26 @@
-"""The runner's own port: uvicorn, as for the functions, on a socket that is bound already."""
+"""A port that people and APIs reach: uvicorn, as for the functions, on a socket that is bound already, with limits.
+
+The gateway's, and the runner's own.
+"""
 
 import asyncio
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
 from uvicorn.server import ServerState
 
-from functions.runtime.asgi import Receive, Send, send_whole
+from events.http import BODY_LIMIT_BYTES, Event, timestamp
+from events.problem import FieldError, JobFailed, NotAnEvent
+from functions.runtime.asgi import Receive, Send, read_body, send_whole
+from functions.runtime.connection import Connection
+from functions.runtime.places import Places
 from functions.runtime.server import configured
-from knative.local.http.connection import Connection
 
 STOP_S: Final = 30.0  # for the requests in flight
 DESCRIPTORS: Final = 65_536
@@ -56,6 +65,50 @@ class IngressResponse:
         await send_whole(send, self.status, sent, self.body)
 
 
+def problem(
+    status: int,
+    kind: str,
+    detail: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    errors: tuple[FieldError, ...] = (),
+) -> IngressResponse:
+    """Problem details (RFC 9457)."""
+    body = msgspec.json.encode(JobFailed(kind, detail, errors).problem)
+    return IngressResponse(status, body, {"content-type": "application/problem+json", **headers})
+
+
+class TooLarge(NotAnEvent):
+    """The body is over the limit."""
+
+
+async def event_body(request: IngressRequest) -> bytes:
+    """The whole body of a request that brings events; raise NotAnEvent."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise NotAnEvent(f"content-encoding {coding[:20]!r} is not taken: send the event as it is")
+    body = await read_body(request.receive)
+    if body.fault and len(body.content) >= BODY_LIMIT_BYTES:
+        raise TooLarge(body.fault)
+    return body.whole()
+
+
+def timed(event: Event) -> Event:
+    """With a time: the broker gives one that differs from delivery to delivery to an event without."""
+    if event.get("time"):
+        return event
+    return event.with_attributes(time=timestamp(datetime.now(UTC)))
+
+
+def media_type(request: IngressRequest) -> str:
+    """The request's, without parameters."""
+    return str(request.headers.get("content-type", "")).split(";")[0].strip().lower()
+
+
+def is_loopback(address: str) -> bool:
+    """Whether it is this machine's: its API's, its functions' and its people's."""
+    return address == "::1" or address.startswith("127.")
+
+
 def descriptors() -> int:
     """How many this process may have open: as many as its user may, where a soft limit of 1,024 is usual."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -68,11 +121,15 @@ def descriptors() -> int:
 class HttpServer:
     """Serves an application on a socket, in the running loop."""
 
-    def __init__(self, application: Application, listening: socket.socket) -> None:
+    def __init__(
+        self, application: Application, listening: socket.socket, is_of_many: Callable[[str], bool] = is_loopback
+    ) -> None:
+        """`is_of_many` says of which addresses there may be as many connections as there are places."""
         self._listening = listening
         self._state = ServerState()
         self._config = configured(application, Connection)
-        self._connection_limit = descriptors() // 2  # the rest: functions, event log
+        # half of all descriptors: the rest are for functions and the event log
+        self.places = Places(descriptors() // 2, is_of_many=is_of_many)
 
     async def start(self) -> None:
         """Answer from now on."""
@@ -95,6 +152,4 @@ class HttpServer:
                 task.cancel()
 
     def _connection(self) -> Connection:
-        return Connection(
-            connection_limit=self._connection_limit, config=self._config, server_state=self._state, app_state={}
-        )
+        return Connection(places=self.places, config=self._config, server_state=self._state, app_state={})

@@ -1,7 +1,8 @@
 """One connection to the runner's port: what a slow, idle or half-hearted client costs is bounded, and only it pays.
 
 uvicorn knows no limit for a head, in bytes or in time, none for a body that stops coming, and loses the body of a
-request that offers another protocol (`Upgrade: h2c`, as the JDK's client and `curl --http2` do): llhttp skips it.
+request that offers another protocol (`Upgrade: h2c`, as the JDK's client and `curl --http2` do): llhttp skips it. It
+waits for ever for a client that reads no answer, and goes on taking a body that was answered already.
 """
 
 import asyncio
@@ -11,13 +12,19 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from functions.runtime.places import Places
+
 log = logging.getLogger("errands.ingress")
 
 # An event's attributes may have 64 KiB and more when they are encoded.
 HEAD_LIMIT_BYTES: Final = 256 * 1024
 HEAD_TIMEOUT_S: Final = 10.0  # from the connection, or a request's first byte, to the end of its head
 BODY_WINDOW_S: Final = 10.0  # within each, at least
-BODY_WINDOW_BYTES: Final = 1024  # of a body must come
+BODY_WINDOW_BYTES: Final = 10 * 1024  # of a body must come
+BODY_WINDOWS: Final = 30  # in which it must be whole
+UNREAD_BYTES: Final = 1024 * 1024  # of a body that come after the answer: who sends more is cut off
+WRITE_WINDOW_S: Final = 20.0  # within each, at least
+WRITE_WINDOW_BYTES: Final = 20 * 1024  # of an answer must be taken
 END_OF_HEAD: Final = re.compile(rb"\n\r?\n")  # after any \r: a search for what may begin with one is slow
 # Nothing else is spoken here, and a server may go on in HTTP/1.1 (RFC 9110 7.8).
 UPGRADE: Final = re.compile(rb"(?mi)^upgrade(?=[ \t]*:)")
@@ -32,20 +39,23 @@ LATE: Final = (
 
 
 class Connection(HttpToolsProtocol):
-    """Limits the connections, the head and the pace of the body."""
+    """Limits the connections, the head, and the pace of body and answer."""
 
-    def __init__(self, *, connection_limit: int, **given: Any) -> None:
+    def __init__(self, *, places: Places, **given: Any) -> None:
         super().__init__(**given)
-        self._connection_limit = connection_limit
+        self._places = places
         self._head = bytearray()
         self._in_head = True
         self._received_bytes = 0
+        self._unread_bytes = 0
+        self._body_windows = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._write_watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take it, unless as many are there as descriptors allow."""
+        """Take it, where there is a place."""
         super().connection_made(transport)
-        if len(self.connections) > self._connection_limit:
+        if not self._places.enter(self, self.client[0] if self.client else ""):
             self._cut_off(BUSY, "there are too many connections")
         else:
             self._watch = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
@@ -53,6 +63,9 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._unwatch()
+        self._places.leave(self)
+        if self._write_watch is not None:
+            self._write_watch.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,18 +76,21 @@ class Connection(HttpToolsProtocol):
             if not data:
                 return
         super().data_received(data)
-        if self._waits_for_body() and self._watch is None:
+        if not self._in_head and self._watch is None:
             self._watch_body()
+        self._count_unread(len(data))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
         self._in_head = True
+        self._unread_bytes = self._body_windows = 0
 
     def on_headers_complete(self) -> None:
         """Its head is whole; the watch goes on with its body."""
         self._in_head = False
         self._unwatch()
+        self._places.work(self)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -82,6 +98,22 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._unwatch()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is given, which is not to say that it was taken."""
+        super().on_response_complete()
+        self._watch_writing()
+        if self.cycle is None or self.cycle.response_complete:
+            self._places.rest(self)
+
+    def pause_writing(self) -> None:
+        """The client takes an answer slower than it is made."""
+        super().pause_writing()
+        self._watch_writing()
+
+    def give_way(self) -> None:
+        """Somebody else needs the place, and nothing is asked for on this connection."""
+        self.transport.abort()
 
     def _whole_head(self, data: bytes) -> bytes:
         """All that has come, once the head is whole; nothing before."""
@@ -100,9 +132,14 @@ class Connection(HttpToolsProtocol):
             head = UPGRADE.sub(b"x-upgrade", head)
         return head + rest
 
-    def _waits_for_body(self) -> bool:
-        cycle = self.cycle
-        return not self._in_head and cycle is not None and cycle.more_body and not cycle.response_complete
+    def _count_unread(self, size_bytes: int) -> None:
+        """Of a body that nobody waits for any more not much is taken: enough for a client to come to its answer."""
+        if self._in_head or self.cycle is None or not self.cycle.response_complete:
+            return
+        self._unread_bytes += size_bytes
+        if self._unread_bytes > UNREAD_BYTES:
+            log.info("a client at %s is cut off: it goes on sending what was answered", self.client)
+            self.transport.abort()
 
     def _watch_body(self) -> None:
         self._watch = self.loop.call_later(BODY_WINDOW_S, self._body_is_late, self._received_bytes)
@@ -110,12 +147,36 @@ class Connection(HttpToolsProtocol):
     def _body_is_late(self, before_bytes: int) -> None:
         """A client that is held back by us is not late."""
         self._watch = None
-        if not self._waits_for_body():
+        if self._in_head:
             return
+        self._body_windows += not self.flow.read_paused
         if self._received_bytes - before_bytes < BODY_WINDOW_BYTES and not self.flow.read_paused:
             self._cut_off(LATE, f"less than {BODY_WINDOW_BYTES} bytes of its body came in {BODY_WINDOW_S:.0f} s")
+        elif self._body_windows >= BODY_WINDOWS:
+            self._cut_off(LATE, f"its body was not whole after {BODY_WINDOWS * BODY_WINDOW_S:.0f} s")
         else:
             self._watch_body()
+
+    def _watch_writing(self) -> None:
+        """While the client has something to take; a connection that is to be closed waits for that, too."""
+        if self._write_watch is None and (unsent_bytes := self.transport.get_write_buffer_size()):
+            self._write_watch = self.loop.call_later(WRITE_WINDOW_S, self._answer_is_late, unsent_bytes)
+
+    def _answer_is_late(self, before_bytes: int) -> None:
+        self._write_watch = None
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes and before_bytes - unsent_bytes < WRITE_WINDOW_BYTES:
+            log.info("a client at %s is cut off: it does not take its answer", self.client)
+            self.transport.abort()
+        else:
+            self._watch_writing()
+
+    def resume_writing(self) -> None:
+        """The client has taken what there was."""
+        super().resume_writing()
+        if self._write_watch is not None:
+            self._write_watch.cancel()
+            self._write_watch = None
 
     def _head_is_late(self) -> None:
         self._watch = None
@@ -128,6 +189,7 @@ class Connection(HttpToolsProtocol):
         log.info("a client at %s is cut off: %s", self.client, reason)
         self.transport.write(response)
         self.transport.close()
+        self._watch_writing()
 
     def _unwatch(self) -> None:
         if self._watch is not None:

@@ -1,4 +1,4 @@
-"""Hides what is secret or personal in an event: by the contract's own marks, and by rules of the installation.
+"""Hides what is secret or personal in an event, and in what is said of it: by the contract's own marks, and by rules.
 
 A rule is the name of a field, wherever it stands (`password`: in any case, with or without `-` and `_`), a JSON Pointer
 from the data's root in which `*` is any one part (`/customer/*/phone`), or `@` and the name of an attribute. Fields
@@ -19,7 +19,6 @@ import msgspec
 
 from events.http import Event
 from events.types import REGISTRY
-from functions.deadletters.service.results import ShownEvent
 
 MASK: Final = "[masked]"
 PERSONAL: Final = "personal"  # the mark in `Meta(extra=...)` of a field
@@ -27,7 +26,6 @@ ALWAYS: Final = (
     *("password", "passwd", "secret", "token", "authorization", "api_key", "access_token", "refresh_token"),
     *("private_key", "client_secret", "credit_card", "card_number", "cvc", "iban", "ssn"),
 )
-WITHOUT_DATA: Final = ("specversion", "id", "source", "type", "time", "datacontenttype", "jobid", "jobsource")
 
 VALUES: Final = 300  # of one event that are looked for in a text
 VALUE_CHARACTERS: Final = 2
@@ -40,6 +38,15 @@ Path = tuple[str, ...]
 Patterns = Mapping[int, tuple[Path, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class MaskedEvent:
+    """An event without what is hidden in it; no `data` where that cannot be read. `names` are of what is hidden."""
+
+    attributes: dict[str, str]
+    data: str | None
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What is hidden in every event, besides the contract's marks."""
@@ -48,7 +55,7 @@ class Rules:
     paths: frozenset[Path] = frozenset()
     attributes: frozenset[str] = frozenset()
 
-    def event(self, event: Event, types: Iterable[str] = ()) -> ShownEvent:
+    def masked(self, event: Event, types: Iterable[str] = ()) -> MaskedEvent:
         """The event with what these rules and the marks of its type, and of these, name hidden.
 
         What cannot be read is hidden whole.
@@ -59,15 +66,15 @@ class Rules:
             if attributes[name] != value:
                 masked.append(name)
         if not event.data:
-            return ShownEvent(attributes=attributes, data="", masked=tuple(masked))
+            return MaskedEvent(attributes, "", tuple(masked))
         try:
             value = msgspec.json.decode(event.data)
             hidden = self._hide(value, (), self._patterns(event, types), masked)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return ShownEvent(attributes=attributes, masked=(*masked, "#"))
+            return MaskedEvent(attributes, None, (*masked, "#"))
         unchanged = hidden == value
         data = event.data.decode() if unchanged else msgspec.json.encode(hidden).decode()
-        return ShownEvent(attributes=attributes, data=data, masked=tuple(masked))
+        return MaskedEvent(attributes, data, tuple(masked))
 
     def hidden_values(self, event: Event, types: Iterable[str] = ()) -> frozenset[str]:
         """The texts and numbers that are hidden in an event; none of data that cannot be read."""
@@ -78,6 +85,10 @@ class Rules:
         found = list[Any](event.attributes[name] for name in self.attributes if name in event.attributes)
         self._hide(value, (), self._patterns(event, types), [], found.append)
         return frozenset(islice(chain.from_iterable(map(_leaves, found)), VALUES))
+
+    def told(self, text: str, event: Event) -> str:
+        """What is said of an event, without what is hidden in it, and without any address."""
+        return without_addresses(without(text, self.hidden_values(event) if text else ()))
 
     def _patterns(self, event: Event, types: Iterable[str]) -> Patterns:
         """The paths that are hidden, by their length, since an event may have a million values to compare with them."""
@@ -117,45 +128,6 @@ def rules(text: str) -> Rules:
     )
 
 
-def whole(event: Event) -> ShownEvent:
-    """The event with nothing hidden."""
-    try:
-        return ShownEvent(attributes=dict(event.attributes), data=event.data.decode())
-    except UnicodeDecodeError:
-        return ShownEvent(attributes=dict(event.attributes), data_base64=event.data)
-
-
-def without_data(event: Event, rules: "Rules") -> ShownEvent:
-    """What somebody may see who may not see data: which event it is."""
-    shown = {
-        name: MASK if name in rules.attributes else without_query(value)
-        for name, value in event.attributes.items()
-        if name in WITHOUT_DATA
-    }
-    hidden = tuple(name for name in event.attributes if name not in shown)
-    return ShownEvent(attributes=shown, masked=(*hidden, "#"))
-
-
-def restore(edited: bytes, came: bytes) -> bytes:
-    """Data that was edited while masked, with what was hidden put back from what came."""
-    if MASK.encode() not in edited:
-        return edited
-    try:
-        return msgspec.json.encode(_restored(msgspec.json.decode(edited), msgspec.json.decode(came)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return edited  # the contract's check says what is wrong with it
-
-
-def _restored(edited: Any, came: Any) -> Any:
-    if isinstance(edited, dict) and isinstance(came, dict):
-        return {name: _restored(each, came.get(name)) for name, each in edited.items()}
-    if isinstance(edited, list) and isinstance(came, list):
-        came = [*came, *[None] * len(edited)]
-        return [_restored(each, other) for each, other in zip(edited, came, strict=False)]
-    hidden = isinstance(edited, str) and MASK in edited and came is not None
-    return came if hidden and (edited == MASK or edited == without_query(came)) else edited
-
-
 def without(text: str, values: Iterable[str]) -> str:
     """A text without these values, in any case, as JSON may write them, or cut where they are long."""
     for value in sorted(values, key=len, reverse=True):
@@ -165,6 +137,8 @@ def without(text: str, values: Iterable[str]) -> str:
 
 def without_addresses(text: str) -> str:
     """A text without addresses of e-mail, and without what may sign an address of the web."""
+    if "@" not in text and "://" not in text:  # as most lines of a log
+        return text
     return EMAIL.sub(MASK, WEB.sub(lambda found: without_query(found[0]), text))
 
 

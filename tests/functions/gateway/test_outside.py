@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import socket
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +14,12 @@ import pytest
 
 from events.http import Event
 from events.job import OWN
+from functions.gateway.outside import CallbackOrigins, Own, refusal
 from functions.notifier.destination import allowed_origins
-from knative.local.http.outside import CallbackOrigins, Own, refusal
 from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
+from tests.conftest import sample
 from tests.support.local_runner import COMPLETED, REQUESTED, ROOT, children, event, service, sink, trigger, until, up
 
 OWN_ADDRESS = Own(8080, frozenset(["errands.example", "10.1.2.3"]))
@@ -221,7 +225,7 @@ def test_no_manifest_gives_a_function_the_secret_that_sends_nothing(tmp_path: Pa
         each.name for each in manifests.services.values() if "s3cret" in environment(each, manifests, machine).values()
     }
 
-    assert holders == {"deadletters", "console", "flows"}  # who sends events of their own
+    assert holders == {"deadletters", "console", "flows", "gateway"}  # who sends events of their own
 
 
 @pytest.mark.slow
@@ -242,11 +246,67 @@ def test_a_functions_port_is_for_its_runner_alone(tmp_path: Path) -> None:
     assert well == {200}
 
 
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_idle_connections_to_a_functions_port_keep_its_runner_out_of_nothing(tmp_path: Path) -> None:
+    few = ("prlimit", "--nofile=512:512")
+    with up(tmp_path, (service(max_scale=1), trigger(), sink()), prefix=few) as runner, ExitStack() as stack:
+        runner.post(event("1"))
+        assert runner.outcome("1")
+        listening = [each for pid in children(runner.process.pid) for each in ports(pid)]
+        for number in range(700 * len(listening)):
+            place = ("127.0.0.1", listening[number % len(listening)])
+            client = stack.enter_context(socket.create_connection(place, timeout=30))
+            with suppress(ConnectionError):  # of one that gave way at once
+                client.sendall(b"" if number % 2 else b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        for number in range(2, 12):
+            runner.post(event(str(number)))
+        ended = [runner.outcome(str(number)) for number in range(2, 12)]
+        again = runner.metric("errands_retries_total", trigger="echo")
+
+    assert all(ended)
+    assert again == 0
+
+
 def ports(pid: int) -> list[int]:
     """Where a process listens, as the kernel tells."""
     sockets = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
+@pytest.mark.slow
+def test_data_of_any_size_is_told_from_other_data_and_not_from_the_same_written_otherwise(tmp_path: Path) -> None:
+    long = {"b": 1, "a": "x" * 200_000}
+    with up(tmp_path, (service(), trigger(), sink(), HEARD)) as runner:
+        codes = [
+            runner.post(event("1", each)).status_code
+            for each in (long, dict(reversed(long.items())), {**long, "b": 2}, {"b": 1})
+        ]
+
+    assert codes == [202, 202, 409, 409]
+
+
+@pytest.mark.slow
+def test_after_a_start_other_data_is_refused_of_a_job_that_waits_and_of_one_that_is_recorded(tmp_path: Path) -> None:
+    asked = sample("ics")
+    other = {**asked, "data": {**asked["data"], "name": "other.ics"}}
+    ics = service("ics", source=ROOT / "functions/ics/main.py")
+    makes = trigger("makes", subscriber="ics", filter="{type: dev.errands.ics.requested.v1}")
+    waiting = trigger(retry=3, delay="PT1H")
+    documents = (service(), waiting, sink(), HEARD, ics, makes)
+    with up(tmp_path, documents) as runner:
+        assert runner.post(event("waits", {"do": "status", "status": 503})).status_code == 202
+        assert runner.post(asked).status_code == 202
+        assert runner.outcome(asked["id"], source=asked["source"])
+        until(lambda: runner.metric("errands_retries_total", trigger="echo") == 1, what="the first attempt")
+        runner.stop()
+        runner.start()
+        codes = [
+            runner.post(each).status_code
+            for each in (event("waits", {}), event("waits", {"do": "status", "status": 503}), other, asked)
+        ]
+
+    assert codes == [409, 202, 409, 202]
 
 
 @pytest.mark.slow
