@@ -18,8 +18,8 @@ from functions.storage.database import StorageUnavailable
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment. FLOWS names the modules that hold flows, with commas; K_SINK is the broker's ingress
-    (SinkBinding), K_SINK_TOKEN what it may ask for. TIME_LAPSE shortens sleeps and waits by so much, for tests.
+    """The function's environment. FLOWS names the modules that hold flows, with commas; K_SINK is the broker's ingress,
+    K_SINK_TOKEN what it may ask for. TIME_LAPSE shortens sleeps and waits by so much, for tests.
     """
 
     flows_url: str
