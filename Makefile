@@ -1,12 +1,11 @@
 # Everything a developer does. `make` alone lists it.
 PYTHON ?= python3
 BIN := .venv/bin
-PRODUCTION := kubectl kustomize --load-restrictor LoadRestrictionsNone knative/overlays/production
 # a file's tests share what it starts; the files that take long begin first (tests/conftest.py)
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 FAST := not server and not slow
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy clean
+.PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy cluster-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -57,18 +56,20 @@ schemas: .venv/ready ## write anew: events/schemas/, those of the reports' templ
 doctor: .venv/ready ## what this machine has and lacks
 	$(BIN)/errands doctor
 
-images: ## an image of every function, with docker, podman or buildah (REGISTRY=... PUSH=1 BASE=...)
+images: ## an image of every function, with docker, podman or buildah (REGISTRY=... PUSH=1 BASE=... PLATFORMS=...)
 	functions/images.sh
 
-image: ## one of them (FUNCTION=image)
+image: ## one of them (FUNCTION=image; runner: all in one, for one machine)
 	functions/images.sh $(FUNCTION)
 
 deploy: .venv/ready ## knative/overlays/production onto the cluster that kubectl talks to
-	$(BIN)/errands preflight && $(PRODUCTION) | $(BIN)/errands lint - --production --strict
-	$(PRODUCTION) | kubectl apply --server-side -f -
+	$(BIN)/errands deploy $(ARGS)
 
-undeploy: ## take it off again, RabbitMQ and its queues included; kubectl asks first
-	$(PRODUCTION) | kubectl delete --interactive -f -
+undeploy: .venv/ready ## take it off again, RabbitMQ and its queues included; asks first, and waits until it is gone
+	$(BIN)/errands undeploy $(ARGS)
+
+cluster-test: .venv/ready ## the overlay on an empty cluster: every job, a failing one, upgrade, rollback (ARGS=--dry-run)
+	$(BIN)/errands cluster-test $(ARGS)
 
 clean: ## remove what make and the demonstration made
 	rm -rf .venv .newest .demo .errands .bench

@@ -12,10 +12,11 @@ Every exception of the contract is here::
 Anything else that a handler raises is a bug: answered 500, retried, then dead-lettered.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +25,20 @@ T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80
 _OF_A_PATTERN = " matching regex "
+_NO_CHOICE = "Invalid enum value"
+_NAMED = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")  # the kinds of values in msgspec's messages
+_OF_A_KIND = re.compile(r", got (?:an? [a-z ]+|true or false|null)$")
+_WORDS = {
+    "array": "an array",
+    "bool": "true or false",
+    "bytes": "a text in base64",
+    "date": "a date",
+    "datetime": "a time",
+    "float": "a number",
+    "int": "an integer",
+    "object": "an object",
+    "str": "a text",
+}
 SHOWN_ERRORS = 100  # a body of 10 MiB can hold a million bad fields; the failed event has to pass the broker
 
 
@@ -142,6 +157,8 @@ def _field_errors(value: Any, type_: Any, pointer: str) -> Iterator[FieldError]:
         message = _readable(str(error).split(" - at `$")[0], type_)
     inner = _inner_errors(value, _shape(type_), pointer)
     shown = "" if _is_secret(type_) else _shown(value)
+    if shown:
+        message = _OF_A_KIND.sub("", message)
     yield next(inner, FieldError(pointer=pointer, detail=message + shown))
     yield from inner
 
@@ -186,10 +203,32 @@ def _shape(type_: Any) -> Any:
 
 
 def _readable(message: str, type_: Any) -> str:
-    """msgspec's message, in which a person reads what the pattern stands for and not the pattern."""
-    if _OF_A_PATTERN not in message:
-        return message
-    return f"{message.partition(_OF_A_PATTERN)[0]}: {next(_meanings(type_), 'of another form')}"
+    """msgspec's message in JSON's words, and with what a pattern or an enumeration stands for."""
+    if message.startswith(_NO_CHOICE) and (choices := _choices(type_)):
+        return f"Expected one of {', '.join(map(str, choices))}"
+    said = message
+    if _OF_A_PATTERN in message:
+        said = f"{message.partition(_OF_A_PATTERN)[0]}: {next(_meanings(type_), 'of another form')}"
+    return in_words(said)
+
+
+def in_words(message: str) -> str:
+    """A message of msgspec with JSON's words for the kinds of values: an array, a text."""
+    return _NAMED.sub(_in_words, message)
+
+
+def _in_words(named: re.Match[str]) -> str:
+    """`int | str | null` is an integer, a text or null."""
+    kinds = [_WORDS.get(each, each) for each in named[1].split(" | ")]
+    return " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
+
+
+def _choices(type_: Any) -> tuple[Any, ...]:
+    """What a field of one of several values may be; nothing for any other."""
+    shape = _shape(type_)
+    if get_origin(shape) in (Union, UnionType):  # of a Literal and null: each by itself
+        return tuple(choice for member in get_args(shape) for choice in _choices(member))
+    return get_args(shape) if get_origin(shape) is Literal else ()
 
 
 def _meanings(type_: Any) -> Iterator[str]:

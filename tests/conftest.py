@@ -20,7 +20,7 @@ if "CI" in os.environ:
 SAMPLES = Path(__file__).parents[1] / "events" / "samples"
 
 
-KINDS = ("rabbitmq", "postgresql", "php", "chromium", "podman", "knative")
+KINDS = ("rabbitmq", "postgresql", "php", "chromium", "podman", "knative", "kubernetes")
 # by what a test asks for one of them: a fixture, or a parameter
 ASKED = {
     **{kind: kind for kind in KINDS},

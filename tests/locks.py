@@ -26,8 +26,8 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {"": project["dependencies"], **project["optional-dependencies"]}
     functions = sorted(file.parent.name for file in ROOT.glob("functions/*/main.py"))
-    found = [flaw for each in ("dev", *functions) for flaw in flaws(each, extras, lock(each))]
-    for gone in sorted({file.stem for file in (ROOT / ".ci" / "locks").glob("*.txt")} - {"dev", *functions}):
+    found = [flaw for each in ("dev", "all", *functions) for flaw in flaws(each, extras, lock(each))]
+    for gone in sorted({file.stem for file in (ROOT / ".ci" / "locks").glob("*.txt")} - {"dev", "all", *functions}):
         found.append(f".ci/locks/{gone}.txt: there is no function {gone}")
     if found:
         raise SystemExit("\n".join([*found, "run: make lock"]))

@@ -6,6 +6,19 @@ from msgspec import Meta, Struct, field
 
 # `$` alone would let a final line feed pass.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)", description="a file name, no path")]
+# A file's name in any language, as one part of a path on every system: no separator, no wildcard, nothing that is not
+# seen (controls, line ends, marks that turn the direction of writing), and neither hidden, nor an option of a command,
+# nor ending where Windows cuts it.
+FileName = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern='^(?![-. ])[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff/\\\\:*?"<>|]+'
+        "(?<![. ])$(?!\\n)",
+        description="a file's name in any language, no path",
+        examples=["Rechnung März 2026.pdf"],
+    ),
+]
 Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
 LongText = Annotated[str, Meta(max_length=100_000)]
 # in a field's `extra`: masked where dead letters are shown; of a secret no error quotes the value either

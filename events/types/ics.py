@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from events.problem import Problem
-from events.types.base import PERSONAL, Artifact, DeadLetter, Email, LongText, Name, PersonName, Request, Result, Text
+from events.types.base import (
+    PERSONAL,
+    Artifact,
+    DeadLetter,
+    Email,
+    FileName,
+    LongText,
+    PersonName,
+    Request,
+    Result,
+    Text,
+)
 
 Moment = Annotated[str, Meta(max_length=40, examples=["2026-12-01T14:00:00", "2026-12-01"])]
 Zone = Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])]
@@ -83,7 +94,7 @@ class CalendarAttachment(Request, frozen=True, kw_only=True):
     url: Uri | None = None
     data_base64: InlineBytes | None = None
     media_type: MediaType | None = None
-    name: Name | None = None
+    name: FileName | None = None
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.data_base64 is None):
@@ -258,7 +269,7 @@ class IcsRequested(Request, frozen=True, kw_only=True):
     """Make one calendar file (RFC 5545) of events, to-dos or free/busy times; with `separate` one for each of them."""
 
     events: Annotated[tuple[CalendarEntry, ...], Meta(min_length=1, max_length=10_000)] = ()
-    name: Name = "invite.ics"
+    name: FileName = "invite.ics"
     method: Annotated[
         Literal["publish", "request", "cancel", "reply", "counter", "none"],
         Meta(description="RFC 5546; `none`: a file that is no message"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from events.problem import Problem
-from events.types.base import Artifact, DeadLetter, Input, Name, Request, Result, refuse_repeated
+from events.types.base import Artifact, DeadLetter, FileName, Input, Request, Result, refuse_repeated
 
 # what formats can hold; the image function's own limit is lower, and configurable
 ImageSidePx = Annotated[int, Meta(ge=1, le=65_535)]
@@ -45,7 +45,7 @@ class ImageOutput(Request, frozen=True, kw_only=True):
     The order is: crop, rotate, flip, resize, grayscale, blur, sharpen, padding, watermark, background.
     """
 
-    name: Name
+    name: FileName
     preset: (
         Annotated[str, Meta(max_length=100, description="a set of fields in the function's configuration")] | None
     ) = None

@@ -2,20 +2,57 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from events.problem import Problem
-from events.types.base import PERSONAL, DeadLetter, Email, Input, LongText, Name, Request, Result
+from events.types.base import (
+    PERSONAL,
+    DeadLetter,
+    Email,
+    FileName,
+    Input,
+    LongText,
+    Name,
+    PersonName,
+    Request,
+    Result,
+    refuse_repeated,
+)
+
+RECIPIENTS_LIMIT = 50
+
+
+class Mailbox(Request, frozen=True, kw_only=True):
+    """An address with the name of whom it belongs to."""
+
+    email: Email
+    name: PersonName | None = None
 
 
 class Attachment(Request, frozen=True, kw_only=True):
-    """A file sent along: inline, or from the store (the `key` of an earlier job's artefact)."""
+    """A file sent along: inline, or from the store (the `key` of an earlier job's artefact).
 
-    name: Name
+    One with a `content_id` is shown within the HTML, which names it as `cid:` and the content_id.
+    """
+
+    name: FileName
     source: Input
     media_type: Annotated[str, Meta(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$(?!\n)", description="such as image/png")] = (
         "application/octet-stream"
     )
+    content_id: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[A-Za-z0-9][A-Za-z0-9.-]{0,99})?$(?!\n)",
+                examples=["logo", "logo@shop.example"],
+            ),
+        ]
+        | None
+    ) = None
+
+
+Recipients = Annotated[tuple[Email | Mailbox, ...], Meta(max_length=RECIPIENTS_LIMIT)]
 
 
 class MessageCalendar(Request, frozen=True, kw_only=True):
@@ -42,28 +79,43 @@ class MessageFill(Request, frozen=True, kw_only=True):
 
 
 class MessageRequested(Request, frozen=True, kw_only=True):
-    """Send one e-mail to all of `to`, or one notification to a configured `target` (chat, push).
+    """Send one e-mail to all of `to`, `cc` and `bcc`, or one notification to a configured `target` (chat, push).
 
     `html` is the alternative to `text`. With `fill`, subject, text and html are Jinja2 templates.
     """
 
-    to: Annotated[tuple[Email, ...], Meta(max_length=50)] = ()
+    to: Recipients = ()
+    cc: Recipients = ()
+    bcc: Annotated[Recipients, Meta(description="those whom no other recipient sees")] = ()
     target: Annotated[Name, Meta(description="a name of the installation's TARGETS")] | None = None
     subject: Annotated[
         str, Meta(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$(?!\n)", description="one line", extra=PERSONAL)
     ]
     text: Annotated[LongText, Meta(extra=PERSONAL)]
     html: Annotated[LongText, Meta(extra=PERSONAL)] | None = None
-    sender: Email | None = None
-    reply_to: Email | None = None
+    sender: Email | Mailbox | None = None
+    reply_to: Email | Mailbox | None = None
+    headers: Annotated[
+        dict[str, Annotated[str, Meta(min_length=1, max_length=2_000)]],
+        Meta(
+            max_length=20,
+            description="further headers, of those that functions/message/README.md lists: List-..., X-..., References",
+            examples=[{"List-Unsubscribe": "<https://shop.example/unsubscribe/1042>"}],
+            extra=PERSONAL,
+        ),
+    ] = field(default_factory=dict)
     attachments: Annotated[tuple[Attachment, ...], Meta(max_length=10)] = ()
     calendar: MessageCalendar | None = None
     fill: MessageFill | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.to) == (self.target is not None):
-            raise ValueError("exactly one of to and target is expected")
-        of_mail = {"sender", "reply_to", "attachments", "calendar"}
+        recipients = len(self.to) + len(self.cc) + len(self.bcc)
+        if bool(recipients) == (self.target is not None):
+            raise ValueError("exactly one of to and target is expected; cc and bcc count as to")
+        if recipients > RECIPIENTS_LIMIT:
+            raise ValueError(f"at most {RECIPIENTS_LIMIT} recipients are expected in to, cc and bcc, got {recipients}")
+        refuse_repeated([each.content_id for each in self.attachments if each.content_id], "content_id of attachments")
+        of_mail = {"to", "cc", "bcc", "sender", "reply_to", "headers", "attachments", "calendar"}
         given = sorted(name for name in of_mail if getattr(self, name)) if self.target else ()
         if given:
             raise ValueError(f"a target takes subject and text, no {', '.join(given)}")

@@ -5,7 +5,18 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from events.problem import Problem
-from events.types.base import SECRET, Artifact, DeadLetter, Input, Name, Request, Result, Text, refuse_repeated
+from events.types.base import (
+    SECRET,
+    Artifact,
+    DeadLetter,
+    FileName,
+    Input,
+    Name,
+    Request,
+    Result,
+    Text,
+    refuse_repeated,
+)
 
 ReportLengthMm = Annotated[float, Meta(ge=0, le=2_000)]
 ReportColor = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)", description="a colour as #rrggbb")]
@@ -49,7 +60,7 @@ class ReportMetadata(Request, frozen=True, kw_only=True):
 class ReportAttachment(Request, frozen=True, kw_only=True):
     """A file embedded in the PDF, such as the XML of an e-invoice; `relationship` is PDF/A-3's."""
 
-    name: Name
+    name: FileName
     source: Input
     description: Text | None = None
     relationship: Literal["source", "data", "alternative", "supplement", "unspecified"] = "unspecified"
@@ -144,7 +155,7 @@ class ReportCsv(Request, frozen=True, kw_only=True):
 class ReportOutput(Request, frozen=True, kw_only=True):
     """One document to make from the template's single run; `csv` and `xlsx` hold the rows of its tables."""
 
-    name: Name
+    name: FileName
     format: Literal["pdf", "html", "csv", "xlsx"] = "pdf"
     pdf: ReportPdf | None = None
     csv: ReportCsv | None = None

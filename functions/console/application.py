@@ -3,23 +3,23 @@
 A new subject (jobs, flows, schedules) is a module with a `pages.blueprint(...)`, and one more in `SUBJECTS`.
 """
 
+from pathlib import Path
 from typing import Final
 
 import flask
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
-from functions.console import actions, api, dead_letters, forms, pages, rendering, sessions, sign_in, tickets
+from functions.console import actions, api, dead_letters, forms, mail, pages, rendering, sessions, sign_in, tickets
 from functions.console.access import Access, Unauthorized
 from functions.console.pages import PREFIX
 from functions.console.refusals import MEDIA_TYPE, REFUSED, Refusal, refusal
 from functions.deadletters.service.operations import Console
 
-SUBJECTS: Final = (dead_letters.blueprint, actions.blueprint)
+SUBJECTS: Final = (dead_letters.blueprint, actions.blueprint, mail.blueprint)
 ASSET_LIFE_S: Final = 30 * 86_400
 HEADERS: Final = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "content-security-policy": pages.POLICY,
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -28,8 +28,11 @@ HEADERS: Final = {
 }
 
 
-def create_app(console: Console, access: Access, *, session_key: str) -> flask.Flask:
-    """The console for everybody whom `access` knows, or who signs in with a token that it knows."""
+def create_app(console: Console, access: Access, *, session_key: str, mail_folder: Path | None = None) -> flask.Flask:
+    """The console for everybody whom `access` knows, or who signs in with a token that it knows.
+
+    It shows the e-mails that are caught in the `mail_folder`.
+    """
     app = flask.Flask(__name__, static_url_path=f"{PREFIX}static")
     app.secret_key = session_key
     app.config.update(
@@ -44,13 +47,14 @@ def create_app(console: Console, access: Access, *, session_key: str) -> flask.F
         SEND_FILE_MAX_AGE_DEFAULT=ASSET_LIFE_S,
     )
     app.session_interface = sessions.Sessions()
-    app.extensions.update(console=console, access=access)
+    app.extensions.update(console=console, access=access, mail_folder=mail_folder)
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.filters.update(rendering.FILTERS)
     app.jinja_env.globals.update(asset_url=rendering.asset_url)
     for each in (*SUBJECTS, sign_in.blueprint, api.blueprint):
         app.register_blueprint(each)
     app.add_url_rule("/console", "overview", _overview, strict_slashes=False)
+    app.add_url_rule("/mail", "mails", _mails, strict_slashes=False)
     app.after_request(_with_headers)
     for error in REFUSED:
         app.register_error_handler(error, _refuse)
@@ -61,6 +65,10 @@ def create_app(console: Console, access: Access, *, session_key: str) -> flask.F
 
 def _overview() -> pages.PageResponse:
     return flask.redirect(PREFIX, 303)
+
+
+def _mails() -> pages.PageResponse:
+    return flask.redirect(flask.url_for("mail.listing"), 303)
 
 
 def _with_headers(response: flask.Response) -> flask.Response:

@@ -8,6 +8,7 @@ neither their memory nor their start.
 import secrets
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from functions.console.gate import Gate
 
 PREFIX: Final = "/dead/"
-OVERVIEW: Final = ("/console", "/console/")  # which leads on to /dead/
+ON: Final = ("/console", "/console/", "/mail", "/mail/")  # which lead on to what is below /dead/
 PING_TYPE: Final = "dev.knative.sources.ping"
 PROBLEM: Final = "application/problem+json"
 
@@ -52,7 +53,7 @@ def respond(request: Request) -> Response:
         return _take(request)
     if request.path == f"{PREFIX}metrics":
         return _metrics(request)
-    if f"{request.path}/".startswith(PREFIX) or request.path in OVERVIEW:
+    if f"{request.path}/".startswith(PREFIX) or request.path in ON:
         from functions.console.bridge import answer
 
         return answer(application(), request)
@@ -73,7 +74,8 @@ def application() -> "flask.Flask":
         launch=workers.launch,
         read_only=settings.deadletters_read_only,
     )
-    return create_app(console, settings.access, session_key=session_key)
+    folder = Path(settings.caught_mail) if settings.caught_mail else None
+    return create_app(console, settings.access, session_key=session_key, mail_folder=folder)
 
 
 def _take(request: Request) -> Response:

@@ -5,6 +5,7 @@ come by POST with the session's token, and go on to a page that may be loaded ag
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import flask
@@ -15,9 +16,15 @@ from events.problem import JobFailed
 from functions.console import forms, sessions
 from functions.console.access import Access
 from functions.deadletters.service.operations import Console, OperatorSession
+from functions.storage.file_name import disposition
 
 PREFIX: Final = "/dead/"
 STALE: Final = "This form is too old, or did not come from this page. Go back, load the page again and repeat it."
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 PageResponse = str | tuple[str, int] | Response
 
@@ -42,6 +49,12 @@ def access() -> Access:
 def console() -> Console:
     """What the operators deal with."""
     found: Console = flask.current_app.extensions["console"]
+    return found
+
+
+def mail_folder() -> Path | None:
+    """Where e-mails are caught, if they are."""
+    found: Path | None = flask.current_app.extensions["mail_folder"]
     return found
 
 
@@ -78,6 +91,7 @@ def page(template: str, *, status: int = 200, **view: Any) -> tuple[str, int]:
         "form_token": sessions.form_token(),
         "said": sessions.said(),
         "path": flask.request.path,
+        "shows_mail": mail_folder() is not None and "unmask" in asking.operator.rights,
     }
     return flask.render_template(template, **shown | view), status
 
@@ -101,7 +115,7 @@ def json(value: object) -> flask.Response:
 
 def download(content: bytes, name: str) -> flask.Response:
     """A file that the browser keeps, and does not show."""
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    headers = {"content-disposition": disposition(name, kind="attachment")}
     return flask.Response(content, headers=headers, content_type="application/octet-stream")
 
 

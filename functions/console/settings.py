@@ -21,7 +21,8 @@ class Settings:
     which an authenticating proxy names the operator. Where no operators are configured, `errands_token` is one of all
     rights. With none of them the Service answers its own machine only. `deadletters_session_key` signs the pages'
     sessions; without one, operators sign in again after a restart. `deadletters_replay_unanswered` is how many dead
-    letters with code -1 may be replayed by themselves each minute. The ledger at `store_url` tells how jobs ended.
+    letters with code -1 may be replayed by themselves each minute. The ledger at `store_url` tells how jobs ended. The
+    folder `caught_mail` has the e-mails of a machine without a mail server.
     """
 
     deadletters_url: str
@@ -42,6 +43,7 @@ class Settings:
     deadletters_alert_email: str = ""
     deadletters_page_url: str = ""
     deadletters_replay_unanswered: int = 0
+    caught_mail: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that would leave the dead letters open to everybody."""

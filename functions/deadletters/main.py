@@ -35,7 +35,7 @@ BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; K_SINK is the broker's ingress (SinkBinding), K_SINK_TOKEN what it may ask for,
+    """The function's environment; K_SINK is the broker's ingress, K_SINK_TOKEN what it may ask for,
     STORE_URL the object store, in which functions leave the failure report of their failures. What
     DEADLETTERS_MASKED names, as the contract does, is left out of the errors that quote it.
     """

@@ -2,8 +2,8 @@
 
 A mail server has no transaction with our store, so a crash between its acceptance and our record leaves a question.
 It is answered by sending again: no accepted job is lost in silence, and the second e-mail has the same Message-ID and
-the same bytes, by which mail systems and readers drop it (a chat service knows no such mark, and shows it twice). The
-steps of one delivery:
+the same bytes, but for the time of a DKIM signature, by which mail systems and readers drop it (a chat service knows no
+such mark, and shows it twice). The steps of one delivery:
 
 1. The ledger has a reply: the same reply again, no message (functions.runtime.adapter does this before it calls the
    handler).

@@ -1,4 +1,5 @@
-"""Header fields that hold somebody's text, encoded here (RFC 2047) and folded, so that what arrives is what was given.
+"""Header fields that hold somebody's text, encoded here (RFC 2047, names of files RFC 2231) and folded, so that what
+arrives is what was given.
 
 The standard library reads encoded words in a text that it is given as a header, with the line breaks that they hold
 (CVE-2024-6923), and loses the blank between an ASCII and an encoded word where it folds (cpython issue 92081). So it is
@@ -7,10 +8,12 @@ handed finished fields, which `POLICY` writes as they stand.
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.headerregistry import Address
 from email.policy import EmailPolicy
 from typing import Any, Final
+from unicodedata import category
+from urllib.parse import quote_from_bytes
 
 LINE_CHARACTERS: Final = 76  # RFC 2047 2, for each line of a field with an encoded word
 WORD_CHARACTERS: Final = 75
@@ -21,12 +24,23 @@ PLAIN: Final = re.compile(r"(?!.*=\?)[!-~]+(?: [!-~]+)*")
 ATOMS: Final = re.compile(
     r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 )  # RFC 5322 3.2.3
+QUOTED: Final = re.compile(r"(?!.*=\?)[ !#-\[\]-~]{1,60}")  # what may stand between quotes as it is, and in a line
+ATTRIBUTE: Final = "!#$&+-.^_`{|}~"  # RFC 2231 7, beside letters and digits
+SECTION_CHARACTERS: Final = 54  # of a name that takes several lines
+# A finished field: lines that go on with a blank, and no control character but the tab.
+FINISHED: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]+(?:\r\n [^\x00-\x08\x0a-\x1f\x7f]+)*")
 
 
 class Field(str):
     """The value of a header field as it goes over the wire, its line breaks included."""
 
     __slots__ = ()
+
+    def __new__(cls, value: str) -> "Field":
+        """Raise ValueError for a value that would end the field, or the headers."""
+        if not FINISHED.fullmatch(value):
+            raise ValueError(f"a header field is expected, got {value!r}")
+        return super().__new__(cls, value)
 
 
 class _Policy(EmailPolicy):
@@ -49,6 +63,11 @@ POLICY: Final = _Policy(linesep="\r\n")
 POLICY_UTF8: Final = POLICY.clone(utf8=True)  # for addresses that are not ASCII before their @ (RFC 6532)
 
 
+def is_one_line(text: str) -> bool:
+    """Whether a text may stand in a header: no reader takes anything in it for the end of a line."""
+    return not any(category(each) in ("Cc", "Zl", "Zp") for each in text)
+
+
 def text_field(name: str, text: str) -> Field:
     """A field of free text, such as Subject; `text` is one line without control characters."""
     lines = _folded(name, text) if PLAIN.fullmatch(text) else None
@@ -58,6 +77,39 @@ def text_field(name: str, text: str) -> Field:
 def address_field(name: str, *addresses: Address) -> Field:
     """A field of addresses, one a line; a display name is a phrase (RFC 5322 3.4)."""
     return Field(",\r\n ".join(_mailbox(each, len(name) + 2) for each in addresses))
+
+
+def list_field(parts: Iterable[str], *, between: str) -> Field:
+    """A field of parts that are ASCII and hold no blank, such as addresses of the web, one a line."""
+    return Field(f"{between}\r\n ".join(parts))
+
+
+def labelled_field(name: str, label: str, identifier: str) -> Field:
+    """A field of an identifier with a text for people before it, such as List-Id (RFC 2919 3)."""
+    return Field(f"{_phrase(label, len(name) + 2)}\r\n {identifier}" if label else identifier)
+
+
+def file_field(kind: str, name: str) -> Field:
+    """Content-Disposition of a file (RFC 2183): `attachment` or `inline`, and its name in any language."""
+    if QUOTED.fullmatch(name):
+        return Field(f'{kind};\r\n filename="{name}"')
+    sections = _sections(name)
+    if len(sections) == 1:
+        return Field(f"{kind};\r\n filename*=utf-8''{sections[0]}")
+    first, *more = sections
+    numbered = [f"filename*0*=utf-8''{first}", *(f"filename*{at}*={each}" for at, each in enumerate(more, 1))]
+    return Field(";\r\n ".join([kind, *numbered]))
+
+
+def _sections(name: str) -> list[str]:
+    """The name percent-encoded, a line's worth each; no character is cut, since some readers decode each by itself."""
+    sections = [""]
+    for character in name:
+        encoded = quote_from_bytes(character.encode(), safe=ATTRIBUTE)
+        if len(sections[-1]) + len(encoded) > SECTION_CHARACTERS:
+            sections.append("")
+        sections[-1] += encoded
+    return sections
 
 
 def _mailbox(address: Address, used: int) -> str:

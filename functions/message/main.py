@@ -1,13 +1,16 @@
 """Sends a job's e-mail or notification, once; smtplib and Apprise block, so it has a thread (threads.py)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.headerregistry import Address
 
 from events.http import Event, rfc3339
 from events.job import job_key
 from events.types import MessageCompleted, MessageRequested
+from functions.message.access_token import TokenCommand
 from functions.message.delivery import MailDelivery
-from functions.message.email_message import choose_sender, compose, read_sender
+from functions.message.dkim_signature import DkimKey
+from functions.message.email_message import choose_sender, compose, read_address, read_sender
 from functions.message.enclosures import Enclosures
 from functions.message.progress import StoredProgress
 from functions.message.relay import Relay
@@ -35,6 +38,13 @@ class Settings:
     smtp_username: str | None = None
     smtp_password: str | None = field(default=None, repr=False)
     smtp_rate: str | None = None
+    smtp_token_command: str | None = None
+    smtp_token_life_s: float = 300.0
+    smtp_idle_s: float = 5.0
+    return_path: str | None = None
+    dkim_domain: str | None = None
+    dkim_selector: str | None = None
+    dkim_private_key: str | None = field(default=None, repr=False)
     allowed_senders: str = ""
     targets: str | None = field(default=None, repr=False)
     allowed_networks: str = ""
@@ -48,7 +58,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         read_sender(self.sender), self.relay(), Guard.parse(self.allowed_networks), Targets.parse(self.targets)
-        Store(self.store_url), self.rate()
+        Store(self.store_url), self.rate(), self.dkim_key(), self.bounces()
         for name in ("template_at_once", "template_memory_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.upper()} must be at least 1, got {getattr(self, name)}")
@@ -59,7 +69,25 @@ class Settings:
     def relay(self) -> Relay:
         """The mail server; raises ValueError for settings that do not go together."""
         account = self.smtp_username, self.smtp_password
-        return Relay(self.smtp_host, self.smtp_port, self.smtp_security, *account, self.timeout_s)
+        command = TokenCommand(self.smtp_token_command, self.smtp_token_life_s) if self.smtp_token_command else None
+        return Relay(
+            *(self.smtp_host, self.smtp_port, self.smtp_security, *account, self.timeout_s),
+            token_command=command,
+            idle_s=self.smtp_idle_s,
+        )
+
+    def dkim_key(self) -> DkimKey | None:
+        """What e-mails are signed with; raises ValueError for settings that do not go together."""
+        if bool(self.dkim_selector) != bool(self.dkim_private_key):
+            raise ValueError("DKIM_SELECTOR and DKIM_PRIVATE_KEY belong together, got one of them")
+        if not (self.dkim_selector and self.dkim_private_key):
+            return None
+        domain = self.dkim_domain or read_sender(self.sender).domain
+        return DkimKey(domain=domain, selector=self.dkim_selector, private_key=self.dkim_private_key)
+
+    def bounces(self) -> Address | None:
+        """Where what cannot be delivered comes back to, if not to the sender."""
+        return read_address(self.return_path, "RETURN_PATH") if self.return_path else None
 
     def rate(self) -> Rate | None:
         """How many e-mails the mail server is given; as `relay`."""
@@ -72,6 +100,7 @@ templating = Templating(
     sandbox=sandbox, at_once=settings.template_at_once, memory_bytes=settings.template_memory_limit_bytes
 )
 targets = Targets.parse(settings.targets)
+dkim_key, return_path = settings.dkim_key(), settings.bounces()
 relay, default_sender, guard = settings.relay(), read_sender(settings.sender), Guard.parse(settings.allowed_networks)
 store = Store(settings.store_url)
 ledger = ReplyLedger(store)
@@ -94,7 +123,11 @@ def mailing(job: MessageRequested, event: Event) -> Callable[[], MessageComplete
     """What sends the job's e-mail; the request's time is its Date."""
     sender = choose_sender(job.sender, default=default_sender, allowed=settings.allowed_senders.split(","))
     sent_at = rfc3339(event.get("time") or system_clock().isoformat())
-    mail = compose(job, enclosures.of(job), sender=sender, key=job_key(event), sent_at=sent_at)
+    mail = compose(
+        *(job, enclosures.of(job)), sender=sender, key=job_key(event), sent_at=sent_at, return_path=return_path
+    )
+    if dkim_key and dkim_key.signs_for(sender.domain):
+        mail = replace(mail, content=dkim_key.signature(mail.content) + mail.content)
     return lambda: relay.send(mail, StoredProgress(store, event))
 
 

@@ -19,13 +19,16 @@ import smtplib
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from events.problem import JobFailed, NotNow, TryAgain
 from events.types import MessageCompleted
+from functions.message.access_token import TokenCommand
 from functions.message.email_message import Mail
+from functions.message.kept_connections import KeptConnections
 from functions.message.progress import MailRecipients, SendProgress
 
 log = logging.getLogger("errands.message")
@@ -36,14 +39,22 @@ TAKEN: Final = frozenset({250, 251, 252})
 SHOWN_CHARACTERS: Final = 300
 
 
+CLOSING: Final = 421  # RFC 5321 3.8: the server ends the connection, most often one that it finds used enough
+
+
 class MaybeSent(TryAgain):
     """The server may have accepted the message: its answer never came."""
+
+
+class Closing(NotNow):
+    """The server ends the connection before it took this message."""
 
 
 @dataclass(frozen=True)
 class Relay:
     """The mail server. `timeout_s` covers one message in all, though a host with several addresses may take it once
-    each to connect; certificates are verified, by SSL_CERT_FILE where the server has a private authority."""
+    each to connect; certificates are verified, by SSL_CERT_FILE where the server has a private authority. A
+    connection stays open for `idle_s` after a message."""
 
     host: str
     port: int
@@ -51,48 +62,88 @@ class Relay:
     username: str | None
     password: str | None = field(repr=False)
     timeout_s: float
+    token_command: TokenCommand | None = None
+    idle_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.security not in SECURITIES:
             raise ValueError(f"SMTP_SECURITY must be one of {', '.join(SECURITIES)}, got {self.security!r}")
-        if bool(self.username) != bool(self.password):
+        if self.token_command and (self.password or not self.username):
+            raise ValueError("SMTP_TOKEN_COMMAND goes with SMTP_USERNAME, and with no SMTP_PASSWORD")
+        if bool(self.username) != bool(self.password or self.token_command):
             raise ValueError("SMTP_USERNAME and SMTP_PASSWORD belong together, got one of them")
         if not f"{self.username}{self.password}".isascii():
             raise ValueError("SMTP_USERNAME and SMTP_PASSWORD must be ASCII: smtplib sends nothing else")
         if self.username and self.security == "none":
-            raise ValueError("SMTP_SECURITY must be starttls or tls where SMTP_PASSWORD is set, got none")
+            secret = "SMTP_TOKEN_COMMAND" if self.token_command else "SMTP_PASSWORD"
+            raise ValueError(f"SMTP_SECURITY must be starttls or tls where {secret} is set, got none")
 
     def send(self, mail: Mail, progress: SendProgress) -> MessageCompleted:
         """Send to all recipients that the server takes; it refuses some of them at most."""
+        kept = self._kept.take()
+        if kept is not None:
+            with suppress(Closing):  # of this message it took nothing, so another connection is tried at once
+                return self._send(kept, mail, progress)
+        return self._send(None, mail, progress)
+
+    @cached_property
+    def _kept(self) -> "KeptConnections[_Client]":
+        return KeptConnections(self.idle_s)
+
+    def _send(self, kept: "_Client | None", mail: Mail, progress: SendProgress) -> MessageCompleted:
         done = progress.read()
-        with self._session(mail.sender.domain) as client:
+        with self._session(kept, mail.return_path.domain) as client:
             while done.left(mail.recipients):
                 done = _sent_to_more(client, mail, done)
                 if done.left(mail.recipients):
                     _note(progress, done)
-            with suppress(OSError):
-                client.putcmd("QUIT")  # its answer is not waited for: the outcome must be recorded first
         accepted = tuple(asked for each, asked in mail.recipients.items() if each not in done.refused)
         refused = tuple(asked for each, asked in mail.recipients.items() if each in done.refused)
         return MessageCompleted(message_id=mail.message_id, accepted=accepted, refused=refused)
 
     @contextmanager
-    def _session(self, domain: str) -> Iterator[smtplib.SMTP]:
+    def _session(self, kept: "_Client | None", domain: str) -> "Iterator[_Client]":
+        """A connection for one message: the one that was kept, or a new one; kept after it unless something broke."""
         try:
-            with closing(self._connect(domain)) as client:
-                if self.security == "starttls":
-                    client.starttls(context=ssl.create_default_context())
-                client.ehlo_or_helo_if_needed()
-                if self.username and self.password:
-                    client.login(self.username, self.password)
+            client = kept or self._connect(domain)
+            try:
+                client.hurry_until(time.monotonic() + self.timeout_s)
+                if kept is None:
+                    self._begin(client)
                 yield client
+            except BaseException:
+                client.close()
+                raise
+            self._kept.keep(client)
         except smtplib.SMTPAuthenticationError as error:
             words = _words(error.smtp_code, error.smtp_error)
-            raise TryAgain(f"the mail server does not take SMTP_USERNAME with SMTP_PASSWORD: {words}") from error
+            secret = "a token of SMTP_TOKEN_COMMAND" if self.token_command else "SMTP_PASSWORD"
+            raise TryAgain(f"the mail server does not take SMTP_USERNAME with {secret}: {words}") from error
         except OSError as error:  # smtplib's exceptions and TLS trouble among them
             raise NotNow(f"the mail server {self.host}:{self.port} cannot be used: {error}") from error
 
-    def _connect(self, domain: str) -> smtplib.SMTP:
+    def _begin(self, client: "_Client") -> None:
+        """Greet the server, and log in."""
+        if self.security == "starttls":
+            client.starttls(context=ssl.create_default_context())
+        client.ehlo_or_helo_if_needed()
+        if self.username and self.token_command:
+            self._show_token(client, self.username, self.token_command)
+        elif self.username and self.password:
+            client.login(self.username, self.password)
+
+    def _show_token(self, client: "_Client", username: str, command: TokenCommand) -> None:
+        """AUTH XOAUTH2 (https://developers.google.com/workspace/gmail/imap/xoauth2-protocol); a refusal comes as a
+        challenge first, which an empty answer ends.
+        """
+        shown = f"user={username}\x01auth=Bearer {command.token()}\x01\x01"
+        try:
+            client.auth("XOAUTH2", lambda challenge=None: shown if challenge is None else "")
+        except smtplib.SMTPAuthenticationError:
+            command.forget()
+            raise
+
+    def _connect(self, domain: str) -> "_Client":
         # the sender's domain as our name: smtplib would ask the DNS for the machine's, which can take seconds
         options: dict[str, Any] = {"local_hostname": domain, "timeout": self.timeout_s}
         end_s = time.monotonic() + self.timeout_s
@@ -107,6 +158,10 @@ class _Client(smtplib.SMTP):
     def __init__(self, end_s: float, *args: Any, **options: Any) -> None:
         self._end_s = end_s
         super().__init__(*args, **options)
+
+    def hurry_until(self, end_s: float) -> None:
+        """Be done with the next message then."""
+        self._end_s = end_s
 
     def send(self, s: Any) -> None:
         self._hurry()
@@ -147,7 +202,7 @@ def _sent_to_more(client: smtplib.SMTP, mail: Mail, done: MailRecipients) -> Mai
 
 def _envelope(client: smtplib.SMTP, mail: Mail, done: MailRecipients) -> tuple[list[str], dict[str, str]]:
     """The recipients that the server takes at once, and those that it refuses for good."""
-    code, words = client.mail(mail.sender.addr_spec, _mail_options(client, mail))
+    code, words = client.mail(mail.return_path.addr_spec, _mail_options(client, mail))
     _require(code, words, "the server refused the message", taken=code in TAKEN)
     taken: list[str] = []
     refused: dict[str, str] = {}
@@ -208,7 +263,7 @@ def _require(code: int, words: bytes | str, complaint: str, *, taken: bool) -> N
         return
     if _is_final(code):
         raise JobFailed("refused", f"{complaint}: {_words(code, words)}")
-    kind = TryAgain if code in AUTHENTICATION else NotNow
+    kind = TryAgain if code in AUTHENTICATION else Closing if code == CLOSING else NotNow
     raise kind(f"{complaint}: {_words(code, words)}")
 
 

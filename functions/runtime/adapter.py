@@ -187,7 +187,7 @@ def function(
             if reply is None:
                 result: Any
                 try:
-                    result = handler(open_job(event, request, now=clock()), event)
+                    result = returned(handler, request, handler(open_job(event, request, now=clock()), event))
                 except JobFailed as failed:
                     result = failed
                 reply = record(event, result)
@@ -198,7 +198,8 @@ def function(
             if reply is None:
                 result: Any
                 try:
-                    result = await handler(open_job(event, request, now=clock()), event)  # type: ignore[misc]  # as is asked before
+                    waited = handler(open_job(event, request, now=clock()), event)
+                    result = returned(handler, request, await waited)  # type: ignore[misc]  # as is asked before
                 except JobFailed as failed:
                     result = failed
                 reply = await asyncio.to_thread(record, event, result) if ledger else record(event, result)
@@ -211,6 +212,27 @@ def function(
         return target(waiting(respond_waiting, accepts) if waits else blocking(respond, accepts), handler)
 
     return decorate
+
+
+class WrongReturn(TypeError):
+    """A handler has returned what becomes no event; the message says where the handler is, and what to return."""
+
+
+def returned(handler: Callable[..., object], request: type[Struct], result: Any) -> Struct | None:
+    """What a handler has returned, when it is a struct of the contract, or None; raise WrongReturn otherwise."""
+    if result is None:
+        return None
+    why = f"got a value of type {type(result).__name__}"
+    if isinstance(result, Struct):
+        try:
+            event_type(type(result))
+            return result
+        except ValueError as error:
+            why = str(error)
+    code = inspect.unwrap(handler).__code__
+    completed = request.__name__.replace("Requested", "Completed")
+    where = f"{code.co_filename}:{code.co_firstlineno}: {handler.__name__}"
+    raise WrongReturn(f"{where} must return a struct of the contract, such as {completed}(...), or None; {why}")
 
 
 def http_function(
@@ -378,6 +400,8 @@ def refusal(error: Exception) -> Response:
         return _problem(500, "not-an-event", str(error))
     if isinstance(error, JobFailed):  # of a function that has no failed event to answer with, such as the notifier
         return _problem(500, error.kind, error.detail, {FINAL_HEADER: "1"})
+    if isinstance(error, WrongReturn):
+        return _problem(500, "internal-error", str(error))
     return _problem(500, "internal-error", f"{type(error).__name__}: {error}")
 
 
@@ -386,7 +410,8 @@ def log_response(
 ) -> None:
     """One line an event: the job, the event, the attempt where the broker tells it, and what came of it.
 
-    An `error` that is none of the contract's is a bug, and its traceback goes into the line.
+    An `error` that is none of the contract's is a bug, and its traceback goes into the line; a WrongReturn has its
+    place in the message.
     """
     done = response.status < 300 and response.headers.get("ce-outcome") != "failed"
     if done and not log.isEnabledFor(logging.INFO):
@@ -399,7 +424,7 @@ def log_response(
         log.info("%s", said, extra=fields)
     else:
         level = LEVELS.get(response.status, logging.WARNING)
-        traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed) else error
+        traceback = None if isinstance(error, TryAgain | NotAnEvent | JobFailed | WrongReturn) else error
         with about(event) if event else nullcontext():
             log.log(level, "%s: %s", said, sentence(response.body), extra=fields, exc_info=traceback)
 

@@ -24,6 +24,7 @@ from events.job import job_key
 from events.problem import JobFailed, TryAgain
 from events.types import Artifact
 from functions.storage import folder
+from functions.storage.file_name import disposition, path_part
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -65,8 +66,9 @@ class Store:
         told: the ledger of replies has it `kept` before.
         """
         sha256 = hashlib.sha256(content).hexdigest()
-        key = f"{RESULTS}{self._named(job_key(cause), sha256)}/{name}"
-        attributes = {"Content-Type": media_type} if isinstance(self._store, S3Store) else None
+        key = f"{RESULTS}{self._named(job_key(cause), sha256)}/{path_part(name)}"
+        headers: Attributes = {"Content-Type": media_type, "Content-Disposition": disposition(name)}
+        attributes = headers if isinstance(self._store, S3Store) else None
         self._put(key, content, name, attributes)
         url, expires_at = self._artifact_url(key, now)
         return Artifact(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from knative.manifests.documents import ManifestError
-from knative.manifests.manifests import MANIFESTS, load
+from knative.manifests.manifests import load
+from knative.manifests.project import chosen
 
 if TYPE_CHECKING:  # pika is a large import, which no other command need wait for
     from functions.amqp.server import AmqpServer
@@ -28,6 +29,15 @@ Tls = Annotated[
     Path | None, typer.Option("--broker-tls", help="A folder with ca.crt and, for a client's own, tls.crt and tls.key.")
 ]
 
+Manifest = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--manifests",
+        help="A folder of manifests, or the word builtin for Errands' own; may be repeated. "
+        "Default: builtin and, in a project, its manifests/.",
+    ),
+]
+
 
 @app.callback()
 def group() -> None:
@@ -40,7 +50,7 @@ def purge(
     credentials: Credentials = None,
     tls: Tls = None,
     *,
-    manifests: Annotated[Path, typer.Option("--manifests", help="The manifests that it ran.")] = MANIFESTS,
+    manifests: Manifest = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove from the server what `errands up --broker` of these manifests made there, with the events in it."""
@@ -51,7 +61,7 @@ def purge(
     if server is None:
         _stop("--broker amqp://... is expected, or ERRANDS_BROKER")
     try:
-        read = load(manifests)
+        read = load(*chosen(manifests))
         names = Names(read.broker)
         found = asyncio.run(survey(server, queues_of(names, read)))
         busy = [name for name, queue in found.items() if queue.consumers]

@@ -2,13 +2,14 @@
 
 import ctypes.util
 import importlib.util
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,12 @@ class Diagnosis:
         if self.well:
             return f"ok       {self.what}"
         return f"{'MISSING' if self.needed else 'optional':<8} {self.what}: {self.mend}"
+
+
+def as_array(found: Sequence[Diagnosis]) -> str:
+    """For programs: an object for each, with `what`, `well`, `needed` and, where it is not well, `mend`."""
+    shown = [asdict(each) | ({"mend": None} if each.well else {}) for each in found]
+    return json.dumps(shown, indent=2)
 
 
 def look(data: Path, port: int) -> list[Diagnosis]:

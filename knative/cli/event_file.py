@@ -1,6 +1,10 @@
-"""The event that `errands send` sends: from a sample's name, a structured event, or data and a type."""
+"""The event that `errands send` sends: from a sample's name, a structured event, or data and a type.
+
+A sample is one of Errands' own, or a file of `samples/` in the project that one is in.
+"""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -10,6 +14,7 @@ import msgspec
 from events import sdk
 from events.http import STRUCTURED, Event, check, read
 from events.problem import NotAnEvent
+from knative.manifests.project import find
 
 SAMPLES: Final = Path(__file__).parents[2] / "events" / "samples"
 SOURCE: Final = "/errands/send"
@@ -30,22 +35,24 @@ def build(name: str, type_: str | None, attributes: dict[str, str]) -> Event:
     return check(event.with_attributes(**fresh | attributes))
 
 
-def sample_names() -> tuple[str, ...]:
-    """The jobs that have a sample request."""
-    return tuple(sorted(file.name.split(".")[2] for file in SAMPLES.glob("*.requested.v1.json")))
+def samples() -> Mapping[str, Path]:
+    """The jobs that have a sample request, and its file."""
+    own = find(Path.cwd())
+    files = {file.stem: file for file in sorted(own.samples.glob("*.json"))} if own else {}
+    return {file.name.split(".")[2]: file for file in sorted(SAMPLES.glob("*.requested.v1.json"))} | files
 
 
 def _content(name: str) -> tuple[bytes, bool]:
     if name == "-":
         return sys.stdin.buffer.read(), False
-    sample = SAMPLES / f"dev.errands.{name}.requested.v1.json"
-    if name in sample_names():
-        return sample.read_bytes(), True
+    known = samples()
+    if name in known:
+        return known[name].read_bytes(), True
     try:
         return Path(name).read_bytes(), False
     except OSError as error:
-        known = ", ".join(sample_names())
-        raise NotAnEvent(f"{name} is neither a file ({error.strerror}) nor a sample ({known})") from error
+        listed = ", ".join(known)
+        raise NotAnEvent(f"{name} is neither a file ({error.strerror}) nor a sample ({listed})") from error
 
 
 def _json(content: bytes, name: str) -> bytes:

@@ -14,9 +14,11 @@ import typer
 from typer.core import TyperGroup
 
 from functions.runtime.running import find
+from knative.cli import authoring, cluster
 from knative.cli import broker as broker_commands
 from knative.local.data_folder import OTHERS
 from knative.local.process.environment import Machine, make_secrets
+from knative.manifests import project
 from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS, load
 from knative.manifests.queues import WORK_QUEUES
@@ -77,7 +79,7 @@ EXIT_NO_OUTCOME: Final = 3
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h: apart from the outcomes
 
 Data = Annotated[Path, typer.Option("--data", help="Where everything is kept.", envvar="ERRANDS_DATA")]
-Manifest = Annotated[Path, typer.Option("--manifests", help="The folder of Service, Trigger and Broker manifests.")]
+Manifest = broker_commands.Manifest
 WorkQueueFolder = Annotated[
     Path | None,
     typer.Option("--queues", "--lanes", help="The folder of the work queues' manifests; keda/ with our own manifests."),
@@ -94,7 +96,7 @@ Sink = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envva
 def up(
     data: Data = Path(".errands"),
     *,
-    manifests: Manifest = MANIFESTS,
+    manifests: Manifest = None,
     work_queues: WorkQueueFolder = None,
     host: Annotated[str, typer.Option(help="Where to listen; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
@@ -107,24 +109,32 @@ def up(
     settings: Settings = None,
     backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
     max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Restart a function whose source changed.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart a function whose source changed, and all when manifests did.")
+    ] = False,
+    lint: Annotated[bool, typer.Option(help="Look the manifests over before anything starts.")] = True,
     broker: broker_commands.Url = None,
     broker_credentials: broker_commands.Credentials = None,
     broker_tls: broker_commands.Tls = None,
 ) -> None:
     """Run the broker and every function here, as the manifests declare, until Ctrl-C."""
+    _require_linux()
     os.umask(OTHERS)  # of the functions, too
+    folders = _folders(manifests)
+    if lint and folders != (MANIFESTS,):  # our own are linted by who changes them
+        _lint_first(folders)
     from knative.local.process.fork_server import ForkServer
 
     fork_server = ForkServer(data.resolve())  # before anything has a thread
 
     from knative.local import log_lines
     from knative.local.lifetime import serve_until_stopped
+    from knative.local.mail_catcher import catches
     from knative.local.runner import Options
 
     log_lines.configure()
     options = Options(
-        manifests=manifests,
+        manifests=folders,
         data=data,
         host=host,
         port=port,
@@ -135,8 +145,9 @@ def up(
         backlog_limit=backlog_limit,
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
+        lint=lint,
         rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
-        work_queues=_work_queues(work_queues, manifests),
+        work_queues=_work_queues(work_queues, folders),
     )
 
     def announce(url: str) -> None:
@@ -145,8 +156,11 @@ def up(
         typer.echo(f"  send events to {url}")
         typer.echo(f"  console at {url}console")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
+        if catches(options.settings, options.token):
+            typer.echo(f"  mail is caught, and shown at {url}mail; --set message.SMTP_HOST=... sends it")
 
-    _guarded(serve_until_stopped(options, announce, fork_server))
+    if _guarded(serve_until_stopped(options, announce, fork_server)):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # its manifests have changed
 
 
 @app.command(
@@ -157,7 +171,7 @@ def exec(  # noqa: A001  # the command's name
     context: typer.Context,
     *,
     data: Annotated[Path | None, typer.Option(help="Default: a new folder that is removed at the end.")] = None,
-    manifests: Manifest = MANIFESTS,
+    manifests: Manifest = None,
     work_queues: WorkQueueFolder = None,
     settings: Settings = None,
     broker: broker_commands.Url = None,
@@ -170,6 +184,7 @@ def exec(  # noqa: A001  # the command's name
     """
     if not context.args:
         _stop("give the command to run after --")
+    _require_linux()
     os.umask(OTHERS)
     from knative.local.process.fork_server import ForkServer
 
@@ -181,13 +196,14 @@ def exec(  # noqa: A001  # the command's name
         from knative.local.runner import Options
 
         log_lines.configure(level="WARNING")
+        folders = _folders(manifests)
         options = Options(
-            manifests=manifests,
+            manifests=folders,
             data=data or Path(folder),
             port=0,
             settings=_settings(settings),
             rabbitmq=broker_commands.server_of(broker, broker_credentials, broker_tls),
-            work_queues=_work_queues(work_queues, manifests),
+            work_queues=_work_queues(work_queues, folders),
         )
         code = _guarded(run_command(options, context.args, fork_server))
     raise SystemExit(code if code >= 0 else 128 - code)  # as a shell tells that a signal ended it
@@ -236,7 +252,7 @@ def work(
     broker: broker_commands.Url = None,
     broker_credentials: broker_commands.Credentials = None,
     broker_tls: broker_commands.Tls = None,
-    manifests: Manifest = MANIFESTS,
+    manifests: Manifest = None,
     work_queues: WorkQueueFolder = None,
     data: Data = Path(".errands"),
     settings: Settings = None,
@@ -244,6 +260,7 @@ def work(
     token_file: TokenFile = None,
 ) -> None:
     """Run one worker of a work queue, as its manifest declares, beside an `errands up --broker` of the same data."""
+    _require_linux()
     from knative.local.exceptions import CannotStart
     from knative.local.queues.queues import amqp_variables, worker_environment
     from knative.local.runner import work_named
@@ -264,13 +281,14 @@ def work(
         work_queue=amqp_variables(server),
     )
     try:
-        work_queue = work_named(function, _work_queues(work_queues, manifests))
-        read = load(manifests)
+        folders = _folders(manifests)
+        work_queue = work_named(function, _work_queues(work_queues, folders))
+        read = load(*folders)
         make_secrets(machine)
         environment = worker_environment(work_queue, read, machine) | {"TMPDIR": tempfile.gettempdir()}
     except (CannotStart, ManifestError) as error:
         _stop(str(error))
-    os.chdir(read.root)
+    os.chdir(work_queue.root)
     del environment["ERRANDS_RUNNER_PID"]  # it is nobody's child
     os.execve(sys.executable, [sys.executable, "-m", "keda.worker.worker"], environment)  # noqa: S606  # no shell
 
@@ -279,13 +297,15 @@ def work(
 def doctor(
     data: Data = Path(".errands"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port that up will use.")] = 8080,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array of what was looked at.")] = False,
 ) -> None:
     """Say what this machine has and lacks, and the one line that mends each; exit 1 when it lacks what is needed."""
-    from knative.cli.doctor import look
+    from knative.cli.doctor import as_array, look
 
     findings = look(data, port)
-    for finding in findings:
-        typer.echo(finding.line)
+    for line in [as_array(findings)] if as_json else [finding.line for finding in findings]:
+        typer.echo(line)
     raise SystemExit(any(finding.needed and not finding.well for finding in findings))
 
 
@@ -307,28 +327,21 @@ def backup(
 
 
 @app.command()
-def preflight() -> None:
-    """Say whether the cluster that kubectl talks to has what production needs; exit 1 when it lacks some."""
-    from knative.cli.preflight import look
-
-    findings = look()
-    for finding in findings:
-        typer.echo(finding.line)
-    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
-
-
-@app.command()
 def lint(
     targets: Annotated[list[str] | None, typer.Argument(help="Folders, files, or - for what kustomize prints.")] = None,
     *,
-    format_: Annotated[str, typer.Option("--format", help="text, json, or github.")] = "text",
+    format_: Annotated[str, typer.Option("--format", help="text, brief, json, or github.")] = "text",
     events: Annotated[Path | None, typer.Option(help="A folder with a sample of each event that is emitted.")] = None,
     production: Annotated[bool, typer.Option("--production", help="Refuse images without a version.")] = False,
+    broker_class: Annotated[
+        str,
+        typer.Option("--broker-class", help="Look at every Broker as of this class: what of it is RabbitMQ's alone."),
+    ] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules, and look at nothing.")] = False,
 ) -> None:
     """Find what loses events on the RabbitMQ broker, before it is applied; exit 1 on errors."""
-    from knative.lint import lint as look_for
+    from knative.lint import look as look_for
     from knative.lint import report
 
     if rules:
@@ -337,13 +350,25 @@ def lint(
     if format_ not in report.FORMATS:
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
-        found = look_for(targets or [str(MANIFESTS)], events=events, production=production)
+        own = project.find(Path.cwd())
+        if own and not targets:
+            events = events or own.samples
+        places = targets or [str(each) for each in project.chosen(None)]
+        linted = look_for(places, events=events, production=production, broker_class=broker_class)
     except ManifestError as error:
         _stop(str(error))
-    shown = report.FORMATS[format_](found)
+    shown = report.FORMATS[format_](linted)
     if shown:
-        typer.echo(_plain(shown) if format_ == "text" else shown)
-    raise SystemExit(any(strict or each.severity == "error" for each in found))
+        typer.echo(_plain(shown) if format_ in report.FOR_PEOPLE else shown)
+    raise SystemExit(any(strict or each.severity == "error" for each in linted.findings))
+
+
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
+    app.command()(_command)
+for _name, _command in authoring.COMMANDS.items():
+    app.command(_name)(_command)
+for _command in (cluster.preflight, cluster.deploy, cluster.undeploy, cluster.cluster_test):
+    app.command()(_command)
 
 
 def main() -> None:
@@ -352,8 +377,48 @@ def main() -> None:
     app()
 
 
-def _work_queues(given: Path | None, manifests: Path) -> Path | None:
-    return given or (WORK_QUEUES if manifests == MANIFESTS else None)
+def _require_linux() -> None:
+    """Processes are forked, watched and walled in by Linux's own means (pidfd, prctl, Landlock)."""
+    if sys.platform != "linux":
+        _stop(f"functions are run on Linux alone, and this is {sys.platform}: use the image errands/runner (README.md)")
+
+
+def _folders(given: list[Path] | None) -> tuple[Path, ...]:
+    """The folders of manifests that are run."""
+    try:
+        return project.chosen(given)
+    except ManifestError as error:
+        _stop(str(error))
+
+
+def _work_queues(given: Path | None, folders: tuple[Path, ...]) -> Path | None:
+    return given or (WORK_QUEUES if MANIFESTS in folders else None)
+
+
+def _lint_first(folders: tuple[Path, ...]) -> None:
+    """Show what the linter finds, and stop where an error is among it.
+
+    In a process of its own, before there is a thread: what it loads would be in the runner's memory for ever.
+    """
+    child = os.fork()
+    if not child:
+        os._exit(_linted(folders))
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        _stop("errands up does not start with these errors; errands lint explains them, --no-lint passes over them")
+
+
+def _linted(folders: tuple[Path, ...]) -> bool:
+    """Show what the linter finds, a line each; whether an error is among it."""
+    from knative.lint import look, report
+
+    try:
+        linted = look([str(each) for each in folders])
+    except ManifestError as error:
+        typer.echo(_plain(str(error)), err=True)
+        return True
+    for line in report.brief(linted).splitlines():
+        typer.echo(_plain(line), err=True)
+    return any(each.severity == "error" for each in linted.findings)
 
 
 def _guarded(work: Coroutine[Any, Any, T]) -> T:

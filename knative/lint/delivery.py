@@ -150,7 +150,7 @@ def sink_scales_to_zero(resources: Resources) -> Iterator[Flaw]:
     "error",
     consequence="its reply enters the broker like any event; one that fails becomes a dead letter, whose reply "
     "enters again",
-    fix="let the sink answer 202 without a body, and send events of its own by a SinkBinding",
+    fix="let the sink answer 202 without a body, and send events of its own to K_SINK",
 )
 def sink_replies(resources: Resources) -> Iterator[Flaw]:
     """A dead-letter sink that declares answers."""

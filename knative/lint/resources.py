@@ -16,11 +16,14 @@ ANSWERS: Final = "lint.errands.dev/answers"  # on a Service: the event types tha
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """All that is linted together. `samples` are events that are known to be emitted, beside the EventTypes."""
+    """All that is linted together. `samples` are events that are known to be emitted, beside the EventTypes;
+    `broker_class` is the class that every Broker is looked at as, in place of its own.
+    """
 
     documents: tuple[ManifestDocument, ...]
     samples: tuple[Emitted, ...] = field(default=())
     production: bool = False
+    broker_class: str = ""
 
     def of(self, kind: str, group: str) -> Iterator[ManifestDocument]:
         """The resources of a kind; the group tells Knative's Service from that of Kubernetes."""
@@ -34,12 +37,15 @@ class Resources:
     @cached_property
     def brokers(self) -> Mapping[str, ManifestDocument]:
         """The Brokers that are RabbitMQ's, or could be: without a class they are what the cluster's default is."""
-        return {name: each for name, each in self.all_brokers.items() if broker_class(each) in (RABBITMQ, "")}
+        classes = {name: self.broker_class or broker_class(each) for name, each in self.all_brokers.items()}
+        return {name: each for name, each in self.all_brokers.items() if classes[name] in (RABBITMQ, "")}
 
     @cached_property
     def triggers(self) -> tuple[DeclaredTrigger, ...]:
         """The Triggers, without those of a Broker that is known to be of another class."""
         found = (DeclaredTrigger(each) for each in self.of("Trigger", "eventing.knative.dev"))
+        if self.broker_class not in (RABBITMQ, ""):
+            return ()
         return tuple(each for each in found if each.broker not in self.all_brokers or each.broker in self.brokers)
 
     @cached_property

@@ -143,7 +143,7 @@ def unknown_service(resources: Resources) -> Iterator[Flaw]:
     "not-the-ingress",
     "error",
     consequence="the RabbitMQ broker's ingress takes POST / alone: any other path or a query string is answered 404",
-    fix="http://NAME-broker-ingress.NAMESPACE.svc.cluster.local without a path, or a SinkBinding's K_SINK",
+    fix="http://NAME-broker-ingress.NAMESPACE.svc.cluster.local without a path",
 )
 def not_the_ingress(resources: Resources) -> Iterator[Flaw]:
     """An event source that posts to a path of the Broker, or to the ingress of other brokers."""

@@ -6,15 +6,14 @@ from typing import Final
 
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import Resources
-from knative.manifests.documents import ManifestDocument, Place
+from knative.manifests.documents import Place
+from knative.manifests.pods import containers, pods
 
 SECRET_NAME: Final = re.compile(
     r"(?i)(?:^|[_.-])(?:password|passwd|passphrase|secrets?|tokens?|api[_.-]?keys?|private[_.-]?keys?|access[_.-]?keys?"
     r"|credentials?)$"
 )
 PASSWORD_IN_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@", re.IGNORECASE)
-POD_SPECS: Final = (("spec",), ("spec", "template", "spec"), ("spec", "jobTemplate", "spec", "template", "spec"))
-SCALED_JOB: Final = ("spec", "jobTargetRef", "template", "spec")
 
 
 @rule(
@@ -60,14 +59,4 @@ def _plain(name: str, place: Place) -> Iterator[Flaw]:
 
 
 def _containers(resources: Resources) -> Iterator[Place]:
-    for document in resources.documents:
-        for pod in _pods(document):
-            for name in ("containers", "initContainers"):
-                yield from pod[name]
-
-
-def _pods(document: ManifestDocument) -> Iterator[Place]:
-    for path in (*POD_SPECS, SCALED_JOB):
-        pod = Place(document, path)
-        if pod["containers"]:
-            yield pod
+    return (each for document in resources.documents for pod in pods(document) for each in containers(pod))

@@ -71,7 +71,12 @@ def not_a_resource(resources: Resources) -> Iterator[Flaw]:
 @rule("unknown-kind", "error", consequence="the API server refuses it", fix="use a kind and version that is served")
 def unknown_kind(resources: Resources) -> Iterator[Flaw]:
     """A kind that is not in a group whose kinds are known here; other groups are left alone."""
-    kinds = _published()["kinds"]
+    yield from unknown_kinds(resources, SCHEMAS)
+
+
+def unknown_kinds(resources: Resources, published: Path) -> Iterator[Flaw]:
+    """Those of a file of schemas."""
+    kinds = _published(published)["kinds"]
     groups = {each.rpartition("/")[0].rpartition("/")[0] for each in kinds}
     for document in resources.documents:
         identity = f"{document.version}/{document.kind}"
@@ -83,8 +88,13 @@ def unknown_kind(resources: Resources) -> Iterator[Flaw]:
 @rule("schema", "error", consequence=REFUSED, fix="write the field as its schema has it")
 def schema(resources: Resources) -> Iterator[Flaw]:
     """An unknown field, a missing one, a value of another type."""
+    yield from schema_flaws(resources, SCHEMAS)
+
+
+def schema_flaws(resources: Resources, published: Path) -> Iterator[Flaw]:
+    """Those against a file of schemas."""
     for document in resources.documents:
-        validator = _validator(f"{document.version}/{document.kind}")
+        validator = _validator(f"{document.version}/{document.kind}", published)
         for error in validator.iter_errors(document.data) if validator else ():
             yield from _flaws(document, error)
 
@@ -129,16 +139,16 @@ def _annotations(resources: Resources) -> Iterator[Place]:
 
 
 @cache
-def _published() -> Mapping[str, Any]:
-    published: dict[str, Any] = json.loads(SCHEMAS.read_text())
+def _published(file: Path) -> Mapping[str, Any]:
+    published: dict[str, Any] = json.loads(file.read_text())
     return published
 
 
 @cache
-def _validator(identity: str) -> "Validator | None":
+def _validator(identity: str, file: Path) -> "Validator | None":
     from jsonschema import Draft202012Validator  # only the linter needs it, and its import is slow
 
-    published = _published()
+    published = _published(file)
     if identity not in published["kinds"]:
         return None
     pointer = identity.replace("/", "~1")

@@ -1,4 +1,5 @@
 """Writes `schemas.json` anew: `python -m knative.lint.vendor`, for a new release of Knative, KEDA or an operator.
+`... vendor oldest` writes the same of the oldest releases that the manifests are for, which tests check them against.
 
 The published custom resource definitions come from the Go module proxy, those of Kubernetes itself from the package
 kubernetes-validate (install it for this). Kept: structure, types, enumerations. Left out: descriptions, status,
@@ -8,7 +9,8 @@ versions not served, and the parts in OPEN, which are larger than all the rest t
 import importlib.util
 import json
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +19,9 @@ import yaml
 from knative.manifests.documents import KubernetesLoader
 
 TARGET: Final = Path(__file__).with_name("schemas.json")
+OLDEST: Final = Path(__file__).parents[2] / "tests" / "files" / "schemas" / "oldest.json"
 KUBERNETES: Final = "v1.37.0-local-strict"  # of kubernetes-validate
+OLDEST_KUBERNETES: Final = "v1.30.0-local-strict"
 MODULES: Final = {
     "knative.dev/serving@v0.50.0": "config/core/300-resources/*.yaml",  # 1.23
     "knative.dev/eventing@v0.49.2": "config/core/resources/*.yaml",  # 1.22.2
@@ -27,6 +31,15 @@ MODULES: Final = {
     "github.com/rabbitmq/messaging-topology-operator@v1.17.4": "config/crd/bases/*.yaml",
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": "example/prometheus-operator-crd/*.yaml",
     "github.com/external-secrets/external-secrets@v1.3.2": "config/crds/bases/external-secrets.io_*.yaml",
+}
+OLDEST_MODULES: Final = {
+    "knative.dev/serving@v0.48.0": "config/core/300-resources/*.yaml",  # 1.21
+    "knative.dev/eventing@v0.48.2": "config/core/resources/*.yaml",  # 1.21
+    "knative.dev/eventing-rabbitmq@v0.48.0": "config/*/300-*.yaml",  # 1.21
+    "github.com/kedacore/keda/v2@v2.14.0": "config/crd/bases/keda.sh_*.yaml",
+    "github.com/rabbitmq/cluster-operator/v2@v2.9.0": "config/crd/bases/*.yaml",  # of RabbitMQ 3.10 to 3.13
+    "github.com/rabbitmq/messaging-topology-operator@v1.14.0": "config/crd/bases/*.yaml",
+    "github.com/prometheus-operator/prometheus-operator@v0.75.0": "example/prometheus-operator-crd/*.yaml",
 }
 CORE: Final = {
     "v1": ("ConfigMap", "Secret", "Service", "ServiceAccount", "Namespace", "PersistentVolumeClaim", "Pod"),
@@ -52,24 +65,32 @@ KEPT: Final = ("type", "enum", "required", "minimum", "maximum", "pattern", "nul
 
 
 def main() -> None:
+    """Write the newest or, with the argument `oldest`, the oldest."""
+    if sys.argv[1:] == ["oldest"]:
+        write(OLDEST, OLDEST_MODULES, OLDEST_KUBERNETES)
+    else:
+        write(TARGET, MODULES, KUBERNETES)
+
+
+def write(target: Path, modules: Mapping[str, str], kubernetes: str) -> None:
     """Download, trim, write; a line for each definition, so that a new release can be read as a diff."""
-    definitions = _kubernetes()
+    definitions = _kubernetes(kubernetes)
     kinds = _core()
-    for module, pattern in MODULES.items():
-        for identity, schema in _custom_resources(_folder(module), pattern):
+    for module, pattern in modules.items():
+        for identity, schema in _custom_resources(module_folder(module), pattern):
             kinds.append(identity)
             definitions[identity] = schema
     lines = ",\n".join(f"{json.dumps(name)}:{_compact(schema)}" for name, schema in sorted(definitions.items()))
-    sources = [*MODULES, f"kubernetes-validate {KUBERNETES}"]
+    sources = [*modules, f"kubernetes-validate {kubernetes}"]
     head = f'"sources":{json.dumps(sources)},\n"kinds":{json.dumps(sorted(kinds), indent=0)}'
-    TARGET.write_text(f'{{{head},\n"definitions":{{\n{lines}\n}}}}\n')
+    target.write_text(f'{{{head},\n"definitions":{{\n{lines}\n}}}}\n')
 
 
 def _compact(schema: Any) -> str:
     return json.dumps(schema, separators=(",", ":"), sort_keys=True)
 
 
-def _folder(module: str) -> Path:
+def module_folder(module: str) -> Path:
     shown = subprocess.run(["go", "mod", "download", "-json", module], capture_output=True, check=True)  # noqa: S607
     return Path(json.loads(shown.stdout)["Dir"])
 
@@ -120,12 +141,12 @@ def _trimmed(schema: dict[str, Any], kind: str) -> dict[str, Any]:
     return kept
 
 
-def _kubernetes() -> dict[str, Any]:
+def _kubernetes(version: str) -> dict[str, Any]:
     """The definitions that CORE and a ScaledJob's template reach, by short names such as `core.v1.PodSpec`."""
     found = importlib.util.find_spec("kubernetes_validate")
     if found is None or found.origin is None:
         raise SystemExit("kubernetes-validate is needed here: pip install kubernetes-validate")
-    published = Path(found.origin).parent / "kubernetes-json-schema" / KUBERNETES / "_definitions.json"
+    published = Path(found.origin).parent / "kubernetes-json-schema" / version / "_definitions.json"
     everything = json.loads(published.read_text())["$defs"]
     by_identity = {_identity(schema): name for name, schema in everything.items()}
     definitions: dict[str, Any] = {}

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 from knative.local.background import Background
 from knative.local.exceptions import CannotStart, RunnerFailed
 from knative.local.process.fork_server import ForkServer
-from knative.local.runner import Options, running
+from knative.local.process.reload import changed, lint
+from knative.local.runner import Options, check, running
 
 log = logging.getLogger("errands.runner")
 
@@ -23,8 +24,11 @@ EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 async def serve_until_stopped(
     options: Options, announce: Callable[[str], None], fork_server: ForkServer | None
-) -> None:
-    """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL."""
+) -> bool:
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. `announce` is told the ingress' URL.
+
+    Whether it is to be started again: where it reloads, once its manifests have changed.
+    """
     stop, is_up = asyncio.Event(), asyncio.Event()
 
     async def serve() -> None:
@@ -32,7 +36,7 @@ async def serve_until_stopped(
         async with running(options, fork_server, background) as url:
             is_up.set()
             announce(url)
-            await _first(background, stop.wait())
+            await _first(background, _stopped(stop, options))
             log.info("stopping: no new events; those in flight are finished")
 
     serving = asyncio.ensure_future(serve())
@@ -48,6 +52,29 @@ async def serve_until_stopped(
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    return not stop.is_set() and is_up.is_set()
+
+
+async def _stopped(stop: asyncio.Event, options: Options) -> None:
+    """Until there is a reason to stop."""
+    work: list[Coroutine[Any, Any, object]] = [stop.wait()]
+    if options.reload:
+        work.append(changed(options.manifests, lambda: _runnable(options)))
+    reasons = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        for each in done:
+            each.result()
+    finally:
+        for each in reasons:
+            each.cancel()
+
+
+async def _runnable(options: Options) -> None:
+    """Raise CannotStart or ManifestError where what is declared now could not be started."""
+    check(options)
+    if options.lint:
+        await lint(options.manifests)
 
 
 async def _first(background: Background, work: Coroutine[Any, Any, T]) -> T:

@@ -23,6 +23,7 @@ from functions.runtime.guesses import Guesses
 from functions.runtime.port import HttpServer
 from functions.runtime.proxies import TrustedProxies
 from functions.runtime.running import Running, announced
+from knative.local import mail_catcher, sources
 from knative.local.background import Background
 from knative.local.broker.broker import DLQ, Broker, BrokerAway, BrokerUnusable, Delivery
 from knative.local.broker.dispatch import Dispatcher, Http, SinkDispatcher, Tools
@@ -67,7 +68,7 @@ ALONE_IDLE_S: Final = 5.0
 class Options:
     """What `errands up` was asked for. `max_processes` caps the processes of a CPU-bound function on this machine."""
 
-    manifests: Path
+    manifests: tuple[Path, ...]
     data: Path
     host: str = "127.0.0.1"
     port: int = 8080
@@ -78,6 +79,7 @@ class Options:
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
+    lint: bool = False  # before it reloads manifests, as they were linted before the start
     rabbitmq: "AmqpServer | None" = None
     work_queues: Path | None = None  # the folder of the work queues' manifests
 
@@ -93,6 +95,18 @@ def work_named(name: str, folder: Path | None) -> WorkQueue:
     )
 
 
+def check(options: Options) -> tuple[Manifests, tuple[WorkQueue, ...]]:
+    """What is declared, once all of it can be run as far as can be seen; raises CannotStart and ManifestError."""
+    manifests = load(*options.manifests)
+    work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
+    services = [*manifests.services.values(), *(work_queue.service for work_queue in work_queues)]
+    _check_settings(options.settings, [each.name for each in services])
+    wrong = sources.faults(services, options.settings)
+    if wrong:
+        raise CannotStart("\n".join(wrong))
+    return manifests, work_queues
+
+
 @asynccontextmanager
 async def running(
     options: Options, fork_server: ForkServer | None = None, background: Background | None = None
@@ -105,9 +119,7 @@ async def running(
     if options.host not in LOOPBACK and not options.token:
         reach = f"{options.host} can be reached from other machines"
         raise CannotStart(f"{reach}: give --token-file FILE, or bind 127.0.0.1")
-    manifests = load(options.manifests)
-    work_queues = load_work_queues(options.work_queues) if options.work_queues else ()
-    _check_settings(options.settings, [*manifests.services, *(work_queue.name for work_queue in work_queues)])
+    manifests, work_queues = check(options)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(locked(options.data))
         if fork_server:
@@ -149,7 +161,7 @@ class _Runner:
             broker = self._broker()
             url = self._url(listening)
             running = Running(self._url(inner), self._secret, url)
-            machine = self._machine(running, listening)
+            machine = self._machine(running, listening, await self._mail_port(stack))
             ingress = self._ingress(broker, self._own(listening), machine)
             server = self._server(stack, ingress, inner)
             stack.enter_context(announced(self._options.data, running))
@@ -287,7 +299,13 @@ class _Runner:
         called = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
         return f"http://[{called}]:{port}/" if ":" in called else f"http://{called}:{port}/"
 
-    def _machine(self, running: Running, listening: socket.socket) -> Machine:
+    async def _mail_port(self, stack: contextlib.AsyncExitStack) -> int | None:
+        """Where e-mails are caught, if they are."""
+        if not mail_catcher.catches(self._options.settings, self._options.token):
+            return None
+        return await stack.enter_async_context(mail_catcher.catching(self._options.data.resolve() / "mail"))
+
+    def _machine(self, running: Running, listening: socket.socket, mail_port: int | None) -> Machine:
         return Machine(
             data=self._options.data.resolve(),
             ingress_url=running.url,
@@ -299,6 +317,7 @@ class _Runner:
             trusted_proxies=str(self._options.trusted_proxies),
             settings=self._options.settings,
             work_queue=amqp_variables(self._options.rabbitmq),
+            mail_port=mail_port,
         )
 
     def _make_pools(self, machine: Machine, listening: socket.socket) -> None:
@@ -319,7 +338,7 @@ class _Runner:
         return Pool(
             service,
             environment=environment(service, self._manifests, machine),
-            root=self._manifests.root,
+            root=service.root,
             max_scale=max_scale,
             report=_report,
             fork_server=self._fork_server,

@@ -145,6 +145,14 @@ class Place:
         return shown.removeprefix(".")
 
 
+def texts(place: Place) -> Iterator[Place]:
+    """Every text below a place."""
+    if isinstance(place.value, str):
+        yield place
+    for each in (*place, *(member for _, member in place.members)):
+        yield from texts(each)
+
+
 def parse(text: str, file: str) -> Iterator[ManifestDocument]:
     """The resources in a text, those of a List among them; raise ManifestError for what is no YAML."""
     if len(text) > LIMIT_BYTES:

@@ -84,9 +84,13 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One function: its environment and how far it scales. `idle_s` is how long a process waits before it stops."""
+    """One function: its environment and how far it scales. `idle_s` is how long a process waits before it stops.
+
+    Its FUNCTION_SOURCE is a path below `root`, the project of its manifests.
+    """
 
     name: str
+    root: Path
     environment: Mapping[str, str | Reference]
     config_maps: tuple[str, ...]
     concurrency: int
@@ -112,9 +116,8 @@ class PingSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifests:
-    """Everything that a folder of manifests declares."""
+    """Everything that folders of manifests declare together."""
 
-    root: Path
     broker: str
     services: Mapping[str, Service]
     triggers: tuple[Trigger, ...]
@@ -149,20 +152,25 @@ class Manifests:
         return tuple(sorted({trigger.filter["type"] for trigger in self.triggers if "type" in trigger.filter}))
 
 
-def load(folder: Path) -> Manifests:
-    """Read the folder's kustomization and the files it lists; raise ManifestError for what cannot be honoured."""
+def load(*folders: Path) -> Manifests:
+    """Read the folders' kustomizations and the files they list; raise ManifestError for what cannot be honoured."""
     by_kind: dict[str, list[ManifestDocument]] = {}
-    for document in read_listed(folder):
-        _refuse_unknown(document)
-        by_kind.setdefault(document.kind, []).append(document)
+    roots: dict[str, Path] = {}
+    for folder in folders:
+        for document in read_listed(folder):
+            _refuse_unknown(document)
+            _refuse_second(document, by_kind.get(document.kind, []))
+            by_kind.setdefault(document.kind, []).append(document)
+            roots.setdefault(document.file, root_of(folder))
     brokers = by_kind.get("Broker", [])
     if len(brokers) != 1:
-        raise ManifestError(f"{folder}:1: exactly one Broker is expected, got {len(brokers)}")
-    services = {each.name: each for each in (_service(one) for one in by_kind.get("Service", []))}
+        there = " and ".join(map(str, folders))
+        reason = f"exactly one Broker is expected, got {len(brokers)}"
+        raise ManifestError(f"{there}:1: {reason}" + ("" if brokers else "; Errands' own: --manifests builtin"))
+    services = {each.name: each for each in (_service(one, roots[one.file]) for one in by_kind.get("Service", []))}
     default = brokers[0].root["spec"]["delivery"]
     bound = (each.root["spec"]["subject"]["name"] for each in by_kind.get("SinkBinding", []))
     return Manifests(
-        root=_root(folder.resolve()),
         broker=name_of(brokers[0]),
         services=services,
         triggers=tuple(_trigger(each, default, services) for each in by_kind.get("Trigger", [])),
@@ -189,9 +197,10 @@ def environment_of(container: Place) -> tuple[dict[str, str | Reference], tuple[
     return variables, tuple(text(each["configMapRef"]["name"]) for each in container["envFrom"])
 
 
-def _root(folder: Path) -> Path:
+def root_of(folder: Path) -> Path:
     """The project of a folder of manifests: the folder above it, or above `knative/` where it is `knative/base/`."""
-    return folder.parents[1] if folder.name == "base" else folder.parent
+    resolved = folder.resolve()
+    return resolved.parents[1] if resolved.name == "base" else resolved.parent
 
 
 def _refuse_unknown(document: ManifestDocument) -> None:
@@ -201,6 +210,15 @@ def _refuse_unknown(document: ManifestDocument) -> None:
         raise document.root["kind"].error(f"{kind} is not run here; expected one of {', '.join(sorted(ours))}")
     if kind == "Service" and not version.startswith("serving.knative.dev/"):
         raise document.root["apiVersion"].error(f"a Service must be of serving.knative.dev/v1, got {version}")
+
+
+def _refuse_second(document: ManifestDocument, others: list[ManifestDocument]) -> None:
+    """A resource of a name that another of its kind has: `kubectl apply` would put one in place of the other."""
+    for other in others:
+        if other.name and other.name == document.name and other.file != document.file:
+            raise document.root["metadata"]["name"].error(
+                f"{document.kind} {document.name!r} is declared in {other.where} too: give it another name"
+            )
 
 
 def _trigger(document: ManifestDocument, default: Place, services: Mapping[str, Service]) -> Trigger:
@@ -250,7 +268,7 @@ def _service_name(destination: Place, services: Mapping[str, Service]) -> str:
     return name
 
 
-def _service(document: ManifestDocument) -> Service:
+def _service(document: ManifestDocument, root: Path) -> Service:
     declared = DeclaredService(document)
     container, pod = declared.pod["containers"][0], declared.pod
     variables, config_maps = environment_of(container)
@@ -259,6 +277,7 @@ def _service(document: ManifestDocument) -> Service:
     window_s = go_duration_s(declared.annotation(WINDOW).text)
     return Service(
         name=name_of(document),
+        root=root,
         environment=variables,
         config_maps=config_maps,
         concurrency=whole(pod["containerConcurrency"], 0, 1000, default=0) or DEFAULT_CONCURRENCY,

@@ -1,19 +1,29 @@
 """Reads `keda/base/*.yaml` into frozen dataclasses: the work queues, their workers and how far KEDA scales them.
 
 A work queue is a ScaledJob, or a ScaledObject with its Deployment, whose container names a RabbitMQ queue in
-`WORK_QUEUE`. The Bindings say which events come to that queue. The policy of retries is the container's
-environment, which `keda/worker/settings.py` reads.
+`WORK_QUEUE`. The Bindings say which events come to that queue, the Policies how much it holds. The policy of retries is
+the container's environment, which `keda/worker/settings.py` reads.
 """
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from knative.manifests.documents import ManifestDocument, Place
 from knative.manifests.fields import positive, text, whole
-from knative.manifests.manifests import DeliverySpec, Manifests, Reference, Service, Trigger, environment_of, name_of
+from knative.manifests.manifests import (
+    DeliverySpec,
+    Manifests,
+    Reference,
+    Service,
+    Trigger,
+    environment_of,
+    name_of,
+    root_of,
+)
 from knative.manifests.probe import Probe, probe_of
 from knative.manifests.reading import read_listed
 
@@ -22,6 +32,7 @@ POLLING_S: Final = 30  # KEDA's own defaults (keda.sh/docs, ScaledObject specifi
 COOLDOWN_S: Final = 300
 DEFAULT_MAX: Final = 100
 LARGEST: Final = 86_400  # of its numbers of workers and seconds
+QUEUES: Final = ("queues", "quorum_queues", "all", "")  # what a Policy of a queue applies to; all, when it does not say
 SINK: Final = "WORK_DEAD_LETTER_SINK"
 EXCHANGE: Final = "WORK_EXCHANGE"
 
@@ -46,7 +57,10 @@ class Scaling:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkQueue:
-    """One work queue: its queue, the types or outcomes of what comes to it, the worker's environment, its scaling."""
+    """One work queue: its queue, the types or outcomes of what comes to it, the worker's environment, its scaling.
+
+    `limits` are those of the Policy that holds for the queue, by RabbitMQ's names such as `delivery-limit`.
+    """
 
     name: str
     exchange: str
@@ -59,6 +73,8 @@ class WorkQueue:
     idle_s: float
     scaling: Scaling
     where: str
+    root: Path
+    limits: Mapping[str, int | str] = field(default_factory=dict)
     probe: Probe | None = None
 
     @property
@@ -66,6 +82,7 @@ class WorkQueue:
         """The worker as a Service, for what treats both alike."""
         return Service(
             name=self.name,
+            root=self.root,
             environment=self.environment,
             config_maps=self.config_maps,
             concurrency=self.concurrency,
@@ -87,10 +104,10 @@ def load_work_queues(folder: Path) -> tuple[WorkQueue, ...]:
     by_kind: dict[str, list[ManifestDocument]] = {}
     for document in read_listed(folder):
         by_kind.setdefault(document.kind, []).append(document)
-    bindings = [each.root["spec"] for each in by_kind.get("Binding", [])]
+    bindings, policies = ([each.root["spec"] for each in by_kind.get(kind, [])] for kind in ("Binding", "Policy"))
     deployments = {name_of(each): each for each in by_kind.get("Deployment", [])}
     return tuple(
-        _work_queue(document, _container(document, deployments), bindings)
+        _work_queue(document, _container(document, deployments), bindings, policies, root_of(folder))
         for kind in ("ScaledJob", "ScaledObject")
         for document in by_kind.get(kind, [])
     )
@@ -107,7 +124,9 @@ def _container(document: ManifestDocument, deployments: Mapping[str, ManifestDoc
     return deployments[text(name)].root["spec"]["template"]["spec"]["containers"][0]
 
 
-def _work_queue(document: ManifestDocument, container: Place, bindings: list[Place]) -> WorkQueue:
+def _work_queue(
+    document: ManifestDocument, container: Place, bindings: list[Place], policies: list[Place], root: Path
+) -> WorkQueue:
     variables, config_maps = environment_of(container)
     values = {name: value for name, value in variables.items() if isinstance(value, str)}
     for name in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "WORK_QUEUE", SINK):
@@ -130,8 +149,23 @@ def _work_queue(document: ManifestDocument, container: Place, bindings: list[Pla
         idle_s=_number(container, values, "WORK_IDLE_S", "0") or scaling.cooldown_s,
         scaling=scaling,
         where=document.where,
+        limits=limits_of(queue, policies),
+        root=root,
         probe=probe_of(container),
     )
+
+
+def limits_of(queue: str, policies: list[Place]) -> Mapping[str, int | str]:
+    """The definition of the Policy that holds for a queue: RabbitMQ takes that of the highest priority alone."""
+    held = [
+        each
+        for each in policies
+        if each["applyTo"].text in QUEUES and re.search(text(each["pattern"]), queue) is not None
+    ]
+    if not held:
+        return {}
+    policy = max(held, key=lambda each: whole(each["priority"], 0, LARGEST, default=0))
+    return {name: place.text or whole(place, 0, 2**53, default=0) for name, place in policy["definition"].members}
 
 
 def _delivery(container: Place, values: Mapping[str, str]) -> DeliverySpec:

@@ -30,7 +30,7 @@ def read(target: str) -> tuple[ManifestDocument, ...]:
     if not path.exists():
         raise ManifestError(f"{target}: there is no such file or folder")
     found = tuple(_folder(path)) if path.is_dir() else _file(path)
-    if not found:
+    if not found and not (path.is_dir() and _listing(path)):  # a list may be empty, as a new project's is
         raise ManifestError(f"{target}: no manifest is there")
     return found
 
@@ -49,12 +49,16 @@ def _listing(folder: Path) -> Path | None:
 
 
 def _folder(folder: Path) -> Iterator[ManifestDocument]:
+    """What its kustomization lists, or else its files and those of the folders below it, which may have one."""
     listing = _listing(folder)
-    if listing is None:
-        for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
-            yield from _file(file)
-    else:
+    if listing is not None:
         yield from _listed(folder, listing, _rendered)
+        return
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and not each.is_symlink() and not each.name.startswith((".", "node_modules")):
+            yield from (resource for resource in _folder(each) if resource.kind or resource.version)
+        elif each.suffix in (".yaml", ".yml"):
+            yield from _file(each)
 
 
 def _listed(folder: Path, listing: Path, patched: _Patched) -> Iterator[ManifestDocument]:
@@ -80,6 +84,11 @@ def _refused(_folder: Path, kustomization: ManifestDocument) -> Iterator[Manifes
 
 def _rendered(folder: Path, _kustomization: ManifestDocument) -> Iterator[ManifestDocument]:
     """What kustomize makes of it; lines are those of its output."""
+    return parse(render(folder), f"{folder} (rendered)")
+
+
+def render(folder: Path) -> str:
+    """The text that kustomize makes of a folder; raises ManifestError."""
     commands = {"kustomize": ["kustomize", "build"], "kubectl": ["kubectl", "kustomize"]}
     command = next((each for name, each in commands.items() if shutil.which(name)), None)
     if command is None:
@@ -91,7 +100,7 @@ def _rendered(folder: Path, _kustomization: ManifestDocument) -> Iterator[Manife
     shown = subprocess.run(command, capture_output=True, check=False, text=True)
     if shown.returncode:
         raise ManifestError(f"{folder}: {' '.join(shown.stderr.split())}")
-    return parse(shown.stdout, f"{folder} (rendered)")
+    return shown.stdout
 
 
 def _file(file: Path) -> tuple[ManifestDocument, ...]:

@@ -196,7 +196,7 @@ async def pool(
     made = Pool(
         service,
         environment=variables,
-        root=manifests.root,
+        root=service.root,
         max_scale=1,
         report=lambda *_: None,
         fork_server=fork_server,

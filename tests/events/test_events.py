@@ -4,7 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -709,7 +709,7 @@ def test_every_bad_field_is_named_with_its_pointer() -> None:
         "#/method",
         "#/calender",
     }
-    assert found["#/sequence"] == "Expected `int` >= 0, got -1"
+    assert found["#/sequence"] == "Expected an integer >= 0, got -1"
     assert found["#/calender"].startswith("is unknown; expected one of: events, name, method")
 
 
@@ -719,7 +719,28 @@ def test_a_required_field_that_is_missing_is_named() -> None:
 
 def test_a_list_that_is_too_short_or_no_list_is_named_itself() -> None:
     assert problems({"events": []}, IcsRequested).keys() == {"#/events"}
-    assert problems({"events": "x"}, IcsRequested) == {"#/events": 'Expected `array`, got `str`, got "x"'}
+    assert problems({"events": "x"}, IcsRequested) == {"#/events": 'Expected an array, got "x"'}
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "said"),
+    [
+        (tuple[int, ...], {"a": 1}, "Expected an array, got an object"),
+        (str, [1], "Expected a text, got an array"),
+        (dict[str, int], "x", 'Expected an object, got "x"'),
+        (float, "x", 'Expected a number, got "x"'),
+        (bool, None, "Expected true or false, got null"),
+        (int | str | None, 1.5, "Expected an integer, a text or null, got 1.5"),
+        (bytes, 5, "Expected a text in base64, got 5"),
+        (Literal["fit", "fill"], "fil", 'Expected one of fit, fill, got "fil"'),
+        (Literal["fit", "fill"] | None, "fil", 'Expected one of fit, fill, got "fil"'),
+        (Annotated[str, msgspec.Meta(max_length=2)], "abc", 'Expected a text of length <= 2, got "abc"'),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_words_of_json(type_: Any, value: object, said: str) -> None:
+    struct = msgspec.defstruct("Asked", [("field", type_)], frozen=True)
+
+    assert problems({"field": value}, struct) == {"#/field": said}
 
 
 def test_a_rule_between_fields_is_named_at_what_holds_them() -> None:
@@ -842,9 +863,18 @@ def test_every_pattern_of_the_contract_ends_where_the_text_ends() -> None:
     assert [each for each in patterns if not each.startswith(b"^") or not each.endswith(rb"$(?!\\n)")] == []
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-rf", "", "a" * 101, "a\0b", "a b", "ł"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", ".hidden", "-rf", "", "a" * 101, "a\0b", "a\\b", "a\u202eb", "a ", 'a"b']
+)
 def test_a_name_is_a_file_name_and_no_path(name: str) -> None:
     assert problems({"name": name}, ImageOutput).keys() == {"#/name"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Rechnung März 2026.pdf", "請求書.pdf", "invoice 1042.pdf", "ł", "№ 7 (копия).pdf", "😀"]
+)
+def test_a_name_is_of_any_language(name: str) -> None:
+    assert decode(json.dumps({"name": name}).encode(), ImageOutput).name == name
 
 
 def test_outputs_have_different_names() -> None:

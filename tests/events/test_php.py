@@ -28,6 +28,7 @@ import pytest
 from events.http import read, rfc3339
 from events.problem import decode
 from events.types import REGISTRY, IcsRequested, ImageRequested, MessageRequested, ReportRequested
+from tests.support.absent import absent
 from tests.support.http_server import http_server
 from tests.support.ports import free_port
 
@@ -39,7 +40,7 @@ CALLBACK_URL = "http://127.0.0.1:8000/callbacks"
 STARTING_S = 60.0
 
 if shutil.which("php") is None and os.environ.get("CI") != "true":
-    pytest.skip("php is not installed", allow_module_level=True)
+    absent("php is not installed")
 
 pytestmark = pytest.mark.php
 

@@ -45,7 +45,7 @@ def settings(name: str, folder: Path) -> dict[str, str]:
     url = "http://127.0.0.1:1/"
     queue = {"AMQP_URL": "amqp://127.0.0.1:1", "WORK_EXCHANGE": "work"}
     own: dict[str, Any] = {"ingress_url": url, "ingress_secret": "", "invoker_secret": "", "public_url": url}
-    machine = Machine(data=folder, token=None, settings={}, work_queue=queue, **own)
+    machine = Machine(data=folder, token=None, settings={}, work_queue=queue, mail_port=None, **own)
     make_secrets(machine)
     manifests = load(ROOT / "knative" / "base")
     service = manifests.services.get(name)

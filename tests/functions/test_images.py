@@ -12,9 +12,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +27,14 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
+from knative.manifests.project import Project
+from knative.scaffold import new_function, new_project
 from tests.conftest import sample
+from tests.support.absent import absent
 from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
+from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py"))
@@ -55,8 +61,7 @@ def base() -> str:
         return given
     missing = [each for each in ("podman", "debootstrap") if shutil.which(each) is None]
     if missing or os.geteuid() != 0:
-        reason = f"images need {' and '.join(missing) or 'root'} to be built, or ERRANDS_TEST_BASE"
-        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
+        absent(f"images need {' and '.join(missing) or 'root'} to be built, or ERRANDS_TEST_BASE")
     if not podman("images", "--quiet", BASE):
         subprocess.run([ROOT / ".ci/base-image", BASE], check=True, timeout=600)
     return BASE
@@ -130,12 +135,16 @@ def mail_port() -> Iterator[int]:
 class Container:
     """A running image; `start_s` is from the container's start to the probe's first good answer."""
 
-    def __init__(self, image: str, environment: dict[str, str]) -> None:
+    def __init__(self, image: str, environment: dict[str, str], *options: str, arguments: Sequence[str] = ()) -> None:
         self.port = free_port()
         given = {"PORT": str(self.port), "STORE_URL": "file:///tmp/store", **environment}
         variables = [argument for name, value in given.items() for argument in ("--env", f"{name}={value}")]
-        hardened = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/data:mode=1777")
-        self.id = podman("run", "--detach", "--network=host", *hardened, *LIMITS, *variables, image)
+        given_to = [each.format(port=self.port) for each in arguments]
+        hardened = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+        options = options or ("--tmpfs=/data:mode=1777",)
+        self.id = podman(
+            "run", "--detach", "--network=host", *hardened, *LIMITS, *options, *variables, image, *given_to
+        )
         self.start_s = self._wait()
 
     def _wait(self) -> float:
@@ -191,6 +200,58 @@ def start(image: Callable[[str], str]) -> Iterator[Callable[..., Container]]:
     yield run
     for each in started:
         each.remove()
+
+
+def test_the_function_of_a_project_is_built_by_its_own_recipe_and_answers(base: str, tmp_path: Path) -> None:
+    folder, registry = tmp_path / "my-shop", f"{REGISTRY}-project"
+    new_project(folder)
+    new_function("greet", Project(folder=folder, package="my_shop", version="0.1.0"))
+    build_wheel(folder / "wheels")
+    build = [sys.executable, "-m", "knative.cli.main", "image", "greet", "--registry", registry, "--base", base]
+    flags = {"BUILDER": "podman", "BUILD_FLAGS": "--quiet --network host"}
+    done = subprocess.run(build, cwd=folder, env=os.environ | flags, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    container = Container(f"{registry}/greet:0.1.0", {"SALUTATION": "Moin"})
+    try:
+        status, headers, body = container.send(json.loads((folder / "samples/greet.json").read_text()))
+        user, code = container.run("id", "-u"), container.stop()
+    finally:
+        container.remove()
+
+    assert (status, headers["ce-type"]) == (200, "dev.errands.greet.completed.v1")
+    assert json.loads(body) == {"text": "Moin, Ada"}
+    assert (user, code) == ("65532", 0)
+
+
+@pytest.fixture
+def runner(image: Callable[[str], str]) -> Iterator[tuple[Container, Path]]:
+    """The image of the runner, with a project of one function mounted and its data in a volume."""
+    token = "a-token-of-these-tests"
+    volume = f"{REGISTRY.rpartition('/')[2]}-data"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        shop = Path(folder, "my-shop")
+        new_project(shop)
+        new_function("greet", Project(folder=shop, package="my_shop", version="0.1.0"))
+        mounted = ("--volume", f"{volume}:/data", "--volume", f"{shop}:/project:ro", "--workdir", "/project")
+        started = Container(image("runner"), {"ERRANDS_TOKEN": token}, *mounted, arguments=("--port", "{port}"))
+        yield started, shop
+        started.remove()
+    podman("volume", "rm", "--force", volume)
+
+
+def test_the_image_of_the_runner_does_the_jobs_of_a_project_and_its_own(runner: tuple[Container, Path]) -> None:
+    container, _ = runner
+    sink = ("--sink", f"http://127.0.0.1:{container.port}")
+
+    shown = [container.run("errands", "send", name, "--wait", *sink) for name in ("ics", "report", "greet")]
+    health = subprocess.run(["podman", "healthcheck", "run", container.id], check=False, timeout=60).returncode
+    user, kept = container.run("id", "-u"), container.run("ls", "/data").split()
+
+    assert ["\ncompleted " in each for each in shown] == [True, True, True], shown
+    assert (health, user, container.stop()) == (0, "65532", 0)
+    assert {"journal.db", "store", "secrets"} <= set(kept)
 
 
 def environment(function: str, receiver: Received, mail_port: int) -> dict[str, str]:

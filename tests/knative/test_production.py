@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,23 @@ import yaml
 
 from functions.net.guard import special_ranges
 from functions.storage.store import LEDGER, RESULTS
-from knative.cli.preflight import NEEDED, SECRETS, look
+from knative.cluster.needs import Needs
+from knative.cluster.overlay import overlay_of
 from knative.lint import lint
 from knative.lint.events import samples
 from knative.lint.findings import findings
 from knative.lint.resources import Resources
+from knative.lint.schema import SCHEMAS, schema_flaws, unknown_kinds
+from knative.lint.vendor import KUBERNETES, MODULES, OLDEST, OLDEST_KUBERNETES, OLDEST_MODULES
 from knative.manifests.documents import parse
+from tests.support.absent import program
+from tests.support.overlays import PRODUCTION as OVERLAY
+from tests.support.overlays import ROOT, changed, kustomized, production
 
-ROOT = Path(__file__).parents[2]
-OVERLAY = ROOT / "knative" / "overlays" / "production"
 WAITING = ("callbacks", "mails")  # work queues of a component
-TOPOLOGY_SPREAD = "kubernetes.podspec-topologyspreadconstraints"
 METRICS = {
     name for file in (ROOT / "tests/files/metrics").glob("*.txt") for name in file.read_text().split()
 }  # what RabbitMQ 3.10 answers to a scrape, and what Serving 1.23 declares in its source (pkg/queue, pkg/activator)
-
-
-def kustomized(folder: Path) -> str:
-    """What kustomize makes of a folder; CI has it where there is a Go toolchain (.ci/run)."""
-    local = str(ROOT / ".venv/bin/kustomize")
-    kustomize, kubectl = shutil.which("kustomize") or shutil.which(local), shutil.which("kubectl")
-    command = [kustomize, "build"] if kustomize else [kubectl, "kustomize"] if kubectl else None
-    if command is None:
-        if "CI" in os.environ and shutil.which("go"):
-            pytest.fail("neither kustomize nor kubectl is there, although .ci/run installs one")
-        pytest.skip("kubectl or kustomize is needed")
-    flags = ["--load-restrictor", "LoadRestrictionsNone"]  # as the Makefile
-    return subprocess.run([*map(str, command), *flags, str(folder)], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +73,33 @@ def test_the_linter_renders_a_folder_with_patches_itself(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_it_passes_with_external_secrets_too(tmp_path: Path) -> None:
-    for each in ("knative", "keda"):
-        shutil.copytree(ROOT / each, tmp_path / each, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    kustomization = tmp_path / "knative/overlays/production/kustomization.yaml"
-    kustomization.write_text(kustomization.read_text().replace("# - external-secrets #", "- external-secrets #"))
-    file = tmp_path / "rendered.yaml"
-    file.write_text(kustomized(kustomization.parent))
+def test_it_passes_with_external_secrets_too_which_bring_every_secret(tmp_path: Path) -> None:
+    with_them = overlay_of(kustomized(changed(tmp_path, ("# - external-secrets #", "- external-secrets #"))))
 
-    secrets = {each["metadata"]["name"] for each in of(list(yaml.safe_load_all(file.read_text())), "ExternalSecret")}
-    assert lint([str(file)], production=True) == []
-    assert secrets == set(SECRETS)
+    secrets = {each.name for each in with_them.documents if each.kind == "ExternalSecret"}
+    assert findings(Resources(documents=with_them.documents, production=True)) == []
+    assert secrets == {each.name for each in Needs(production().documents).secrets}
+    assert Needs(with_them.documents).secrets == ()
+
+
+@pytest.mark.parametrize("schemas", [SCHEMAS, OLDEST], ids=["newest", "oldest"])
+@pytest.mark.parametrize(
+    "folder", ["knative/base", "keda/base", "knative/overlays/production", "knative/overlays/postgresql"]
+)
+def test_the_api_server_of_the_oldest_and_of_the_newest_release_takes_them(folder: str, schemas: Path) -> None:
+    resources = Resources(documents=overlay_of(kustomized(ROOT / folder)).documents)
+
+    assert [(each.place.where, each.what) for each in schema_flaws(resources, schemas)] == []
+    assert [each.what for each in unknown_kinds(resources, schemas)] == []
+
+
+def test_the_schemas_are_of_the_releases_that_the_readme_names() -> None:
+    readme = (OVERLAY / "README.md").read_text()
+
+    for file, modules, kubernetes in ((SCHEMAS, MODULES, KUBERNETES), (OLDEST, OLDEST_MODULES, OLDEST_KUBERNETES)):
+        assert json.loads(file.read_text())["sources"] == [*modules, f"kubernetes-validate {kubernetes}"]
+        assert kubernetes.split("-")[0].removesuffix(".0").removeprefix("v") in readme
+        assert re.search(r"keda/v2@v(\d+\.\d+)", " ".join(modules))[1] in readme  # type: ignore[index]  # it is there
 
 
 def test_callbacks_and_mails_take_work_queues(documents: list[Any]) -> None:
@@ -150,7 +156,8 @@ def test_every_function_is_hardened_bounded_and_probed(documents: list[Any]) -> 
         assert "memory" in container["resources"]["limits"], name
         assert container["readinessProbe"]
         assert container["livenessProbe"]
-        assert [each["mountPath"] for each in container["volumeMounts"]] == ["/tmp"]  # noqa: S108  # in the pod
+        assert container["volumeMounts"][0]["mountPath"] == "/tmp"  # noqa: S108  # in the pod
+        assert all(each["readOnly"] for each in container["volumeMounts"][1:])
 
 
 def test_every_image_comes_from_the_registry_of_the_installation(documents: list[Any]) -> None:
@@ -160,11 +167,59 @@ def test_every_image_comes_from_the_registry_of_the_installation(documents: list
     assert all(each["containers"][0]["image"].startswith("registry.") for each in functions(documents).values())
 
 
-def test_every_secret_that_is_referred_to_is_known_to_the_preflight(rendered: str) -> None:
-    referred = set(re.findall(r"secret(?:Key)?Ref:\n(?:\s+(?:key|optional): .*\n)*\s+name: (\S+)", rendered))
-
-    assert referred - {"console"} == set(SECRETS)
+def test_no_secret_s_value_is_in_the_overlay(rendered: str) -> None:
     assert "kind: Secret\n" not in rendered
+
+
+@pytest.mark.parametrize(
+    ("folders", "readme"),
+    [
+        ([OVERLAY], OVERLAY / "README.md"),
+        ([ROOT / "knative/base", ROOT / "keda/base"], ROOT / "knative/README.md"),
+        ([ROOT / "keda/base"], ROOT / "keda/README.md"),
+    ],
+    ids=["production", "base", "keda"],
+)
+def test_every_secret_that_a_manifest_names_is_in_its_readme_with_its_keys(folders: list[Path], readme: Path) -> None:
+    needs = Needs(overlay_of("---\n".join(map(kustomized, folders))).documents)
+    told = {
+        line.split()[4]: line
+        for line in readme.read_text().splitlines()
+        if line.startswith("kubectl create secret generic ")
+    }
+
+    assert {each.name for each in needs.secrets} <= told.keys()
+    assert [each for each in needs.secrets if not all(f"={key}=" in told[each.name] for key in each.keys)] == []
+
+
+def test_every_address_is_in_the_overlays_namespace(rendered: str, documents: list[Any]) -> None:
+    [namespace] = [each["metadata"]["name"] for each in of(documents, "Namespace")]
+    hosts = {each["metadata"]["host"] for job in of(documents, "ScaledJob") for each in job["spec"]["triggers"]}
+
+    assert set(re.findall(r"[a-z0-9-]+\.([a-z0-9-]+)\.svc\b", rendered)) == {namespace}
+    assert hosts == {f"amqp://rabbitmq.{namespace}.svc:5672/"}
+
+
+def test_no_sink_binding_writes_into_a_service(documents: list[Any]) -> None:
+    """Services have K_SINK by themselves: in their containers, which server-side apply gives to one owner whole."""
+    bound = {each["spec"]["subject"]["kind"] for each in of(documents, "SinkBinding")}
+    sending = {
+        name: {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}.get("K_SINK")
+        for name, pod in functions(documents).items()
+    }
+
+    assert bound == {"Deployment"}
+    assert (sending["deadletters"], sending["console"]) == ("http://errands-broker-ingress",) * 2
+
+
+def test_the_queue_workers_can_be_left_out(tmp_path: Path) -> None:
+    folder = changed(tmp_path, ("- queue-workers #", "- no-queue-workers #"), ("  - waiting\n", ""))
+    without = overlay_of(kustomized(folder))
+
+    needs = Needs(without.documents)
+    assert "keda.sh" not in {each.group for each in needs.kinds}
+    assert not {"enqueue", "longreport"} & {each.name for each in without.documents}
+    assert findings(Resources(documents=without.documents, production=True)) == []
 
 
 def test_what_has_fixed_replicas_has_a_disruption_budget(documents: list[Any]) -> None:
@@ -389,6 +444,16 @@ def test_each_alert_has_its_place_in_the_runbook() -> None:
     assert set(re.findall(r"\n\*\*(Errands\w+)\.\*\* ", runbook)) == {each["alert"] for each in alerts()}
 
 
+def test_no_command_selects_a_dispatcher_by_what_all_of_them_share() -> None:
+    """A Deployment's selector, and labels of the Broker, find any Trigger's pod."""
+    texts = [file.read_text() for file in ROOT.glob("*/**/*.md") if ".venv" not in file.parts]
+    commands = [each for text in texts for each in re.findall(r"kubectl (?:logs|exec|attach|describe) [^`\n]*", text)]
+    of_dispatchers = [each for each in commands if "dispatcher" in each or "brokerRole" in each]
+
+    assert of_dispatchers
+    assert [each for each in of_dispatchers if "grep ^pod/" not in each or "deploy/" in each] == []
+
+
 def test_the_dashboard_shows_depth_retries_dead_letters_job_time_and_cold_starts(documents: list[Any]) -> None:
     titles = " ".join(each["title"].lower() for each in panels())
     [held] = [each for each in of(documents, "ConfigMap") if each["metadata"]["name"] == "errands-dashboard"]
@@ -399,84 +464,9 @@ def test_the_dashboard_shows_depth_retries_dead_letters_job_time_and_cold_starts
     assert held["metadata"]["labels"] == {"grafana_dashboard": "1"}
 
 
-def cluster(**lacking: object) -> Callable[..., str | None]:
-    """A cluster that has everything but what is given, as kubectl shows it."""
-    node = {"spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-    storage = {"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}
-    responses: dict[str, object] = {
-        "version": {"serverVersion": {"major": "1", "minor": "34+"}},
-        "crds": "\n".join(f"customresourcedefinition.apiextensions.k8s.io/{each}" for each in NEEDED),
-        "nodes": {"items": [node] * 3},
-        "storageclasses": {"items": [storage]},
-        "config-features": {"data": {TOPOLOGY_SPREAD: "enabled"}},
-        "config-observability": {"data": {"request-metrics-protocol": "prometheus"}},
-        **{name: f"secret/{name}" for name in SECRETS},
-    } | lacking
-
-    def ask(*arguments: str) -> str | None:
-        response = next(responses[each] for each in reversed(arguments) if each in responses)
-        return response if response is None or isinstance(response, str) else json.dumps(response)
-
-    return ask
-
-
-@pytest.fixture
-def pinned(tmp_path: Path) -> Path:
-    """An overlay whose images have digests."""
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/kustomization.yaml").write_text("images: [{name: errands/ics, digest: 'sha256:0a'}]\n")
-    return tmp_path
-
-
-def test_the_preflight_passes_a_cluster_that_has_all(pinned: Path) -> None:
-    missing = [each.line for each in look(cluster(), pinned) if each.needed and not each.well]
-
-    assert missing == []
-
-
-@pytest.mark.parametrize(
-    ("lacking", "told"),
-    [
-        ({"version": {"serverVersion": {"major": "1", "minor": "30"}}}, "Kubernetes 1.30: Knative"),
-        ({"crds": ""}, "rabbitmqclusters.rabbitmq.com: install the cluster operator"),
-        ({"nodes": {"items": []}}, "0 nodes: RabbitMQ's three pods"),
-        ({"storageclasses": {"items": []}}, "a default StorageClass: mark"),
-        ({"config-features": {}}, "enabled in knative-serving: kubectl patch configmap config-features"),
-        (
-            {"config-features": {"data": {"delivery-timeout": "disabled"}}},
-            "delivery-timeout enabled in knative-eventing: ",
-        ),
-        ({"callback": None}, "Secret callback: kubectl create secret generic callback -n errands"),
-        ({"version": None}, "a cluster: kubectl reaches none"),
-    ],
-    ids=["version", "definitions", "nodes", "storage", "feature", "timeout", "secret", "unreachable"],
-)
-def test_the_preflight_says_what_to_install(pinned: Path, lacking: dict[str, object], told: str) -> None:
-    missing = [each.line for each in look(cluster(**lacking), pinned) if each.needed and not each.well]
-
-    assert any(told in each for each in missing)
-
-
-def test_the_preflight_leaves_secrets_to_external_secrets_where_the_overlay_brings_them(pinned: Path) -> None:
-    (pinned / "kustomization.yaml").write_text("components: [images, external-secrets]\n")
-    missing = [each.line for each in look(cluster(callback=None), pinned) if each.needed and not each.well]
-
-    assert missing == []
-
-
-def test_the_preflight_wants_images_by_digest() -> None:
-    missing = [each.line for each in look(cluster(), OVERLAY) if each.needed and not each.well]
-
-    assert [each for each in missing if "images by digest (errands/console" in each]
-
-
 @pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if "CI" in os.environ:
-            pytest.fail("promtool is not there, although .ci/run installs it")
-        pytest.skip("promtool (Debian: prometheus) is needed")
+    promtool = program("promtool", "prometheus")
     shutil.copy(ROOT / "tests/files/alerts.yaml", tmp_path / "alerts.yaml")
     [rules] = yaml.safe_load_all((OVERLAY / "monitoring/rules.yaml").read_text())
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.absent import absent
 from tests.support.local_runner import ROOT
 
 pytestmark = pytest.mark.slow
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.slow
 def test_the_demonstration_ends_well(tmp_path: Path, api: str) -> None:
     if api == "PHP" and shutil.which("php") is None:
         assert not os.environ.get("CI"), "CI must have php"
-        pytest.skip("php is not installed")
+        absent("php is not installed")
     without_php = {} if api == "PHP" else {"PATH": str(tmp_path)}
     project = tmp_path / "project"
     for folder in ("events", "functions", "knative", "tests"):

@@ -1,6 +1,5 @@
 """A real Chromium without a screen, and the console of dead letters behind a real port for it to look at."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.absent import absent
 from tests.support.function_client import serving
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
@@ -94,9 +94,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Debian's Chromium, with a profile of its own."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not binary or not driver:
-        if os.environ.get("CI"):
-            pytest.fail("chromium and chromium-driver are not installed, and CI must test with them")
-        pytest.skip("chromium and chromium-driver are not installed")
+        absent("chromium and its driver are not installed (apt-get install chromium chromium-driver)")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import icalendar
 import ics  # type: ignore[import-untyped]  # it has no types
-import pytest
 import vobject  # type: ignore[import-untyped]  # it has no types
 from ical.calendar_stream import IcsCalendarStream
+
+from tests.support.absent import absent
 
 LIBICAL = "libical.so.3"  # Debian's libical3
 # A published event without an organizer is a decision of ours: most published calendars have none.
@@ -75,7 +76,7 @@ def libical() -> ctypes.CDLL:
     except OSError as error:
         if "CI" in os.environ:
             raise
-        pytest.skip(f"no libical3: {error}")
+        absent(f"no libical3: {error}")
     for name, (result, arguments) in _SIGNATURES.items():
         getattr(library, name).restype = result
         getattr(library, name).argtypes = arguments

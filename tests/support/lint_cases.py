@@ -97,6 +97,13 @@ UID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 CHANNEL = "{apiVersion: messaging.knative.dev/v1beta1, kind: KafkaChannel}"
 PINGED = SHOP.replace("shop.picture.added", "dev.knative.sources.ping")
 RESIZE = "  name: resize\nspec:\n  template:"
+NEEDING = "  name: resize\n  annotations: {{lint.errands.dev/needs: '{}'}}\nspec:\n  template:"
+IMAGE = "      containers:\n        - image: shop/resize\n"
+MOUNT = f"{IMAGE}          volumeMounts: [{{{{name: key, mountPath: {{}}}}}}]\n"
+BOUND = (
+    "{{sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: shop}}}},"
+    " subject: {{apiVersion: {}, kind: {}, name: resize}}}}"
+)
 ANSWERING = "  name: resize\n  annotations: {{lint.errands.dev/answers: {}}}\nspec:\n  template:"
 
 
@@ -130,6 +137,19 @@ def memory(*, limit: str, each: int, at_once: int | None = None, concurrency: in
 
 def other(version: str, kind: str, spec: str, base: str = SHOP) -> str:
     return base + OTHER.format(version=version, kind=kind, spec=spec)
+
+
+def in_namespaces(namespace: str, text: str) -> str:
+    """Every resource in a namespace, as an overlay puts them."""
+    block = text.replace("metadata:\n  name", f"metadata:\n  namespace: {namespace}\n  name")
+    return block.replace("metadata: {name", f"metadata: {{namespace: {namespace}, name")
+
+
+def scaled_by(host: str) -> str:
+    """The shop, and a scaler that asks there how long a queue is."""
+    return other(
+        "keda.sh/v1alpha1", "ScaledObject", SCALED.format("printer", f"queueName: x, mode: QueueLength, host: '{host}'")
+    )
 
 
 CASES = [
@@ -323,6 +343,60 @@ CASES = [
         changed(('value: "20"', "value: http://shop-broker-ingress.default.svc/default/shop")),
         changed(('value: "20"', "value: http://shop-broker-ingress.default.svc.cluster.local/")),
         "value: http:",
+    ),
+    Case(
+        "other-namespace",
+        in_namespaces("shop", changed(('value: "20"', "value: http://letters.shop2.svc.cluster.local/"))),
+        in_namespaces("shop", changed(('value: "20"', "value: http://letters.shop.svc.cluster.local/"))),
+        "value: http:",
+    ),
+    Case(
+        "other-namespace",
+        in_namespaces("shop", scaled_by("amqp://rabbitmq.default.svc:5672/")),
+        scaled_by("amqp://rabbitmq.default.svc:5672/"),
+        "spec: {scaleTargetRef",
+    ),
+    Case(
+        "scaler-host-without-namespace",
+        scaled_by("amqp://rabbitmq:5672/"),
+        scaled_by("amqp://rabbitmq.mq:5672/"),
+        "spec: {scaleTargetRef",
+    ),
+    Case(
+        "sink-binding-on-service",
+        other("sources.knative.dev/v1", "SinkBinding", BOUND.format("serving.knative.dev/v1", "Service")),
+        other("sources.knative.dev/v1", "SinkBinding", BOUND.format("apps/v1", "Deployment")),
+        "spec: {sink",
+    ),
+    Case(
+        "file-not-mounted",
+        changed(('value: "20"', "value: /var/run/secrets/shop/key"), (IMAGE, MOUNT.format("/var/run/secrets/shops"))),
+        changed(('value: "20"', "value: /var/run/secrets/shop/key"), (IMAGE, MOUNT.format("/var/run/secrets/shop"))),
+        "value: /var",
+    ),
+    *(
+        Case(
+            "needs-a-feature",
+            changed((IMAGE, f"{given}{IMAGE}")),
+            changed((IMAGE, f"{given}{IMAGE}"), (RESIZE, NEEDING.format(", ".join(features)))),
+            given.strip(),
+        )
+        for given, *features in (
+            ("      tolerations: []\n", "kubernetes.podspec-tolerations"),
+            ("      initContainers: [{image: shop/fill}]\n", "kubernetes.podspec-init-containers"),
+            ("      volumes: [{name: a, hostPath: {path: /a}}]\n", "kubernetes.podspec-volumes-hostpath"),
+            (
+                "      volumes: [{name: a, persistentVolumeClaim: {claimName: a}}]\n",
+                "kubernetes.podspec-persistent-volume-claim",
+                "kubernetes.podspec-persistent-volume-write",
+            ),
+        )
+    ),
+    Case(
+        "needs-a-feature",
+        changed(('              value: "20"', "              valueFrom: {fieldRef: {fieldPath: metadata.namespace}}")),
+        changed((IMAGE, f"      volumes: [{{name: a, emptyDir: {{sizeLimit: 1Gi}}}}]\n{IMAGE}")),
+        "valueFrom",
     ),
     Case(
         "timeout-too-long",

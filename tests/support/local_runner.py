@@ -171,6 +171,7 @@ class Up:
             "-m",
             "knative.cli.main",
             "up",
+            "--no-lint",  # these manifests are for one machine
             "--data",
             str(self.data),
             "--port",

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.support.absent import absent
 from tests.support.local_runner import until
 from tests.support.ports import free_port
 
@@ -132,9 +131,7 @@ class RabbitServer:
 def rabbit_server(folder: Path, *, certificates: Path | None = None) -> Iterator[RabbitServer]:
     """A started server, removed at the end; skips the test where RabbitMQ is not installed, and fails it in CI."""
     if not (BIN / "rabbitmq-server").exists() or not shutil.which("epmd"):
-        if os.environ.get("CI"):
-            pytest.fail("rabbitmq-server is not installed (apt-get install rabbitmq-server)")
-        pytest.skip("rabbitmq-server is not installed (apt-get install rabbitmq-server)")
+        absent("rabbitmq-server is not installed (apt-get install rabbitmq-server)")
     folder.mkdir(parents=True, exist_ok=True)
     server = RabbitServer(folder)
     if certificates:

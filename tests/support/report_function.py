@@ -14,8 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pypdf
-import pytest
 
+from tests.support.absent import absent
 from tests.support.function_client import FunctionClient
 
 ROOT = Path(__file__).parents[2]
@@ -26,8 +26,7 @@ Deliver = Callable[..., dict[str, Any]]
 def require_pango() -> None:
     """WeasyPrint's system library: a laptop may lack it, CI may not."""
     if ctypes.util.find_library("pango-1.0") is None:
-        message = "libpango-1.0-0 is not installed"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        absent("libpango-1.0-0 is not installed")
 
 
 def require_noto() -> None:
@@ -35,8 +34,7 @@ def require_noto() -> None:
     if not any(Path("/usr/share/fonts").rglob("NotoSansCJK*")) or not any(
         Path("/usr/share/fonts").rglob("NotoSansArab*")
     ):
-        message = "fonts-noto-core and fonts-noto-cjk are not installed"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        absent("fonts-noto-core and fonts-noto-cjk are not installed")
 
 
 @contextmanager

@@ -4,7 +4,12 @@ declare(strict_types=1);
 
 namespace Errands;
 
-/** A file that a job made: fetch it from `url`, or name its `key` in a later job (Input::key). */
+/**
+ * A file that a job made: keep it (saveTo), or name its `key` in a later job (Input::key).
+ *
+ * In an S3 store its `url` stops working at `expiresAt`, seven days after the job: what is kept for longer is the file
+ * or the key, never the URL.
+ */
 final class Artifact
 {
     private function __construct(
@@ -18,6 +23,53 @@ final class Artifact
         public readonly ?int $widthPx,
         public readonly ?int $heightPx,
     ) {
+    }
+
+    /**
+     * Fetch the file to a path, whole or not at all; what was there is replaced.
+     *
+     * @throws NotFetched
+     */
+    public function saveTo(string $path, float $timeoutSeconds = 60.0): void
+    {
+        $partial = $path . '.' . bin2hex(random_bytes(6)) . '.part';
+        $file = @fopen($partial, 'xb');
+        if ($file === false) {
+            throw new NotFetched("{$this->name} cannot be written to $path");
+        }
+        try {
+            $this->fetch($file, $timeoutSeconds);
+            if (!fclose($file) || hash_file('sha256', $partial) !== $this->sha256) {
+                throw new NotFetched("{$this->name} did not come as the job made it");
+            }
+            if (!rename($partial, $path)) {
+                throw new NotFetched("{$this->name} cannot be written to $path");
+            }
+        } finally {
+            if (is_file($partial)) {
+                unlink($partial);
+            }
+        }
+    }
+
+    /** @param resource $file */
+    private function fetch($file, float $timeoutSeconds): void
+    {
+        $handle = curl_init();
+        curl_setopt_array($handle, [
+            CURLOPT_URL => $this->url,
+            CURLOPT_FILE => $file,
+            CURLOPT_FAILONERROR => true,
+            CURLOPT_PROTOCOLS => CURLPROTO_HTTP | CURLPROTO_HTTPS,
+            CURLOPT_FOLLOWLOCATION => false,
+            CURLOPT_TIMEOUT_MS => (int) ceil($timeoutSeconds * 1000),
+            CURLOPT_NOSIGNAL => true,
+        ]);
+        if (curl_exec($handle) !== true || curl_getinfo($handle, CURLINFO_RESPONSE_CODE) !== 200) {
+            $expired = $this->expiresAt !== null && $this->expiresAt < new \DateTimeImmutable();
+            $reason = $expired ? "its URL expired at {$this->expiresAt->format(DATE_ATOM)}" : curl_error($handle);
+            throw new NotFetched("{$this->name} cannot be fetched: $reason");
+        }
     }
 
     /** @param array<mixed> $fields */

@@ -13,7 +13,8 @@ namespace Errands;
  *         ├── Refused             trying again is of no use: the message says why
  *         ├── Unreachable         not accepted in any attempt; it MAY have arrived: emit it again, same id
  *         ├── InvalidSignature    the callback is not from Errands, or too old: answer 401
- *         └── InvalidCallback     the signature is right, the body is no callback: answer 400
+ *         ├── InvalidCallback     the signature is right, the body is no callback: answer 400
+ *         └── NotFetched          a file could not be fetched whole: try again, unless its URL has expired
  */
 abstract class Exception extends \RuntimeException
 {

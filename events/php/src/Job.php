@@ -69,7 +69,8 @@ final class Job implements \JsonSerializable
     }
 
     /**
-     * An e-mail: `to`, `subject`, `text`, and optionally `html`, `sender`, `reply_to`, `attachments`.
+     * An e-mail: `to`, `subject`, `text`, and optionally `cc`, `bcc`, `html`, `sender`, `reply_to`, `headers`,
+     * `attachments`, `calendar`, `fill`. People are addresses, or `['email' => ..., 'name' => ...]`.
      *
      * @param array<string, mixed> $data
      */

@@ -7,7 +7,8 @@ namespace Errands;
 /**
  * Verifies callbacks: Standard Webhooks 1.0, symmetric signatures.
  *
- *     $callback = (new Webhook(getenv('ERRANDS_WEBHOOK_SECRET')))->verify($body, $headers);
+ *     $callback = Webhook::fromGlobals();                  // a plain PHP script
+ *     $callback = (new Webhook())->verifyRequest($request); // a Symfony, Laravel or PSR-7 request
  *
  * The body must be the bytes as they came: a body that was decoded and encoded again does not verify.
  */
@@ -15,21 +16,26 @@ final class Webhook
 {
     private const BODY_LIMIT_BYTES = 10 * 1024 * 1024;
     private const KEY_MIN_BYTES = 16;
+    private const NO_SECRET = 'there is no secret: set ERRANDS_WEBHOOK_SECRET to whsec_..., or '
+        . 'ERRANDS_WEBHOOK_SECRET_FILE to a file with it (errands up: .errands/secrets/callback/secrets)';
 
     /** @var non-empty-list<string> */
     private readonly array $keys;
     private readonly \Closure $clock;
 
     /**
-     * @param string|list<string>     $secrets `whsec_...`; several while a secret is being replaced
-     * @param ?\Closure(): int        $clock   the present as a Unix time; for tests
+     * @param string|list<string>|false|null $secrets `whsec_...`, several while a secret is being replaced; null takes
+     *                                                the environment's ERRANDS_WEBHOOK_SECRET (separated by commas or
+     *                                                spaces), or the file that ERRANDS_WEBHOOK_SECRET_FILE names
+     * @param ?\Closure(): int               $clock   the present as a Unix time; for tests
+     * @throws \InvalidArgumentException there is no secret, or it is none
      */
     public function __construct(
-        #[\SensitiveParameter] string|array $secrets,
+        #[\SensitiveParameter] string|array|false|null $secrets = null,
         private readonly int $toleranceSeconds = 300,
         ?\Closure $clock = null,
     ) {
-        $keys = array_map(self::key(...), array_values((array) $secrets));
+        $keys = array_map(self::key(...), array_values((array) ($secrets ?? self::environment())));
         if ($keys === []) {
             throw new \InvalidArgumentException('at least one secret is expected, got none');
         }
@@ -40,16 +46,30 @@ final class Webhook
     /**
      * The callback of the request that PHP is answering.
      *
-     * @param string|list<string> $secrets
-     * @throws InvalidSignature
-     * @throws InvalidCallback
+     * @param string|list<string>|false|null $secrets as of the constructor
+     * @throws InvalidSignature answer 401
+     * @throws InvalidCallback  answer 400
      */
     public static function fromGlobals(
-        #[\SensitiveParameter] string|array $secrets,
+        #[\SensitiveParameter] string|array|false|null $secrets = null,
         int $toleranceSeconds = 300,
     ): Callback {
         $body = (string) file_get_contents('php://input', length: self::BODY_LIMIT_BYTES);
         return (new self($secrets, $toleranceSeconds))->verify($body, $_SERVER);
+    }
+
+    /**
+     * The callback of a framework's request: Symfony's, Laravel's, or one of PSR-7.
+     *
+     * @throws InvalidSignature answer 401
+     * @throws InvalidCallback  answer 400
+     */
+    public function verifyRequest(
+        \Symfony\Component\HttpFoundation\Request|\Psr\Http\Message\RequestInterface $request,
+    ): Callback {
+        return $request instanceof \Psr\Http\Message\RequestInterface
+            ? $this->verify((string) $request->getBody(), $request->getHeaders())
+            : $this->verify((string) $request->getContent(), $request->headers->all());
     }
 
     /**
@@ -126,8 +146,20 @@ final class Webhook
         return $found;
     }
 
-    private static function key(#[\SensitiveParameter] string $secret): string
+    /** @return list<string> */
+    private static function environment(): array
     {
+        $file = getenv('ERRANDS_WEBHOOK_SECRET_FILE') ?: '';
+        $given = getenv('ERRANDS_WEBHOOK_SECRET') ?: ($file !== '' ? (string) @file_get_contents($file) : '');
+        $secrets = preg_split('/[\s,]+/', $given, -1, PREG_SPLIT_NO_EMPTY) ?: [];
+        return $secrets !== [] ? $secrets : throw new \InvalidArgumentException(self::NO_SECRET);
+    }
+
+    private static function key(#[\SensitiveParameter] string|false $secret): string
+    {
+        if ($secret === false || trim($secret) === '') { // getenv() of what is not set
+            throw new \InvalidArgumentException(self::NO_SECRET);
+        }
         $key = base64_decode((string) preg_replace('/^whsec_/', '', trim($secret)), true);
         if ($key === false || strlen($key) < self::KEY_MIN_BYTES) {
             throw new \InvalidArgumentException('a secret must be whsec_ and the base64 of at least 16 bytes');

@@ -173,8 +173,8 @@ test('a missing header is named', function (): void {
     }
 });
 
-test('a secret that is empty, short or no base64 is refused, and not shown', function (): void {
-    foreach (['', 'whsec_', 'whsec_c2hvcnQ=', 'whsec_not base64!'] as $secret) {
+test('a secret that is short or no base64 is refused, and not shown', function (): void {
+    foreach (['whsec_', 'whsec_c2hvcnQ=', 'whsec_not base64!'] as $secret) {
         throws(InvalidArgumentException::class, 'at least 16 bytes', fn () => new Webhook($secret));
     }
     throws(InvalidArgumentException::class, 'at least one secret', fn () => new Webhook([]));
@@ -325,6 +325,25 @@ test('a malformed traceparent from outside is left out', function (): void {
 test('bytes go inline with their hash', function (): void {
     same(['data_base64' => 'AP8=', 'sha256' => hash('sha256', "\0\xff")], Input::bytes("\0\xff"));
     same(['url' => 'https://a.example/b'], Input::url('https://a.example/b'));
+});
+
+// --- the secret, requests of frameworks
+
+test('the secret comes from the environment, and its absence names it', function (): void {
+    throws(InvalidArgumentException::class, 'set ERRANDS_WEBHOOK_SECRET', fn () => new Webhook());
+    throws(InvalidArgumentException::class, 'set ERRANDS_WEBHOOK_SECRET', fn () => Webhook::fromGlobals());
+    throws(InvalidArgumentException::class, 'set ERRANDS_WEBHOOK_SECRET', fn () => new Webhook(getenv('NOT_SET_AT_ALL')));
+    throws(InvalidArgumentException::class, 'set ERRANDS_WEBHOOK_SECRET', fn () => new Webhook(''));
+    $clock = fn (): int => VECTOR_TIME;
+    putenv('ERRANDS_WEBHOOK_SECRET=' . OTHER_SECRET . ', ' . SECRET);
+    same('msg_p5jXN8AQM9LWM0D4loKWxJek', (new Webhook(clock: $clock))->authenticate(VECTOR_BODY, VECTOR_HEADERS));
+    putenv('ERRANDS_WEBHOOK_SECRET');
+    $file = tempnam(sys_get_temp_dir(), 'secret');
+    file_put_contents($file, SECRET . "\n");
+    putenv("ERRANDS_WEBHOOK_SECRET_FILE=$file");
+    same('msg_p5jXN8AQM9LWM0D4loKWxJek', (new Webhook(clock: $clock))->authenticate(VECTOR_BODY, VECTOR_HEADERS));
+    putenv('ERRANDS_WEBHOOK_SECRET_FILE');
+    unlink($file);
 });
 
 // --- the client

@@ -105,9 +105,17 @@ def pdf(
     return Document(content=content, pages=pages)
 
 
-def _finisher(options: ReportPdf, press: Press) -> Finisher | None:
+def _finisher(options: ReportPdf, press: Press) -> Finisher:
     variant = options.variant
-    return None if variant is None else finisher(variant, lambda found: press.journal.warn(f"{variant}: {found}"))
+    judge = None if variant is None else finisher(variant, lambda found: press.journal.warn(f"{variant}: {found}"))
+
+    def finish(document: Any, made: Any) -> None:
+        if "EmbeddedFiles" in made.catalog.get("Names", {}):
+            _name_files(made)
+        if judge is not None:
+            judge(document, made)
+
+    return finish
 
 
 def _tagged(page: Page, options: ReportPdf) -> bool:
@@ -145,6 +153,16 @@ def _describe(said: Any, wanted: ReportMetadata | None, title: str, made_at: dat
     said.authors = [wanted.author] if wanted.author else said.authors
     said.description = wanted.subject or said.description
     said.keywords = list(wanted.keywords) or said.keywords
+
+
+def _name_files(pdf: Any) -> None:
+    """Give each embedded file its name as a text wherever it stands; WeasyPrint writes UTF-8 (PDF 7.9.2.2, 7.9.6)."""
+    made = {each.reference: each for each in pdf.objects}
+    tree = made[pdf.catalog["Names"]["EmbeddedFiles"]]["Names"]
+    files = sorted(tree[1::2], key=lambda reference: made[reference]["UF"].data)
+    for reference in files:
+        made[reference]["F"] = made[reference]["UF"]
+    tree[:] = [part for reference in files for part in (made[reference]["UF"], reference)]
 
 
 def _attachments(options: ReportPdf, files: Mapping[str, bytes], made_at: datetime) -> Iterator[Any]:

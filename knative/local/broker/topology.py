@@ -4,9 +4,13 @@ Its controller makes these on a cluster (pkg/reconciler, pkg/rabbit, pkg/rabbitm
 conformance suite make the same. Ours alone are the waits of `functions.amqp.waits`: for each length of wait an exchange
 and a queue `w.…`, whose messages then go back to the queue that is their routing key.
 
-Two departures, since every Trigger here has dead letters of its own: the Broker's own dead-letter exchange and queue
-are not made, and a Trigger that inherits the Broker's sink has its own as well. A UID, which Kubernetes would draw, is
-made of the names: a runner on another machine goes on where this one stopped, and several share the work.
+Three departures. Since every Trigger here has dead letters of its own, the Broker's own dead-letter exchange and queue
+are not made, and a Trigger that inherits the Broker's sink has its own as well. The controller gives each Trigger's
+queue a policy (pkg/rabbit/queue.go NewPolicy: priority 1, the queue by its whole name, `dead-letter-exchange` that of
+the Trigger), and every queue of the Broker one of priority 0 towards the Broker's own; policies are of RabbitMQ's
+management, which a runner need not reach, and without them RabbitMQ itself dead-letters nothing: the runner publishes
+each dead letter, as the dispatcher does. A UID, which Kubernetes would draw, is made of the names: a runner on another
+machine goes on where this one stopped, and several share the work.
 """
 
 import hashlib
@@ -111,10 +115,10 @@ async def declare_anew(channel: Channel, names: Names, triggers: Iterable[Trigge
 
 def _bindings_of(names: Names, trigger: Trigger) -> tuple[Binding, Binding]:
     """A Trigger's own, and that of its dead letters."""
-    mark = {"x-match": "all", TRIGGER: trigger.name}
+    every = {"x-match": "all"}  # alone, for dead letters, it matches every message (trigger.go reconcileDLQBinding)
     return (
-        Binding.of(names.exchange, names.queue(trigger.name), {**trigger.filter, **mark}),
-        Binding.of(names.dead_letter_exchange(trigger.name), names.queue(trigger.name + DLQ), mark),
+        Binding.of(names.exchange, names.queue(trigger.name), {**trigger.filter, **every, TRIGGER: trigger.name}),
+        Binding.of(names.dead_letter_exchange(trigger.name), names.queue(trigger.name + DLQ), every),
     )
 
 

@@ -324,7 +324,7 @@ def _host(header: str) -> str | None:
 
 
 def _is_of_the_console(path: str) -> bool:
-    return path.partition("/")[2].partition("/")[0] in ("dead", "console")
+    return path.partition("/")[2].partition("/")[0] in ("dead", "console", "mail")
 
 
 async def _not_found(request: IngressRequest) -> IngressResponse:

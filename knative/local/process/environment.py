@@ -51,6 +51,7 @@ class Machine:
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
     front_door: tuple[str, int] = ("127.0.0.1", 0)  # where the gateway listens
     trusted_proxies: str = ""  # whose word the gateway takes of who asks
+    mail_port: int | None = None  # where e-mails are caught, if they are
 
     @property
     def store(self) -> Path:
@@ -76,9 +77,15 @@ class Machine:
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
             "ALLOWED_NETWORKS": "" if self.token else LOOPBACK,
             "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": "25",
+            "SMTP_PORT": str(self.mail_port or 25),
             "SMTP_SECURITY": "none",
+            "CAUGHT_MAIL": str(self.caught_mail) if self.mail_port else "",
         }
+
+    @property
+    def caught_mail(self) -> Path:
+        """The folder of the e-mails that are caught."""
+        return self.data / "mail"
 
 
 def environment(service: Service, manifests: Manifests, machine: Machine) -> dict[str, str]:
@@ -99,7 +106,7 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
             built[name] = resolved
         if isinstance(value, Reference) and value.kind == "Secret":
             built[f"{name}_FILE"] = str(_secret_file(machine.data, value.name, value.key))
-    if service.name in manifests.sink_bound:
+    if _sends(service, manifests):
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
     if service.name == GATEWAY:
@@ -108,6 +115,12 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
     return built | {"K_SERVICE": service.name, "ERRANDS_RUNNER_PID": str(os.getpid())} | dict(given)
+
+
+def _sends(service: Service, manifests: Manifests) -> bool:
+    """Whether it sends events of its own, and not by its replies, as a work queue's function does here."""
+    declared = "K_SINK" in service.environment and "WORK_QUEUE" not in service.environment
+    return declared or service.name in manifests.sink_bound
 
 
 def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] | None:

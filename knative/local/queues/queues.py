@@ -96,7 +96,7 @@ class WorkQueues:
         scalers = []
         for work_queue in self._work_queues:
             variables = worker_environment(work_queue, self._manifests, machine)
-            workers = WorkerProcesses(work_queue, environment=variables, root=self._manifests.root, report=report)
+            workers = WorkerProcesses(work_queue, environment=variables, root=work_queue.root, report=report)
             self._workers[work_queue.name] = workers
             stack.push_async_callback(workers.close)
             scalers.append(

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from functions.amqp.connection import connected
+from functions.amqp.channel import Channel
+from functions.amqp.connection import AmqpConnection, connected
 from functions.amqp.errors import ServerRefused, ServerUnavailable
 from functions.amqp.server import AmqpServer
 from functions.amqp.waits import QUORUM
@@ -40,13 +41,29 @@ async def declare(server: AmqpServer, work_queues: Iterable[WorkQueue]) -> None:
                 await channel.call(
                     "exchange_declare", exchange=work_queue.exchange, exchange_type="direct", durable=True
                 )
-                await channel.call("queue_declare", queue=work_queue.queue, durable=True, arguments=QUORUM)
+                channel = await _declare_queue(connection, channel, work_queue)
                 for key in work_queue.keys:
                     await channel.call(
                         "queue_bind", queue=work_queue.queue, exchange=work_queue.exchange, routing_key=key
                     )
     except (ServerUnavailable, ServerRefused) as error:
         raise BrokerUnusable(f"the work queues cannot be set up: {error}") from error
+
+
+async def _declare_queue(connection: AmqpConnection, channel: Channel, work_queue: WorkQueue) -> Channel:
+    """Declare the queue, its limits as arguments: a Policy is for RabbitMQ's management, which need not be there.
+
+    One that is there with others is taken as it is, and said: what is in it must not stop the start. Returned is the
+    channel, or the one after it, since a refusal closes a channel.
+    """
+    name, limits = work_queue.queue, {f"x-{each}": value for each, value in work_queue.limits.items()}
+    try:
+        await channel.call("queue_declare", queue=name, durable=True, arguments={**QUORUM, **limits})
+    except ServerRefused as error:
+        channel = await connection.channel()
+        await channel.call("queue_declare", queue=name, passive=True)
+        log.warning("%s has other limits than its manifests; delete it when it is empty to have them: %s", name, error)
+    return channel
 
 
 async def ready(server: AmqpServer, work_queue: WorkQueue) -> int:

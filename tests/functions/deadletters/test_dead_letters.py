@@ -353,7 +353,7 @@ def test_an_edit_that_breaks_the_contract_names_each_bad_field(
     store: DeadLetterStore, operator_session: OperatorSession
 ) -> None:
     number = store.keep(dead("image"))
-    bad = '{"source": {"url": "x"}, "outputs": [{"name": "a b", "width_px": 0}], "colour": 1}'
+    bad = '{"source": {"url": "x"}, "outputs": [{"name": "a/b", "width_px": 0}], "colour": 1}'
 
     with pytest.raises(JobFailed) as failed:
         operator_session.edit(commands.Edit(dead_letter=number, data=bad))

@@ -5,21 +5,20 @@ Debian's libimage-exiftool-perl and libvips-tools.
 
 import io
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from PIL import Image
+
+from tests.support.absent import program
 
 
 def exiftool(content: bytes, *tags: str) -> dict[str, Any]:
     """The tags that it finds in a file, its texts read as UTF-8."""
     names = [f"-{tag}" for tag in tags]
-    found = subprocess.run([_found("exiftool"), "-json", *names, "-"], input=content, capture_output=True, check=True)
+    found = subprocess.run([program("exiftool"), "-json", *names, "-"], input=content, capture_output=True, check=True)
     (values,) = json.loads(found.stdout)
     return {tag: values[tag] for tag in tags if tag in values}
 
@@ -29,16 +28,7 @@ def vips(content: bytes, suffix: str, options: str = "") -> Image.Image:
     with TemporaryDirectory() as folder:
         source, shown = Path(folder, f"a{suffix}"), Path(folder, "shown.png")
         source.write_bytes(content)
-        subprocess.run([_found("vips"), "copy", f"{source}{options}", shown], check=True, capture_output=True)
+        subprocess.run([program("vips"), "copy", f"{source}{options}", shown], check=True, capture_output=True)
         image = Image.open(io.BytesIO(shown.read_bytes()))
         image.load()
         return image
-
-
-def _found(program: str) -> str:
-    path = shutil.which(program)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is needed in CI")
-    if path is None:
-        pytest.skip(f"no {program}")
-    return path

@@ -480,7 +480,7 @@ def test_who_has_the_message_and_cannot_be_noted_is_in_doubt_for_the_lease(serve
     kim = Address(username="kim", domain="client.example")
     mail = Mail(
         message_id="<1@client.example>",
-        sender=kim,
+        return_path=kim,
         recipients={"kim@client.example": "kim", "lee@client.example": "lee"},
         content=b"Subject: x\r\n\r\nx\r\n",
         needs_smtputf8=False,

@@ -20,6 +20,7 @@ from functions.net.dial import GuardedDial
 from functions.net.guard import AddressRefused, Guard, refusal
 from functions.net.transport import GuardedTransport
 from functions.net.url import parsed
+from tests.support.absent import absent
 from tests.support.http_server import http_server
 
 REFUSED = """
@@ -332,7 +333,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For good.test, with its key, in one file."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("needs the openssl command")
+        absent("needs the openssl command")
     path = tmp_path_factory.mktemp("tls") / "good.pem"
     options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=good.test -addext subjectAltName=DNS:good.test"
     subprocess.run([openssl, *options.split(), "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True)

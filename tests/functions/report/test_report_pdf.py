@@ -140,6 +140,17 @@ def test_metadata_is_the_jobs(deliver: Deliver, folder: Path) -> None:
     assert found.get("/Keywords") == "k1, k2"
 
 
+@pytest.mark.parametrize("name", ["Rechnung März 2026.xml", "請求書.xml", "invoice 1042.xml", "a(b)\u00ad[c].xml"])
+def test_an_embedded_file_has_a_name_in_any_language(deliver: Deliver, folder: Path, name: str) -> None:
+    attachment = {"name": name, "source": source(b"<Invoice/>")}
+
+    content = stored(deliver(data=invoice(), outputs=outputs(attachments=[attachment])), folder)
+
+    assert opened(content).attachments == {name: [b"<Invoice/>"]}
+    with pikepdf.open(io.BytesIO(content)) as pdf:
+        assert [each.filename for each in pdf.attachments.values()] == [name]
+
+
 def test_a_file_is_embedded(deliver: Deliver, folder: Path) -> None:
     attachment = {"name": "e-invoice.xml", "source": source(b"<Invoice/>"), "description": "d", "relationship": "data"}
 

@@ -82,6 +82,8 @@ def work(job, event):
         raise TryAgain("the printer is on fire", float(argument))
     if order == "do a bug":
         return 1 // 0
+    if order == "do a dict":
+        return {"uids": []}
     if order == "do foreign":
         return ImageOutput(name="no event type")
     if order == "do together":
@@ -433,6 +435,21 @@ def test_a_struct_that_is_no_event_type_is_a_bug(adapter: Adapter) -> None:
     reply = adapter.send(order("do foreign"))
 
     assert (reply.status, reply.problem) == (500, "internal-error")
+
+
+@pytest.mark.parametrize("kind", [SYNC, COROUTINE], ids=["sync", "coroutine"])
+@pytest.mark.parametrize("wrong", ["a dict", "foreign"])
+def test_a_wrong_return_is_said_with_its_handlers_line_and_what_to_return(
+    tmp_path: Path, wrong: str, kind: str
+) -> None:
+    with loaded(tmp_path, WORK + kind) as function:
+        reply = function.send(order(f"do {wrong}"))
+
+    said = json.loads(reply.body)["detail"]
+    file, line, rest = said.split(":", 2)
+    lines = Path(file).read_text().splitlines()[int(line) - 1 :]
+    assert "handle(" in "".join(lines[:2])
+    assert "handle must return a struct of the contract, such as IcsCompleted(...), or None; " in rest
 
 
 @pytest.mark.parametrize(
@@ -941,6 +958,26 @@ def test_an_idle_process_stops_at_once(tmp_path: Path) -> None:
         running.process.terminate()
 
         assert running.process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "said"),
+    [
+        ("import os\n\ndef handle(:\n", 3, "this is not Python: invalid syntax"),
+        ("import os\nimport nosuch.module\n", 2, "No module named 'nosuch'; look at how it is written, or install"),
+        ("from functions.nosuch import x\n", 1, "'functions' is a package of Errands itself"),
+        ("from events.http import Evnt\n", 1, "cannot import name 'Evnt' from 'events.http'"),
+    ],
+)
+def test_a_mistake_in_a_functions_file_stops_the_start_with_one_line_of_where_and_what_to_do(
+    tmp_path: Path, source: str, line: int, said: str
+) -> None:
+    process = launch(tmp_path, source, free_port())
+
+    assert process.wait(60) == 1
+    [shown] = (tmp_path / "log").read_text().splitlines()
+    assert shown.startswith(f"{tmp_path}/main.py:{line}: ")
+    assert said in shown
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from knative.lint import Finding, lint
+from knative.lint import Finding, lint, look
 from knative.lint.findings import RULES
 from knative.lint.report import table
 from knative.manifests.documents import ManifestError, parse
+from knative.manifests.manifests import MANIFESTS
 from tests.support.lint_cases import ANSWERING, CASES, FILTER, OTHER, RESIZE, SECOND, SHOP, Case
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +37,7 @@ def test_a_manifest_that_almost_breaks_it_passes(tmp_path: Path, case: Case) -> 
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {each.rule for each in CASES} | {"image-without-version"} == RULES.keys()
+    assert {each.rule for each in CASES} | {"image-without-version", "bound-to-rabbitmq"} == RULES.keys()
 
 
 def test_an_image_without_a_version_is_refused_in_production_only(tmp_path: Path) -> None:
@@ -45,6 +46,25 @@ def test_an_image_without_a_version_is_refused_in_production_only(tmp_path: Path
     assert {each.rule for each in found(tmp_path, SHOP, production=True)} == {"image-without-version"}
     assert found(tmp_path, versioned, production=True) == []
     assert found(tmp_path, SHOP) == []
+
+
+def test_with_another_class_of_broker_it_names_what_is_rabbitmqs_alone(tmp_path: Path) -> None:
+    sink = SHOP.replace('value: "20"', "value: http://shop-broker-ingress")
+    file = tmp_path / "shop.yaml"
+    file.write_text(sink.replace(FILTER, "  filters: [{prefix: {type: shop.}}]\n"))
+
+    found_of_kafka = lint([str(file)], broker_class="Kafka")
+    lines = [file.read_text().splitlines()[each.line - 1].strip() for each in found_of_kafka]
+
+    assert {each.rule for each in found_of_kafka} == {"bound-to-rabbitmq"}
+    assert [each.partition(": ")[0] for each in lines] == [
+        "kind",
+        "eventing.knative.dev/broker.class",
+        "config",
+        "value",
+        "rabbitmq.eventing.knative.dev/parallelism",
+    ]
+    assert "filters-ignored" in {each.rule for each in lint([str(file)], broker_class="RabbitMQBroker")}
 
 
 def test_two_functions_that_answer_each_other_are_a_loop_and_a_chain_is_none(tmp_path: Path) -> None:
@@ -148,7 +168,7 @@ def test_text_tells_what_where_what_then_and_the_fix() -> None:
 
     assert shown[0] == "<stdin>:27: error: the dead-letter sink has min-scale 0 [sink-scales-to-zero]"
     assert [each.split()[0] for each in shown[1:4]] == ["in", "then", "fix"]
-    assert shown[-1] == "1 errors, 0 warnings"
+    assert shown[-1] == "5 resources in 1 file: 1 error, 0 warnings"
 
 
 @pytest.mark.slow
@@ -187,6 +207,41 @@ def test_a_folder_is_its_files_or_what_its_kustomization_lists(tmp_path: Path) -
 
     assert {each.file for each in everything} == {str(tmp_path / "draft.yaml"), str(tmp_path / "shop.yaml")}
     assert lint([str(tmp_path)]) == []
+
+
+def test_the_folders_below_are_looked_at_too_and_what_is_no_manifest_there_is_passed_over(tmp_path: Path) -> None:
+    below, listed = tmp_path / "k8s/live", tmp_path / "listed"
+    for folder in (below, listed, tmp_path / ".git", tmp_path / "node_modules"):
+        folder.mkdir(parents=True)
+        (folder / "draft.yaml").write_text(SECOND.replace("    timeout: PT30S\n", ""))
+    (listed / "kustomization.yaml").write_text("resources: [shop.yaml]\n")
+    (listed / "shop.yaml").write_text(SHOP)
+    (tmp_path / "k8s/compose.yaml").write_text("services: {shop: {image: shop}}\n")
+
+    linted = look([str(tmp_path)])
+
+    assert {each.file for each in linted.findings} == {str(below / "draft.yaml"), str(listed / "shop.yaml")}
+    assert linted.files == 2
+
+
+@pytest.mark.parametrize("kustomization", [None, "resources: []\n"])
+def test_to_have_looked_at_nothing_is_an_error(tmp_path: Path, kustomization: str | None) -> None:
+    if kustomization:
+        (tmp_path / "kustomization.yaml").write_text(
+            f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n{kustomization}"
+        )
+
+    done = run(str(tmp_path), given="")
+
+    assert done.returncode == 64
+    assert done.stderr.startswith(f"{tmp_path}: no ")
+
+
+def test_the_events_of_our_own_functions_are_known_beside_those_that_a_project_declares(tmp_path: Path) -> None:
+    declared = "apiVersion: eventing.knative.dev/v1beta2\nkind: EventType\nmetadata: {name: x}\nspec: {type: x.y}\n"
+    (tmp_path / "types.yaml").write_text(declared)
+
+    assert {each.rule for each in lint([str(MANIFESTS), str(tmp_path)])} <= {"unwanted-event"}
 
 
 def test_our_own_manifests_pass_with_the_samples_of_our_events() -> None:

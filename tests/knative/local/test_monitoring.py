@@ -1,7 +1,6 @@
 """What a monitor reads of a runner: a real Prometheus, the dashboard's queries and the alert rules."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.support.absent import program
 from tests.support.local_runner import ROOT, event, service, trigger, until, up
 from tests.support.ports import free_port
 
@@ -23,16 +23,6 @@ RULES = {
     "dead-letters": ROOT / "functions/deadletters/examples/prometheus-rules.yaml",
 }
 RUNBOOK = ROOT / "knative/README.md"
-
-
-def program(name: str) -> str:
-    """One of Debian's package prometheus, which .ci/run installs."""
-    found = shutil.which(name)
-    if found is None:
-        if "CI" in os.environ:
-            pytest.fail(f"{name} is not there, although .ci/run installs it")
-        pytest.skip(f"{name} (Debian: prometheus) is needed")
-    return found
 
 
 @contextmanager
@@ -91,7 +81,7 @@ def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path, name: st
     shutil.copy(ROOT / f"tests/files/alerts-{name}.yaml", tmp_path / "alerts.yaml")
     shutil.copy(RULES[name], tmp_path / "rules.yaml")
 
-    command = [program("promtool"), "test", "rules", "alerts.yaml"]
+    command = [program("promtool", "prometheus"), "test", "rules", "alerts.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, text=True)
 
     tested = set(re.findall(r"alertname: (\w+)", (tmp_path / "alerts.yaml").read_text()))

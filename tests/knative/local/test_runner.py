@@ -221,7 +221,7 @@ def test_an_event_that_ends_its_process_takes_no_other_along(tmp_path: Path, bro
 def test_a_function_that_does_not_start_is_reported_and_its_events_become_dead_letters(tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "main.py"
     broken.parent.mkdir()
-    broken.write_text("raise RuntimeError('this module is broken')\n")
+    broken.write_text("raise RuntimeError('this module is broken')\nhandle = None\n")
     with up(tmp_path, (service("broken", source=broken), trigger(subscriber="broken", retry=1))) as runner:
         runner.post(event("1"))
         dead_letter = until(lambda: _dead_letters(runner).list(), what="the dead letter")[0]
@@ -338,7 +338,7 @@ def test_a_function_whose_source_changes_is_reloaded(tmp_path: Path) -> None:
 def test_sigterm_does_not_wait_for_a_function_that_never_starts(tmp_path: Path) -> None:
     stuck = tmp_path / "stuck" / "main.py"
     stuck.parent.mkdir()
-    stuck.write_text("import time\ntime.sleep(600)\n")
+    stuck.write_text("import time\ntime.sleep(600)\nhandle = None\n")
     with up(tmp_path, (service("stuck", source=stuck), trigger(subscriber="stuck"))) as runner:
         runner.post(event("1"))
         until(lambda: runner.metric("errands_processes", function="stuck") == 1, what="the start")

@@ -76,7 +76,7 @@ class Bench:
     def __init__(self, folder: Path, http: FakeHttp, report: Callable[..., None] = lambda *_: None) -> None:
         self.broker = EmbeddedBroker(folder / "journal.db", ("q", "q.dlq"), backlog_limit=1_000)
         self.http = http
-        manifests = Manifests(root=folder, broker="b", services={}, triggers=(), pings=(), config_maps={})
+        manifests = Manifests(broker="b", services={}, triggers=(), pings=(), config_maps={})
         delivery = DeliverySpec(
             retry=2, backoff_policy="linear", backoff_delay_s=0, timeout_s=9, dead_letter_sink="sink"
         )

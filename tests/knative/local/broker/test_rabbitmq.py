@@ -59,6 +59,13 @@ def test_the_queues_are_quorum_queues_of_eventing_rabbitmqs_names(
     binding = next(line for line in bound.splitlines() if line.startswith(f"{NAMES.exchange}\tdefault.echo."))
     for part in ('{"x-match","all"}', '{"type","dev.errands.echo.requested.v1"}', '{"x-knative-trigger","echo"}'):
         assert part in binding
+    [of_dead_letters] = [line for line in bound.splitlines() if line.startswith(names_of_dead_letters("echo"))]
+    assert of_dead_letters.endswith('[{"x-match","all"}]')
+
+
+def names_of_dead_letters(trigger: str) -> str:
+    """Exchange and queue, as rabbitmqctl lists what is bound."""
+    return f"{NAMES.dead_letter_exchange(trigger)}\t{NAMES.queue(f'{trigger}.dlq')}\t"
 
 
 def test_two_runners_share_the_events_of_one_broker(rabbit: RabbitServer, vhost: str, tmp_path: Path) -> None:

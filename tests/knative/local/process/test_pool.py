@@ -44,6 +44,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def pool(fork_server: ForkServer, *, min_scale: int = 0, max_scale: int = 2, log: list[str] | None = None) -> Pool:
     service = Service(
         name="echo",
+        root=ROOT,
         environment={},
         config_maps=(),
         concurrency=1,

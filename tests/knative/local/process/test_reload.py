@@ -33,6 +33,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_function_is_reloaded_for_what_it_builds_on(root: Path, changed: str, *, matters: bool) -> None:
     service = Service(
         name="ics",
+        root=root,
         environment={"FUNCTION_SOURCE": "functions/ics/main.py"},
         config_maps=(),
         concurrency=1,

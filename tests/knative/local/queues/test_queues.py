@@ -7,19 +7,23 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pika import BasicProperties
 
+from functions.amqp.connection import connected
+from functions.amqp.errors import ServerUnavailable
 from functions.amqp.server import AmqpServer
 from knative.local.queues.scaling import Scaler
 from knative.local.queues.workers import declare, ready
-from knative.manifests.documents import ManifestError
+from knative.manifests.documents import ManifestError, parse
 from knative.manifests.manifests import load
-from knative.manifests.queues import WorkQueue, load_work_queues, work_of
+from knative.manifests.queues import WorkQueue, limits_of, load_work_queues, work_of
+from knative.manifests.reading import read
 from tests.conftest import sample
 from tests.support.local_runner import (
     ECHO,
@@ -360,6 +364,68 @@ def test_the_scaler_reads_ready_messages_only_and_none_where_nobody_can_tell(rab
     nowhere = replace(LONGREPORT, queue="work_queue.nowhere")
 
     assert asyncio.run(ready(AmqpServer(url=rabbit.url), nowhere)) == 0
+
+
+@pytest.fixture
+def limited(rabbit: RabbitServer) -> Iterator[WorkQueue]:
+    """Our own work queue in a queue of the test's own, by the limits of our own Policy."""
+    name = f"work.{os.urandom(4).hex()}"
+    yield replace(LONGREPORT, queue=name, exchange=name)
+    rabbit.control("delete_queue", name)
+
+
+def test_the_limits_of_a_work_queue_are_those_of_the_clusters_policy(rabbit: RabbitServer, limited: WorkQueue) -> None:
+    [policy] = [each for each in read(str(ROOT / "keda" / "base")) if each.kind == "Policy"]
+
+    asyncio.run(declare(AmqpServer(url=rabbit.url), [limited]))
+
+    shown = rabbit.control("list_queues", "name", "arguments")
+    [arguments] = [line.partition("\t")[2] for line in shown.splitlines() if line.startswith(limited.queue)]
+    assert all(each.limits == policy.data["spec"]["definition"] for each in WORK_QUEUES)
+    assert limited.limits == {"delivery-limit": 1000, "max-length-bytes": 10 * 1024**3, "overflow": "reject-publish"}
+    assert all(f'{{"x-{name}",' in arguments and str(value) in arguments for name, value in limited.limits.items())
+
+
+def test_a_full_work_queue_refuses_what_is_published(rabbit: RabbitServer, limited: WorkQueue) -> None:
+    full = replace(limited, limits={**limited.limits, "max-length-bytes": 1_000})
+    asyncio.run(declare(AmqpServer(url=rabbit.url), [full]))
+
+    async def publish(count: int) -> None:
+        async with connected(AmqpServer(url=rabbit.url), name="test") as connection:
+            channel = await connection.channel()
+            for _ in range(count):
+                await channel.publish(BasicProperties(), b"." * 500, routing_key=full.queue)
+
+    with pytest.raises(ServerUnavailable, match="could not keep"):
+        asyncio.run(publish(20))
+
+
+def test_a_queue_with_other_limits_is_taken_as_it_is_and_said(
+    rabbit: RabbitServer, limited: WorkQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = AmqpServer(url=rabbit.url)
+    asyncio.run(declare(server, [replace(limited, limits={})]))
+
+    asyncio.run(declare(server, [limited]))
+
+    assert f"{limited.queue} has other limits than its manifests" in caplog.text
+    assert limited.queue in rabbit.control("list_bindings", "source_name", "destination_name")
+
+
+def test_of_several_policies_the_highest_priority_holds_alone() -> None:
+    [place] = [each.root["spec"] for each in read(str(ROOT / "keda" / "base")) if each.kind == "Policy"]
+    manifest = "apiVersion: rabbitmq.com/v1beta1\nkind: Policy\nmetadata: {name: p}\nspec: "
+    over, under, elsewhere = (
+        next(parse(manifest + text, "p")).root["spec"]
+        for text in (
+            "{pattern: longreport, priority: 2, definition: {max-length: 5}}",
+            "{pattern: longreport, definition: {max-length: 6}}",
+            "{pattern: telemetry, priority: 3, definition: {max-length: 7}}",
+        )
+    )
+
+    assert limits_of("work.longreport", [place, over, under, elsewhere]) == {"max-length": 5}
+    assert limits_of("mail", [place, over]) == {}
 
 
 def test_the_sample_of_a_long_report_asks_for_what_a_report_takes() -> None:

@@ -1,0 +1,5 @@
+<?php
+
+declare(strict_types=1);
+
+return ['errands' => ['sink' => getenv('K_SINK'), 'webhook_secret' => getenv('ERRANDS_WEBHOOK_SECRET')]];
