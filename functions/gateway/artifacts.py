@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from functions.runtime.port import Application, problem
+from functions.storage.file_name import disposition
 from functions.storage.folder import leads_astray
 
 log = logging.getLogger("errands.gateway")
