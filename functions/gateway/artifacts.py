@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from functions.runtime.port import Application, problem
+from functions.storage.file_name import disposition
 from functions.storage.folder import leads_astray
 
 log = logging.getLogger("errands.gateway")
@@ -32,4 +33,5 @@ def artifact(store: Path | None, key: str) -> Application:
         return problem(404, "not-found", "there is no such artefact here")
     from starlette.responses import FileResponse  # a large import, for who reads one here alone
 
-    return cast(Application, FileResponse(file, headers=HEADERS))  # but for the names of its parameters
+    headers = {**HEADERS, "content-disposition": disposition(parts[-1])}
+    return cast(Application, FileResponse(file, headers=headers))  # but for the names of its parameters

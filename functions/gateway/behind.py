@@ -16,7 +16,7 @@ from functions.runtime.request import STRANGER_BYTES
 log = logging.getLogger("errands.gateway")
 
 CONSOLE: Final = "/console/"
-CONSOLES: Final = ("dead", "console")  # each has its own way to know its operators
+CONSOLES: Final = ("dead", "console", "mail")  # each has its own way to know its operators
 
 
 class Behind:

@@ -42,7 +42,7 @@ DAY_S = 24 * 3600
 
 @dataclass(frozen=True)
 class Settings:
-    """The function's environment; K_SINK is the broker's ingress (SinkBinding), K_SINK_TOKEN what it may ask for.
+    """The function's environment; K_SINK is the broker's ingress, K_SINK_TOKEN what it may ask for.
 
     GATEWAY_ROUTES is what the manifests declare (routes.py), GATEWAY_TOKENS who may ask for what (callers.py); without
     any, whoever reaches the gateway may, and it serves loopback only. GATEWAY_SOCKET is the number of a descriptor on
