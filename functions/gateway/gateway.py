@@ -39,6 +39,7 @@ PRUNE_COUNT: Final = 200
 PRUNE_S: Final = 600.0
 PRUNE_PAUSE_S: Final = 0.2  # between two transactions, for those who accept jobs
 RETENTION: Final = "retention"
+FLOW: Final = "a flow: it is cancelled by the signal `cancel`, a dev.errands.signal.requested.v1 of its own source"
 OTHER_DATA: Final = (
     "a job of this source and id was asked for with other data, and is {}: another job needs another id;"
     " one that failed may be sent again, mended, under its own"
@@ -67,6 +68,7 @@ class Gateway:
         self.waiters = Waiters()
         self.writer = Writer(database, clock_ms)
         self._admission = admission
+        self._routes = routes
         self._replies = replies
         self._files = files
         self._kept_ms = int(kept.total_seconds() * 1000)
@@ -130,6 +132,8 @@ class Gateway:
             raise TooLate(job.state)
         if request is None or self._replies is None:
             raise TooLate("sent past the gateway" if request is None else "in a place without a store of replies")
+        if self._routes.begins_flow(request):
+            raise TooLate(FLOW)
         reply = await in_thread(partial(self._replies.cancel, request, actor=actor))
 
         def work(transaction: Transaction) -> bool:

@@ -15,12 +15,13 @@ from events.job import is_request
 REQUESTED: Final = ".requested."
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A Trigger. A job of it is overdue `deadline_s` after it was sent: by then it has ended, or is a dead letter."""
 
     name: str
     filter: Mapping[str, str]
     deadline_s: float
+    begins_flow: bool = False
 
     def takes(self, attributes: Mapping[str, str]) -> bool:
         """Whether an event of these attributes is for it."""
@@ -60,6 +61,11 @@ class Routes:
         of_type = self._by_type.get(request.type, self._of_any_type)
         deadlines = [each.deadline_s for each in of_type if each.takes(request.attributes)]
         return max(deadlines, default=None) if is_request(request) else None
+
+    def begins_flow(self, request: Event) -> bool:
+        """Whether the request's job is a flow: no reply in the store ends one, but a signal to it does."""
+        of_type = self._by_type.get(request.type, self._of_any_type)
+        return any(each.begins_flow for each in of_type if each.takes(request.attributes))
 
     @cached_property
     def _of_any_type(self) -> tuple[Route, ...]:

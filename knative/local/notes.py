@@ -35,10 +35,11 @@ class Notes:
     def tell(self, delivery: Delivery, function: str, result: Result, *, charged: bool, next_s: float | None) -> None:
         """Of an attempt that failed, tried again after `next_s`; one that is not `charged` was not made.
 
-        Of requests, and of the callbacks of outcomes: what else is delivered is no part of a job's work.
+        Of requests, and of the callbacks of outcomes: what else is delivered is no part of a job's work. A flow's steps
+        are jobs of the flow's alone, and their end is told to nobody else.
         """
         event, now = delivery.event, datetime.now(UTC)
-        if not is_request(event) and function != NOTIFIER:
+        if "stepof" in event.attributes or (not is_request(event) and function != NOTIFIER):
             return
         failed: Kind = "attempt failed" if is_request(event) else "callback failed"
         note = JobNote(

@@ -30,16 +30,23 @@ data:
 
 
 def deadline_s(trigger: Trigger) -> float:
-    """By when an event that was sent has ended or is a dead letter, as the Trigger's own delivery has it."""
+    """By when an event that was sent, and its flow, has ended or is a dead letter, as the Trigger has it."""
     delivery = trigger.delivery
     waits_s = sum(delivery.backoff_s(retry) for retry in range(1, delivery.retry + 1)) * (1 + SPREAD)
-    return (delivery.retry + 1) * delivery.timeout_s + waits_s + trigger.longest_wait_s + SLACK_S
+    return (
+        (delivery.retry + 1) * delivery.timeout_s + waits_s + trigger.longest_wait_s + trigger.longest_flow_s + SLACK_S
+    )
 
 
 def declared(manifests: Manifests) -> Declared:
     """The Triggers that a request may be for."""
     routes = tuple(
-        Route(name=each.name, filter=each.filter, deadline_s=round(deadline_s(each), 1))
+        Route(
+            name=each.name,
+            filter=each.filter,
+            deadline_s=round(deadline_s(each), 1),
+            begins_flow=each.longest_flow_s > 0,
+        )
         for each in manifests.triggers
         if not OWN & each.filter.keys() and REQUESTED in each.filter.get("type", REQUESTED)
     )

@@ -61,7 +61,8 @@ class DeliverySpec:
 class Trigger:
     """Routes the events whose attributes equal `filter` to a Service; `parallelism` of them at once.
 
-    One that the function takes "not now" waits for `longest_wait_s` in all before its attempts are counted.
+    One that the function takes "not now" waits for `longest_wait_s` in all before its attempts are counted. One that
+    begins a flow is taken at once, and the flow ends within `longest_flow_s`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Trigger:
     delivery: DeliverySpec
     parallelism: int
     longest_wait_s: float = 0.0
+    longest_flow_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +242,7 @@ def _trigger(document: ManifestDocument, default: Place, services: Mapping[str, 
         delivery=_delivery(DeclaredDelivery(delivery), services),
         parallelism=whole(declared.parallelism, 1, 1000, default=declared.workers),
         longest_wait_s=seconds(declared.longest_wait) if declared.longest_wait else 0.0,
+        longest_flow_s=seconds(declared.longest_flow) if declared.longest_flow else 0.0,
     )
 
 

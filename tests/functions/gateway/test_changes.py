@@ -1,5 +1,6 @@
 """Jobs that are cancelled, asked for again and erased: by a gateway in a process of its own, on both databases."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_a_job_that_has_ended_says_no_also_where_only_its_function_knows(tmp_pat
 
     assert (late.status_code, open_still) == (409, "sent")
     assert "completed" in late.json()["detail"]
+
+
+def test_a_flow_is_not_cancelled_by_a_reply_that_it_never_reads(tmp_path: Path, store: Store) -> None:
+    onboarding = sample("onboarding")
+    route = {"name": "flow", "filter": {"type": onboarding["type"]}, "deadline_s": 60, "begins_flow": True}
+    given = {"STORE_URL": store_url(tmp_path), "GATEWAY_ROUTES": json.dumps({"routes": [route]})}
+    with gateway_process(tmp_path, f"sqlite:///{tmp_path}/ledger.db", **given) as (gateway, broker):
+        path = gateway.post(onboarding).headers["location"]
+        until(lambda: broker.ids == [onboarding["id"]], what="the broker's")
+        refused = gateway.client.post(f"{path}/cancel")
+        shown = gateway.get(path).json()
+
+    assert (refused.status_code, shown["state"]) == (409, "sent")
+    assert "signal `cancel`" in refused.json()["detail"]
+    assert not store.list("ledger/")
 
 
 def test_a_message_that_may_be_out_is_not_cancelled_and_one_that_is_not_is_never_sent(

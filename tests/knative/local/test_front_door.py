@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from events.http import Event
+from functions.flows.engine import SIGNAL
 from functions.gateway.routes import Routes
 from functions.runtime.packed import PACKED, packed
 from functions.runtime.running import find
@@ -67,6 +68,18 @@ def test_a_deadline_covers_every_attempt_wait_and_pause_of_the_triggers_delivery
     # six attempts of 15 s; waits of 1, 2, 4, 8 and 16 s and a tenth more; a minute
     assert deadline_s(by_name["ics"]) == pytest.approx(6 * 15 + 62 * 1.1 + 60)
     assert deadline_s(by_name["message"]) > by_name["message"].longest_wait_s == 6 * 3_600
+    assert deadline_s(by_name["flow-onboarding"]) > by_name["flow-onboarding"].longest_flow_s == 30 * 86_400
+
+
+def test_who_begins_a_flow_says_how_long_it_may_take_and_the_gateway_knows_it() -> None:
+    begin = {
+        each.name
+        for each in BASE.triggers
+        if each.subscriber == "flows" and each.filter.get("type") not in (None, SIGNAL)
+    }
+
+    assert {each.name for each in BASE.triggers if each.longest_flow_s} == begin
+    assert {each.name for each in declared(BASE).routes if each.begins_flow} == begin
 
 
 @pytest.mark.slow
@@ -86,6 +99,25 @@ def test_a_job_is_known_from_its_acceptance_to_its_end_and_says_why_an_attempt_f
 def failed(runner: Up, location: str) -> dict[str, Any] | None:
     timeline = runner.client.get(f"{location}/timeline").json()
     return next((each for each in timeline if each["what"] == "attempt failed"), None)
+
+
+@pytest.mark.slow
+def test_a_flow_s_step_is_no_job_of_the_ledger_s_though_an_attempt_of_it_fails(tmp_path: Path) -> None:
+    documents = (service(), trigger(retry=5, delay="PT60S"), *front_door())
+    tried = tmp_path / "tried"
+    flaky = {"do": "status", "status": 503, "once": str(tried)}
+    step = event("step", flaky, stepof="onboarding", flowid="f", step="1")
+    with up(tmp_path, documents) as runner:
+        running = find(runner.data)
+        assert running
+        taken = httpx.post(running.url, content=json.dumps(step), headers={**STRUCTURED_MODE, **runner.inside})
+        until(tried.exists, what="the step's attempt")
+        runner.post(event("1", {"do": "status", "status": 503}))
+        until(lambda: job(runner, "1").get("attempt"), what="the attempt of the other, whose note comes later")
+        known = [each["id"] for each in runner.client.get("/jobs").json()["jobs"]]
+
+    assert taken.status_code == 202
+    assert known == ["1"]
 
 
 @pytest.mark.slow
