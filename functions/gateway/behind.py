@@ -36,7 +36,7 @@ class Behind:
                 return answer
         return await self._handed_on(request, told)
 
-    async def runner(self, request: IngressRequest) -> Application:
+    async def runner(self, request: IngressRequest) -> IngressResponse:
         """The runner's answer, to one whom the gateway knows."""
         own = {"authorization": f"Bearer {self._token}"}
         return await self._forwarded(request, {**end_to_end(request.raw_headers), **own}, b"")

@@ -11,15 +11,18 @@ from typing import Final
 
 from events.http import Event
 from events.problem import NotAnEvent, TryAgain
+from events.types import sibling_type
 from functions.gateway import listening
 from functions.gateway.admission import SENDING_MS, Admission
 from functions.gateway.callers import Caller
 from functions.gateway.disk import Disk
 from functions.gateway.files import Files
-from functions.gateway.ledger import changes, jobs
-from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State
+from functions.gateway.ledger import changes, jobs, selection
+from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State, key_of_event
 from functions.gateway.ledger.jobs import Outgoing
+from functions.gateway.ledger.selection import Oldest
 from functions.gateway.ledger.writer import Accept, Ended, Writer
+from functions.gateway.metrics import JobMetrics
 from functions.gateway.outside import Refusal
 from functions.gateway.replies import Replies, TooLate
 from functions.gateway.routes import Routes
@@ -66,6 +69,7 @@ class Gateway:
         self.database = database
         self._disk = disk
         self.waiters = Waiters()
+        self.metrics = JobMetrics(routes.known_types)
         self.writer = Writer(database, clock_ms)
         self._admission = admission
         self._routes = routes
@@ -102,18 +106,32 @@ class Gateway:
         new = [each for each in judged if isinstance(each, NewJob)]
         recorded = await self._recorded(new)
         self._sender.offer(
-            Outgoing(done.id, done.key, job.event)
+            self._outgoing(job, done)
             for job, done in zip(new, recorded, strict=True)
             if isinstance(done, Accepted) and done.fresh
         )
         remaining = iter(recorded)
         return [next(remaining) if isinstance(each, NewJob) else each for each in judged]
 
+    def _outgoing(self, job: NewJob, done: Accepted) -> Outgoing:
+        self.metrics.accepted(job.event.type)
+        return Outgoing(done.id, done.key, job.event)
+
+    async def measured(self) -> str:
+        """What is told of jobs for Prometheus; raise StorageUnavailable."""
+        return self.metrics.render(await in_thread(self._oldest), now_ms=clock_ms())
+
+    def _oldest(self) -> dict[str, Oldest]:
+        with self.database.transaction(writes=False) as transaction:
+            return selection.oldest(transaction)
+
     async def ended(self, outcome: Event) -> None:
         """Record how a job ended; raise StorageUnavailable."""
-        key = await self.writer.ask(Ended(outcome), lazily=True)
-        if key is not None:
-            self.waiters.wake([key])
+        accepted_ms = await self.writer.ask(Ended(outcome), lazily=True)
+        if accepted_ms is not None:
+            type_ = sibling_type(outcome.type, "requested")
+            self.metrics.ended(type_, outcome.attributes["outcome"], (clock_ms() - accepted_ms) / 1000)
+            self.waiters.wake([key_of_event(outcome)])
 
     async def noted(self, event: Event, note: JobNote) -> None:
         """Record what befell a job; raise StorageUnavailable."""

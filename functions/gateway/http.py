@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -213,7 +213,12 @@ class FrontDoor:
         return ready if self._behind is None else await self._behind.runner(asked.request)
 
     async def _metrics(self, asked: Asked) -> Application:
-        return _not_found(asked.request) if self._behind is None else await self._behind.runner(asked.request)
+        """The gateway's own; on one machine after the runner's."""
+        own = (await self._gateway.measured()).encode()
+        if self._behind is None:
+            return IngressResponse(200, own, PLAIN)
+        told = await self._behind.runner(asked.request)
+        return replace(told, body=told.body + own) if told.status == 200 else told
 
     async def _artifact(self, asked: Asked) -> Application:
         return artifact(self._store, asked.request.path.removeprefix(PLACE))

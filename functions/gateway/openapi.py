@@ -72,7 +72,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
     ("GET", "/openapi.json"): Described("This document", {200: JSON}, is_open=True),
     ("GET", "/healthz"): Described("Whether it is alive", {200: TEXT}, is_open=True),
     ("GET", "/readyz"): Described("Whether it takes jobs", {200: TEXT}, is_open=True),
-    ("GET", "/metrics"): Described("Its metrics, for Prometheus", {200: TEXT, 404: PROBLEM}),
+    ("GET", "/metrics"): Described("Its metrics, for Prometheus", {200: TEXT}),
     ("GET", "/artifacts/jobs/{job}/{content}/{name}"): Described("A result", {200: None, 404: PROBLEM}, is_open=True),
     ("PUT", "/files/{name}"): Described(
         "Hand over a file, which a job may name by its key",

@@ -24,7 +24,7 @@ from functions.gateway.ledger.job import (
     unpacked,
 )
 from functions.runtime.notes import JobNote
-from functions.storage.database import Database, Transaction
+from functions.storage.database import Database, Row, Transaction
 
 CANCELLED: Final = "/cancelled"  # how the type of such a problem ends
 DIRECT: Final = ""  # the API of a job that came by the broker's own ingress
@@ -41,11 +41,11 @@ _END: Final = (
     " ended_ms = v.column3, error = v.column4, due_ms = NULL,"
     " retry_ms = NULL"
     " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state NOT IN ('completed', 'cancelled')"
-    " RETURNING id, key"
+    " RETURNING id, key, accepted_ms"
 )
 _DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
-    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key"
+    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms"
 )
 _KEEP_END: Final = (
     "INSERT INTO job_end (job_id, attributes, data) VALUES {rows}"
@@ -132,19 +132,22 @@ def mark_sent(transaction: Transaction, sent: Sequence[tuple[int, int]], *, now_
     )
 
 
-def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> list[str]:
-    """Record how jobs ended, also of such as came by the broker's own ingress; the keys of those it changes.
+def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> dict[str, int]:
+    """Record how jobs ended, also of such as came by the broker's own ingress; of those it changes the keys, and when
+    they were accepted.
 
     A completed job stays so, and a cancelled one; what failed, was lost or became a dead letter can be replayed, and
     end another way.
     """
     last = {key_of_event(each): each for each in outcomes}
     found = [(key, state, now_ms, error) for key, each in last.items() for state, error in [_end_of(each)]]
-    ids = {str(row["key"]): int(row["id"]) for row in rows.execute(transaction, _END, found)}
-    if len(ids) < len(last):
-        ids |= _insert_ended(transaction, {key: each for key, each in last.items() if key not in ids}, now_ms)
-    rows.execute(transaction, _KEEP_END, [(id_, *packed(last[key])) for key, id_ in ids.items()])
-    return list(ids)
+    changed = {str(row["key"]): row for row in rows.execute(transaction, _END, found)}
+    if len(changed) < len(last):
+        unknown = {key: each for key, each in last.items() if key not in changed}
+        changed |= {str(row["key"]): row for row in _insert_ended(transaction, unknown, now_ms)}
+    kept = [(int(row["id"]), *packed(last[key])) for key, row in changed.items()]
+    rows.execute(transaction, _KEEP_END, kept)
+    return {key: int(row["accepted_ms"]) for key, row in changed.items()}
 
 
 def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
@@ -152,7 +155,7 @@ def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
     rows.execute(transaction, _KEEP_END, [(id_, *packed(outcome))])
 
 
-def _insert_ended(transaction: Transaction, outcomes: dict[str, Event], now_ms: int) -> dict[str, int]:
+def _insert_ended(transaction: Transaction, outcomes: dict[str, Event], now_ms: int) -> list[Row]:
     """Those that the ledger does not know: nobody can say more of them than how they ended."""
     given = []
     for key, event in outcomes.items():
@@ -160,7 +163,7 @@ def _insert_ended(transaction: Transaction, outcomes: dict[str, Event], now_ms: 
         source, id_ = event.get("jobsource") or event.source, event.get("jobid") or event.id
         type_ = sibling_type(event.type, "requested")
         given.append((key, source, id_, type_, event.get("subject"), DIRECT, state, "", now_ms, now_ms, error))
-    return {str(row["key"]): int(row["id"]) for row in rows.execute(transaction, _DIRECT, given)}
+    return rows.execute(transaction, _DIRECT, given)
 
 
 def _end_of(outcome: Event) -> tuple[State, str | None]:

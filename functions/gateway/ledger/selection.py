@@ -29,6 +29,23 @@ def page(transaction: Transaction, asked: Filter, *, after: int | None, limit: i
     return msgspec.convert(transaction.execute(query, *values, limit), list[Job])
 
 
+class Oldest(msgspec.Struct, frozen=True, kw_only=True):
+    """The open jobs of a type: how many, and when the first of them was accepted."""
+
+    type: str
+    count: int
+    since_ms: int
+
+
+def oldest(transaction: Transaction) -> dict[str, Oldest]:
+    """The open jobs by their type."""
+    found = transaction.execute(
+        "SELECT type, count(*) AS count, min(accepted_ms) AS since_ms FROM job"
+        " WHERE state IN ('waiting', 'sent') AND state <> 'completed' GROUP BY type"
+    )
+    return {each.type: each for each in msgspec.convert(found, list[Oldest])}
+
+
 def counts(transaction: Transaction) -> dict[str, int]:
     """The jobs of each state but `completed`."""
     found = transaction.execute("SELECT state, count(*) AS count FROM job WHERE state <> 'completed' GROUP BY state")

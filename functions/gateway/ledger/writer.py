@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job has ended so; gives its key, None where that changes nothing."""
+    """A job has ended so; gives when it was accepted, None where that changes nothing."""
 
     outcome: Event
 
@@ -135,16 +135,14 @@ class Writer:
         if sent:
             jobs.mark_sent(transaction, sent, now_ms=now_ms)
         outcomes = [each.outcome for each in asked if isinstance(each, Ended)]
-        ended = jobs.end(transaction, outcomes, now_ms=now_ms) if outcomes else []
-        listening.tell(self._database, transaction, ended)
-        changed = frozenset(ended)
+        changed = jobs.end(transaction, outcomes, now_ms=now_ms) if outcomes else {}
+        listening.tell(self._database, transaction, list(changed))
         results: list[Any] = []
         for each in asked:
             if isinstance(each, Accept):
                 results.append([next(accepted) for _ in each.jobs])
             elif isinstance(each, Ended):
-                key = key_of_event(each.outcome)
-                results.append(key if key in changed else None)
+                results.append(changed.get(key_of_event(each.outcome)))
             else:
                 results.append(None if isinstance(each, Sent) else each(transaction))
         return results

@@ -49,7 +49,7 @@ def accept(ledger: Database, *events: Event) -> list[Accepted | Conflict]:
 
 def end(ledger: Database, *outcomes: Event) -> list[str]:
     with ledger.transaction() as transaction:
-        return jobs.end(transaction, outcomes, now_ms=NOW_MS + 5)
+        return list(jobs.end(transaction, outcomes, now_ms=NOW_MS + 5))
 
 
 def state(ledger: Database, id_: str) -> str:
