@@ -36,6 +36,7 @@ from functions.flows.flow_record import FlowRecord, Numbers, flow_id
 from functions.flows.steps import StepRecord
 from functions.flows.timers import Timer
 from functions.runtime.adapter import REPLAYED, open_job, reply_event
+from functions.runtime.logs import about
 from functions.storage.database import Database, Transaction
 
 log = logging.getLogger("errands.flows")
@@ -81,7 +82,8 @@ class Engine:
             outbox.sent(transaction, [event])
             flow = flow_record.lock(transaction, event.get("flowid") or "")
             if flow is None or not event.get("stepof"):
-                log.error("the broker refuses %s %s: %s", event.type, event.id, reason)
+                with about(event):
+                    log.error("the broker refuses %s %s: %s", event.type, event.id, reason)
                 return []
             data = msgspec.json.encode(JobFailed("not-accepted", reason).problem)
             answer = flow.answer("failed", data, now=self.clock())
@@ -259,7 +261,8 @@ class Engine:
                 self._say_held(transaction, flow)
         elif isinstance(end, Held):
             flow.state, flow.reason = "held", end.reason
-            log.error("the flow %s (%s) is held: %s", flow.id, flow.name, end.reason)
+            with about(flow.request):  # whose data a traceback quotes, whatever event it is that the flow goes on by
+                log.error("the flow %s (%s) is held: %s", flow.id, flow.name, end.reason)
         elif isinstance(end, Again):
             self._begin_again(transaction, flow, end, now)
         else:

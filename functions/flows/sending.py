@@ -14,6 +14,7 @@ from functions.flows.engine import Engine
 from functions.net.client import Connections
 from functions.net.exchange import Broken, TooLong
 from functions.net.url import parsed
+from functions.runtime.logs import about
 from functions.storage.database import StorageUnavailable
 
 log = logging.getLogger("errands.flows")
@@ -51,7 +52,8 @@ class Sender:
             elif status in REFUSED:
                 left += reversed(await asyncio.to_thread(self.engine.refuse, event, f"{event.type}: {said}"))
             else:
-                log.warning("the broker at %s does not take %s: %s; it is kept", self.sink_url, event.id, said)
+                with about(event):
+                    log.warning("the broker at %s does not take %s: %s; it is kept", self.sink_url, event.id, said)
 
     async def _post(self, event: Event) -> tuple[int, str]:
         headers, body = binary(event)

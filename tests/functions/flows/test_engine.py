@@ -1,6 +1,10 @@
 """The engine on SQLite and PostgreSQL: what is written for an event, and what is not written twice."""
 
+import io
+import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -11,14 +15,16 @@ import pytest
 from events.flow import Definition, Flow, flow
 from events.http import Event
 from events.problem import TryAgain
-from events.types import CallCompleted, DeadLetter, Request, Result, SignalRequested, event_type
+from events.types import CallCompleted, DeadLetter, MessageRequested, Request, Result, SignalRequested, event_type
 from functions.flows import flow_record, outbox, report, steps, timers
 from functions.flows.definitions import Definitions
 from functions.flows.engine import Engine
 from functions.flows.flow_record import FlowRecord, Numbers, flow_id
 from functions.flows.schema import open_flows
 from functions.runtime.adapter import reply_event
+from functions.runtime.logs import JsonFormatter
 from functions.storage.database import Database
+from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
 
 __all__ = ["database_url", "postgresql_server"]  # fixtures
@@ -81,6 +87,18 @@ class Flows:
         flow = self.record()
         with self.database.transaction(writes=False) as transaction:
             return "\n".join(report.described(transaction, flow))
+
+
+@contextmanager
+def logged(stream: io.StringIO) -> Iterator[None]:
+    """What the flows log within, as on a cluster."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger("errands.flows").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("errands.flows").removeHandler(handler)
 
 
 def request(type_: type[Request], id_: str, data: dict[str, Any]) -> Event:
@@ -225,6 +243,22 @@ def test_a_bug_holds_the_flow_and_the_mended_function_goes_on(database_url: str)
     assert mended.engine.check(flows.record().id) is None
     mended.signal("resume")
     assert mended.record().state == "running"
+
+
+def test_the_log_of_a_held_flow_tells_nothing_that_is_personal_in_its_request(database_url: str) -> None:
+    @flow(MessageRequested)
+    async def broken(letter: MessageRequested, do: Flow) -> None:
+        raise KeyError(letter.subject, await do.call("pack"))
+
+    stream, engine = io.StringIO(), Flows(open_flows(database_url), broken).engine
+    with logged(stream):
+        [pack] = engine.take(
+            request(MessageRequested, "p-1", {**sample("message")["data"], "subject": "Diagnosis of Ada"})
+        )
+        engine.take(completed(pack, "a", START))
+
+    assert "KeyError" in stream.getvalue()
+    assert "Diagnosis" not in stream.getvalue()
 
 
 def test_a_flow_keeps_to_the_version_that_it_began_with(database_url: str) -> None:
