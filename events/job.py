@@ -16,7 +16,9 @@ from events.http import Event
 NAMESPACE: Final = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 
 # Ours: set by functions, never taken from outside.
-OWN: Final = frozenset(["jobsource", "jobid", "causationid", "outcome", "replayed", "stepof", "flow", "flowid", "step"])
+OWN: Final = frozenset(
+    ["jobsource", "jobid", "causationid", "outcome", "replayed", "retried", "stepof", "flow", "flowid", "step"]
+)
 # When and in what order a job is done; of no meaning once it is.
 ADMISSION: Final = frozenset(["expirytime", "notbefore", "delay", "priority", "uniquekey", "limitkey", "debounce"])
 # CloudEvents' own, each event's for itself, but for `subject`.
@@ -31,6 +33,16 @@ CARRIED_LIMIT_BYTES: Final = 4_096  # of names and values together, beside those
 def is_request(event: Event) -> bool:
     """Whether the event asks for a job, so that an outcome follows it."""
     return ".requested." in event.type
+
+
+def phase(event: Event) -> str:
+    """What of its job an event of ours tells by its type: `requested`, `completed`, `failed` or `deadlettered`."""
+    return event.type.split(".")[-2:][0]
+
+
+def outcome_of(event: Event) -> str | None:
+    """How a job ended, where the event tells that: its `outcome`; a flow's step has none, and tells it by its type."""
+    return phase(event) if "flow" in event.attributes else event.get("outcome")
 
 
 def job_of(event: Event) -> tuple[str, str]:

@@ -30,7 +30,7 @@ ASKED = {
     "base": "podman",
     "programs": "knative",
 }
-OF_SEVERAL = ("system", "database_url", "work_runner")
+OF_SEVERAL = ("system", "database_url", "work_runner", "shop")
 """Fixtures whose parameter is the kind."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from functions.console.attempts import OF_A_CLIENT, WINDOW_S, Attempts, TooManyAttempts
 from functions.deadletters.service.operators import LOOPBACK, Operator, Operators, everything, parse
+from functions.runtime.attempts import OF_A_CLIENT, WINDOW_S, Attempts, TooManyAttempts
 
 
 class Unauthorized(Exception):

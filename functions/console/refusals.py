@@ -8,9 +8,9 @@ import msgspec
 
 from events.problem import FieldError, JobFailed
 from functions.console.access import Elsewhere, Misdirected, Unauthorized
-from functions.console.attempts import TooManyAttempts
 from functions.deadletters.service.operations import NotFound
 from functions.deadletters.service.operators import Forbidden
+from functions.runtime.attempts import TooManyAttempts
 from functions.storage.database import StorageUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"

@@ -19,13 +19,10 @@ another one did not, and are not called again.
 
 import asyncio
 import logging
-import math
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import msgspec
@@ -33,9 +30,9 @@ import msgspec
 from events.http import Event, structured
 from events.job import NAMESPACE, job_key
 from events.problem import JobFailed, NotNow, TryAgain
+from functions.net.caller import Call, Caller, NoResponse, retry_after_s
 from functions.net.exchange import ServerResponse
 from functions.net.url import Url
-from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import Circuit, Peers
 from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates, gone_words
@@ -48,7 +45,6 @@ log = logging.getLogger("errands.notifier")
 GONE: Final = 410
 BUSY: Final = frozenset({429, 503})
 DOWN: Final = frozenset({502, 503, 504})  # said of the endpoint; a 500 is its answer to one event
-RETRY_LIMIT_S: Final = 3_600.0
 # A dead letter keeps 1,024 bytes of our answer (Knative delivery specification), its JSON around the words included.
 FAILURE_REPORT_BYTES: Final = 920
 
@@ -160,21 +156,6 @@ class CallbackDelivery:
 
 def _gone(url: Url, why: str) -> JobFailed:
     return JobFailed("callback-gone", f"{gone_words(url.shown)}{why}, and is not called until it is resumed")
-
-
-def retry_after_s(value: str | None, *, now_s: float) -> float | None:
-    """The wait that a Retry-After header asks for, in seconds or as a date (RFC 9110 10.2.3), at most an hour."""
-    if value is None:
-        return None
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        return min(float(value), RETRY_LIMIT_S)
-    try:
-        date = parsedate_to_datetime(value)
-        # the parser gives no zone for "-0000"; HTTP dates are in GMT
-        left_s = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
-    except (ValueError, OverflowError):  # a year or a zone of many digits
-        return None
-    return min(max(math.ceil(left_s), 0.0), RETRY_LIMIT_S)
 
 
 def failure_report(said: str, text: bytes) -> str:

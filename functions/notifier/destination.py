@@ -10,19 +10,18 @@ A URL is read once, for the check and for the call (functions/net/url.py), so th
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from events.http import Event
 from events.problem import JobFailed
+from functions.net.origins import allows, configured, named, short
 from functions.net.rate import Rate
-from functions.net.url import Url, parsed
-from functions.notifier.signature import Profile, Signer
+from functions.net.signature import Profile, Signer
+from functions.net.url import Url
 
 log = logging.getLogger("errands.notifier")
-
-URL_LIMIT_CHARACTERS: Final = 2_048
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,10 +67,10 @@ class Destinations:
 
         Raises ValueError that names the setting.
         """
-        url = _configured(default, "CALLBACK_URL") if default else None
+        url = configured(default, "CALLBACK_URL") if default else None
         further = _endpoints(endpoints, rate) if endpoints else ()
         known = [each.origin for each in (url, *(target.url for _, target in further)) if each is not None]
-        return cls(url, signer, _named(origins) | frozenset(known), further, rate)
+        return cls(url, signer, named(origins) | frozenset(known), further, rate)
 
     def of(self, event: Event) -> tuple[Target, ...]:
         """The callbacks of this event, maybe none; raise JobFailed when its URL is refused and there is no default."""
@@ -86,7 +85,7 @@ class Destinations:
         asked = event.get("callbackurl")
         reason = None if asked is None else _refusal(asked, self.origins)
         if asked is not None and reason is None:
-            url = _parsed(asked)
+            url = short(asked)
             return self._target(url)
         if reason is not None and self.default is None:
             raise JobFailed("callback-refused", f"callbackurl {reason}, and there is no CALLBACK_URL to call instead")
@@ -106,28 +105,15 @@ class Destinations:
 def allowed_origins(origins: str, endpoints: str | None) -> frozenset[str]:
     """The origins that a `callbackurl` may name where there is no CALLBACK_URL; raise ValueError as `parse` does."""
     further = _endpoints(endpoints) if endpoints else ()
-    return _named(origins) | {target.url.origin for _, target in further}
-
-
-def allows(origins: frozenset[str], url: Url) -> bool:
-    """Whether a `callbackurl` is of one of these origins."""
-    return url.origin in origins or _any_port(url) in origins
-
-
-def _named(origins: str) -> frozenset[str]:
-    return frozenset(_configured_origin(each.strip()) for each in origins.split(",") if each.strip())
+    return named(origins) | {target.url.origin for _, target in further}
 
 
 def _refusal(text: str, origins: frozenset[str]) -> str | None:
     try:
-        url = _parsed(text)
+        url = short(text)
     except ValueError as error:
         return str(error)
     return None if allows(origins, url) else f"{url.shown} is not of an allowed origin (ALLOWED_ORIGINS)"
-
-
-def _any_port(url: Url) -> str:
-    return f"{url.origin.rpartition(':')[0]}:*"
 
 
 def _endpoints(text: str, rate: Rate | None = None) -> tuple[tuple[Endpoint, Target], ...]:
@@ -141,25 +127,4 @@ def _endpoints(text: str, rate: Rate | None = None) -> tuple[tuple[Endpoint, Tar
 def _target(endpoint: Endpoint, rate: Rate | None, setting: str) -> Target:
     signer = Signer.parse(endpoint.profile, endpoint.secrets, setting=setting)
     own = Rate.parse(endpoint.rate, setting=f"{setting}: rate") if endpoint.rate else rate
-    return Target(_configured(endpoint.url, f"{setting}: url"), signer, own)
-
-
-def _configured_origin(text: str) -> str:
-    """An origin, or one of any port (`http://127.0.0.1:*`), as a single machine's services have."""
-    url = _configured(text.removesuffix(":*"), "ALLOWED_ORIGINS")
-    if url.target != "/" or "#" in text:
-        raise ValueError(f"ALLOWED_ORIGINS must be origins like https://api.example, got {url.shown}")
-    return _any_port(url) if text.endswith(":*") else url.origin
-
-
-def _configured(text: str, setting: str) -> Url:
-    try:
-        return _parsed(text)
-    except ValueError as error:
-        raise ValueError(f"{setting} {error}") from error
-
-
-def _parsed(text: str) -> Url:
-    if len(text) > URL_LIMIT_CHARACTERS:
-        raise ValueError(f"must be at most {URL_LIMIT_CHARACTERS} characters, got {len(text)}")
-    return parsed(text)
+    return Target(configured(endpoint.url, f"{setting}: url"), signer, own)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from events.problem import JobFailed, NotNow
+from functions.net.caller import Call
 from functions.net.exchange import ServerResponse
+from functions.net.signature import CLIENT
 from functions.net.url import Url
-from functions.notifier.caller import Call
-from functions.notifier.signature import CLIENT
 
 PERMISSION_S: Final = 3_600.0
 MINUTE_S: Final = 60.0

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from events.http import Event
 from events.problem import NotAnEvent
+from functions.net.caller import Caller
 from functions.net.guard import Guard
 from functions.net.rate import Rate
-from functions.notifier.caller import Caller
+from functions.net.signature import Signer, split_secrets
 from functions.notifier.circuits import CircuitLimits, Circuits, Peers
 from functions.notifier.delivery import CallbackDelivery
 from functions.notifier.destination import Destinations
@@ -17,7 +18,6 @@ from functions.notifier.endpoint_state import EndpointStates
 from functions.notifier.handshake import Handshake
 from functions.notifier.metrics import MEDIA_TYPE, exposition
 from functions.notifier.rotation import CurrentDestinations, text_of
-from functions.notifier.signature import Signer, split_secrets
 from functions.runtime.adapter import Response, async_http_function, system_clock
 from functions.runtime.settings import from_environment
 from functions.storage.rate_limits import RateLimits

@@ -27,7 +27,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock, Thread
@@ -107,7 +107,8 @@ class Function:
     """What stands behind a target: functions-framework itself takes nothing but a plain function.
 
     `answer` is the way over HTTP. `deliver`, and for a list of events `deliver_many`, are those of a work queue's
-    worker (`keda/worker/loader.py`), where a function takes events.
+    worker (`keda/worker/loader.py`), where a function takes events. What runs `beside` it in the server's loop, for as
+    long as that is up, is of `functions.runtime.serve` alone.
     """
 
     answer: Callable[[Scope, Body], Awaitable[Response]]
@@ -115,6 +116,7 @@ class Function:
     deliver_many: Callable[[Sequence[Event]], Sequence[Response]] | None = None
     side_route: Callable[[str, str], Response | None] = side_route
     body_limit_bytes: Callable[[Scope], int] = lambda scope: BODY_LIMIT_BYTES
+    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
     async def take(self, scope: Scope, receive: Receive) -> Response:
         """The answer to one request (ASGI 3.0, HTTP), whatever it is; the scope keeps that the function has had it."""
@@ -245,16 +247,17 @@ def async_http_function(
     *,
     accepts: Callable[[Event], None] = lambda event: None,
     pages: Mapping[str, Callable[[], Response]] = MappingProxyType({}),
+    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> Target:
     """The same for a function that waits on I/O, which is done in the server's loop.
 
-    `pages` are what it shows to GET, by their paths, beside its health.
+    `pages` are what it shows to GET, by their paths, beside its health; what runs `beside` it is up before it is.
     """
 
     def page_or_side_route(method: str, path: str) -> Response | None:
         return pages[path]() if method == "GET" and path in pages else side_route(method, path)
 
-    return target(replace(waiting(respond, accepts), side_route=page_or_side_route))
+    return target(replace(waiting(respond, accepts), side_route=page_or_side_route, beside=beside))
 
 
 def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], None] = lambda event: None) -> Function:
@@ -339,6 +342,15 @@ def _tell(event: Event | None, response: Response, lines: Sequence[str]) -> None
 
 def open_job(event: Event, request: type[J], *, now: datetime) -> J:
     """The event's data as the job it asks for; raise JobFailed when it is expired or breaks the contract."""
+    require_timely(event, now=now)
+    media_type = event.get("datacontenttype") or "application/json"
+    if media_type.split(";")[0].strip().lower() != "application/json":
+        raise JobFailed("invalid-attribute", f"datacontenttype must be application/json, got {media_type!r}")
+    return decode(event.data, request)
+
+
+def require_timely(event: Event, *, now: datetime) -> None:
+    """Raise JobFailed for a request that is expired, or has more of its own attributes than are carried."""
     over = too_much(event)
     if over:
         raise JobFailed("invalid-attribute", over)
@@ -350,10 +362,6 @@ def open_job(event: Event, request: type[J], *, now: datetime) -> J:
             raise JobFailed("invalid-attribute", f"expirytime: {error}") from error
         if expires_at < now:
             raise JobFailed("expired", f"the job was worth doing until {expiry}, and it is {now:%Y-%m-%dT%H:%M:%SZ}")
-    media_type = event.get("datacontenttype") or "application/json"
-    if media_type.split(";")[0].strip().lower() != "application/json":
-        raise JobFailed("invalid-attribute", f"datacontenttype must be application/json, got {media_type!r}")
-    return decode(event.data, request)
 
 
 def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> Event:
@@ -378,8 +386,14 @@ def reply_event(cause: Event, type_: str, payload: Struct, *, now: datetime) -> 
     if REPLAYED in cause.attributes:
         attributes[REPLAYED] = cause.attributes[REPLAYED]
     if phase in ("completed", "failed", "deadlettered"):
-        attributes["outcome"] = phase
+        attributes |= _to_flow(cause) if "stepof" in cause.attributes else {"outcome": phase}
     return Event(MappingProxyType(attributes), msgspec.json.encode(payload))
+
+
+def _to_flow(step: Event) -> dict[str, str]:
+    """What brings a step's end to its flow, and to nobody else: it has no `outcome`."""
+    named = {"flow": step.attributes["stepof"]}
+    return named | {name: step.attributes[name] for name in ("flowid", "step") if name in step.attributes}
 
 
 def refusal(error: Exception) -> Response:
@@ -405,7 +419,7 @@ def log_response(
     An `error` that is none of the contract's is a bug, and its traceback goes into the line; a WrongReturn has its
     place in the message.
     """
-    done = response.status < 300 and response.headers.get("ce-outcome") != "failed"
+    done = response.status < 300 and not is_failure(response)
     if done and not log.isEnabledFor(logging.INFO):
         return  # a flood's worker has no time for a line that nobody reads
     fields = {"status": response.status, "elapsed_ms": round(elapsed_s * 1000, 1), "attempt": attempt}
@@ -426,6 +440,11 @@ def reply_to(event: Event, result: Struct | JobFailed | None, now: datetime) -> 
     if isinstance(result, JobFailed):
         return reply_event(event, sibling_type(event.type, "failed"), result.problem, now=now)
     return None if result is None else reply_event(event, event_type(type(result)), result, now=now)
+
+
+def is_failure(response: Response) -> bool:
+    """Whether the answer is a failed event."""
+    return ".failed." in response.headers.get("ce-type", "")
 
 
 def response_of(reply: Event | None) -> Response:

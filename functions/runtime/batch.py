@@ -27,6 +27,7 @@ from functions.runtime.adapter import (
     Response,
     Target,
     blocking,
+    is_failure,
     open_job,
     refusal,
     reply_to,
@@ -119,7 +120,7 @@ def _response(event: Event, outcome: Outcome | Exception, now: datetime) -> Resp
 def _log(responses: Sequence[Response], elapsed_s: float) -> None:
     """One line a list, since a line an event would cost more than the event."""
     again = sum(response.status >= 300 for response in responses)
-    failed = sum(response.headers.get("ce-outcome") == "failed" for response in responses)
+    failed = sum(is_failure(response) for response in responses)
     fields = {"count": len(responses), "failed": failed, "again": again, "elapsed_ms": round(elapsed_s * 1000, 1)}
     level = logging.WARNING if failed or again else logging.INFO
     log.log(level, "a batch of %d", len(responses), extra=fields)

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +13,14 @@ FILE: Final = "ingress.json"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The ingress of this start, and the secret with which it takes what comes from functions and operators alone."""
+    """The ingress of this start, and the secret with which it takes what comes from functions and operators alone.
+
+    `front_door` is where APIs send to: the gateway, or the ingress itself where there is none.
+    """
 
     url: str
     token: str
+    front_door: str = ""
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def announced(data: Path, running: Running) -> Iterator[None]:
     made.unlink(missing_ok=True)
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        json.dump({"url": running.url, "token": running.token}, stream)
+        json.dump(asdict(running), stream)
     made.replace(file)
     try:
         yield
@@ -38,6 +42,6 @@ def find(data: Path) -> Running | None:
     """The ingress that was announced for this data; None where none was, or the file says nothing."""
     try:
         told = json.loads((data / FILE).read_text())
-        return Running(str(told["url"]), str(told["token"]))
+        return Running(str(told["url"]), str(told["token"]), str(told["front_door"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -5,7 +5,9 @@ import contextlib
 import hmac
 import resource
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Final
 
@@ -142,7 +144,16 @@ def has_secret(headers: Iterable[tuple[bytes, bytes]], secret: bytes) -> bool:
 
 
 class Server(UvicornServer):
-    """Ends with SIGTERM, when the requests in flight have."""
+    """Ends with SIGTERM, when the requests in flight have; what is `beside` it begins before it, and ends after it."""
+
+    def __init__(self, config: Config, beside: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        super().__init__(config)
+        self._beside = beside
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        async with self._beside():
+            await super().serve(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -164,7 +175,7 @@ def serve(application: Application, function: Function, host: str, port: int, *,
         places = Places(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, is_of_many=lambda address: True)
         protocol = partial(ReservedProtocol, places=places, secret=secret.encode())
     place: dict[str, Any] = {"host": host, "port": port, "timeout_graceful_shutdown": STOP_TIMEOUT_S}
-    Server(configured(served, protocol, **place)).run()
+    Server(configured(served, protocol, **place), function.beside).run()
 
 
 def configured(application: Any, protocol: Callable[..., HttpToolsProtocol], **more: Any) -> Config:

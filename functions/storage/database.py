@@ -62,6 +62,7 @@ class Database(ABC):
     """What is kept by a schema; `name` says which, without what is secret in the URL."""
 
     name: str
+    skip_locked: LiteralString = ""  # ends a query for rows that are claimed: it passes over those of other claims
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -182,11 +183,13 @@ class _SqliteTransaction:
 class Postgresql(Database):
     """A server, which several sinks and consoles may share."""
 
+    skip_locked = " FOR UPDATE SKIP LOCKED"
+
     def __init__(self, url: str, schema: Schema) -> None:
         super().__init__(schema)
         parts = urlsplit(url)
         self.name = f"postgresql://{parts.hostname or ''}{parts.path}"
-        self._url = url
+        self.url = url
         self._local = threading.local()
 
     def contains(self, column: LiteralString, text: str) -> tuple[str, str]:
@@ -219,7 +222,7 @@ class Postgresql(Database):
             db = None
         if db is None:
             options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "errands"}
-            db = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **options)
+            db = psycopg.connect(self.url, autocommit=True, row_factory=dict_row, **options)
             self._local.db = db
         return db
 
@@ -252,7 +255,7 @@ def open_database(url: str, schema: Schema) -> Database:
     if url.startswith(("postgresql://", "postgres://")):
         return Postgresql(url, schema)
     scheme = url.split("://", maxsplit=1)[0][:40]
-    raise ValueError(f"DEADLETTERS_URL must start with sqlite:/// or postgresql://, got {scheme!r}")
+    raise ValueError(f"a database's URL must start with sqlite:/// or postgresql://, got {scheme!r}")
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from events.http import STRUCTURED, Event, read, structured
-from events.job import NAMESPACE, canonical, job_key
+from events.job import NAMESPACE, canonical, job_key, outcome_of
 from events.problem import JobFailed, NotAnEvent
 from events.types import sibling_type
 from functions.runtime.adapter import reply_event, system_clock
@@ -28,6 +28,7 @@ from functions.storage.store import LEDGER, Store
 log = logging.getLogger("errands.ledger")
 
 HASH: Final = "requesthash"  # an attribute of what is recorded, and of nothing that is sent
+RETRIED: Final = "retried"  # on a request that the gateway sends once more because somebody wants it done anew
 EXPIRED: Final = "/expired"
 
 
@@ -56,7 +57,7 @@ class _Entry:
 
     @property
     def is_failure(self) -> bool:
-        return self.reply.get("outcome") == "failed"
+        return outcome_of(self.reply) == "failed"
 
     def answers(self, cause: Event) -> bool:
         return self.hash in (None, _hash(cause, self.reply))
@@ -152,14 +153,17 @@ def _following(entries: tuple[_Entry, ...], cause: Event, reply: Event) -> Event
 
 
 def _hash(cause: Event, reply: Event) -> str:
-    """Of the data, however it is written; and for a job that had expired of its time, since it may be given another."""
+    """Of the data, however it is written; for a job that had expired of its time, since it may be given another; and
+    for one that failed of how often it was asked for again, since it may go well then.
+    """
     data = canonical(cause.data)
     expiry = cause.get("expirytime") or "" if _has_expired(reply) else ""
-    return hashlib.sha256(b"\n".join((expiry.encode(), data))).hexdigest()
+    retried = cause.get(RETRIED) or "" if reply.get("outcome") == "failed" else ""
+    return hashlib.sha256(b"\n".join((f"{expiry}{retried and f' {retried}'}".encode(), data))).hexdigest()
 
 
 def _has_expired(reply: Event) -> bool:
-    if reply.get("outcome") != "failed":
+    if outcome_of(reply) != "failed":
         return False
     try:
         return msgspec.json.decode(reply.data, type=_Kind).type.endswith(EXPIRED)

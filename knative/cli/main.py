@@ -26,10 +26,14 @@ from knative.manifests.queues import WORK_QUEUES
 if TYPE_CHECKING:
     from typer._click import Command, Context
 
-    from knative.local.http.proxies import TrustedProxies
+    from functions.runtime.proxies import TrustedProxies
 
 # Loaded when asked for: no other command need wait for them, and `errands up` would hold their memory for ever.
-GROUPS: Final = {"dead": "functions.deadletters.cli.app", "callbacks": "knative.cli.callbacks"}
+GROUPS: Final = {
+    "dead": "functions.deadletters.cli.app",
+    "callbacks": "knative.cli.callbacks",
+    "flows": "functions.flows.cli",
+}
 
 
 class Commands(TyperGroup):
@@ -157,6 +161,8 @@ def up(
     def announce(url: str) -> None:
         kept = f", its events on {options.rabbitmq.place}" if options.rabbitmq else ""
         typer.echo(f"errands is ready at {url}, its data in {data.resolve()}{kept}")
+        typer.echo(f"  send events to {url}")
+        typer.echo(f"  console at {url}console")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
         if catches(options.settings, options.token, asked=options.catch_mail):
             typer.echo(f"  mail is caught, and shown at {url}mail; --set message.SMTP_HOST=... sends it")
@@ -277,7 +283,7 @@ def work(
         ingress_url=url,
         ingress_secret=running.token if running else "",
         invoker_secret="",
-        public_url=url,
+        public_url=running.front_door if running else url,
         token=_token(token_file),
         settings=_settings(settings),
         work_queue=amqp_variables(server),
@@ -451,7 +457,7 @@ def _settings(given: list[str] | None) -> dict[str, dict[str, str]]:
 
 
 def _trusted_proxies(given: list[str] | None) -> "TrustedProxies":
-    from knative.local.http.proxies import TrustedProxies, networks
+    from functions.runtime.proxies import TrustedProxies, networks
 
     try:
         return TrustedProxies(networks(given or ()))

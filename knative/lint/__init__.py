@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from knative.lint import addresses, delivery, installation, routing, safety, scaling, schema
+from knative.lint import addresses, delivery, installation, repeatable, routing, safety, scaling, schema
 from knative.lint.events import samples
 from knative.lint.findings import Finding, findings
 from knative.lint.resources import Resources
@@ -27,6 +27,7 @@ RULE_MODULES = (
     scaling,
     safety,
     installation,
+    repeatable,
 )  # importing them declares their rules
 
 

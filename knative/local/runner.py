@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 
 from events.http import Event
 from events.problem import TryAgain
+from functions.gateway.outside import CallbackOrigins, Own
 from functions.runtime import failure_reports
+from functions.runtime.guesses import Guesses
+from functions.runtime.port import HttpServer
+from functions.runtime.proxies import TrustedProxies
 from functions.runtime.running import Running, announced
 from knative.local import mail_catcher, sources
 from knative.local.background import Background
@@ -30,14 +34,18 @@ from knative.local.data_folder import locked
 from knative.local.exceptions import CannotStart
 from knative.local.http import console
 from knative.local.http.gate import ConsoleGate
-from knative.local.http.guesses import Guesses
 from knative.local.http.ingress import LOOPBACK, Handler, Ingress
-from knative.local.http.outside import CallbackOrigins, Own
-from knative.local.http.proxies import TrustedProxies
-from knative.local.http.server import HttpServer, is_loopback
 from knative.local.metrics import Metrics
+from knative.local.notes import Notes
 from knative.local.ping import Pinger
-from knative.local.process.environment import Machine, callback_origins, environment, make_secrets
+from knative.local.process.environment import (
+    DEAD_LETTERS,
+    GATEWAY,
+    Machine,
+    callback_origins,
+    environment,
+    make_secrets,
+)
 from knative.local.process.fork_server import ForkServer, reap_strays
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 from knative.local.process.reload import watch
@@ -149,19 +157,23 @@ class _Runner:
     async def up(self) -> AsyncIterator[str]:
         """Start from the inside out, so that what is accepted can be delivered; stop in the opposite order."""
         async with contextlib.AsyncExitStack() as stack:
-            listening = self._bind(stack)
+            listening = self._bind(stack, self._options.host, self._options.port)
+            inner = self._bind(stack, LOOPBACK[0], 0) if self._has_gateway else listening
             broker = self._broker()
             url = self._url(listening)
-            machine = self._machine(url, await self._mail_port(stack))
+            running = Running(self._url(inner), self._secret, url)
+            machine = self._machine(running, listening, await self._mail_port(stack))
             ingress = self._ingress(broker, self._own(listening), machine)
-            server = self._server(stack, ingress, listening)
-            stack.enter_context(announced(self._options.data, Running(url, self._secret)))
+            server = self._server(stack, ingress, inner)
+            stack.enter_context(announced(self._options.data, running))
             ingress.called_back = CallbackOrigins(partial(callback_origins, self._manifests, machine))
-            self._make_pools(machine)
+            self._make_pools(machine, listening)
             stack.push_async_callback(self._close_pools)
             http = self._http = Http(self._invoker_secret)
             stack.callback(http.close)
             await server.start()  # so that who asks meanwhile is told to come again
+            if self._has_gateway:
+                await self._open_front_door()  # what comes from now on is recorded, and waits for the broker
             await self._start(broker)
             self._outcomes.asked(await broker.asked())
             ingress.open = True
@@ -169,9 +181,13 @@ class _Runner:
             self._metrics.watch(broker.depths, self._processes)
             # on RabbitMQ each delay has a queue of its own, which is declared: there retries keep to it
             chance = (lambda: 0.0) if self._options.rabbitmq else random.random
+            notes = Notes(self._pools[GATEWAY], http) if self._has_gateway else None
+            told = None if notes is None else notes.tell
             self._make_dispatchers(
-                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report, chance)
+                Tools(broker, self._manifests, http, self._metrics, self._outcomes, self._failure_report, chance, told)
             )
+            if notes is not None:
+                stack.enter_context(self._background.keep("the notes of jobs", notes.run))
             stack.push_async_callback(self._drain)
             keep = self._background.keep
             stack.enter_context(keep("the forgetting of old outcomes", lambda: self._prune(broker)))
@@ -233,8 +249,9 @@ class _Runner:
             console=self._console(machine, guesses),
             proxies=self._options.trusted_proxies,
             guesses=guesses,
-            sinks=self._work_queues.sinks,
+            sinks=self._work_queues.sinks | ({DEAD_LETTERS} & self._manifests.services.keys()),
             to_sink=self._to_sink,
+            inside_only=self._has_gateway,
         )
 
     def _console(self, machine: Machine, guesses: Guesses) -> Handler | None:
@@ -246,13 +263,24 @@ class _Runner:
             self._pools, self._invoker_secret, gate=gate, proxies=self._options.trusted_proxies, guesses=guesses
         ).handle
 
-    def _bind(self, stack: contextlib.AsyncExitStack) -> socket.socket:
-        """Take the port before anything starts, so that a port in use is the first thing said."""
-        options = self._options
+    @property
+    def _has_gateway(self) -> bool:
+        """Whether a gateway has the runner's port; without one it is the ingress' own."""
+        return GATEWAY in self._manifests.services
+
+    async def _open_front_door(self) -> None:
         try:
-            listening = _listen(options.host, options.port)
+            async with self._pools[GATEWAY].lease():
+                return
+        except StartFailed as error:
+            raise CannotStart(f"the gateway does not start: {error}") from error
+
+    def _bind(self, stack: contextlib.AsyncExitStack, host: str, port: int) -> socket.socket:
+        """Take the port before anything starts, so that a port in use is the first thing said."""
+        try:
+            listening = _listen(host, port)
         except OSError as error:
-            raise CannotStart(f"port {options.port} on {options.host} cannot be used: {error.strerror}") from error
+            raise CannotStart(f"port {port} on {host} cannot be used: {error.strerror}") from error
         stack.callback(listening.close)
         return listening
 
@@ -262,16 +290,15 @@ class _Runner:
         return Own(listening.getsockname()[1], frozenset(each.lower() for each in given if each))
 
     def _server(self, stack: contextlib.AsyncExitStack, ingress: Ingress, listening: socket.socket) -> HttpServer:
-        trusted = self._options.trusted_proxies
-        server = HttpServer(ingress, listening, lambda address: is_loopback(address) or address in trusted)
+        server = HttpServer(ingress, listening, self._options.trusted_proxies.is_of_many)
         stack.push_async_callback(server.close)
         return server
 
-    def _url(self, listening: socket.socket) -> str:
-        options = self._options
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        called = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
-        return f"http://{called}:{listening.getsockname()[1]}/"
+    @staticmethod
+    def _url(listening: socket.socket) -> str:
+        host, port = listening.getsockname()[:2]
+        called = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+        return f"http://[{called}]:{port}/" if ":" in called else f"http://{called}:{port}/"
 
     async def _mail_port(self, stack: contextlib.AsyncExitStack) -> int | None:
         """Where e-mails are caught, if they are."""
@@ -280,31 +307,36 @@ class _Runner:
             return None
         return await stack.enter_async_context(mail_catcher.catching(options.data.resolve() / "mail"))
 
-    def _machine(self, url: str, mail_port: int | None) -> Machine:
+    def _machine(self, running: Running, listening: socket.socket, mail_port: int | None) -> Machine:
         return Machine(
             data=self._options.data.resolve(),
-            ingress_url=url,
+            ingress_url=running.url,
             ingress_secret=self._secret,
             invoker_secret=self._invoker_secret,
-            public_url=self._options.public_url or url,
+            public_url=self._options.public_url or running.front_door,
+            front_door=(self._options.host, listening.getsockname()[1]),
             token=self._options.token,
+            trusted_proxies=str(self._options.trusted_proxies),
             settings=self._options.settings,
             work_queue=amqp_variables(self._options.rabbitmq),
             mail_port=mail_port,
         )
 
-    def _make_pools(self, machine: Machine) -> None:
+    def _make_pools(self, machine: Machine, listening: socket.socket) -> None:
         make_secrets(machine)
         for service in (
             *self._manifests.services.values(),
             *(work_queue.service for work_queue in self._work_queues.embedded),
         ):
+            if service.name == GATEWAY:  # one process has the ledger's file and all streams
+                self._pools[GATEWAY] = self._pool(service, machine, 1, listening)
+                continue
             self._pools[service.name] = self._pool(service, machine, self._max_scale(service))
             if service.concurrency > 1:
                 single = replace(service, concurrency=1, min_scale=0, idle_s=ALONE_IDLE_S)
                 self._alone[service.name] = self._pool(single, machine, ALONE_PROCESSES)
 
-    def _pool(self, service: Service, machine: Machine, max_scale: int) -> Pool:
+    def _pool(self, service: Service, machine: Machine, max_scale: int, listening: socket.socket | None = None) -> Pool:
         return Pool(
             service,
             environment=environment(service, self._manifests, machine),
@@ -312,6 +344,7 @@ class _Runner:
             max_scale=max_scale,
             report=_report,
             fork_server=self._fork_server,
+            listening=listening,
         )
 
     def _max_scale(self, service: Service) -> int:

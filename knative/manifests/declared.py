@@ -19,6 +19,7 @@ DEFAULT_TIMEOUT_S: Final = 300  # a Service without timeoutSeconds (serving conf
 
 PARALLELISM: Final = "rabbitmq.eventing.knative.dev/parallelism"
 LONGEST_WAIT: Final = "errands.dev/longest-wait"
+LONGEST_FLOW: Final = "errands.dev/longest-flow"
 # Serving reads both spellings of its older annotations (serving pkg/apis/autoscaling/register.go).
 MIN_SCALE: Final = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale")
 MAX_SCALE: Final = ("autoscaling.knative.dev/max-scale", "autoscaling.knative.dev/maxScale")
@@ -106,6 +107,11 @@ class DeclaredTrigger:
     def longest_wait(self) -> Place:
         """For how long an event that the function takes not now is put back without an attempt: our own annotation."""
         return self.document.root["metadata"]["annotations"][LONGEST_WAIT]
+
+    @property
+    def longest_flow(self) -> Place:
+        """How long the flow may take that an event begins: our own annotation, which no other Trigger has."""
+        return self.document.root["metadata"]["annotations"][LONGEST_FLOW]
 
     @property
     def workers(self) -> int:

@@ -5,12 +5,13 @@ What the local runner cannot honour is refused with file, line and reason, never
 something only to a cluster (storage, network, the RabbitMQ operators') are left alone.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from knative.manifests.declared import (
     MAX_SCALE,
@@ -60,7 +61,8 @@ class DeliverySpec:
 class Trigger:
     """Routes the events whose attributes equal `filter` to a Service; `parallelism` of them at once.
 
-    One that the function takes "not now" waits for `longest_wait_s` in all before its attempts are counted.
+    One that the function takes "not now" waits for `longest_wait_s` in all before its attempts are counted. One that
+    begins a flow is taken at once, and the flow ends within `longest_flow_s`.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Trigger:
     delivery: DeliverySpec
     parallelism: int
     longest_wait_s: float = 0.0
+    longest_flow_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,7 @@ class Manifests:
     pings: tuple[PingSource, ...]
     config_maps: Mapping[str, Mapping[str, str]]
     sink_bound: frozenset[str] = field(default_factory=frozenset)
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # JSON Schemas of data, by event type
 
     def wanted_by(self, attributes: Mapping[str, str]) -> tuple[Trigger, ...]:
         """The Triggers whose filter an event matches: exactly, every attribute (the binding is x-match: all)."""
@@ -175,6 +179,7 @@ def load(*folders: Path) -> Manifests:
         pings=tuple(_ping(each, services) for each in by_kind.get("PingSource", [])),
         config_maps={name_of(each): texts(each.root["data"]) for each in by_kind.get("ConfigMap", [])},
         sink_bound=frozenset(map(text, bound)),
+        schemas=dict(filter(None, map(_schema, by_kind.get("EventType", [])))),
     )
 
 
@@ -237,6 +242,7 @@ def _trigger(document: ManifestDocument, default: Place, services: Mapping[str, 
         delivery=_delivery(DeclaredDelivery(delivery), services),
         parallelism=whole(declared.parallelism, 1, 1000, default=declared.workers),
         longest_wait_s=seconds(declared.longest_wait) if declared.longest_wait else 0.0,
+        longest_flow_s=seconds(declared.longest_flow) if declared.longest_flow else 0.0,
     )
 
 
@@ -296,6 +302,21 @@ def _reference(source: Place) -> Reference:
             optional = found["optional"].value is True
             return Reference(kind=kind, name=text(found["name"]), key=text(found["key"]), optional=optional)
     raise source.error("secretKeyRef or configMapKeyRef is expected")
+
+
+def _schema(document: ManifestDocument) -> tuple[str, dict[str, Any]] | None:
+    """An EventType's type and the schema of its data, where it has one."""
+    spec = document.root["spec"]
+    given = spec["schemaData"]
+    if not given:
+        return None
+    try:
+        schema = json.loads(text(given))
+    except ValueError as error:
+        raise given.error(f"a JSON Schema is expected: {error}") from error
+    if not isinstance(schema, dict):
+        raise given.error("a JSON Schema is an object")
+    return text(spec["type"]), schema
 
 
 def _ping(document: ManifestDocument, services: Mapping[str, Service]) -> PingSource:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -43,12 +44,14 @@ def settings(name: str, folder: Path) -> dict[str, str]:
     """What the manifests say, but for the function's own name: it is in the command."""
     url = "http://127.0.0.1:1/"
     queue = {"AMQP_URL": "amqp://127.0.0.1:1", "WORK_EXCHANGE": "work"}
-    own = {"ingress_url": url, "ingress_secret": "", "invoker_secret": "", "public_url": url}
+    own: dict[str, Any] = {"ingress_url": url, "ingress_secret": "", "invoker_secret": "", "public_url": url}
     machine = Machine(data=folder, token=None, settings={}, work_queue=queue, mail_port=None, **own)
     make_secrets(machine)
     manifests = load(ROOT / "knative" / "base")
     service = manifests.services.get(name)
-    given = environment(service, manifests, machine) if service else {"READINGS_URL": f"sqlite:///{folder}/readings.db"}
+    beyond = {"READINGS_URL": f"sqlite:///{folder}/readings.db", "LEDGER_URL": f"sqlite:///{folder}/ledger.db"}
+    beyond |= {"K_SINK": url, "GATEWAY_ROUTES": "{}", "GATEWAY_HOST": "127.0.0.1"}
+    given = environment(service, manifests, machine) if service else beyond
     kept = {key: value for key, value in given.items() if key not in ("FUNCTION_SOURCE", "FUNCTION_TARGET", "PORT")}
     return {**os.environ, **kept, "HOST": "127.0.0.1"}
 

@@ -379,6 +379,13 @@ def environment(function: str, receiver: Received, mail_port: int) -> dict[str, 
     return {
         "console": {**dead_letters, "DEADLETTERS_OPERATORS": "anna all anna-has-a-long-token"},
         "deadletters": dead_letters,
+        "gateway": {
+            "LEDGER_URL": "sqlite:////data/ledger.db",
+            "K_SINK": dead_letters["K_SINK"],
+            "GATEWAY_ROUTES": "{}",
+            "GATEWAY_TOKENS": "shop all shop-has-a-long-token",
+            "GATEWAY_PORT": str(free_port()),
+        },
         "message": {
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(mail_port),
@@ -415,7 +422,8 @@ def job(function: str) -> dict[str, Any]:
     if function == "telemetry":
         data = {"sensor": "hall-3", "metric": "temperature", "value": 21.5}
         return {**sample("ics"), "type": "dev.errands.telemetry.requested.v1", "data": data}
-    others = {"console": ("ics", "failed"), "notifier": ("ics", "completed"), "enqueue": ("longreport", "requested")}
+    others = {"console": ("ics", "failed"), "enqueue": ("longreport", "requested")}
+    others |= dict.fromkeys(("gateway", "notifier"), ("ics", "completed"))
     return sample(*others.get(function, (function, "requested")))
 
 

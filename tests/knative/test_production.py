@@ -305,7 +305,7 @@ def test_who_needs_no_bucket_has_no_keys_of_it(documents: list[Any]) -> None:
     keys = {"secretRef": {"name": "store", "optional": True}}
     holders = {name for name, pod in functions(documents).items() if keys in pod["containers"][0]["envFrom"]}
 
-    assert holders == {"ics", "image", "report", "message", "notifier", "deadletters", "console"}
+    assert holders == {"call", "ics", "image", "report", "message", "notifier", "deadletters", "console"}
 
 
 def test_who_puts_results_where_anybody_may_read_has_the_secret_of_their_names(documents: list[Any]) -> None:
@@ -325,14 +325,16 @@ def test_the_bucket_s_policy_opens_results_and_nothing_that_errands_remembers() 
     assert not [each for each in (LEDGER, "evidence/", "uploads/", "templates/") if each.startswith(RESULTS)]
 
 
-SENDING = {"errands.dev/sends": "events"}
+SENDING = {"errands.dev/sends": "to-broker"}
 MAY_SEND: list[tuple[str, dict[str, str], dict[str, str], bool]] = [
     ("a dispatcher", {}, {"eventing.knative.dev/brokerRole": "dispatcher"}, True),
     ("the sink", {}, {"serving.knative.dev/service": "deadletters"}, True),
     ("the console", {}, {"serving.knative.dev/service": "console"}, True),
     ("a worker", {}, {"app.kubernetes.io/name": "longreport"}, True),
-    ("an API of this namespace", {}, SENDING, True),
-    ("an API of another", {"kubernetes.io/metadata.name": "shop", **SENDING}, SENDING, True),
+    ("the gateway", {}, {"serving.knative.dev/service": "gateway"}, True),
+    ("an API, which has the front door", {}, {"errands.dev/sends": "events"}, False),
+    ("a producer of this namespace", {}, SENDING, True),
+    ("a producer of another", {"kubernetes.io/metadata.name": "shop", **SENDING}, SENDING, True),
     ("its neighbour", {"kubernetes.io/metadata.name": "shop", **SENDING}, {"app": "cron"}, False),
     ("who gave itself the label", {"kubernetes.io/metadata.name": "other"}, SENDING, False),
     ("a PingSource of anybody's", {"kubernetes.io/metadata.name": "knative-eventing"}, {"app": "adapter"}, False),

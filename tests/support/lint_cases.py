@@ -489,4 +489,10 @@ CASES = [
         other("v1", "Secret", "").replace("spec: ", "stringData: {}"),
         "stringData:",
     ),
+    Case(
+        "flow-asks-the-machine",
+        changed(("name: TIMEOUT_S", "name: FLOWS"), ('value: "20"', "value: tests.support.unrepeatable_flow")),
+        changed(("name: TIMEOUT_S", "name: FLOWS"), ('value: "20"', "value: functions.flows.examples.onboarding")),
+        "value: tests.support",
+    ),
 ]

@@ -110,6 +110,26 @@ def sink() -> str:
     )
 
 
+GATEWAY = """
+apiVersion: sources.knative.dev/v1
+kind: SinkBinding
+metadata: {name: gateway}
+spec:
+  subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: gateway}
+  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}
+"""
+
+
+def front_door() -> tuple[str, ...]:
+    """The gateway, and the Triggers by which it hears how jobs end: the runner's port is its own then."""
+    source = ROOT / "functions/gateway/main.py"
+    outcomes = [
+        trigger(f"gateway-{each}", subscriber="gateway", filter=f"{{outcome: {each}}}")
+        for each in ("completed", "failed", "deadlettered")
+    ]
+    return (GATEWAY, service("gateway", source=source, min_scale=1, max_scale=1, concurrency=0), *outcomes)
+
+
 def write_manifests(folder: Path, documents: Sequence[str]) -> Path:
     """A folder of manifests as the runner reads it."""
     folder.mkdir(parents=True, exist_ok=True)

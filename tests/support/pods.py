@@ -28,7 +28,7 @@ def environment(overlay: Overlay, container: Place, secrets: Secrets, folder: Pa
     for source in container["envFrom"]:
         built |= _all_of(overlay, source, secrets)
     for variable in container["env"]:
-        value = _value(container.document, variable, secrets)
+        value = _value(overlay, container.document, variable, secrets)
         if value is not None:
             built[variable["name"].text] = _expanded(value, built)
     mounts = dict(_mounts(container, secrets, folder))
@@ -42,10 +42,14 @@ def command_of(container: Place) -> list[str]:
 
 def _all_of(overlay: Overlay, source: Place, secrets: Secrets) -> Mapping[str, str]:
     if source["configMapRef"]:
-        name = source["configMapRef"]["name"].text
-        [document] = [each for each in overlay.documents if each.kind == "ConfigMap" and each.name == name]
-        return {key: each.text for key, each in document.root["data"].members}
+        return _config_map(overlay, source["configMapRef"])
     return _secret(source["secretRef"], secrets)
+
+
+def _config_map(overlay: Overlay, reference: Place) -> Mapping[str, str]:
+    name = reference["name"].text
+    [document] = [each for each in overlay.documents if each.kind == "ConfigMap" and each.name == name]
+    return {key: each.text for key, each in document.root["data"].members}
 
 
 def _secret(reference: Place, secrets: Secrets, key: str = "name") -> Mapping[str, str]:
@@ -55,12 +59,14 @@ def _secret(reference: Place, secrets: Secrets, key: str = "name") -> Mapping[st
     return found or {}
 
 
-def _value(document: ManifestDocument, variable: Place, secrets: Secrets) -> str | None:
+def _value(overlay: Overlay, document: ManifestDocument, variable: Place, secrets: Secrets) -> str | None:
     source = variable["valueFrom"]
     if not source:
         return variable["value"].text
     if source["fieldRef"]:
         return {"metadata.namespace": document.namespace, "metadata.name": "pod"}[source["fieldRef"]["fieldPath"].text]
+    if source["configMapKeyRef"]:
+        return _config_map(overlay, source["configMapKeyRef"])[source["configMapKeyRef"]["key"].text]
     reference = source["secretKeyRef"]
     found = _secret(reference, secrets).get(reference["key"].text)
     if found is None and reference["optional"].value is not True:

@@ -14,7 +14,8 @@ namespace Errands;
  *         ├── Unreachable         not accepted in any attempt; it MAY have arrived: emit it again, same id
  *         ├── InvalidSignature    the callback is not from Errands, or too old: answer 401
  *         ├── InvalidCallback     the signature is right, the body is no callback: answer 400
- *         └── NotFetched          a file could not be fetched whole: try again, unless its URL has expired
+ *         ├── NotFetched          a file could not be fetched whole: try again, unless its URL has expired
+ *         └── StepRefused         thrown by your own handler of a step, which can never be done
  */
 abstract class Exception extends \RuntimeException
 {

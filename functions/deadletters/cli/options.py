@@ -122,7 +122,7 @@ class ConsoleConnection:
     def ingress(self, sink: str | None) -> Running:
         """Where a replay is sent to from here, with the token for it; the end of the command where nobody listens."""
         running = running_ingress(self.data)
-        if sink is not None and running is not None and sink.rstrip("/") == running.url.rstrip("/"):
+        if sink is not None and running is not None and sink.rstrip("/") in _of(running):
             return running
         if sink is not None or self.database is None:
             return Running(sink or "", self.token)
@@ -132,6 +132,11 @@ class ConsoleConnection:
                 code=UNAVAILABLE,
             )
         return running
+
+
+def _of(running: Running) -> frozenset[str]:
+    """The addresses of a runner."""
+    return frozenset(each.rstrip("/") for each in (running.url, running.front_door))
 
 
 def at_console(command: CliFunction) -> CliFunction:

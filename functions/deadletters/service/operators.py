@@ -1,17 +1,14 @@
 """Who may do what: operators, their rights, and the token or the proxy's header by which they are known."""
 
-import hashlib
-import hmac
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from functions.runtime import credentials
 
 # to see that there are dead letters; their data; what is masked in it; to send again; to change data, groups and
 # imports; to close without a replay
 RIGHTS: Final = ("see", "data", "unmask", "replay", "edit", "discard")
 READING: Final = frozenset({"see", "data", "unmask"})
-TOKEN_CHARACTERS: Final = 16
 KEY_CHARACTERS: Final = 32  # of the key that signs sessions
 PROXY: Final = "proxy"  # in place of a secret: known by the header of an authenticating proxy
 ANYBODY: Final = "*"
@@ -45,11 +42,7 @@ class Operators:
 
     def with_token(self, token: str) -> Operator | None:
         """The one whose token it is; every digest is compared, and in constant time."""
-        given, found = hashlib.sha256(token.encode(errors="replace")).hexdigest(), None
-        for digest, operator in self.by_digest.items():
-            if hmac.compare_digest(digest, given):
-                found = operator
-        return found
+        return credentials.find(self.by_digest, token)
 
     def told_by_proxy(self, name: str) -> Operator | None:
         """The one whom the proxy names; a line for `*` gives its rights to everybody else."""
@@ -60,8 +53,7 @@ class Operators:
 
     def and_token(self, token: str, operator: Operator) -> "Operators":
         """One more, known by a token."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        return Operators({**self.by_digest, digest: operator}, self.by_name)
+        return Operators({**self.by_digest, credentials.sha256(token): operator}, self.by_name)
 
 
 def everything(name: str) -> Operator:
@@ -74,23 +66,13 @@ def parse(text: str) -> Operators:
     digest in hexadecimal, or `proxy`. Empty lines and those that begin with # are passed over.
     """
     by_digest, by_name = {}, {}
-    for number, name, rights, secret in _lines(text):
+    for number, name, rights, secret in credentials.lines(text, "the operators"):
         operator = Operator(name=name, rights=_rights(rights, number))
         if secret == PROXY:
             by_name[name] = operator
         else:
-            by_digest[_digest(secret, number)] = operator
+            by_digest[credentials.digest(secret, number, "the operators")] = operator
     return Operators(by_digest, by_name)
-
-
-def _lines(text: str) -> Iterator[tuple[int, str, str, str]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        parts = line.split()
-        if not parts or parts[0].startswith("#"):
-            continue
-        if len(parts) != 3:
-            raise ValueError(f"line {number} of the operators must be NAME RIGHTS SECRET, got {len(parts)} parts")
-        yield number, parts[0], parts[1], parts[2]
 
 
 def _rights(text: str, line: int) -> frozenset[str]:
@@ -101,13 +83,3 @@ def _rights(text: str, line: int) -> frozenset[str]:
         unknown = ", ".join(sorted(given - set(RIGHTS)))
         raise ValueError(f"line {line} of the operators: rights are all or of {', '.join(RIGHTS)}, got {unknown}")
     return frozenset(given)
-
-
-def _digest(secret: str, line: int) -> str:
-    if secret.startswith("sha256:"):
-        if not re.fullmatch("sha256:[0-9a-f]{64}", secret):
-            raise ValueError(f"line {line} of the operators: sha256: and 64 hexadecimal digits are expected")
-        return secret.removeprefix("sha256:")
-    if len(secret) < TOKEN_CHARACTERS:
-        raise ValueError(f"line {line} of the operators: a token has at least {TOKEN_CHARACTERS} characters")
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from events.http import Event
-from events.job import job_of
+from events.job import job_of, outcome_of
 from events.problem import sentence
 from functions.deadletters.service.results import Kind
 from functions.runtime.adapter import REPLAYED
@@ -113,16 +113,18 @@ def kind(type_: str, destination: str) -> Kind:
 
 def is_outcome(event: Event) -> bool:
     """Whether the event tells how a job ended."""
-    return event.get("outcome") in ("completed", "failed")
+    return outcome_of(event) in ("completed", "failed")
 
 
 def is_undelivered_outcome(event: Event) -> bool:
     """Whether the event tells how a job ended, rather than being a dead letter itself: it was for the console, and
-    comes to the sink as a dead letter where the console does not take it.
+    comes to the sink as a dead letter where the console does not take it. What else the console did not take, such as
+    the request of a replay, is nobody's dead letter either.
     """
     undelivered = event.get("knativeerrordest")
-    for_us = bool(event.get(REPLAYED)) if undelivered is None else service_of(undelivered) == CONSOLE
-    return is_outcome(event) and for_us
+    if undelivered is None:
+        return is_outcome(event) and bool(event.get(REPLAYED))
+    return service_of(undelivered) == CONSOLE
 
 
 def digest(*parts: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from events.http import Event, timestamp
-from events.job import is_request
+from events.job import is_request, outcome_of
 from functions.deadletters.service.results import UNRESOLVED, DeadLetter, Record, ShownEvent, State
 from functions.deadletters.store import groups, history
 from functions.deadletters.store.dead_letter import (
@@ -149,9 +149,9 @@ def settle(transaction: Transaction, outcome: Event, *, now: datetime) -> int:
     Those had been replayed and waited for it, or were open, and the API itself has sent the job again: then the outcome
     is a later one than the dead letter, which may be of another Trigger's function for the same request.
     """
-    if not is_outcome(outcome):
+    state = outcome_of(outcome)
+    if state is None or not is_outcome(outcome):
         return 0
-    state = outcome.attributes["outcome"]
     rows = transaction.execute(
         "UPDATE dead_letter SET state = ?, closed_at = ? WHERE (replay_key = ? AND state = 'replayed') OR (job_key = ?"
         " AND state IN ('open', 'quarantined') AND is_request = 1 AND last_seen <= ?) RETURNING id",

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from events.http import BODY_LIMIT_BYTES, Event, binary
 from functions.net.client import Connections
@@ -62,6 +62,14 @@ class EndedTogether(Exception):
 Settle = Callable[[], Awaitable[None]]
 
 
+class Note(Protocol):
+    """Hears of an attempt that failed (knative/local/notes.py)."""
+
+    def __call__(
+        self, delivery: Delivery, function: str, result: Result, *, charged: bool, next_s: float | None
+    ) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every dispatcher works with."""
@@ -73,6 +81,7 @@ class Tools:
     outcomes: Outcomes
     failure_report: Callable[[Event, str, bytes], None] = lambda event, service, content: None
     chance: Callable[[], float] = lambda: 0.0  # from 0 to 1: how far a retry is put off within its spread
+    note: Note | None = None  # told of each attempt that failed
 
 
 class Dispatcher:
@@ -187,9 +196,11 @@ class Dispatcher:
             _warn(f"try again in {delay_s:.3g} s", delivery, result)
             self._metrics.retried(self.queue)
             await self._broker.retry(delivery, delay_s=delay_s)
+            self._note(delivery, result, charged=True, next_s=delay_s)
         else:
             _warn("dead letter", delivery, result)
             self._metrics.dead_lettered(self.queue)
+            self._note(delivery, result, charged=True, next_s=None)
             await self._leave_failure_report(delivery.event, result)
             made = dead_letter(
                 delivery.event,
@@ -206,6 +217,11 @@ class Dispatcher:
         with about(delivery.event):
             log.info("%s: not now, again in %.3g s: %s", delivery.event.id, delay_s, result.sentence)
         await self._broker.retry(delivery, delay_s=delay_s, charged=False)
+        self._note(delivery, result, charged=False, next_s=delay_s)
+
+    def _note(self, delivery: Delivery, result: Result, *, charged: bool, next_s: float | None) -> None:
+        if self._tools.note is not None:
+            self._tools.note(delivery, self._pool.service.name, result, charged=charged, next_s=next_s)
 
     async def _acknowledge(self, delivery: Delivery, reply: Event | None) -> None:
         wanted = self._tools.manifests.wanted_by(reply.attributes) if reply else ()

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from knative.local.http.server import IngressRequest
+from functions.runtime.port import IngressRequest
 
 if TYPE_CHECKING:
     from functions.console.gate import Gate

@@ -4,31 +4,37 @@ import asyncio
 import hmac
 import logging
 import math
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from events.http import BATCH, BODY_LIMIT_BYTES, STRUCTURED, Event, read, read_batch, structured, timestamp
+from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
 from events.job import is_request, job_of
-from events.problem import JobFailed, NotAnEvent
-from functions.runtime.asgi import Receive, Send, read_body
-from functions.storage.file_name import disposition
-from functions.storage.folder import leads_astray
+from events.problem import NotAnEvent
+from functions.gateway.artifacts import PLACE, artifact
+from functions.gateway.outside import ANY_ORIGIN, Own, Refusal, named, refusal
+from functions.runtime.asgi import Receive, Send
+from functions.runtime.guesses import Guesses
+from functions.runtime.packed import PACKED, unpacked
+from functions.runtime.port import (
+    Application,
+    IngressRequest,
+    IngressResponse,
+    TooLarge,
+    event_body,
+    media_type,
+    problem,
+    timed,
+)
+from functions.runtime.proxies import TrustedProxies
+from functions.runtime.proxy import sent_by
 from knative.local.broker.broker import Broker, BrokerUnavailable
 from knative.local.broker.outcomes import Fingerprint, Outcomes, fingerprint_of
 from knative.local.broker.recorded import RecordedJobs
-from knative.local.http.guesses import Guesses
-from knative.local.http.outside import ANY_ORIGIN, Own, refusal
-from knative.local.http.proxies import TrustedProxies
-from knative.local.http.server import Application, IngressRequest, IngressResponse
 from knative.local.metrics import Metrics
 from knative.manifests.manifests import Manifests, Trigger
 
@@ -37,13 +43,6 @@ log = logging.getLogger("errands.ingress")
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 WAIT_LIMIT_S: Final = 60.0
 STARTS: Final = "the runner starts, and waits for its broker"
-# A result is somebody's data: it is shown, but runs nothing and loads nothing.
-ARTIFACT_HEADERS: Final = {
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
-    "cache-control": "private, max-age=3600",
-}
-
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
 OTHER_DATA: Final = (
     "a job of this source and id was asked for with other data: another job needs another id;"
@@ -52,21 +51,6 @@ OTHER_DATA: Final = (
 ACCEPTED: Final = IngressResponse(202)
 
 Handler = Callable[[IngressRequest], Awaitable[Application]]
-
-
-@dataclass(frozen=True, slots=True)
-class EventRefusal:
-    """Why an event was not accepted."""
-
-    status: int
-    kind: str
-    detail: str
-    retry_after_s: float | None = None
-
-    def response(self) -> IngressResponse:
-        """As the response to a request of one event."""
-        headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:.0f}"}
-        return _refusal(self.status, self.kind, self.detail, headers)
 
 
 class Ingress:
@@ -93,7 +77,9 @@ class Ingress:
         guesses: Guesses | None = None,
         sinks: frozenset[str] = frozenset(),
         to_sink: Callable[[str, Event], Awaitable[bool]] | None = None,
+        inside_only: bool = False,
     ) -> None:
+        """One that is for those `inside_only` stands behind a gateway."""
         self._broker = broker
         self._manifests = manifests
         self._metrics = metrics
@@ -109,6 +95,7 @@ class Ingress:
         self._console = console
         self._sinks = sinks
         self._to_sink = to_sink
+        self._inside_only = inside_only
         self._places: dict[str, tuple[str, Handler]] = {
             "/": ("POST", self._accept),
             "/healthz": ("GET", self._healthz),
@@ -127,7 +114,7 @@ class Ingress:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One request (ASGI 3.0, HTTP)."""
-        request = IngressRequest(scope, receive)
+        request = sent_by(IngressRequest(scope, receive), self._secret)
         reply = await self._refused(request) or await self._handler(request)(request)
         await reply(scope, receive, send)
 
@@ -140,13 +127,14 @@ class Ingress:
         """
         if self._is_inside(request):
             return None
+        open_to_all = request.path.startswith(PLACE) or request.path in ("/healthz", "/readyz")
+        open_to_all = open_to_all or _is_of_the_console(request.path)
+        if self._inside_only and not open_to_all:
+            return problem(403, "forbidden", "events come here from functions alone")
         if not self._token:
             known = _host(request.headers.get("host", "")) in LOOPBACK
-            return (
-                None if known else _refusal(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
-            )
-        open_to_all = request.path.startswith("/artifacts/") or request.path in ("/healthz", "/readyz")
-        if open_to_all or _is_of_the_console(request.path):
+            return None if known else problem(421, "misdirected", f"this ingress answers to {', '.join(LOOPBACK)} only")
+        if open_to_all:
             return None
         if _has_token(request, self._token):
             return None
@@ -172,15 +160,17 @@ class Ingress:
     async def _accept_for_one(self, request: IngressRequest) -> IngressResponse:
         """An event for one Trigger only, as the replay of a dead letter may ask; Knative has no such address."""
         if not self._is_inside(request):
-            return _refusal(403, "forbidden", "one Trigger is replayed to by the dead letters' console alone")
+            return problem(403, "forbidden", "one Trigger is replayed to by the dead letters' console alone")
         name = request.path.removeprefix("/triggers/")
         return await self._publish(request, lambda trigger: trigger.name == name)
 
     async def _publish(self, request: IngressRequest, chosen: Callable[[Trigger], bool]) -> IngressResponse:
         try:
-            body = await _body(request)
-            if _media_type(request) == BATCH:
+            body = await event_body(request)
+            if media_type(request) == BATCH:
                 return await self._publish_batch(read_batch(request.headers, body), request, chosen)
+            if media_type(request) == PACKED and self._is_inside(request):
+                return await self._publish_batch(unpacked(body), request, chosen)
             event: Event | NotAnEvent = read(request.headers, body)
         except NotAnEvent as error:
             event = error
@@ -192,35 +182,35 @@ class Ingress:
     ) -> IngressResponse:
         """One result for each event, in the batch's order: some may be accepted where others are not."""
         refusals = await asyncio.gather(*(self._publish_one(each, request, chosen) for each in events))
-        results = [_result(event, refusal) for event, refusal in zip(events, refusals, strict=True)]
+        results = [_result(each, refused) for each, refused in zip(events, refusals, strict=True)]
         return IngressResponse(200, msgspec.json.encode(results), {"content-type": "application/json"})
 
     async def _publish_one(
         self, event: Event | NotAnEvent, request: IngressRequest, chosen: Callable[[Trigger], bool]
-    ) -> EventRefusal | None:
+    ) -> Refusal | None:
         """None once the broker has the event, and otherwise why it has not."""
         try:
             if isinstance(event, NotAnEvent):
                 raise event
-            event = _timed(event)
+            event = timed(event)
             wanted = [trigger.name for trigger in self._wanting(event, request) if chosen(trigger)]
             if not wanted:
                 raise NotAnEvent(f"the Trigger of {request.path} is not there, or does not want type {event.type!r}")
             inside = self._is_inside(request)
             reason = None if inside else refusal(event, self._own, self.called_back)
             if reason is not None:
-                return self._refuse(EventRefusal(reason.status, reason.kind, reason.detail))
+                return self._refuse(reason)
             if not self.open:
                 raise BrokerUnavailable(STARTS)
             asked = {job_of(event): await fingerprint_of(event)} if is_request(event) else {}
             if not inside and await self._conflicts(event, asked):
-                return self._refuse(EventRefusal(409, "same-id-other-data", OTHER_DATA))
+                return self._refuse(Refusal(409, "same-id-other-data", OTHER_DATA))
             await self._broker.publish(event, wanted)
         except NotAnEvent as error:
-            return self._refuse(EventRefusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
+            return self._refuse(Refusal(413 if isinstance(error, TooLarge) else 400, "not-an-event", str(error)))
         except BrokerUnavailable as error:
             log.error("not accepted: %s", error)
-            return self._refuse(EventRefusal(503, "unavailable", str(error), error.retry_after_s))
+            return self._refuse(Refusal(503, "unavailable", str(error), retry_after_s=error.retry_after_s))
         self._metrics.accepted()
         self._outcomes.asked(asked)
         self._outcomes.announce(event)
@@ -233,7 +223,7 @@ class Ingress:
             return await self._recorded.conflicts(request)
         return remembered != asked[job_of(request)]
 
-    def _refuse(self, refusal: EventRefusal) -> EventRefusal:
+    def _refuse(self, refusal: Refusal) -> Refusal:
         self._metrics.refused(refusal.status)
         return refusal
 
@@ -251,15 +241,15 @@ class Ingress:
         own.
         """
         if not self._is_inside(request):
-            return _refusal(403, "forbidden", "dead letters are brought by the workers of work queues alone")
+            return problem(403, "forbidden", "dead letters are brought by the workers of work queues alone")
         name = request.path.removeprefix("/services/")
         if name not in self._sinks or self._to_sink is None:
-            return _refusal(404, "not-found", "there is no such dead-letter sink here")
+            return problem(404, "not-found", "there is no such dead-letter sink here")
         try:
-            taken = await self._to_sink(name, await _event(request))
+            taken = await self._to_sink(name, read(request.headers, await event_body(request)))
         except NotAnEvent as error:
-            return _refusal(400, "not-an-event", str(error))
-        return ACCEPTED if taken else _refusal(503, "unavailable", f"{name} does not take the dead letter")
+            return problem(400, "not-an-event", str(error))
+        return ACCEPTED if taken else problem(503, "unavailable", f"{name} does not take the dead letter")
 
     async def _healthz(self, _request: IngressRequest) -> IngressResponse:
         return IngressResponse(200, b"ok\n", PLAIN)
@@ -280,11 +270,11 @@ class Ingress:
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
         source, id_ = query.get("source"), query.get("id")
         if not source or not id_:
-            return _refusal(400, "bad-request", "the query source=...&id=... of the request event is expected")
+            return problem(400, "bad-request", "the query source=...&id=... of the request event is expected")
         try:
             wait_s = _seconds(query.get("wait_s", "0"))
         except ValueError as error:
-            return _refusal(400, "bad-request", f"wait_s {error}")
+            return problem(400, "bad-request", f"wait_s {error}")
         return await self._outcome(source, id_, wait_s)
 
     async def _outcome(self, source: str, id_: str, wait_s: float) -> IngressResponse:
@@ -294,69 +284,22 @@ class Ingress:
                 raise BrokerUnavailable(STARTS)
             event = await self._outcomes.wait(source, id_, recall=self._broker.outcome, timeout_s=wait_s)
         except BrokerUnavailable as error:
-            return _refusal(503, "unavailable", str(error), {"retry-after": f"{error.retry_after_s:.0f}"})
+            return problem(503, "unavailable", str(error), {"retry-after": f"{error.retry_after_s:.0f}"})
         if event is None and not self._broker.knows(source, id_):
             why = "it was taken before this runner's start, or others work on the same RabbitMQ server"
-            return _refusal(501, "not-known-here", f"the outcome of this job is not this runner's to know: {why}")
+            return problem(501, "not-known-here", f"the outcome of this job is not this runner's to know: {why}")
         if event is None:
             return IngressResponse(204)
         return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
 
     async def _artifact(self, request: IngressRequest) -> Application:
-        """A stored result. Its key is made with a secret of the installation, so nobody finds it who was not told."""
-        key = request.path.removeprefix("/artifacts/")
-        parts = key.split("/")
-        file = self._artifacts / key if self._artifacts and len(parts) == 4 and parts[0] == "jobs" else None
-        if file is None or ".." in parts or "\0" in key or not os.path.isfile(file):  # Path's raises for a long name
-            return _refusal(404, "not-found", "there is no such artefact here")
-        if leads_astray(cast(Path, self._artifacts), key):
-            log.error("not served: a link stands at %s or on the way there", file)
-            return _refusal(404, "not-found", "there is no such artefact here")
-        from starlette.responses import FileResponse  # a large import, for who reads one here alone
-
-        headers = {**ARTIFACT_HEADERS, "content-disposition": disposition(parts[-1])}
-        return cast(Application, FileResponse(file, headers=headers))  # but for the names of its parameters
+        return artifact(self._artifacts, request.path.removeprefix(PLACE))
 
 
-class TooLarge(NotAnEvent):
-    """The body is over the limit."""
-
-
-def _result(event: Event | NotAnEvent, refusal: EventRefusal | None) -> dict[str, Any]:
-    """What became of one event of a batch: `status` and `detail` are what it would have been answered by itself."""
-    id_, source = (None, None) if isinstance(event, NotAnEvent) else (event.id, event.source)
-    named = {"id": id_, "source": source, "status": ACCEPTED.status if refusal is None else refusal.status}
-    if refusal is None:
-        return named
-    later = {} if refusal.retry_after_s is None else {"retry_after_s": refusal.retry_after_s}
-    return {**named, "detail": refusal.detail, **later}
-
-
-def _media_type(request: IngressRequest) -> str:
-    return str(request.headers.get("content-type", "")).split(";")[0].strip().lower()
-
-
-async def _event(request: IngressRequest) -> Event:
-    """The request's event; raise NotAnEvent."""
-    return read(request.headers, await _body(request))
-
-
-async def _body(request: IngressRequest) -> bytes:
-    """The whole body; raise NotAnEvent."""
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
-        raise NotAnEvent(f"content-encoding {coding[:20]!r} is not taken: send the event as it is")
-    body = await read_body(request.receive)
-    if body.fault and len(body.content) >= BODY_LIMIT_BYTES:
-        raise TooLarge(body.fault)
-    return body.whole()
-
-
-def _timed(event: Event) -> Event:
-    """With a time: the broker gives one that differs from delivery to delivery to an event without."""
-    if event.get("time"):
-        return event
-    return event.with_attributes(time=timestamp(datetime.now(UTC)))
+def _result(event: Event | NotAnEvent, refused: Refusal | None) -> dict[str, object]:
+    """What became of one event of a batch: what it would have been answered by itself."""
+    known = None if isinstance(event, NotAnEvent) else event
+    return {**named(known), "status": ACCEPTED.status} if refused is None else refused.result(known)
 
 
 def _seconds(text: str) -> float:
@@ -385,16 +328,11 @@ def _is_of_the_console(path: str) -> bool:
 
 
 async def _not_found(request: IngressRequest) -> IngressResponse:
-    return _refusal(404, "not-found", f"there is nothing at {request.path[:200]}")
+    return problem(404, "not-found", f"there is nothing at {request.path[:200]}")
 
 
 def _not_allowed(method: str) -> Handler:
     async def refuse(request: IngressRequest) -> IngressResponse:
-        return _refusal(405, "not-allowed", f"{method} is expected, got {request.method[:20]}", {"allow": method})
+        return problem(405, "not-allowed", f"{method} is expected, got {request.method[:20]}", {"allow": method})
 
     return refuse
-
-
-def _refusal(status: int, kind: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> IngressResponse:
-    body = msgspec.json.encode(JobFailed(kind, detail).problem)
-    return IngressResponse(status, body, {"content-type": "application/problem+json", **headers})

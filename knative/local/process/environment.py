@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from functions.notifier.destination import allowed_origins
+from functions.runtime.credentials import sha256
 from knative.local.data_folder import temporary
 from knative.manifests.documents import ManifestError
+from knative.manifests.gateway import declared
 from knative.manifests.manifests import Manifests, Reference, Service
 
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "PYTHONPATH", "VIRTUAL_ENV")
@@ -24,9 +28,13 @@ CALLBACK: Final = ("callback", "secrets")
 SESSION_KEY: Final = ("console", "session-key")
 READINGS: Final = ("readings", "url")
 STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
+TICKETS: Final = ("gateway", "ticket-secret")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
+CALLERS: Final = frozenset({NOTIFIER, "call"})  # of the API
+GATEWAY: Final = "gateway"
+DEAD_LETTERS: Final = "deadletters"
 CONSOLE: Final = "console"
 
 
@@ -42,6 +50,8 @@ class Machine:
     token: str | None
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
+    front_door: tuple[str, int] = ("127.0.0.1", 0)  # where the gateway listens
+    trusted_proxies: str = ""  # whose word the gateway takes of who asks
     mail_port: int | None = None  # where e-mails are caught, if they are
 
     @property
@@ -63,7 +73,10 @@ class Machine:
             "STORE_NAMES_SECRET": _secret(self.data, *STORE_NAMES) or "",
             "AMQP_URL": "",
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
+            "FLOWS_URL": f"sqlite:///{self.data / 'flows.db'}",
+            "LEDGER_URL": f"sqlite:///{self.data / 'ledger.db'}",
             "CALLBACK_URL": "",
+            "CALL_URL": "",
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
             "ALLOWED_NETWORKS": "" if self.token else LOOPBACK,
             "SMTP_HOST": "127.0.0.1",
@@ -84,7 +97,7 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     built["TMPDIR"] = str(temporary(machine.data))
     for name in service.config_maps:
         built |= _config_map(name, manifests, machine, service)
-    if service.name == NOTIFIER and "ALLOWED_NETWORKS" in built:  # it calls configured origins alone, mostly of here
+    if service.name in CALLERS and "ALLOWED_NETWORKS" in built:  # it calls configured origins alone, mostly of here
         built["ALLOWED_NETWORKS"] = built["ALLOWED_NETWORKS"] or LOOPBACK
     work_queue = machine.work_queue if service.environment.keys() & {"WORK_EXCHANGE", "WORK_QUEUE"} else {}
     given = {**work_queue, **machine.settings.get(service.name, {})}
@@ -99,6 +112,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
     if _sends(service, manifests):
         built |= {"K_SINK": machine.ingress_url, "K_SINK_TOKEN": machine.ingress_secret}
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
+    if service.name == GATEWAY:
+        built |= _front_door(manifests, machine, built.get("GATEWAY_TOKENS", ""))
     if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
         built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
@@ -123,13 +138,38 @@ def callback_origins(manifests: Manifests, machine: Machine) -> frozenset[str] |
     return allowed_origins(built["ALLOWED_ORIGINS"], built.get("CALLBACK_ENDPOINTS"))
 
 
+def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str, str]:
+    """The gateway's own: it listens at the runner's port, with what else people find there behind it."""
+    host, port = machine.front_door
+    own = {
+        "GATEWAY_HOST": host,
+        "GATEWAY_PORT": str(port),
+        "GATEWAY_PUBLIC_URL": machine.public_url,
+        "GATEWAY_BEHIND": machine.ingress_url,
+        "GATEWAY_DEAD_LETTER_SINK": f"{machine.ingress_url}services/{DEAD_LETTERS}",
+        "GATEWAY_ROUTES": msgspec.json.encode(declared(manifests)).decode(),
+        "GATEWAY_TRUSTED_PROXIES": machine.trusted_proxies,
+        "GATEWAY_TICKET_SECRET": _secret(machine.data, *TICKETS) or "",
+    }
+    if machine.token:
+        own["GATEWAY_TOKENS"] = f"{tokens}\napi all sha256:{sha256(machine.token)}"
+    notifier = manifests.services.get(NOTIFIER)
+    if notifier:
+        called = environment(notifier, manifests, machine)
+        names = {"ALLOWED_ORIGINS": "GATEWAY_CALLBACK_ORIGINS", "CALLBACK_ENDPOINTS_FILE": "GATEWAY_CALLBACK_ENDPOINTS"}
+        if not called.get("CALLBACK_URL"):  # which is called where a job's own URL may not be
+            own |= {theirs: called[name] for name, theirs in names.items() if name in called}
+    return own
+
+
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form), that of results' names, what signs the console's sessions,
-    and the URL of the readings, where there is none yet.
+    """Make the callback secret (Standard Webhooks form), those of results' names and of tickets, what signs the
+    console's sessions, and the URL of the readings, where there is none yet.
     """
     made = {
         CALLBACK: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         STORE_NAMES: secrets.token_hex(32),
+        TICKETS: secrets.token_hex(32),
         SESSION_KEY: secrets.token_urlsafe(32),
         READINGS: f"sqlite:///{machine.data / 'readings.db'}",
     }

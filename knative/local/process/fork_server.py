@@ -68,15 +68,19 @@ class ForkServer:
         self._gone = ""  # why it is asked no more
         self._process: Forked | None = None
 
-    async def start(self, name: str, environment: Mapping[str, str], root: Path, output_fd: int) -> Forked:
-        """Have functions.runtime.serve run in a new process that writes to `output_fd`; raise ForkServerGone."""
+    async def start(
+        self, name: str, environment: Mapping[str, str], root: Path, output_fd: int, *inherited: int
+    ) -> Forked:
+        """Have functions.runtime.serve run in a new process that writes to `output_fd`, and has an `inherited` socket;
+        raise ForkServerGone.
+        """
         if any(key.startswith(AT_START) and os.environ.get(key) != value for key, value in environment.items()):
             raise ForkServerGone("the environment speaks to the interpreter")
         if self._gone:
             raise ForkServerGone(self._gone)
         request = forked.FunctionRequest(name, str(self._data), dict(environment), str(root))
         try:
-            fork_server.send(self._control, request, [output_fd])
+            fork_server.send(self._control, request, [output_fd, *inherited])
         except (OSError, ValueError) as error:
             raise ForkServerGone(str(error)) from error
         response = asyncio.get_running_loop().create_task(self._response())

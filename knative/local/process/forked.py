@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -39,17 +39,19 @@ BASE: Final = (
     "functions.runtime.settings",
 )
 # What functions alone need, loaded after the fork, beside the runner's own start; of our own what runs at rest, the
-# dead letters' sink and console.
+# gateway, the dead letters' sink and console.
 SERVER: Final = (
     "functions.runtime.framework",
     *("encodings.idna", "uvicorn.lifespan.off", "uvicorn.loops.uvloop", "zoneinfo"),
     *(f"functions.deadletters.service.{each}" for each in ("maintenance", "operators", "outbox")),
     "functions.deadletters.replay.workers",
+    *(f"functions.gateway.{each}" for each in ("admission", "gateway", "http")),
 )
 FUNCTIONS: Final = ("events", "functions")
 RUNNER: Final = ("keda", "knative")
 OURS: Final = (*FUNCTIONS, *RUNNER)
 PID_BYTES: Final = 32
+LISTENING: Final = "GATEWAY_SOCKET"  # names the descriptor of a socket that a function inherits
 GO: Final = b"go"
 
 
@@ -92,9 +94,10 @@ def _serve(control: socket.socket, data: Path, began_ns: int, runners: list[str]
     gc.collect()
     fork_server.share_memory()
     while received := fork_server.receive(control, FunctionRequest):
-        request, (output_fd,) = received
-        _fork_function(request, output_fd, control, files)
-        os.close(output_fd)
+        request, descriptors = received
+        _fork_function(request, descriptors, control, files)
+        for each in descriptors:
+            os.close(each)
     os._exit(0)
 
 
@@ -149,7 +152,9 @@ def _began_ns() -> int:
     return time.time_ns() - int(age_s * 1e9)
 
 
-def _fork_function(request: FunctionRequest, output_fd: int, control: socket.socket, files: Versions) -> None:
+def _fork_function(
+    request: FunctionRequest, descriptors: Sequence[int], control: socket.socket, files: Versions
+) -> None:
     """Fork twice, so that the function becomes the runner's child; it begins when the runner has been told of it."""
 
     def be_between(far: socket.socket) -> None:
@@ -161,7 +166,7 @@ def _fork_function(request: FunctionRequest, output_fd: int, control: socket.soc
             far.send(str(os.getpid()).encode())
             begins = far.recv(len(GO)) == GO
         if begins:
-            _become(request, output_fd, files)
+            _become(request, descriptors, files)
 
     between, near = fork_server.fork(be_between)
     with near, suppress(BrokenPipeError):  # the runner is gone, or has killed what it has just been told of
@@ -171,18 +176,21 @@ def _fork_function(request: FunctionRequest, output_fd: int, control: socket.soc
         near.send(GO)
 
 
-def _become(request: FunctionRequest, output_fd: int, files: Versions) -> NoReturn:
+def _become(request: FunctionRequest, descriptors: Sequence[int], files: Versions) -> NoReturn:
     """Be `python -m functions.runtime.serve` with this environment; its end is the end of this process.
 
     As in a child of multiprocessing, threads are waited for, and what `errands up` registered with atexit is not run.
     """
     code: object = 1
     try:
+        output_fd, *listening = descriptors
         _direct(output_fd)
         _show(f"errands function {request.name}, data in {request.data}")
         os.environ.clear()
         for name, value in request.environment.items():
             os.environ[name] = value
+        if listening:
+            os.environ[LISTENING] = str(listening[0])
         time.tzset()
         os.chdir(request.root)
         unchanged = files and all(_version(file) == version for file, version in files.items())

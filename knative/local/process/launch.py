@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from knative.local.process.fork_server import ForkServer, ForkServerGone
+from knative.local.process.forked import LISTENING
 from knative.local.process.output import relay
 from knative.local.process.temporary import own_temporary
 from knative.manifests.manifests import Service
@@ -73,8 +74,11 @@ class Launcher:
         root: Path,
         report: Report,
         fork_server: ForkServer | None,
+        listening: socket.socket | None = None,
     ) -> None:
+        """Each process inherits what is `listening`, by the descriptor that LISTENING names, and may accept there."""
         self._service = service
+        self._listening = listening
         self._environment = environment
         self._root = root
         self._report = report
@@ -114,16 +118,19 @@ class Launcher:
 
     async def _child(self, environment: Mapping[str, str], output_fd: int) -> Child:
         """functions.runtime.serve in a process of its own: forked where that can be had, or else started afresh."""
+        inherited = () if self._listening is None else (self._listening.fileno(),)
         if self._fork_server:
             with contextlib.suppress(ForkServerGone):
-                return await self._fork_server.start(self._service.name, environment, self._root, output_fd)
+                return await self._fork_server.start(self._service.name, environment, self._root, output_fd, *inherited)
+        named = {LISTENING: str(inherited[0])} if inherited else {}
         # a pipe of our own: with asyncio's, wait() waits for every process that holds the other end
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "functions.runtime.serve",
             cwd=self._root,
-            env=environment,
+            env={**environment, **named},
+            pass_fds=inherited,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output_fd,
             stderr=output_fd,

@@ -9,6 +9,7 @@ that does not answer its probe any more is ended.
 import asyncio
 import logging
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Coroutine, Mapping
@@ -69,11 +70,14 @@ class Pool:
         max_scale: int,
         report: Report,
         fork_server: ForkServer | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
         self.service = service
         self.max_scale = max_scale
         self._report = report
-        self._launcher = Launcher(service, environment=environment, root=root, report=report, fork_server=fork_server)
+        self._launcher = Launcher(
+            service, environment=environment, root=root, report=report, fork_server=fork_server, listening=listening
+        )
         self._processes: list[Process] = []
         self._waiting: deque[asyncio.Future[Process]] = deque()
         self._starting = 0

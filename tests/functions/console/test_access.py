@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from httpx import Client, Response, get
 
-from functions.console.attempts import KEPT, OF_A_CLIENT, WINDOW_S, Attempts
+from functions.runtime.attempts import KEPT, OF_A_CLIENT, WINDOW_S, Attempts
 from tests.functions.deadletters.test_dead_letters import dead
 from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.function_client import serving

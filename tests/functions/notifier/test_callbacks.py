@@ -24,16 +24,16 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events.problem import JobFailed, NotNow, TryAgain
+from functions.net.caller import Call, Caller, NoResponse
 from functions.net.exchange import ServerResponse
 from functions.net.guard import Guard
+from functions.net.signature import Signer
 from functions.net.url import Url, parsed
-from functions.notifier.caller import Call, Caller, NoResponse
 from functions.notifier.circuits import CircuitLimits, Circuits, Peers
 from functions.notifier.delivery import CallbackDelivery
 from functions.notifier.destination import Target
 from functions.notifier.endpoint_state import EndpointStates, Paused, gone, paused, resume
 from functions.notifier.handshake import Handshake
-from functions.notifier.signature import Signer
 from functions.storage.rate_limits import RateLimits
 from functions.storage.store import Store
 from tests.support.callback_peers import (

@@ -15,8 +15,8 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events.http import STRUCTURED, read
-from functions.notifier.delivery import retry_after_s
-from functions.notifier.signature import USER_AGENT, Signer
+from functions.net.caller import retry_after_s
+from functions.net.signature import USER_AGENT, Signer
 from tests.support.callback_peers import (
     NOW,
     OLD_SECRET,

@@ -269,10 +269,22 @@ def test_a_job_that_is_done_is_answered_with_its_completed_event(adapter: Adapte
     assert decode(event.data, IcsCompleted).uids == ("order-1042-invite",)
 
 
+def test_the_end_of_a_flows_step_goes_to_its_flow_and_to_nobody_who_waits_for_outcomes(adapter: Adapter) -> None:
+    reply = adapter.send({**sample("ics"), "stepof": "onboarding", "flowid": "f-1", "step": "3"}).event
+
+    assert {name: reply.get(name) for name in ("flow", "flowid", "step", "stepof", "outcome")} == {
+        "flow": "onboarding",
+        "flowid": "f-1",
+        "step": "3",
+        "stepof": None,
+        "outcome": None,
+    }
+
+
 def test_a_reply_says_which_job_it_ends_and_how(adapter: Adapter) -> None:
     more = {"callbackurl": "https://shop.example/a?b=%2Fc", "traceparent": TRACEPARENT, "tracestate": "a=1"}
     more |= {"correlationid": "the caller's", "tenant": "acme"}
-    for_us = {"priority": "high", "stepof": "not copied"}
+    for_us = {"priority": "high", "flowid": "not copied"}
 
     attributes = dict(adapter.send({**sample("ics"), **more, **for_us}).event.attributes)
 

@@ -37,19 +37,21 @@ SERVICES = [each.name for each in read(str(ROOT / "knative" / "base")) if each.g
 SECRETS: Secrets = {
     "callback": {"secrets": "whsec_" + "c2VjcmV0" * 4},
     "console": {"operators": f"ada see,data,replay {'0a' * 16}", "session-key": "0a" * 32},
+    "gateway": {"tokens": f"shop send,read:own {'0a' * 16}", "ticket-secret": "0a" * 32},
     "message": {"targets": '{"ops": "slack://a/b/c"}'},
     "smtp": {"username": "errands", "password": "secret"},
     "store": {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"},
     "store-names": {"STORE_NAMES_SECRET": "0a" * 32},
     "work-user-credentials": {"username": "guest", "password": "guest"},
 }
+DATABASES = ("deadletters-database", "ledger-database")
 SERVED_S = 60.0
 RUNBOOK = PRODUCTION / "README.md"
 
 
 @pytest.fixture
 def secrets(postgresql_server: str) -> Secrets:
-    return {**SECRETS, "deadletters-database": {"url": new_database(postgresql_server)}}
+    return {**SECRETS, **{name: {"url": new_database(postgresql_server)} for name in DATABASES}}
 
 
 @contextmanager
@@ -95,7 +97,7 @@ def test_a_function_answers_its_probes_from_its_pod_s_environment_alone(
 
 
 def test_what_preflight_calls_needed_is_what_a_pod_does_not_start_without(tmp_path: Path) -> None:
-    complete = {**SECRETS, "deadletters-database": {"url": "postgresql://"}}
+    complete = {**SECRETS, **{name: {"url": "postgresql://"} for name in DATABASES}}
 
     def refused(name: str) -> set[str]:
         found, without = set(), {key: value for key, value in complete.items() if key != name}

@@ -9,6 +9,7 @@ import pytest
 
 from knative.lint import Finding, lint, look
 from knative.lint.findings import RULES
+from knative.lint.repeatable import asked
 from knative.lint.report import table
 from knative.manifests.documents import ManifestError, parse
 from knative.manifests.manifests import MANIFESTS
@@ -34,6 +35,16 @@ def test_a_manifest_that_breaks_a_rule_is_found_at_its_line_and_nothing_else_is(
 @pytest.mark.parametrize("case", CASES, ids=lambda each: each.rule)
 def test_a_manifest_that_almost_breaks_it_passes(tmp_path: Path, case: Case) -> None:
     assert found(tmp_path, case.almost) == []
+
+
+def test_a_flow_that_asks_the_machine_is_named_with_its_line_and_what_is_beside_it_may() -> None:
+    found = [(what, called) for _, what, called in asked(ROOT / "tests/support/unrepeatable_flow.py")]
+
+    assert found == [
+        ("the clock", "datetime.datetime.now"),
+        ("chance", "random.random"),
+        ("chance", "uuid.uuid4"),
+    ]
 
 
 def test_every_rule_has_a_case() -> None:

@@ -48,11 +48,13 @@ def test_no_attempt_outlives_its_service_and_no_event_outlives_the_consumer_time
     assert PREFETCH * worst_s / found.parallelism < CONSUMER_TIMEOUT_S
 
 
-def test_callbacks_wait_for_a_day_mails_for_six_hours_and_nothing_else() -> None:
+def test_what_calls_the_api_waits_for_a_day_mails_for_six_hours_and_nothing_else() -> None:
     waiting = {each.name: each.longest_wait_s / 3_600 for each in MANIFESTS.triggers if each.longest_wait_s}
 
-    callbacks = dict.fromkeys(("notifier-completed", "notifier-failed", "notifier-deadlettered"), 24.0)
-    assert waiting == {"message": 6.0, **callbacks}
+    told = [
+        f"{who}-{outcome}" for who in ("gateway", "notifier") for outcome in ("completed", "failed", "deadlettered")
+    ]
+    assert waiting == {"message": 6.0, **dict.fromkeys(["call", *told], 24.0)}
 
 
 @pytest.mark.parametrize("trigger_", MANIFESTS.triggers, ids=lambda each: each.name)
@@ -83,13 +85,13 @@ def test_the_sink_never_scales_to_zero_and_each_requested_type_is_wanted_by_one_
     assert all(len(MANIFESTS.wanted_by({"type": each})) == 1 for each in requested)
 
 
-def test_every_outcome_reaches_the_notifier_and_no_reply_reaches_the_function_that_made_it() -> None:
+def test_every_outcome_reaches_notifier_and_gateway_and_no_reply_reaches_the_function_that_made_it() -> None:
     for type_ in REGISTRY:
         job, phase = type_.split(".")[2:4]
         wanted = MANIFESTS.wanted_by({"type": type_, **({} if phase == "requested" else {"outcome": phase})})
 
-        takes = "enqueue" if job == "longreport" else job
-        assert [each.subscriber for each in wanted] == [takes if phase == "requested" else "notifier"]
+        takes = {"longreport": "enqueue", "onboarding": "flows", "signal": "flows"}.get(job, job)
+        assert [each.subscriber for each in wanted] == ([takes] if phase == "requested" else ["gateway", "notifier"])
 
 
 def test_backoff_is_that_of_eventing_rabbitmq() -> None:

@@ -17,11 +17,11 @@ import pytest
 
 from events.http import BODY_LIMIT_BYTES
 from functions.console import tickets
+from functions.runtime.guesses import LAST_S, Guesses
+from functions.runtime.port import Application, IngressRequest, IngressResponse
+from functions.runtime.proxies import TrustedProxies, networks
 from knative.local.http.console import SERVICE, STRANGERS, ConsoleProxy
 from knative.local.http.gate import ConsoleGate
-from knative.local.http.guesses import LAST_S, Guesses
-from knative.local.http.proxies import TrustedProxies, networks
-from knative.local.http.server import Application, IngressRequest, IngressResponse
 from knative.local.process.processes import Pool
 from tests.support.local_runner import BASE, ROOT, Up, event, service, trigger, until, up
 
@@ -209,7 +209,7 @@ def test_where_nobody_is_configured_the_console_itself_asks() -> None:
 def test_the_gate_and_its_client_load_no_other_client() -> None:
     code = "import sys; from tests.knative.local.http.test_gate import answered, request;"
     code = "import asyncio, sys; from knative.local.http.console import ConsoleProxy; "
-    code += "from knative.local.http.gate import ConsoleGate; from knative.local.http.server import IngressRequest; "
+    code += "from knative.local.http.gate import ConsoleGate; from functions.runtime.port import IngressRequest; "
     code += "scope = dict(method='GET', path='/dead/', raw_path=b'/dead/', query_string=b'', headers=[]); "
     code += "gate = ConsoleGate(lambda: {'ERRANDS_TOKEN': 'a-secret-of-sixteen'}); "
     code += "print(asyncio.run(ConsoleProxy({}, gate=gate).handle(IngressRequest(scope, None))).status); "

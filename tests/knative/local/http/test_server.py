@@ -15,9 +15,9 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from knative.local.http.connection import HEAD_LIMIT_BYTES
+from functions.runtime.connection import HEAD_LIMIT_BYTES
+from functions.runtime.port import IngressRequest, IngressResponse
 from knative.local.http.console import SERVICE, ConsoleProxy
-from knative.local.http.server import IngressRequest, IngressResponse
 from knative.local.process.processes import Pool
 from tests.support.local_runner import Up, event, service, trigger, up
 

@@ -9,9 +9,9 @@ import pytest
 from events.http import Event
 from events.problem import JobFailed
 from functions.net.guard import Guard
+from functions.net.signature import Signer
 from functions.notifier.destination import Destinations
-from functions.notifier.signature import Signer
-from knative.local.process.environment import NOTIFIER, Machine, environment, make_secrets
+from knative.local.process.environment import CALLERS, NOTIFIER, Machine, environment, make_secrets
 from knative.manifests.manifests import load
 
 BASE = Path(__file__).parents[4] / "knative" / "base"
@@ -47,7 +47,7 @@ def test_with_a_token_no_function_fetches_from_this_machine(tmp_path: Path) -> N
     closed = {name for name, variables in found.items() if all(guard(variables).refusal(each) for each in HERE)}
 
     assert len(closed) >= 6
-    assert closed == found.keys() - {NOTIFIER}
+    assert closed == found.keys() - CALLERS
 
 
 def test_the_secret_of_results_names_is_made_once_for_all_functions(tmp_path: Path) -> None:

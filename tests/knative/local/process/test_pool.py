@@ -29,7 +29,9 @@ class Failing(ForkServer):
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)
 
-    async def start(self, name: str, environment: Mapping[str, str], root: Path, output_fd: int) -> Any:
+    async def start(
+        self, name: str, environment: Mapping[str, str], root: Path, output_fd: int, *inherited: int
+    ) -> Any:
         await asyncio.sleep(0)
         raise self.errors.pop(0) if self.errors else ForkServerGone("it has ended")
 

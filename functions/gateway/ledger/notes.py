@@ -1,0 +1,47 @@
+"""What befell a job, beside what its row tells: attempts that failed, progress, what people did.
+
+A job that went well has none: when it was accepted, sent and ended stands in its row.
+"""
+
+import msgspec
+
+from functions.storage.database import Transaction
+
+DETAIL_CHARACTERS = 4_000
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them."""
+
+    id: int
+    at_ms: int
+    kind: str
+    attempt: int | None
+    actor: str | None
+    detail: str
+
+
+def add(
+    transaction: Transaction,
+    job: int,
+    kind: str,
+    *,
+    at_ms: int,
+    attempt: int | None = None,
+    actor: str | None = None,
+    detail: str = "",
+) -> None:
+    """Note it."""
+    transaction.execute(
+        "INSERT INTO job_note (job_id, at_ms, kind, attempt, actor, detail) VALUES (?, ?, ?, ?, ?, ?)",
+        *(job, at_ms, kind, attempt, actor, detail[:DETAIL_CHARACTERS].replace("\x00", "")),
+    )
+
+
+def of(transaction: Transaction, job: int, *, after: int = 0) -> list[Note]:
+    """A job's notes in their order, those after one of them."""
+    found = transaction.execute(
+        "SELECT id, at_ms, kind, attempt, actor, detail FROM job_note WHERE job_id = ? AND id > ? ORDER BY id",
+        *(job, after),
+    )
+    return msgspec.convert(found, list[Note])

@@ -1,0 +1,91 @@
+"""The ledger's tables, for SQLite and PostgreSQL alike, as the migrations that lead to them; a released one never
+changes.
+
+A job's request and its end stand apart from its row, so that a list reads narrow rows and a change of state copies no
+data. Moments are milliseconds since 1970. `due_ms` is when something is to be done about the job next, whatever that
+is: the loop that claims rows asks for nothing else. Every indexed text is short, or cut: an event may hold attributes
+longer than PostgreSQL takes into an index.
+"""
+
+from typing import Final
+
+from functions.storage.database import Database, Schema, open_database
+
+JOBS: Final = """
+CREATE TABLE job (
+    id {id},
+    key TEXT NOT NULL UNIQUE,
+    source TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    subject TEXT,
+    api TEXT NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state IN ('waiting', 'sent', 'completed', 'failed', 'deadlettered', 'cancelled', 'lost')),
+    fingerprint TEXT NOT NULL,
+    priority INTEGER NOT NULL DEFAULT 0,
+    limit_key TEXT,
+    unique_key TEXT,
+    accepted_ms {integer} NOT NULL,
+    not_before_ms {integer},
+    due_ms {integer},
+    sent_ms {integer},
+    retry_ms {integer},
+    ended_ms {integer},
+    tries INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    error TEXT,
+    progress TEXT
+);
+CREATE INDEX job_state ON job (state, id) WHERE state <> 'completed';
+CREATE INDEX job_due ON job (due_ms) WHERE due_ms IS NOT NULL;
+CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE unique_key IS NOT NULL AND ended_ms IS NULL;
+CREATE INDEX job_limit ON job (limit_key, state) WHERE limit_key IS NOT NULL AND ended_ms IS NULL;
+CREATE INDEX job_subject ON job (substr(subject, 1, 200), id) WHERE subject IS NOT NULL;
+CREATE INDEX job_type ON job (substr(type, 1, 200), id);
+CREATE INDEX job_ended ON job (ended_ms) WHERE ended_ms IS NOT NULL;
+CREATE TABLE job_request (
+    job_id {integer} PRIMARY KEY,
+    attributes {bytes} NOT NULL,
+    data {bytes} NOT NULL
+);
+CREATE TABLE job_end (
+    job_id {integer} PRIMARY KEY,
+    attributes {bytes} NOT NULL,
+    data {bytes} NOT NULL
+);
+CREATE TABLE job_note (
+    id {id},
+    job_id {integer} NOT NULL,
+    at_ms {integer} NOT NULL,
+    kind TEXT NOT NULL,
+    attempt INTEGER,
+    actor TEXT,
+    detail TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX job_note_job ON job_note (job_id, id);
+CREATE TABLE outbox (
+    id {id},
+    event_id TEXT NOT NULL UNIQUE,
+    job_id {integer},
+    place TEXT NOT NULL,
+    attributes {bytes} NOT NULL,
+    data {bytes} NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    due_ms {integer} NOT NULL
+);
+CREATE INDEX outbox_due ON outbox (due_ms, id);
+CREATE TABLE erasure (
+    id {id},
+    at_ms {integer} NOT NULL,
+    actor TEXT NOT NULL,
+    job TEXT NOT NULL
+)
+"""
+
+SCHEMA: Final = Schema("ledger_version", (JOBS,))
+
+
+def open_ledger(url: str) -> Database:
+    """The database of a LEDGER_URL; ValueError for a URL of another kind. Nothing is opened yet."""
+    return open_database(url, SCHEMA)

@@ -1,0 +1,69 @@
+"""Jobs by what people look for; the newest first."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from functions.gateway.ledger.job import COLUMNS, Job, State
+from functions.storage.database import Transaction
+
+SELECTED = ", ".join(COLUMNS)
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for; what is None matches all."""
+
+    state: State | None = None
+    type: str | None = None
+    subject: str | None = None
+    api: str | None = None
+    ended: bool | None = None
+
+
+def page(transaction: Transaction, asked: Filter, *, after: int | None, limit: int) -> list[Job]:
+    """At most `limit` jobs, from before the one with the number `after` on."""
+    conditions = list(_conditions(asked, after))
+    where = f" WHERE {' AND '.join(each for each, _ in conditions)}" if conditions else ""
+    values = [value for _, given in conditions for value in given]
+    query = f"SELECT {SELECTED} FROM job{where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # conditions of ours
+    return msgspec.convert(transaction.execute(query, *values, limit), list[Job])
+
+
+class Oldest(msgspec.Struct, frozen=True, kw_only=True):
+    """The open jobs of a type: how many, and when the first of them was accepted."""
+
+    type: str
+    count: int
+    since_ms: int
+
+
+def oldest(transaction: Transaction) -> dict[str, Oldest]:
+    """The open jobs by their type."""
+    found = transaction.execute(
+        "SELECT type, count(*) AS count, min(accepted_ms) AS since_ms FROM job"
+        " WHERE state IN ('waiting', 'sent') AND state <> 'completed' GROUP BY type"
+    )
+    return {each.type: each for each in msgspec.convert(found, list[Oldest])}
+
+
+def counts(transaction: Transaction) -> dict[str, int]:
+    """The jobs of each state but `completed`."""
+    found = transaction.execute("SELECT state, count(*) AS count FROM job WHERE state <> 'completed' GROUP BY state")
+    return {row["state"]: int(row["count"]) for row in found}
+
+
+def _conditions(asked: Filter, after: int | None) -> Iterator[tuple[str, list[object]]]:
+    if asked.state == "completed":
+        yield "state = 'completed'", []
+    elif asked.state is not None:
+        yield "state = ? AND state <> 'completed'", [asked.state]  # as the index has it
+    if asked.type is not None:
+        yield "substr(type, 1, 200) = ? AND type = ?", [asked.type[:200], asked.type]
+    if asked.subject is not None:
+        yield "substr(subject, 1, 200) = ? AND subject = ?", [asked.subject[:200], asked.subject]
+    if asked.api is not None:
+        yield "api = ?", [asked.api]
+    if asked.ended is not None:
+        yield f"ended_ms IS {'NOT ' if asked.ended else ''}NULL", []
+    if after is not None:
+        yield "id < ?", [after]

@@ -1,0 +1,75 @@
+"""What the gateway says of jobs, over HTTP and to the console: structs that are shown as JSON."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from functions.gateway.ledger.job import Job, State
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job as it is now. `next_at` is when it is sent, or tried again; `result` the data of its last event."""
+
+    job: str
+    source: str
+    id: str
+    type: str
+    api: str
+    state: State
+    accepted_at: str
+    since: str
+    subject: str | None = None
+    next_at: str | None = None
+    sent: int = 0
+    attempt: int = 0
+    error: str | None = None
+    progress: dict[str, Any] | None = None
+    ended_at: str | None = None
+    result: Any = None
+
+    @classmethod
+    def of(cls, job: Job, result: Any = None) -> "JobResult":
+        """From the ledger's row, and the data of its end."""
+        since_ms = job.ended_ms or (job.sent_ms if job.state == "sent" else None) or job.accepted_ms
+        next_ms = job.due_ms if job.state == "waiting" else job.retry_ms
+        return cls(
+            job=job.key,
+            source=job.source,
+            id=job.event_id,
+            type=job.type,
+            api=job.api,
+            state=job.state,
+            accepted_at=moment(job.accepted_ms),
+            since=moment(since_ms),
+            subject=job.subject,
+            next_at=moment(next_ms) if next_ms else None,
+            sent=job.tries,
+            attempt=job.attempt,
+            error=job.error,
+            progress=msgspec.json.decode(job.progress) if job.progress else None,
+            ended_at=moment(job.ended_ms) if job.ended_ms else None,
+            result=result,
+        )
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What befell a job at a moment."""
+
+    at: str
+    what: str
+    attempt: int | None = None
+    by: str | None = None
+    detail: str | None = None
+
+
+class JobPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs, the newest first; `next` is the `after` of the next page, None of the last one."""
+
+    jobs: list[JobResult]
+    next: str | None
+
+
+def moment(ms: int) -> str:
+    """Milliseconds since 1970 as RFC 3339."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

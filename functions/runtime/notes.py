@@ -1,0 +1,45 @@
+"""What befalls a job between its request and its end, told to the gateway: an attempt that failed, a wait, progress.
+
+A note is an event of its own kind that no Trigger wants: it goes to the gateway's function, at best effort, and the job
+is done whatever becomes of it.
+"""
+
+import uuid
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Literal
+
+import msgspec
+
+from events.http import Event
+from events.job import job_of
+
+NOTED: Final = "dev.errands.job.noted.v1"
+Kind = Literal["attempt failed", "callback failed", "waits"]
+
+
+class JobNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of them. `type` is the request's, `by` the function; `next_ms` is when it is tried again, where it is."""
+
+    kind: Kind
+    type: str = ""
+    by: str = ""
+    attempt: int | None = None
+    next_ms: int | None = None
+    detail: str = ""
+
+
+def noted(event: Event, note: JobNote, *, now: datetime) -> Event:
+    """The event that tells the gateway of what befell the job of `event`."""
+    source, id_ = job_of(event)
+    attributes = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": f"/errands/{note.by}",
+        "type": NOTED,
+        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "jobsource": source,
+        "jobid": id_,
+    }
+    return Event(MappingProxyType(attributes), msgspec.json.encode(note))

@@ -1,0 +1,190 @@
+"""Jobs that are cancelled, asked for again and erased: by a gateway in a process of its own, on both databases."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from events.http import Event, read, structured
+from events.problem import JobFailed
+from functions.gateway.replies import is_cancelled
+from functions.runtime.adapter import reply_event, system_clock
+from functions.storage.ledger import ReplyLedger
+from functions.storage.store import Store
+from tests.conftest import sample
+from tests.functions.gateway.test_gateway import ICS, job, outcome, state
+from tests.support.database_servers import database_url, postgresql_server
+from tests.support.gateway_process import TOKENS, GatewayProcess, authorization, gateway_process
+from tests.support.local_runner import until
+
+__all__ = ["database_url", "postgresql_server"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    (tmp_path / "store").mkdir()
+    return Store((tmp_path / "store").as_uri())
+
+
+def store_url(tmp_path: Path) -> str:
+    return (tmp_path / "store").as_uri()
+
+
+def change(gateway: GatewayProcess, path: str, what: str, *, token: str | None = None) -> int:
+    response = gateway.client.post(f"{path}/{what}", headers=authorization(token))
+    assert response.status_code < 500, response.text
+    return response.status_code
+
+
+def completed(cause: Event) -> Event:
+    data = JobFailed("none", "of no matter here").problem
+    return reply_event(cause, "dev.errands.ics.completed.v1", data, now=system_clock())
+
+
+def test_a_cancelled_job_is_told_of_at_once_and_what_its_function_comes_to_is_dropped(
+    database_url: str, tmp_path: Path, store: Store
+) -> None:
+    with gateway_process(tmp_path, database_url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+        path = gateway.post(job("1")).headers["location"]
+        until(lambda: broker.ids == ["1"], what="the broker's")
+        cancelled = change(gateway, path, "cancel")
+        until(lambda: len(broker.events) == 2, what="the outcome")
+        request, told = broker.events
+        late = ReplyLedger(store).record(request, completed(request))
+        gateway.tell({**outcome("1"), "outcome": "completed"})
+        again = change(gateway, path, "cancel")
+        shown = gateway.get(path).json()
+        timeline = [each["what"] for each in gateway.get(f"{path}/timeline").json()]
+
+    assert (cancelled, again) == (202, 409)
+    assert (shown["state"], shown["result"]["title"]) == ("cancelled", shown["result"]["title"])
+    assert is_cancelled(told)
+    assert is_cancelled(late)
+    assert (told.get("jobid"), told.get("outcome")) == ("1", "failed")
+    assert timeline == ["accepted", "sent", "cancel asked", "cancelled"]
+
+
+def test_a_job_that_waits_never_runs_when_it_is_cancelled(database_url: str, tmp_path: Path, store: Store) -> None:
+    with gateway_process(tmp_path, database_url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+        broker.status = 503
+        path = gateway.post(job("1")).headers["location"]
+        cancelled = change(gateway, path, "cancel")
+        broker.status = 202
+        until(lambda: broker.events, what="the outcome")
+        gateway.post(job("2"))
+        until(lambda: "2" in broker.ids, what="another job's")
+
+    assert cancelled == 202
+    assert "1" not in broker.ids
+    assert is_cancelled(broker.events[0])
+    assert store.list("ledger/")
+
+
+def test_a_job_that_has_ended_says_no_also_where_only_its_function_knows(tmp_path: Path, store: Store) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with gateway_process(tmp_path, url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+        path = gateway.post(job("1")).headers["location"]
+        until(lambda: broker.ids == ["1"], what="the broker's")
+        ReplyLedger(store).record(broker.events[0], completed(broker.events[0]))
+        late = gateway.client.post(f"{path}/cancel")
+        open_still = state(gateway, "1")
+
+    assert (late.status_code, open_still) == (409, "sent")
+    assert "completed" in late.json()["detail"]
+
+
+def test_a_flow_is_not_cancelled_by_a_reply_that_it_never_reads(tmp_path: Path, store: Store) -> None:
+    onboarding = sample("onboarding")
+    route = {"name": "flow", "filter": {"type": onboarding["type"]}, "deadline_s": 60, "begins_flow": True}
+    given = {"STORE_URL": store_url(tmp_path), "GATEWAY_ROUTES": json.dumps({"routes": [route]})}
+    with gateway_process(tmp_path, f"sqlite:///{tmp_path}/ledger.db", **given) as (gateway, broker):
+        path = gateway.post(onboarding).headers["location"]
+        until(lambda: broker.ids == [onboarding["id"]], what="the broker's")
+        refused = gateway.client.post(f"{path}/cancel")
+        shown = gateway.get(path).json()
+
+    assert (refused.status_code, shown["state"]) == (409, "sent")
+    assert "signal `cancel`" in refused.json()["detail"]
+    assert not store.list("ledger/")
+
+
+def test_a_message_that_may_be_out_is_not_cancelled_and_one_that_is_not_is_never_sent(
+    tmp_path: Path, store: Store
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with gateway_process(tmp_path, url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+        paths = [gateway.post({**sample("message"), "id": each}).headers["location"] for each in ("1", "2")]
+        until(lambda: len(broker.events) == 2, what="the broker's")
+        store.create(f"ledger/{paths[0].rpartition('/')[2]}/sending-1.json", b'{"at": "2026-12-01T00:00:00Z"}')
+        statuses = [change(gateway, each, "cancel") for each in paths]
+
+    assert statuses == [409, 202]
+    assert store.read(f"ledger/{paths[1].rpartition('/')[2]}/sending-1.json")
+
+
+@pytest.mark.parametrize("phase", ["failed", "deadlettered"])
+def test_a_job_that_has_failed_is_done_anew_when_it_is_asked_for_again(
+    database_url: str, tmp_path: Path, store: Store, phase: str
+) -> None:
+    with gateway_process(tmp_path, database_url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+        path = gateway.post(job("1")).headers["location"]
+        until(lambda: state(gateway, "1") == "sent", what="the broker's")
+        early = change(gateway, path, "retry")
+        first = broker.events[0]
+        failed = read({"content-type": "application/cloudevents+json"}, structured(first)).with_attributes(
+            outcome="failed", type="dev.errands.ics.failed.v1", source="/errands/ics", jobsource=first.source, jobid="1"
+        )
+        ReplyLedger(store).record(first, failed)
+        gateway.tell(outcome("1", phase))
+        retried = change(gateway, path, "retry")
+        until(lambda: broker.ids == ["1", "1"], what="it again")
+        known = [ReplyLedger(store).recall(each) for each in broker.events]
+        gateway.tell(outcome("1"))
+        done = change(gateway, path, "retry")
+        shown = gateway.get(path).json()["state"]
+
+    assert (early, retried, done, shown) == (409, 202, 409, "completed")
+    assert known[0] is not None
+    assert known[1] is None
+    assert broker.events[1].data == broker.events[0].data
+
+
+def test_who_may_not_change_a_job_does_not(tmp_path: Path, store: Store) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    given = {"GATEWAY_TOKENS": TOKENS, "STORE_URL": store_url(tmp_path)}
+    with gateway_process(tmp_path, url, **given) as (gateway, _broker):
+        path = gateway.post(job("1"), token="shop-token-shop-token").headers["location"]
+        refused = [
+            change(gateway, path, what, token=token)
+            for what in ("cancel", "retry")
+            for token in ("reader-token-reader-token", "pictures-token-pictures", None)
+        ]
+        unknown = change(gateway, "/jobs/00000000-0000-0000-0000-000000000000", "cancel", token="shop-token-shop-token")
+
+    assert refused == [403, 404, 401] * 2
+    assert unknown == 404
+
+
+def test_an_ended_job_is_erased_with_all_that_is_kept_of_it(database_url: str, tmp_path: Path, store: Store) -> None:
+    with gateway_process(tmp_path, database_url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+        paths = [gateway.post(job(each, subject="Anna")).headers["location"] for each in ("1", "2", "3")]
+        until(lambda: len(broker.events) == 3, what="the broker's")
+        early = gateway.client.delete(paths[0]).status_code
+        result = store.put(broker.events[0], "a.ics", b"hers", "text/calendar", now=system_clock())
+        ReplyLedger(store).record(broker.events[0], completed(broker.events[0]))
+        gateway.tell(
+            {**outcome("1"), "data": {**sample("ics", "completed")["data"], "artifacts": [{"key": result.key}]}}
+        )
+        erased = gateway.client.delete(paths[0]).status_code
+        kept = [store.list(each) for each in ("ledger/", "jobs/")]
+        gateway.tell(outcome("2"))
+        of_subject = gateway.client.delete("/jobs", params={"subject": "Anna"}).json()
+        states = [gateway.get(each).status_code for each in paths]
+
+    assert (early, erased) == (409, 204)
+    assert kept == [(), ()]
+    assert of_subject == {"erased": 1, "more": False}
+    assert states == [404, 404, 200]
+    assert ICS["source"]
