@@ -10,6 +10,7 @@ With --knative the broker is Knative's own ingress and dispatchers on a RabbitMQ
 import base64
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -86,7 +87,33 @@ def main() -> int:
         rows = jobs(pictures.url)
         run(api, rows, console)
         replayed = replay(api, rows[-1], pictures, url, console)
-        return 0 if report([*rows, replayed], mails, console) else 1
+        well = report([*rows, replayed], mails, console)
+    if "--knative" not in sys.argv:
+        say_how_to_look(url, api, console)
+    return 0 if well else 1
+
+
+def say_how_to_look(url: str, api: Api, console: Console) -> None:
+    """The commands that run all of it again with what it has made, each in a terminal of its own."""
+    program = os.path.relpath(Path(sys.executable).parent / "errands", ROOT)
+    console.print("\n[bold]Stopped.[/] To look at it, keep it running, with what is in .demo/:\n")
+    shown(console, f"{program} up --data {DATA.name} --port {url.rpartition(':')[2]}")
+    console.print(f"    dead letters at {url}/dead, e-mails from then on at {url}/mail")
+    if isinstance(api, PhpApi):
+        settings = (f"{name}={shlex.quote(value)}" for name, value in shop(api, url).items())
+        shown(console, f"{' '.join(settings)} {shlex.join(api.command())}")
+        console.print(f"    the shop, its jobs and their results at {api.url}")
+
+
+def shown(console: Console, command: str) -> None:
+    """A line to be copied: in one piece, however wide the terminal is."""
+    console.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+def shop(api: PhpApi, sink: str) -> dict[str, str]:
+    """The settings of the PHP example."""
+    secret = DATA / "secrets" / "callback" / "secrets"
+    return {**api.environment(sink, secret, DATA / "api"), "PHP_CLI_SERVER_WORKERS": "4"}
 
 
 def jobs(picture_url: str) -> list[Row]:
@@ -219,14 +246,14 @@ def errands(smtp_port: int, *, knative: bool) -> Iterator[str]:
 @contextmanager
 def example_api(sink: str) -> Iterator[Api]:
     """The PHP example on PHP's own server, or the Python one where there is no PHP with curl."""
-    secret = DATA / "secrets" / "callback" / "secrets"
     if not PhpApi.possible():
-        with PythonApi(sink, secret.read_text()).serving() as in_python:
+        secret = (DATA / "secrets" / "callback" / "secrets").read_text()
+        with PythonApi(sink, secret).serving() as in_python:
             yield in_python
         return
     port = free_port()
     api = PhpApi(port)
-    environment = {**os.environ, **api.environment(sink, secret, DATA / "api"), "PHP_CLI_SERVER_WORKERS": "4"}
+    environment = {**os.environ, **shop(api, sink)}
     with (DATA / "api.log").open("w") as log:
         process = subprocess.Popen(
             api.command(), stdout=log, stderr=log, env=environment, cwd=ROOT, start_new_session=True

@@ -182,6 +182,16 @@ def test_a_project_is_linted_with_the_built_in_manifests(environment: Path, proj
     assert "0 errors, 0 warnings" in run(environment, project, "errands", "lint", "--strict")
 
 
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is needed")
+def test_a_projects_overlay_is_rendered_with_what_the_wheel_has(environment: Path, project: Path) -> None:
+    (project / "overlay/builtin").unlink()  # as in a repository that was cloned
+
+    linted = run(environment, project, "errands", "lint", "overlay", "--production", "--strict")
+
+    assert "0 errors, 0 warnings" in linted
+    assert (project / "overlay/builtin").resolve().is_relative_to(environment)
+
+
 def test_a_projects_functions_and_the_built_in_ones_run_together_and_a_changed_manifest_is_taken_up(
     environment: Path, project: Path, tmp_path: Path
 ) -> None:
@@ -209,7 +219,8 @@ def test_a_projects_functions_and_the_built_in_ones_run_together_and_a_changed_m
 
 
 def test_what_the_readme_for_authors_shows_works_as_it_is_written(environment: Path, tmp_path: Path) -> None:
-    begin, once = (block for block in SHELL.findall(AUTHORS) if "install" not in block and "--port" not in block)
+    elsewhere = ("install", "--port", "deploy")  # an index, a server, a cluster
+    begin, once = (block for block in SHELL.findall(AUTHORS) if not any(each in block for each in elsewhere))
     [test] = PYTHON.findall(AUTHORS)
     (tmp_path / "test_readme.py").write_text(test)
     script = f"set -e\n{begin}{once}cp ../test_readme.py tests/\npython -m pytest -q tests/test_readme.py\n"

@@ -7,27 +7,30 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from knative.manifests import project
 from knative.manifests.documents import ManifestError
 
 if TYPE_CHECKING:
     from knative.cli.doctor import Diagnosis
     from knative.cluster.overlay import Overlay
 
-PRODUCTION: Final = Path(__file__).parents[1] / "overlays" / "production"
 SAMPLES: Final = Path(__file__).parents[2] / "events" / "samples"
 MISTAKE: Final = 64  # EX_USAGE of sysexits.h
 READY_S: Final = 600.0
 
-Folder = Annotated[Path, typer.Argument(help="The overlay's folder, which kustomize renders.")]
+Folder = Annotated[
+    Path | None,
+    typer.Argument(help="The overlay's folder, which kustomize renders. Default: the project's, else Errands' own."),
+]
 
 
-def preflight(folder: Folder = PRODUCTION) -> None:
+def preflight(folder: Folder = None) -> None:
     """Say whether the cluster that kubectl talks to has what the overlay needs; exit 1 when it lacks some."""
     raise SystemExit(_lacks(_look(_rendered(folder))))
 
 
 def deploy(
-    folder: Folder = PRODUCTION,
+    folder: Folder = None,
     *,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Own fields that something else has written: after you know what.")
@@ -51,7 +54,7 @@ def deploy(
 
 
 def undeploy(
-    folder: Folder = PRODUCTION,
+    folder: Folder = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -82,7 +85,7 @@ def undeploy(
 
 
 def cluster_test(
-    folder: Folder = PRODUCTION,
+    folder: Folder = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; no cluster is asked.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write the results there, as CI reads them.")] = None,
@@ -109,13 +112,21 @@ def cluster_test(
     raise SystemExit(any(each.state == "failed" for each in results))
 
 
-def _rendered(folder: Path) -> "Overlay":
+def _rendered(given: Path | None) -> "Overlay":
     from knative.cluster.overlay import overlay
 
     try:
-        return overlay(folder)
+        return overlay(given or _own())
     except ManifestError as error:
         _stop(str(error), MISTAKE)
+
+
+def _own() -> Path:
+    own = project.find(Path.cwd())
+    if own is None or not own.overlay.is_dir():
+        return project.PRODUCTION
+    project.link_builtin(own)
+    return own.overlay
 
 
 def _look(overlay: "Overlay") -> list["Diagnosis"]:
@@ -134,14 +145,12 @@ def _lacks(findings: list["Diagnosis"]) -> bool:
 
 
 def _breaks_a_rule(overlay: "Overlay") -> bool:
-    from knative.lint import Linted, report
-    from knative.lint.findings import findings
-    from knative.lint.resources import Resources
+    from knative.lint import look_at, report
 
-    found = findings(Resources(documents=overlay.documents, production=True))
-    if found:
-        typer.echo(report.text(Linted(findings=found, files=1, resources=len(overlay.documents))))
-    return bool(found)
+    linted = look_at(overlay.documents, production=True)
+    if linted.findings:
+        typer.echo(report.text(linted))
+    return bool(linted.findings)
 
 
 def _stop(reason: str, code: int) -> NoReturn:

@@ -107,6 +107,9 @@ def up(
     ] = None,
     public_url: Annotated[str | None, typer.Option(help="Where others reach it; artefacts' URLs begin so.")] = None,
     settings: Settings = None,
+    catch_mail: Annotated[
+        bool, typer.Option("--catch-mail", help="Show e-mails at /mail in place of sending them, with a token too.")
+    ] = False,
     backlog_limit: Annotated[int, typer.Option(min=1, help="Deliveries kept at most; beyond: 503.")] = 1_000_000,
     max_processes: Annotated[int | None, typer.Option(min=1, help="Per CPU-bound function; default: cores.")] = None,
     reload: Annotated[
@@ -142,6 +145,7 @@ def up(
         trusted_proxies=_trusted_proxies(trusted_proxy),
         public_url=public_url,
         settings=_settings(settings),
+        catch_mail=catch_mail,
         backlog_limit=backlog_limit,
         max_processes=max_processes or os.cpu_count() or 1,
         reload=reload,
@@ -156,7 +160,7 @@ def up(
         typer.echo(f"  send events to {url}")
         typer.echo(f"  console at {url}console")
         typer.echo(f"  try: errands send ics --wait --sink {url}")
-        if catches(options.settings, options.token):
+        if catches(options.settings, options.token, asked=options.catch_mail):
             typer.echo(f"  mail is caught, and shown at {url}mail; --set message.SMTP_HOST=... sends it")
 
     if _guarded(serve_until_stopped(options, announce, fork_server)):
@@ -351,8 +355,9 @@ def lint(
         _stop(f"--format must be one of {', '.join(report.FORMATS)}, got {format_}")
     try:
         own = project.find(Path.cwd())
-        if own and not targets:
-            events = events or own.samples
+        if own:
+            project.link_builtin(own)
+            events = events or (None if targets else own.samples)
         places = targets or [str(each) for each in project.chosen(None)]
         linted = look_for(places, events=events, production=production, broker_class=broker_class)
     except ManifestError as error:

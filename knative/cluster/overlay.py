@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from knative.manifests.documents import ManifestDocument, parse
+from knative.manifests.project import PRODUCTION
 from knative.manifests.reading import render
-
-PRODUCTION: Final = Path(__file__).parents[1] / "overlays" / "production"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from knative.manifests.documents import ManifestDocument, ManifestError
 from knative.manifests.manifests import MANIFESTS
 from knative.manifests.reading import read
 
-__all__ = ["Finding", "Linted", "lint", "look"]
+__all__ = ["Finding", "Linted", "lint", "look", "look_at"]
 
 OWN_EVENTS: Final = MANIFESTS.parents[1] / "events" / "samples"
 RULE_MODULES = (
@@ -40,16 +40,27 @@ class Linted:
 
 
 def look(targets: list[str], *, events: Path | None = None, production: bool = False, broker_class: str = "") -> Linted:
-    """Everything that is wrong with the manifests of all targets together; raise ManifestError, also where none is.
-
-    Where it is known what is emitted, and Errands' own manifests are among them, their events are known too.
-    """
+    """Everything that is wrong with the manifests of all targets together; raise ManifestError, also where none is."""
     documents = tuple(document for target in targets for document in read(target))
     resources = tuple(each for each in documents if each.group != "kustomize.config.k8s.io")
     if not resources:
         raise ManifestError(f"{', '.join(targets)}: no resource is there, nothing was looked at")
+    return look_at(resources, events=events, production=production, broker_class=broker_class)
+
+
+def look_at(
+    resources: tuple[ManifestDocument, ...],
+    *,
+    events: Path | None = None,
+    production: bool = False,
+    broker_class: str = "",
+) -> Linted:
+    """Everything that is wrong with these.
+
+    Where it is known what is emitted, and Errands' own functions are among them, their events are known too.
+    """
     known = samples(events) if events else ()
-    if any(Path(each).resolve() == MANIFESTS for each in targets) and (known or _declare_events(resources)):
+    if (known or _declare_events(resources)) and _services(read(str(MANIFESTS))) <= _services(resources):
         known += samples(OWN_EVENTS)
     found = findings(Resources(documents=resources, samples=known, production=production, broker_class=broker_class))
     return Linted(findings=found, files=len({each.file for each in resources}), resources=len(resources))
@@ -57,6 +68,10 @@ def look(targets: list[str], *, events: Path | None = None, production: bool = F
 
 def _declare_events(resources: tuple[ManifestDocument, ...]) -> bool:
     return any(each.kind == "EventType" for each in resources)
+
+
+def _services(resources: tuple[ManifestDocument, ...]) -> set[str]:
+    return {each.name for each in resources if each.group == "serving.knative.dev"}
 
 
 def lint(

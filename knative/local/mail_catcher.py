@@ -23,9 +23,9 @@ MESSAGE_LIMIT_BYTES: Final = 50_000_000
 ANSWER: Final = "250 2.6.0 caught by errands up, and sent to nobody"
 
 
-def catches(settings: Mapping[str, Mapping[str, str]], token: str | None) -> bool:
-    """Whether e-mails are caught: on a machine that its own users alone reach, where no mail server is set."""
-    return token is None and not any("SMTP_HOST" in each for each in settings.values())
+def catches(settings: Mapping[str, Mapping[str, str]], token: str | None, *, asked: bool = False) -> bool:
+    """Whether e-mails are caught: no mail server is set, and it is asked or its own users alone reach the machine."""
+    return (asked or token is None) and not any("SMTP_HOST" in each for each in settings.values())
 
 
 @asynccontextmanager

@@ -79,6 +79,7 @@ class Options:
     backlog_limit: int = 1_000_000
     max_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     reload: bool = False
+    catch_mail: bool = False  # with a token, too
     lint: bool = False  # before it reloads manifests, as they were linted before the start
     rabbitmq: "AmqpServer | None" = None
     work_queues: Path | None = None  # the folder of the work queues' manifests
@@ -301,9 +302,10 @@ class _Runner:
 
     async def _mail_port(self, stack: contextlib.AsyncExitStack) -> int | None:
         """Where e-mails are caught, if they are."""
-        if not mail_catcher.catches(self._options.settings, self._options.token):
+        options = self._options
+        if not mail_catcher.catches(options.settings, options.token, asked=options.catch_mail):
             return None
-        return await stack.enter_async_context(mail_catcher.catching(self._options.data.resolve() / "mail"))
+        return await stack.enter_async_context(mail_catcher.catching(options.data.resolve() / "mail"))
 
     def _machine(self, running: Running, listening: socket.socket, mail_port: int | None) -> Machine:
         return Machine(

@@ -1,6 +1,7 @@
 """A project of functions: its folder, its package, its manifests; and which of all manifests are meant.
 
-A project is a folder whose pyproject.toml says `package` in `[tool.errands]`. Its manifests are in `manifests/`.
+A project is a folder whose pyproject.toml says `package` in `[tool.errands]`. Its manifests are in `manifests/`;
+what differs on a cluster is in `overlay/`.
 """
 
 import tomllib
@@ -13,6 +14,7 @@ from knative.manifests.documents import ManifestError
 from knative.manifests.manifests import MANIFESTS
 
 BUILTIN: Final = "builtin"  # in place of a folder: Errands' own manifests, wherever it is installed
+PRODUCTION: Final = MANIFESTS.parent / "overlays" / "production"
 FILE: Final = "pyproject.toml"
 
 
@@ -28,6 +30,11 @@ class Project:
     def manifests(self) -> Path:
         """The folder of its manifests."""
         return self.folder / "manifests"
+
+    @property
+    def overlay(self) -> Path:
+        """The folder that kustomize renders for a cluster."""
+        return self.folder / "overlay"
 
     @property
     def samples(self) -> Path:
@@ -47,6 +54,17 @@ def find(start: Path) -> Project | None:
     package = declared.get("tool", {}).get("errands", {}).get("package")
     version = declared.get("project", {}).get("version", "0")
     return Project(folder=file.parent, package=str(package), version=str(version)) if package else None
+
+
+def link_builtin(own: Project) -> None:
+    """Have `overlay/builtin` lead to the overlay of the Errands that runs here; a folder that somebody put there stays.
+
+    The link is in no repository, since an environment is elsewhere on each machine.
+    """
+    link = own.overlay / BUILTIN
+    if own.overlay.is_dir() and (link.is_symlink() or not link.exists()):
+        link.unlink(missing_ok=True)
+        link.symlink_to(PRODUCTION)
 
 
 def chosen(given: Sequence[Path] | None) -> tuple[Path, ...]:

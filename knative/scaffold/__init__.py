@@ -14,7 +14,7 @@ from typing import Final
 
 from events.types import REGISTRY
 from knative.manifests.manifests import MANIFESTS, load
-from knative.manifests.project import Project
+from knative.manifests.project import Project, link_builtin
 from knative.manifests.reading import KUSTOMIZATION
 
 HERE: Final = Path(__file__).parent
@@ -41,7 +41,9 @@ def new_project(folder: Path) -> list[Path]:
     places = {folder / each.relative_to(HERE / "project").with_suffix(""): text for each, text in files.items()}
     init = folder / "__init__.py"
     places[folder / package / "__init__.py"] = places.pop(init)
-    return _written(places)
+    made = _written(places)
+    link_builtin(Project(folder=folder, package=package, version="0.1.0"))
+    return made
 
 
 def new_function(name: str, project: Project) -> list[Path]:
@@ -73,7 +75,19 @@ def new_function(name: str, project: Project) -> list[Path]:
     made = _written({place: _filled(HERE / "function" / f"{each}.txt", values) for place, each in places.items()})
     with (project.manifests / KUSTOMIZATION[0]).open("a") as listing:
         listing.write(f"  - {name}.yaml\n")
+    _list_image(name, project)
     return made
+
+
+def _list_image(name: str, project: Project) -> None:
+    """Where the overlay takes the function's image from; nothing where the project has no such file."""
+    listing = project.overlay / "functions" / KUSTOMIZATION[0]
+    if listing.is_file():
+        image = f"{project.folder.name}/{name}"
+        with listing.open("a") as stream:
+            stream.write(
+                f"  - name: {image}\n    newName: registry.shop.example/{image}\n    newTag: {project.version}\n"
+            )
 
 
 def _check(name: str) -> None:

@@ -3,6 +3,7 @@
 The base is a Debian made by debootstrap, because no registry is needed for it; ERRANDS_TEST_BASE names another.
 """
 
+import contextlib
 import functools
 import hashlib
 import http.client
@@ -16,14 +17,17 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pika
 import pytest
+import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
@@ -41,6 +45,8 @@ FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py")
 # names that nobody else's images have: the base by its recipe, ours by this checkout
 BASE = f"localhost/errands-base:{hashlib.sha256((ROOT / '.ci/base-image').read_bytes()).hexdigest()[:12]}"
 REGISTRY = f"localhost/errands-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
+COMPOSE = ROOT / "events" / "php" / "example" / "compose.yaml"
+TOKEN = "a-token-of-these-tests"
 START_LIMIT_S = 120.0
 DATA = (".html", ".css", ".js", ".json", ".svg", ".icc", ".ttf", ".otf", ".txt", ".conf")
 # In a sandbox without CAP_SYS_RESOURCE podman's own limits are above what may be set.
@@ -227,7 +233,6 @@ def test_the_function_of_a_project_is_built_by_its_own_recipe_and_answers(base: 
 @pytest.fixture
 def runner(image: Callable[[str], str]) -> Iterator[tuple[Container, Path]]:
     """The image of the runner, with a project of one function mounted and its data in a volume."""
-    token = "a-token-of-these-tests"
     volume = f"{REGISTRY.rpartition('/')[2]}-data"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -235,7 +240,7 @@ def runner(image: Callable[[str], str]) -> Iterator[tuple[Container, Path]]:
         new_project(shop)
         new_function("greet", Project(folder=shop, package="my_shop", version="0.1.0"))
         mounted = ("--volume", f"{volume}:/data", "--volume", f"{shop}:/project:ro", "--workdir", "/project")
-        started = Container(image("runner"), {"ERRANDS_TOKEN": token}, *mounted, arguments=("--port", "{port}"))
+        started = Container(image("runner"), {"ERRANDS_TOKEN": TOKEN}, *mounted, arguments=("--port", "{port}"))
         yield started, shop
         started.remove()
     podman("volume", "rm", "--force", volume)
@@ -252,6 +257,117 @@ def test_the_image_of_the_runner_does_the_jobs_of_a_project_and_its_own(runner: 
     assert ["\ncompleted " in each for each in shown] == [True, True, True], shown
     assert (health, user, container.stop()) == (0, "65532", 0)
     assert {"journal.db", "store", "secrets"} <= set(kept)
+
+
+@pytest.fixture(scope="session")
+def php(base: str) -> str:
+    """An image with PHP, from Debian's packages."""
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends php-cli php-curl >/dev/null"
+    recipe = f"FROM {base}\nRUN {install}\n"
+    build = ["podman", "build", "--quiet", "--network", "host", "--tag", f"{REGISTRY}/php:test", "-"]
+    subprocess.run(build, input=recipe, text=True, check=True, capture_output=True, timeout=600)
+    return f"{REGISTRY}/php:test"
+
+
+def machine(network: str, addresses: dict[str, str]) -> dict[str, Any]:
+    """What compose.yaml lacks on a machine whose podman resolves no names and may not lift its limits."""
+    limits = {"nofile": 1024, "nproc": 4096}
+    services = {
+        name: {
+            "ulimits": limits,
+            "networks": {"default": {"ipv4_address": address}},
+            "extra_hosts": [f"{other}:{at}" for other, at in addresses.items()],
+        }
+        for name, address in addresses.items()
+    }
+    return {"services": services, "networks": {"default": {"ipam": {"config": [{"subnet": network}]}}}}
+
+
+class Composed(NamedTuple):
+    """Containers that compose.yaml describes."""
+
+    errands_url: str
+    shop_url: str
+    command: list[str]
+    environment: dict[str, str]
+
+    def run(self, *arguments: str) -> str:
+        command = [*self.command, *arguments]
+        done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+
+@pytest.fixture
+def composed(image: Callable[[str], str], php: str, tmp_path: Path) -> Iterator[Composed]:
+    """The example, with the images of this checkout in place of a registry's."""
+    ports = {"ERRANDS_PORT": str(free_port()), "SHOP_PORT": str(free_port())}
+    images = {"ERRANDS_IMAGE": image("runner"), "PHP_IMAGE": php}
+    third = int(hashlib.sha256(str(ROOT).encode()).hexdigest(), 16) % 200
+    addresses = {"errands": f"10.123.{third}.10", "shop": f"10.123.{third}.11"}
+    here = tmp_path / "here.yaml"
+    here.write_text(yaml.safe_dump(machine(f"10.123.{third}.0/24", addresses)))
+    name = REGISTRY.rpartition("/")[2]
+    program = [sys.executable, "-m", "podman_compose", "--project-name", name]
+    command = [*program, "--file", str(COMPOSE), "--file", str(here)]
+    environment = {**os.environ, **ports, **images, "ERRANDS_TOKEN": TOKEN}
+    urls = [f"http://127.0.0.1:{each}" for each in ports.values()]
+    made = Composed(urls[0], urls[1], command, environment)
+    try:
+        made.run("up", "--detach", "--no-build")
+        yield made
+    finally:
+        made.run("down", "--volumes")
+
+
+def until_answered(url: str) -> None:
+    end_s = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < end_s:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url).status_code == 200:
+                return
+        threading.Event().wait(0.05)
+    pytest.fail(f"{url} did not answer in {START_LIMIT_S} s")
+
+
+def ended(shop_url: str, job: str) -> dict[str, Any]:
+    """What the shop heard of a job that is ordered there."""
+    ordered = httpx.post(f"{shop_url}/jobs", json={"job": job, "data": sample(job)["data"]}, timeout=60)
+    end_s = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < end_s:
+        state = dict(httpx.get(f"{shop_url}/jobs/{ordered.json()['id']}").json())
+        if state["state"] not in ("unsent", "accepted"):
+            return state
+        threading.Event().wait(0.05)
+    pytest.fail(f"{job} did not end in {START_LIMIT_S} s")
+
+
+def test_the_example_runs_as_its_compose_file_says_and_its_mail_is_shown(composed: Composed) -> None:
+    until_answered(f"{composed.errands_url}/readyz")
+    until_answered(f"{composed.shop_url}/healthz")
+
+    states = [ended(composed.shop_url, job) for job in ("report", "message")]
+    signed_in = {"authorization": f"Bearer {TOKEN}"}
+    mail = httpx.get(f"{composed.errands_url}/mail", headers=signed_in, follow_redirects=True).text
+    stranger = httpx.get(f"{composed.errands_url}/mail").status_code
+    sent = composed.run("exec", "-T", "errands", "errands", "send", "ics", "--wait")
+
+    assert [each["state"] for each in states] == ["completed", "completed"], states
+    assert "lee@client.example" in mail
+    assert stranger == 303
+    assert "\ncompleted " in sent
+
+
+def test_the_compose_file_has_the_servers_in_a_profile_and_the_runner_of_this_version() -> None:
+    described = yaml.safe_load(COMPOSE.read_text())
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    in_profile = {name for name, each in described["services"].items() if each.get("profiles") == ["servers"]}
+    assert in_profile == {"rabbitmq", "postgresql"}
+    assert described["services"]["errands"]["image"] == f"${{ERRANDS_IMAGE:-errands/runner:{version}}}"
+    assert [
+        each for each in described["services"].values() for port in each.get("ports", []) if port[:9] != "127.0.0.1"
+    ] == []
 
 
 def environment(function: str, receiver: Received, mail_port: int) -> dict[str, str]:

@@ -10,10 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from knative.manifests.project import Project
+from knative.cluster.overlay import Overlay, overlay_of
+from knative.lint import look_at
+from knative.manifests.documents import ManifestDocument
+from knative.manifests.project import Project, link_builtin
 from knative.scaffold import CannotMake, new_function, new_project
 from tests.support.local_runner import ROOT
+from tests.support.overlays import PRODUCTION, kustomized, production
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +189,55 @@ def test_an_image_is_built_by_the_projects_dockerfile_with_the_functions_name(sh
 
     asked = "build --build-arg FUNCTION=resize_photo --build-arg BASE=debian:12 --tag my-shop/resize-photo:0.1.0"
     assert done.stdout.splitlines() == [f"{asked} --file Dockerfile .", "built my-shop/resize-photo:0.1.0"]
+
+
+def test_a_projects_overlay_is_that_of_errands_with_its_own_functions_hardened_as_well(shop: Project) -> None:
+    new_function("greet", shop)
+    rendered = overlay_of(kustomized(shop.overlay))
+
+    def services(overlay: Overlay) -> dict[str, ManifestDocument]:
+        return {each.name: each for each in overlay.documents if each.group == "serving.knative.dev"}
+
+    greet = services(rendered)["greet"].data
+    container = greet["spec"]["template"]["spec"]["containers"][0]
+    [config] = [each.data for each in rendered.documents if (each.kind, each.name) == ("ConfigMap", "errands")]
+    others = {name: each.data for name, each in services(rendered).items() if name != "greet"}
+    assert others == {name: each.data for name, each in services(production()).items()}
+    assert (greet["metadata"]["namespace"], rendered.namespace) == ("errands", "errands")
+    assert container["image"] == "registry.shop.example/my-shop/greet:0.1.0"
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert config["data"]["SANDBOX_WALLS"] == "required"
+    assert look_at(rendered.documents, production=True).findings == []
+
+
+def test_a_projects_overlay_is_rendered_before_it_has_a_function(shop: Project) -> None:
+    assert len(overlay_of(kustomized(shop.overlay)).documents) == len(production().documents)
+
+
+def test_an_overlay_names_every_image_of_errands(shop: Project) -> None:
+    images = yaml.safe_load((PRODUCTION / "images/kustomization.yaml").read_text())["images"]
+    own = yaml.safe_load((shop.overlay / "kustomization.yaml").read_text())["images"]
+
+    assert [each["name"] for each in own] == [each["newName"] for each in images]
+
+
+@pytest.mark.parametrize("command", ["preflight", "deploy", "undeploy", "cluster-test"])
+def test_what_speaks_to_a_cluster_takes_the_projects_overlay(shop: Project, command: str) -> None:
+    kustomized(shop.overlay)  # or kustomize is missing, and the reason another
+    with (shop.overlay / "functions/kustomization.yaml").open("a") as listing:
+        listing.write("unheard-of: 1\n")
+
+    done = errands(shop.folder, command)
+
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.startswith(f"{shop.overlay}: ")
+    assert "unheard-of" in done.stderr
+
+
+def test_a_copy_of_the_builtin_overlay_is_left_alone(shop: Project) -> None:
+    (shop.overlay / "builtin").unlink()
+    (shop.overlay / "builtin").mkdir()
+
+    link_builtin(shop)
+
+    assert not (shop.overlay / "builtin").is_symlink()

@@ -114,8 +114,10 @@ def test_the_readme_s_lines_make_the_secrets_that_the_pods_start_from(tmp_path: 
     """Each `kubectl create` of the runbook, which needs no cluster to say what it would make."""
     lines = [line for line in RUNBOOK.read_text().splitlines() if line.startswith("kubectl create secret generic ")]
     here = [line for line in lines if " -n errands " in line]
+    (key,) = (line for line in RUNBOOK.read_text().splitlines() if line.startswith("openssl genrsa "))
+    shell(key, tmp_path)
     dry = 'kubectl() { command kubectl "$@" --dry-run=client --output=json; }; '
-    made = [json.loads(shell(dry + line)) for line in here]
+    made = [json.loads(shell(dry + line, tmp_path)) for line in here]
     secrets = {
         each["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in each["data"].items()}
         for each in made
@@ -130,8 +132,8 @@ def test_the_readme_s_lines_make_the_secrets_that_the_pods_start_from(tmp_path: 
     assert secrets["callback"]["secrets"].startswith("whsec_")
 
 
-def shell(line: str) -> str:
-    return subprocess.run(["bash", "-c", line], capture_output=True, check=True, text=True).stdout
+def shell(line: str, folder: Path) -> str:
+    return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, check=True, text=True).stdout
 
 
 def test_enqueue_publishes_with_the_login_that_is_mounted(

@@ -29,6 +29,11 @@ def test_mail_is_caught_where_nobody_else_comes_and_no_mail_server_is_set(
     assert catches(settings, token) == caught
 
 
+def test_mail_is_caught_beside_a_token_when_that_is_asked_for() -> None:
+    assert catches({}, "a token", asked=True)
+    assert not catches({"message": {"SMTP_HOST": "mail.example"}}, "a token", asked=True)
+
+
 @pytest.mark.slow
 def test_a_first_e_mail_job_is_done_and_its_mail_is_shown(tmp_path: Path) -> None:
     job = sample("message")
