@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pika
+import psycopg
 import pytest
 import yaml
 from aiosmtpd.controller import Controller
@@ -386,6 +387,10 @@ def test_the_runner_of_the_compose_file_works_on_the_servers_of_its_profile(
     try:
         sink = ("--sink", f"http://127.0.0.1:{container.port}")
         sent = container.run("errands", "send", "ics", "--wait", *sink)
+        signed_in = {"authorization": f"Bearer {TOKEN}"}
+        page = httpx.get(
+            f"http://127.0.0.1:{container.port}/dead", headers=signed_in, follow_redirects=True, timeout=60
+        )
         status = container.stop()
     finally:
         container.remove()
@@ -393,6 +398,8 @@ def test_the_runner_of_the_compose_file_works_on_the_servers_of_its_profile(
 
     assert "\ncompleted " in sent
     assert any("ics" in each for each in rabbit.queues())
+    with psycopg.connect(database) as connection:  # its tables were made when they were asked for
+        assert connection.execute("SELECT to_regclass('dead_letter')").fetchone() != (None,), page.text
     assert status == 0
 
 
