@@ -10,6 +10,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pika
+import psycopg
 import pytest
 import yaml
 from aiosmtpd.controller import Controller
@@ -35,10 +37,13 @@ from knative.manifests.project import Project
 from knative.scaffold import new_function, new_project
 from tests.conftest import sample
 from tests.support.absent import absent
+from tests.support.database_servers import new_database, postgresql_server
 from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.rabbitmq_server import RabbitServer
 from tests.support.wheel import build_wheel
+
+__all__ = ["postgresql_server"]  # a fixture
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(each.parent.name for each in ROOT.glob("functions/*/main.py"))
@@ -365,9 +370,51 @@ def test_the_compose_file_has_the_servers_in_a_profile_and_the_runner_of_this_ve
     in_profile = {name for name, each in described["services"].items() if each.get("profiles") == ["servers"]}
     assert in_profile == {"rabbitmq", "postgresql"}
     assert described["services"]["errands"]["image"] == f"${{ERRANDS_IMAGE:-errands/runner:{version}}}"
-    assert [
-        each for each in described["services"].values() for port in each.get("ports", []) if port[:9] != "127.0.0.1"
-    ] == []
+    published = [port for each in described["services"].values() for port in each.get("ports", [])]
+    assert [each for each in published if not each.startswith("127.0.0.1:")] == []
+
+
+def test_the_runner_of_the_compose_file_works_on_the_servers_of_its_profile(
+    image: Callable[[str], str], rabbit: RabbitServer, postgresql_server: str
+) -> None:
+    given = yaml.safe_load(COMPOSE.read_text())["services"]["errands"]["command"]
+    database = new_database(postgresql_server)
+    command = [re.sub(r"\$\{ERRANDS_DEADLETTERS:[^}]*\}", lambda _: database, each) for each in given]
+    environment = {"ERRANDS_TOKEN": TOKEN, "ERRANDS_BROKER": rabbit.url}
+    volume = f"{REGISTRY.rpartition('/')[2]}-servers"
+    kept = ("--volume", f"{volume}:/data")
+    container = Container(image("runner"), environment, *kept, arguments=[*command, "--port", "{port}"])
+    try:
+        sink = ("--sink", f"http://127.0.0.1:{container.port}")
+        sent = container.run("errands", "send", "ics", "--wait", *sink)
+        signed_in = {"authorization": f"Bearer {TOKEN}"}
+        page = httpx.get(
+            f"http://127.0.0.1:{container.port}/dead", headers=signed_in, follow_redirects=True, timeout=60
+        )
+        status = container.stop()
+    finally:
+        container.remove()
+        podman("volume", "rm", "--force", volume)
+
+    assert "\ncompleted " in sent
+    assert any("ics" in each for each in rabbit.queues())
+    with psycopg.connect(database) as connection:  # its tables were made when they were asked for
+        assert connection.execute("SELECT to_regclass('dead_letter')").fetchone() != (None,), page.text
+    assert status == 0
+
+
+def test_the_service_that_the_php_readme_shows_is_that_of_the_compose_file() -> None:
+    readme = (COMPOSE.parents[1] / "README.md").read_text()
+    [shown] = re.findall(r"^```yaml\n(services:.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    [settings] = re.findall(r"^```sh\nCOMPOSE_PROFILES=servers\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    service, whole = (yaml.safe_load(each)["services"]["errands"] for each in (shown, COMPOSE.read_text()))
+
+    def options(command: list[str]) -> set[str]:
+        return {each.rpartition("=")[0] or each for each in command}
+
+    assert options(service["command"]) <= options(whole["command"])
+    assert f"{{ERRANDS_IMAGE:-{service['image']}}}" in whole["image"]
+    assert [each for each in settings.split() if f"${{{each.partition('=')[0]}:-" not in COMPOSE.read_text()] == []
 
 
 def environment(function: str, receiver: Received, mail_port: int) -> dict[str, str]:
