@@ -199,7 +199,8 @@ def test_an_origin_that_is_not_called_is_refused_at_once_and_the_setting_is_name
 
 def test_every_snippet_is_run_by_a_test_here() -> None:
     of_frameworks = ["$this->app->singleton(Client", "Route::post('/callbacks'", "#[Route('/callbacks'"]
-    parts = ["Webhook::fromGlobals()", "$client->emit(\n", *of_frameworks]
+    elsewhere = ["new Steps("]  # tests/functions/call/test_call.py
+    parts = ["Webhook::fromGlobals()", "$client->emit(\n", *of_frameworks, *elsewhere]
 
     assert [each for each in snippets(PHP_README) if not any(part in each for part in parts)] == []
     assert len(snippets(README)) == 2

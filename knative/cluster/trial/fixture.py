@@ -99,6 +99,8 @@ def secret_values(given: Fixture) -> Mapping[str, Mapping[str, str]]:
         "callback": {"secrets": signing},
         "console": {"operators": f"trial all {given.token}", "session-key": secrets.token_hex(32)},
         "deadletters-database": {"url": given.database_url},
+        "gateway": {"tokens": f"trial all {given.token}", "ticket-secret": secrets.token_hex(32)},
+        "ledger-database": {"url": given.database_url},
         "message": {"targets": "{}"},
         "store-names": {"STORE_NAMES_SECRET": secrets.token_hex(32)},
     }

@@ -32,6 +32,8 @@ OUTCOME_S: Final = 300.0
 IDLE_S: Final = 300.0
 MADE_BY_THE_TRIAL: Final = ("Secret ", "images by digest")
 PREPARED: Final = "namespace, Secrets, receiver, database"
+# Their samples end when an API answers: a trial's answers callbacks alone.
+ANSWERED_BY_AN_API: Final = frozenset({"call", "onboarding", "signal"})
 POST: Final = """
 import sys, urllib.request
 headers = dict(each.split("=", 1) for each in sys.argv[2:])
@@ -93,7 +95,7 @@ class Trial:
         """The jobs that a Trigger wants and a sample is there of; that of a work queue last, since it takes longest."""
         triggers = (DeclaredTrigger(each) for each in self.overlay.documents if each.kind == "Trigger")
         wanted = {each.filter.get("type", "") for each in triggers}
-        found = {each.split(".")[2] for each in wanted if self._file(each).is_file()}
+        found = {each.split(".")[2] for each in wanted if self._file(each).is_file()} - ANSWERED_BY_AN_API
         return tuple(sorted(found, key=lambda job: (job == "longreport", job)))
 
     @property

@@ -2,11 +2,12 @@
 
 import json
 import os
-import shutil
+import re
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +17,14 @@ import pytest
 
 from events.http import STRUCTURED
 from tests.conftest import sample
+from tests.support.absent import program
 from tests.support.function_client import FunctionClient
 from tests.support.http_server import http_server
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
 MAIN: Final = ROOT / "functions" / "call" / "main.py"
+PHP_README: Final = ROOT / "events" / "php" / "README.md"
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 Starting = Callable[[str], "Call"]
 
@@ -144,14 +147,31 @@ def test_without_an_api_a_step_waits_for_who_sets_it(starting: Starting) -> None
 # --- an API in PHP
 
 
+AROUND = """<?php
+require '{autoload}';
+use Errands\\{{Step, StepRefused, Steps}};
+$pdo = new PDO('sqlite:' . getenv('STEPS_DATABASE'));
+Steps::install($pdo);
+$accounts = new class {{ function create($email) {{ return "account of $email"; }} function delete($email) {{}} }};
+$rooms = new class {{ function free() {{ return false; }} function take() {{}} }};
+{snippet}
+"""
+
+
 @pytest.fixture
 def php(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of an API in PHP, and its database."""
-    if shutil.which("php") is None and os.environ.get("CI") != "true":
-        pytest.skip("php is not installed")
+    with serving(ROOT / "tests/files/steps.php", tmp_path) as api:
+        yield api
+
+
+@contextmanager
+def serving(script: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address at which PHP's own server runs a script, and the script's database."""
+    program("php", "php-cli")
     port, database = free_port(), tmp_path / "api.db"
     more = {"STEPS_DATABASE": str(database), "ERRANDS_WEBHOOK_SECRET": SECRET, "PHP_CLI_SERVER_WORKERS": "4"}
-    command = ["php", "-S", f"127.0.0.1:{port}", str(ROOT / "tests/files/steps.php")]
+    command = ["php", "-S", f"127.0.0.1:{port}", str(script)]
     with (tmp_path / "php.log").open("wb") as log:
         server = subprocess.Popen(command, env={**os.environ, **more}, stdout=log, stderr=log)
     try:
@@ -178,6 +198,20 @@ def test_php_does_a_step_and_answers_with_its_result(starting: Starting, php: tu
     reply = starting(php[0]).do(data={"email": "lee@client.example"})
 
     assert reply.json() == {"value": {"id": "acc-1"}}
+
+
+def test_the_readme_s_steps_are_done(starting: Starting, tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```php\n(\$steps = new Steps.*?)```", PHP_README.read_text(), re.DOTALL)
+    script = tmp_path / "steps.php"
+    script.write_text(AROUND.format(autoload=ROOT / "events/php/src/autoload.php", snippet=snippet))
+
+    with serving(script, tmp_path) as (url, _):
+        call = starting(url)
+        made = call.do(data={"email": "lee@client.example"}).json()
+        refused = call.do("provision", step=2).json()
+
+    assert made == {"value": {"id": "account of lee@client.example"}}
+    assert refused["detail"] == "all full"
 
 
 def test_php_does_a_step_once_however_often_it_is_asked_at_once(starting: Starting, php: tuple[str, Path]) -> None:

@@ -116,7 +116,7 @@ def test_no_secret_s_value_is_asked_for() -> None:
 def test_images_without_a_digest_are_named() -> None:
     said = missing(RecordedCluster(Needs(production().documents)), production())
 
-    assert [each for each in said if "images by digest (registry.shop.example/errands/console:" in each]
+    assert [each for each in said if "images by digest (registry.shop.example/errands/call:" in each]
 
 
 @pytest.mark.parametrize(
