@@ -424,6 +424,16 @@ def environment(function: str, receiver: Received, mail_port: int) -> dict[str, 
         "K_SINK": f"http://127.0.0.1:{receiver.port}",
     }
     return {
+        "call": {
+            "CALLBACK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "CALL_URL": f"http://127.0.0.1:{receiver.port}/steps",
+            "ALLOWED_NETWORKS": "127.0.0.0/8",
+        },
+        "flows": {
+            "FLOWS_URL": "sqlite:////data/flows.db",
+            "FLOWS": "functions.flows.examples.onboarding",
+            "K_SINK": dead_letters["K_SINK"],
+        },
         "console": {**dead_letters, "DEADLETTERS_OPERATORS": "anna all anna-has-a-long-token"},
         "deadletters": dead_letters,
         "gateway": {
@@ -469,7 +479,11 @@ def job(function: str) -> dict[str, Any]:
     if function == "telemetry":
         data = {"sensor": "hall-3", "metric": "temperature", "value": 21.5}
         return {**sample("ics"), "type": "dev.errands.telemetry.requested.v1", "data": data}
-    others = {"console": ("ics", "failed"), "enqueue": ("longreport", "requested")}
+    others = {
+        "console": ("ics", "failed"),
+        "enqueue": ("longreport", "requested"),
+        "flows": ("onboarding", "requested"),
+    }
     others |= dict.fromkeys(("gateway", "notifier"), ("ics", "completed"))
     return sample(*others.get(function, (function, "requested")))
 
@@ -493,7 +507,7 @@ def test_it_does_its_sample_job_hardened_and_stops_on_sigterm(
     status, headers, body = container.send(job(function))
 
     assert (status, headers.get("ce-outcome", "completed")) in ((200, "completed"), (202, "completed")), body
-    assert bool(receiver.bodies) == (function in ("deadletters", "notifier"))
+    assert bool(receiver.bodies) == (function in ("call", "deadletters", "flows", "notifier"))
     assert container.run("id", "-u") == "65532"
     assert container.run("sh", "-c", "touch /x /app/x /errands/x 2>/dev/null || echo refused") == "refused"
     assert container.stop() == 0
