@@ -28,12 +28,19 @@ def connect() -> Callable[[str, str], None]:
     def hand_over(kind: str, id_: str) -> None:
         connection.sendall(heads[kind].replace(b"{id}", id_.encode()))
         response = connection.recv(65536)
-        while b"\r\n\r\n" not in response:
+        while not whole(response):
             response += connection.recv(65536)
         if not response.startswith(b"HTTP/1.1 202"):
             raise SystemExit(f"the job was not accepted: {response.decode()}")
 
     return hand_over
+
+
+def whole(response: bytes) -> bool:
+    """Whether the answer is there with its body: what is left of one would begin the next."""
+    answer_head, end, body = response.partition(b"\r\n\r\n")
+    length = answer_head.lower().partition(b"content-length:")[2].split(b"\r\n")[0].strip() or b"0"
+    return bool(end) and len(body) >= int(length)
 
 
 def head(kind: str, data: dict[str, Any], host: str, callback_url: str) -> bytes:
