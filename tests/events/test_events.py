@@ -576,6 +576,7 @@ def test_any_event_survives_binary_mode_byte_for_byte(event: Event) -> None:
         assert re.fullmatch(r"[\x20-\x7e]+", value)
 
 
+@pytest.mark.slow
 @given(events())
 @settings(deadline=None, max_examples=300)
 def test_any_event_survives_structured_mode_byte_for_byte_but_for_space_around_json(event: Event) -> None:
@@ -606,6 +607,7 @@ def test_data_that_only_claims_to_be_json_goes_as_base64() -> None:
         assert read({"content-type": STRUCTURED}, envelope) == event
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), st.text()), st.binary() | JSON_TEXTS)
 @settings(deadline=None, max_examples=300)
 def test_whatever_comes_is_an_event_or_refused_and_nothing_else(more: dict[str, str], body: bytes) -> None:

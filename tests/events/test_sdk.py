@@ -122,6 +122,7 @@ def test_the_sdk_is_laxer_here_and_only_here(reason: str) -> None:
         check(read(headers, b"{"))
 
 
+@pytest.mark.slow
 @given(EXTENSIONS, st.binary(max_size=40))
 @settings(deadline=None, max_examples=300)
 def test_the_sdk_reads_what_is_written_in_binary_mode(more: dict[str, str], body: bytes) -> None:

@@ -466,6 +466,7 @@ def test_a_missing_setting_stops_the_start_with_one_line_that_names_it(tmp_path:
     assert ended.stderr.splitlines() == [f"this function cannot start: {missing} is required and is not set"]
 
 
+@pytest.mark.slow
 def test_sixty_four_threads_at_once_keep_every_dead_letter_of_a_new_store_and_tell_of_each(sink: Sink) -> None:
     def deliver(number: int) -> int:
         headers, body = binary(dead(id=str(number % 160)))

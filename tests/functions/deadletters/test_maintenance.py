@@ -123,6 +123,7 @@ def workers(store: DeadLetterStore, ingress: Ingress) -> Workers:
     return Workers(store.database, BrokerIngress(ingress.url))
 
 
+@pytest.mark.slow
 def test_dead_letters_without_a_response_are_replayed_by_themselves_where_that_is_asked_for(
     store: DeadLetterStore, ingress: Ingress
 ) -> None:
@@ -141,6 +142,7 @@ def test_dead_letters_without_a_response_are_replayed_by_themselves_where_that_i
     assert at_console(store).replays(commands.Replays()).runs[0].actor == "automatic"
 
 
+@pytest.mark.slow
 def test_what_comes_back_without_a_response_is_not_replayed_for_ever(store: DeadLetterStore, ingress: Ingress) -> None:
     for _ in range(SETBACK_LIMIT + 2):
         store.keep(dead(knativeerrorcode="-1"))

@@ -346,6 +346,7 @@ def test_a_dry_run_sends_and_notes_nothing(
     assert (ingress.posted, operator_session.replays(commands.Replays()).runs) == ([], ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_per_s", [50.0, 1_000.0])
 def test_no_more_are_tried_than_may_fail(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress, rate_per_s: float
@@ -397,6 +398,7 @@ def test_what_came_back_before_a_resume_does_not_stop_it(
     assert (ended.state, ended.sent, ended.returned, ended.refused) == ("done", 9, 2, 1)
 
 
+@pytest.mark.slow
 def test_resume_does_not_send_what_another_replay_has_sent_meanwhile(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
@@ -558,6 +560,7 @@ def test_a_replay_that_is_stopped_and_taken_up_again_sends_each_dead_letter_once
     assert Counter(ingress.ids) == Counter(map(str, range(1_000)))
 
 
+@pytest.mark.slow
 def test_two_workers_at_one_replay_send_no_dead_letter_twice(store: DeadLetterStore, ingress: Ingress) -> None:
     fill(store, 200)
     ordered = at_console(store).replay(commands.Replay(selection=Selection(matching=Filter()), rate_per_s=200.0))

@@ -246,6 +246,7 @@ def test_a_functions_port_is_for_its_runner_alone(tmp_path: Path) -> None:
     assert well == {200}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
 def test_idle_connections_to_a_functions_port_keep_its_runner_out_of_nothing(tmp_path: Path) -> None:
     few = ("prlimit", "--nofile=512:512")

@@ -105,6 +105,7 @@ def test_without_an_idle_time_each_mail_has_its_own_connection(counting: Countin
     assert counting.connections == 3
 
 
+@pytest.mark.slow
 def test_a_connection_that_the_server_has_closed_is_replaced(serving: Serving, starting: Starting) -> None:
     server = serving(timeout=1)
     client = starting(server.port, SMTP_IDLE_S="30")

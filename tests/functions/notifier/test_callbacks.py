@@ -205,6 +205,7 @@ def test_a_path_that_asks_for_a_pause_pauses_itself_alone_and_not_for_longer_tha
     assert [call.path for call in receiver.calls] == ["/hostile?0", "/orders"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", ["answers 504", "does not answer", "hangs up"])
 def test_a_path_that_fails_again_and_again_closes_no_other_path_of_its_host(receiver: Receiver, hostile: str) -> None:
     done = threading.Event()
@@ -240,6 +241,7 @@ def test_a_host_without_a_connection_is_called_on_no_path(receiver: Receiver) ->
     assert {each.headers["errands-not-now"] for each in answers} == {"1"}
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_asks_for_a_pause_is_left_alone_by_every_process_and_others_are_called(
     receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -805,6 +807,7 @@ def test_this_machine_is_refused_however_it_is_written(host: str) -> None:
         assert server.connections == []
 
 
+@pytest.mark.slow
 def test_a_name_whose_dns_hangs_takes_its_connect_timeout_and_no_other_s_time() -> None:
     released = threading.Event()
 

@@ -206,6 +206,7 @@ def test_a_receiver_that_is_down_is_called_again(receiver: Receiver) -> None:
     assert "cannot be reached" in response.json()["detail"]
 
 
+@pytest.mark.slow
 def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
     done = threading.Event()
@@ -223,6 +224,7 @@ def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(called: tuple
     assert response.json()["detail"].endswith("did not answer within 1 s")
 
 
+@pytest.mark.slow
 def test_a_receiver_that_accepts_and_then_dawdles_has_the_event(called: tuple[Notifier, Receiver]) -> None:
     notifier, receiver = called
     done = threading.Event()

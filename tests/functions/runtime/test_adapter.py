@@ -1079,6 +1079,7 @@ def test_a_target_of_another_making_is_served_by_functions_frameworks_own_comman
     assert command[2:5] == ["functions_framework", "--target", "handle"]
 
 
+@pytest.mark.slow
 def test_requests_of_one_connection_are_answered_in_their_order(tmp_path: Path) -> None:
     slower_first = """
 import asyncio

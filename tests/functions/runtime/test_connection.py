@@ -109,6 +109,7 @@ def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(run: Run) 
     run(scenario)
 
 
+@pytest.mark.slow
 def test_a_body_that_stops_is_answered_408_and_one_that_gets_on_is_taken(run: Run) -> None:
     async def scenario() -> None:
         head = POST + b"content-length: 81920\r\n\r\n"
@@ -290,6 +291,7 @@ async def answer_at_length(_scope: dict[str, Any], receive: Any, send: Any) -> N
     await IngressResponse(200, LARGE)(_scope, receive, send)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [b"", b"connection: close\r\n"], ids=["kept", "closed"])
 def test_an_answer_that_nobody_reads_is_not_kept(run: Run, last: bytes) -> None:
     async def scenario() -> None:
@@ -309,6 +311,7 @@ def test_an_answer_that_nobody_reads_is_not_kept(run: Run, last: bytes) -> None:
     run(scenario)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_read_slowly_comes_whole(run: Run) -> None:
     async def scenario() -> None:
         async with serving(application=answer_at_length) as port:
@@ -325,6 +328,7 @@ def test_an_answer_that_is_read_slowly_comes_whole(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
 def test_with_few_descriptors_and_many_idle_connections_functions_are_served(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

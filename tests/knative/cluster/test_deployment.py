@@ -153,6 +153,7 @@ def test_a_kind_that_the_cluster_does_not_know_has_nothing_to_delete() -> None:
     assert not [each for each in found if each.group == "keda.sh"]
 
 
+@pytest.mark.slow
 def test_undeploy_without_a_cluster_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text("apiVersion: v1\nkind: Config\n")
     command = [sys.executable, "-m", "knative.cli.main", "undeploy", "--yes"]

@@ -98,6 +98,7 @@ def states(results: list[Result]) -> dict[str, str]:
 def quiet(_line: str) -> None: ...
 
 
+@pytest.mark.slow
 def test_every_job_of_the_overlay_goes_through_and_everything_is_removed() -> None:
     played = Played()
 
@@ -109,6 +110,7 @@ def test_every_job_of_the_overlay_goes_through_and_everything_is_removed() -> No
     ]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_not_called_back_fails_its_step_alone() -> None:
     results = steps.run(Played(ics="none", report="failed").trial(), quiet)
 

@@ -77,6 +77,7 @@ def test_what_a_killed_function_left_is_removed_at_the_next_start(tmp_path: Path
         runner.kill()  # the function sleeps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_what_a_function_left_is_removed_when_its_process_ends(tmp_path: Path, ending: signal.Signals) -> None:
     source = tmp_path / "holder" / "main.py"

@@ -163,6 +163,7 @@ def test_a_start_for_which_this_machine_has_nothing_left_is_no_attempt(tmp_path:
     run(on_a(Bench(tmp_path, FakeHttp(*failures, DONE)), scenario))
 
 
+@pytest.mark.slow
 @on_both_loops
 def test_what_is_not_made_now_is_no_attempt_and_holds_no_worker(tmp_path: Path, run: Run) -> None:
     async def scenario(bench: Bench) -> None:
@@ -280,6 +281,7 @@ def test_what_cannot_be_settled_does_not_hold_a_stop(tmp_path: Path, run: Run) -
     run(on_a(Bench(tmp_path, FakeHttp(DONE)), scenario))
 
 
+@pytest.mark.slow
 @on_both_loops
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "lives"])
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -51,6 +51,7 @@ def test_a_line_is_whole_whatever_pieces_it_comes_in() -> None:
     assert "\n".join(seen.shown) == "a sm\u00e9ll line\nand another"
 
 
+@pytest.mark.slow
 def test_what_comes_together_is_shown_together_and_kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "TOGETHER_S", 0.5)
 
