@@ -20,7 +20,7 @@ test: .venv/ready ## all tests, a worker for each core (ARGS="-k image -x")
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: .venv/ready ## the quick ones that need no server
-	$(BIN)/python -m pytest $(PARALLEL) -n 3 -m "$(FAST)" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" $(ARGS)
 
 coverage: .venv/ready ## the quick ones, and how much of the code they run: not less than pyproject.toml says
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" --cov --cov-report=term:skip-covered $(ARGS)
