@@ -75,13 +75,15 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: errands}
 data: {}
----
+"""
+
+SINK_BINDING = """
 apiVersion: sources.knative.dev/v1
 kind: SinkBinding
-metadata: {name: deadletters}
+metadata: {{name: {name}}}
 spec:
-  subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: deadletters}
-  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}
+  subject: {{apiVersion: serving.knative.dev/v1, kind: Service, name: {name}}}
+  sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}}}
 """
 
 
@@ -103,21 +105,16 @@ def waits(longest: str, *documents: str) -> list[str]:
     return [each.replace("annotations: {rabbitmq", annotation) for each in documents]
 
 
+def bound(name: str) -> str:
+    """A SinkBinding's manifest: the Service of this name is told where the broker is."""
+    return SINK_BINDING.format(name=name)
+
+
 def sink() -> str:
     """The dead-letter sink and the Trigger that hears of what it tells, so that it is wanted by somebody."""
     return service(
         "deadletters", source=ROOT / "functions/deadletters/main.py", min_scale=1, max_scale=1, concurrency=0
     )
-
-
-GATEWAY = """
-apiVersion: sources.knative.dev/v1
-kind: SinkBinding
-metadata: {name: gateway}
-spec:
-  subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: gateway}
-  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}
-"""
 
 
 def front_door() -> tuple[str, ...]:
@@ -127,14 +124,14 @@ def front_door() -> tuple[str, ...]:
         trigger(f"gateway-{each}", subscriber="gateway", filter=f"{{outcome: {each}}}")
         for each in ("completed", "failed", "deadlettered")
     ]
-    return (GATEWAY, service("gateway", source=source, min_scale=1, max_scale=1, concurrency=0), *outcomes)
+    return (bound("gateway"), service("gateway", source=source, min_scale=1, max_scale=1, concurrency=0), *outcomes)
 
 
 def write_manifests(folder: Path, documents: Sequence[str]) -> Path:
     """A folder of manifests as the runner reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kustomization.yaml").write_text("resources: [all.yaml]\n")
-    (folder / "all.yaml").write_text("---".join([BASE, sink(), *documents]))
+    (folder / "all.yaml").write_text("---".join([BASE, bound("deadletters"), sink(), *documents]))
     return folder
 
 

@@ -20,7 +20,7 @@ from tests.functions.deadletters.test_deadletters import process, responses_at
 from tests.functions.deadletters.test_replay import Ingress, ingress
 from tests.knative.cli.test_cli import Errands, clean, command, errands
 from tests.support.dead_letter_store import DeadLetterStore
-from tests.support.local_runner import ROOT, Up, event, service, trigger, until, up
+from tests.support.local_runner import ROOT, Up, bound, event, service, trigger, until, up
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -262,20 +262,10 @@ def runner(folder: Path) -> Iterator[Up]:
         trigger("receiver-deadlettered", subscriber="receiver", filter="{outcome: deadlettered}", retry=0),
         service("console", source=ROOT / "functions/console/main.py", min_scale=1, max_scale=1, concurrency=0),
         trigger("console-completed", subscriber="console", filter="{outcome: completed}"),
-        BINDING,
+        bound("console"),
     ]
     with up(folder, documents) as running:
         yield running
-
-
-BINDING = """
-apiVersion: sources.knative.dev/v1
-kind: SinkBinding
-metadata: {name: console}
-spec:
-  subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: console}
-  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: test}}
-"""
 
 
 def one_dead(runner: Up, *filters: str) -> dict[str, Any]:
