@@ -2,7 +2,8 @@
 
 What nobody waits for, that the broker has taken a job, is committed after a short pause, or with the next job that is
 accepted. Whoever asked is answered after the commit. What fails for the database's sake fails for all of it, and
-nothing of it is recorded; what fails by itself, alone.
+nothing of it is recorded; what fails by itself, alone. Where the thread ends by itself, everything that was asked of it
+is answered StorageUnavailable, and the next that is asked for begins another.
 """
 
 import asyncio
@@ -61,7 +62,8 @@ class Writer:
         self._database = database
         self._clock_ms = clock_ms
         self._requests: SimpleQueue[list[_Request] | None] = SimpleQueue()
-        self._asked: list[_Request] = []
+        self._asked: list[_Request] = []  # what goes there next
+        self._taken: list[_Request] = []  # what the thread works on
         self._timer: asyncio.TimerHandle | None = None
         self._is_lazy = False
         self._handed_over_s = 0.0
@@ -98,17 +100,34 @@ class Writer:
 
     def _run(self) -> None:
         """The thread: batch after batch, until it is told to stop."""
-        while True:
-            batch = [self._requests.get()]
-            while len(batch) < BATCH_LIMIT and not self._requests.empty():
-                batch.append(self._requests.get())
-            requests = [request for each in batch for request in each or ()]
-            results = self._committed([asked for asked, _ in requests])
-            responses = [(future, result) for (_, future), result in zip(requests, results, strict=True)]
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, responses)
-            if None in batch:
-                return
+        try:
+            while self._write():
+                pass
+        except BaseException as error:  # whatever ends it, those who wait are told
+            self._tell_loop(self._give_up, f"the ledger's thread ended: {error!r}")
+
+    def _write(self) -> bool:
+        """Take all that waits, do it in one transaction, tell the askers after the commit; whether to go on."""
+        batch = [self._requests.get()]
+        while len(batch) < BATCH_LIMIT and not self._requests.empty():
+            batch.append(self._requests.get())
+        self._taken = [request for each in batch for request in each or ()]
+        results = self._committed([asked for asked, _ in self._taken])
+        self._tell_loop(_tell, [(future, result) for (_, future), result in zip(self._taken, results, strict=True)])
+        return None not in batch
+
+    def _tell_loop(self, tell: Callable[[Any], None], what: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(tell, what)
+
+    def _give_up(self, reason: str) -> None:
+        """In the loop, when the thread has ended."""
+        log.error("%s; another begins with the next request", reason)
+        waiting = self._taken + self._asked
+        while not self._requests.empty():
+            waiting += self._requests.get() or []
+        self._taken, self._asked, self._thread = [], [], None
+        _tell([(future, StorageUnavailable(reason)) for _, future in waiting])
 
     def _committed(self, asked: Sequence[Asked]) -> list[Any]:
         """What each comes to; the same StorageUnavailable for each where the database takes none of it."""
