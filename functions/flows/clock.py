@@ -56,7 +56,7 @@ class Clock:
             except StorageUnavailable as error:
                 log.error("flows stand still: %s", error)
                 wait_s = TROUBLE_S
-            except Exception:  # of one flow: the others' timers must not stop for it
+            except Exception:
                 log.exception("a round of the flows' clock has a bug")
                 wait_s = TROUBLE_S
             with suppress(TimeoutError):
@@ -66,10 +66,21 @@ class Clock:
 
     async def _round(self) -> float:
         """Do all that is due; how long there is nothing to do."""
-        for timer in await asyncio.to_thread(self._due_timers):
-            await self.sender.send(await asyncio.to_thread(self.engine.fire, timer))
+        fired = [await self._fired(timer) for timer in await asyncio.to_thread(self._due_timers)]
         await self.sender.send(await asyncio.to_thread(self._left_behind))
-        return await asyncio.to_thread(self._wait_s)
+        wait_s = await asyncio.to_thread(self._wait_s)
+        return wait_s if all(fired) else max(wait_s, TROUBLE_S)
+
+    async def _fired(self, timer: timers.Timer) -> bool:
+        """Whether it fired: the timers of other flows do not stop for a bug that one meets."""
+        try:
+            await self.sender.send(await asyncio.to_thread(self.engine.fire, timer))
+        except StorageUnavailable:
+            raise
+        except Exception:
+            log.exception("the timer of flow %s, step %s, cannot fire", timer.flow_id, timer.step)
+            return False
+        return True
 
     def _due_timers(self) -> list[timers.Timer]:
         with self.engine.database.transaction(writes=False) as transaction:

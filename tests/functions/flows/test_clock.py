@@ -84,8 +84,8 @@ class Site:
         self.clock = Clock(self.engine, self.sender, lambda: self.now, timedelta(days=30))
         self._ingress = ingress
 
-    def begin(self, **data: float) -> list[Event]:
-        attributes = {"specversion": "1.0", "id": "n-1", "source": "/s", "type": event_type(NapRequested)}
+    def begin(self, id_: str = "n-1", **data: float) -> list[Event]:
+        attributes = {"specversion": "1.0", "id": id_, "source": "/s", "type": event_type(NapRequested)}
         body = f'{{"hours": {data.get("hours", 0)}}}'.encode()
         return self.engine.take(Event(MappingProxyType(attributes), body))
 
@@ -187,3 +187,23 @@ def test_a_broker_that_is_down_loses_nothing(tmp_path: Path) -> None:
     asyncio.run(site.sender.send(site.after_the_nap()))
 
     assert (site.record().state, site.left()) == ("running", 1)
+
+
+def test_a_timer_that_cannot_fire_keeps_no_other_flow_waiting(
+    site: Site, ingress: Ingress, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.begin()
+    site.begin("n-2")
+    fire = Engine.fire
+
+    def fire_but_one(engine: Engine, timer: timers.Timer) -> list[Event]:
+        if timer.flow_id == flow_id("/s", "n-1"):
+            raise LookupError("a bug")
+        return fire(engine, timer)
+
+    monkeypatch.setattr(Engine, "fire", fire_but_one)
+
+    asyncio.run(site.until_taken(1))
+
+    assert [each.attributes["flowid"] for each in ingress.taken] == [flow_id("/s", "n-2")]
+    assert f"the timer of flow {flow_id('/s', 'n-1')}" in caplog.text
