@@ -30,6 +30,9 @@ Number = Decimal | int | float | str
 MAIN: Final = "template"
 # of Jinja's globals those that a document has no use for: lipsum makes megabytes in one call
 _REMOVED: Final = ("lipsum",)
+# of Jinja's filters those that write as many blanks as they are told
+_OF_A_WIDTH: Final = ("indent", "center")
+_WIDTH_LIMIT: Final = 1_000
 
 
 class TemplateRefused(ValueError):
@@ -103,7 +106,7 @@ def environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= filters(conventions)
+    made.filters |= filters(conventions) | {name: _narrow(name, made.filters[name]) for name in _OF_A_WIDTH}
     for name in _REMOVED:
         made.globals.pop(name)
     made.globals["_"] = conventions.translated
@@ -177,6 +180,18 @@ def _places(decimals: object, value: Decimal) -> int:
     if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 20:
         raise TypeError(f"number expects 0 to 20 decimals, got {shown(decimals)}")
     return decimals
+
+
+def _narrow(name: str, of_jinja: Callable[..., str]) -> Callable[..., str]:
+    """Jinja's filter with a limit: a width of a thousand million is a mistake, and no matter of memory."""
+
+    def narrow(value: object, *given: Any, **named: Any) -> str:
+        width = named.get("width", given[0] if given else 0)
+        if isinstance(width, int) and width > _WIDTH_LIMIT:
+            raise TypeError(f"{name} expects a width of at most {_WIDTH_LIMIT:,}, got {shown(width)}")
+        return of_jinja(value, *given, **named)
+
+    return narrow
 
 
 def _named(load: TemplateSource) -> Callable[[str], tuple[str, str, None] | None]:

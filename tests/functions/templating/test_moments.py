@@ -86,6 +86,15 @@ def test_a_format_of_another_language_is_refused_with_those_that_are_taken(filte
         written(f"{{{{ x | {filter_}(s) }}}}", x=AT, s=style)
 
 
+@pytest.mark.parametrize("filter_", ["indent", "center"])
+@pytest.mark.parametrize("call", ["{}(y)", "{}(width=y)"])
+def test_a_width_beyond_all_measure_is_refused_with_what_is_taken(filter_: str, call: str) -> None:
+    with pytest.raises(TemplateRefused, match=rf"line 1: {filter_} expects a width of at most 1,000, got 1001"):
+        written(f"{{{{ x | {call.format(filter_)} }}}}", x="a", y=1_001)
+
+    assert "a" in written(f"{{{{ x | {call.format(filter_)} }}}}", x="a", y=1_000)
+
+
 VALUES = st.one_of(
     st.none(),
     st.booleans(),
@@ -110,7 +119,7 @@ CALLS = st.sampled_from(
         ),
         *(
             f"x | {name}(y)"
-            for name in [*FILTERS, "money", "number", "truncate", "batch", "default", "format", "indent"]
+            for name in [*FILTERS, "money", "number", "truncate", "batch", "default", "format", "indent", "center"]
         ),
         "x + y",
         "x / y",
