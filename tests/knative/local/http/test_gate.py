@@ -23,7 +23,7 @@ from functions.runtime.proxies import TrustedProxies, networks
 from knative.local.http.console import SERVICE, STRANGERS, ConsoleProxy
 from knative.local.http.gate import ConsoleGate
 from knative.local.process.processes import Pool
-from tests.support.local_runner import BASE, ROOT, Up, event, service, trigger, until, up
+from tests.support.local_runner import ROOT, Up, bound, event, service, trigger, until, up
 
 TOKEN = "a-secret-of-sixteen"
 KEY = "k" * 32
@@ -267,7 +267,7 @@ def test_a_trusted_proxy_tells_who_asks() -> None:
     assert proxies.client(request("/", headers=FORGED, client="192.0.2.7")) == "192.0.2.7"
 
 
-BOUND = BASE.split("---")[-1].replace("name: deadletters", "name: console")
+BOUND = bound("console")
 
 
 @pytest.fixture
