@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,15 @@ class Functions:
     """One process for each Service, each on a port of its own."""
 
     def __init__(
-        self, manifests: Path, folder: Path, *, ingress_url: str, settings: Mapping[str, Mapping[str, str]]
+        self,
+        manifests: Path,
+        folder: Path,
+        *,
+        ingress_url: str,
+        settings: Mapping[str, Mapping[str, str]],
+        door: int = 0,
     ) -> None:
+        """`door` is the gateway's port for APIs."""
         self._folder = folder
         read = load(manifests)
         machine = Machine(
@@ -31,6 +38,7 @@ class Functions:
             public_url=ingress_url,
             token=None,
             settings=settings,
+            front_door=("127.0.0.1", door),
             work_queue={
                 "AMQP_URL": "amqp://127.0.0.1:1",
                 "WORK_EXCHANGE": "work",
@@ -41,6 +49,8 @@ class Functions:
             name: environment(service, read, machine) | {"PORT": str(free_port()), "HOST": "127.0.0.1"}
             for name, service in read.services.items()
         }
+        if gateway := self._environments.get("gateway"):  # no runner is behind it
+            gateway |= {"GATEWAY_BEHIND": "", "GATEWAY_DEAD_LETTER_SINK": self.url("deadletters")}
         for variables in self._environments.values():
             del variables["ERRANDS_RUNNER_PID"]  # it would end with the thread that started it
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -64,10 +74,10 @@ class Functions:
                 stderr=log,
             )
 
-    def revive(self) -> None:
+    def revive(self, *, except_for: Container[str] = ()) -> None:
         """Start those that have ended."""
         for service, process in list(self.processes.items()):
-            if process.poll() is not None:
+            if process.poll() is not None and service not in except_for:
                 self.start(service)
 
     def ready(self, service: str) -> bool:

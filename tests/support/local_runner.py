@@ -117,11 +117,11 @@ def sink() -> str:
     )
 
 
-def front_door() -> tuple[str, ...]:
+def front_door(**delivery: Any) -> tuple[str, ...]:
     """The gateway, and the Triggers by which it hears how jobs end: the runner's port is its own then."""
     source = ROOT / "functions/gateway/main.py"
     outcomes = [
-        trigger(f"gateway-{each}", subscriber="gateway", filter=f"{{outcome: {each}}}")
+        trigger(f"gateway-{each}", subscriber="gateway", filter=f"{{outcome: {each}}}", **delivery)
         for each in ("completed", "failed", "deadlettered")
     ]
     return (bound("gateway"), service("gateway", source=source, min_scale=1, max_scale=1, concurrency=0), *outcomes)
