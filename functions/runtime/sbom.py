@@ -18,7 +18,8 @@ DEBIAN: Final = "debian"
 
 def bill(function: str, version: str) -> dict[str, Any]:
     """The bill of materials of the image that this runs in."""
-    components = sorted((*_distributions(), *_packages()), key=lambda each: str(each["purl"]))
+    found = {each["purl"]: each for each in (*_distributions(), *_packages())}  # a tree may tell of one twice
+    components = [found[purl] for purl in sorted(found)]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",

@@ -82,6 +82,7 @@ def test_it_passes_with_external_secrets_too_which_bring_every_secret(tmp_path: 
     assert Needs(with_them.documents).secrets == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schemas", [SCHEMAS, OLDEST], ids=["newest", "oldest"])
 @pytest.mark.parametrize(
     "folder", ["knative/base", "keda/base", "knative/overlays/production", "knative/overlays/postgresql"]
@@ -171,6 +172,7 @@ def test_no_secret_s_value_is_in_the_overlay(rendered: str) -> None:
     assert "kind: Secret\n" not in rendered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folders", "readme"),
     [
@@ -212,6 +214,7 @@ def test_no_sink_binding_writes_into_a_service(documents: list[Any]) -> None:
     assert (sending["deadletters"], sending["console"]) == ("http://errands-broker-ingress",) * 2
 
 
+@pytest.mark.slow
 def test_the_queue_workers_can_be_left_out(tmp_path: Path) -> None:
     folder = changed(tmp_path, ("- queue-workers #", "- no-queue-workers #"), ("  - waiting\n", ""))
     without = overlay_of(kustomized(folder))

@@ -80,6 +80,7 @@ def test_properties_whose_lengths_do_not_fit_are_no_event_either(raw: bytes) -> 
     assert check(event) == event
 
 
+@pytest.mark.slow
 @given(headers=st.dictionaries(st.text() | st.binary(), anything, max_size=5), body=st.binary(max_size=50))
 def test_whatever_a_client_library_makes_of_a_header_is_read_or_refused(
     headers: dict[str, object], body: bytes

@@ -53,6 +53,7 @@ def submit(client: Client, page: str, action: str, **fields: str) -> Response:
     return client.post(action, data={"form_token": token, **fields})
 
 
+@pytest.mark.slow
 def test_after_the_sign_out_a_cookie_that_was_kept_is_worth_nothing(start: START) -> None:
     settings = {"DEADLETTERS_OPERATORS": OPERATORS, "DEADLETTERS_SESSION_KEY": "k" * 32}
     client = start(**settings)

@@ -434,6 +434,7 @@ def test_a_form_that_is_not_the_sessions_own_does_nothing(
     assert [each.verb for each in operator_session(store).audit(commands.Audit()).actions] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*PAGES, "static/page.js", "letters/1/data", "arrivals"])
 def test_every_response_tells_the_browser_what_it_may_not_do(client: Client, store: DeadLetterStore, path: str) -> None:
     store.keep(dead())
@@ -650,6 +651,7 @@ def test_a_proxy_says_who_is_asking_and_nobody_else_gets_in(serve: SERVE, store:
     assert 'name="token"' not in unknown.text
 
 
+@pytest.mark.slow
 def test_an_operator_who_was_removed_is_signed_out(serve: SERVE) -> None:
     key = "k" * 32
     first = serve(DEADLETTERS_OPERATORS=OPERATORS, DEADLETTERS_SESSION_KEY=key)

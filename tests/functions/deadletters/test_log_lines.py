@@ -30,6 +30,7 @@ def test_any_other_line_is_shown_as_it_is(line: str) -> None:
     assert readable(line) == line
 
 
+@pytest.mark.slow
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_whatever_was_logged_can_be_shown(line: str) -> None:
     assert isinstance(readable(line), str)

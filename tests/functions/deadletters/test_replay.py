@@ -287,6 +287,7 @@ def test_a_dead_letter_that_is_refused_is_open_as_before_and_the_others_go_out(
     assert {each.event.id: (each.state, each.replays) for each in store.list()}["2"] == ("open", 0)
 
 
+@pytest.mark.slow
 def test_it_stops_when_too_many_are_refused(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
@@ -300,6 +301,7 @@ def test_it_stops_when_too_many_are_refused(
     assert ended.reason.endswith("dead letters were refused or came back; it stops after 5")
 
 
+@pytest.mark.slow
 def test_it_stops_when_too_many_come_back(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:

@@ -407,6 +407,7 @@ def test_every_error_of_every_event_is_named() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_hundred_errors_are_listed_and_a_last_one_counts_the_others() -> None:
     errors = refused(*(entry(url="x") for _ in range(100)))
     more = refused(*(entry(url="x") for _ in range(10_000)))

@@ -61,6 +61,7 @@ def test_a_character_that_is_longer_than_a_line_is_split_between_code_points() -
     assert "".join(pieces(line)) == line
 
 
+@pytest.mark.slow
 @given(text=st.text(alphabet="\\;,\nn^x e\u0301\u0323\u093f\U0001f1f5\u200d\U0001f44b", min_size=1, max_size=300))
 def test_every_line_of_a_file_ends_and_begins_whole(text: str) -> None:
     file = content(entry(description=text, organizer={**LEE, "name": "^" * (len(text) % 70) + '"x"' * 20}))

@@ -127,6 +127,7 @@ def libical_takes(text: str) -> bool:
     return "FREQ=YEARLY" not in text or (text.count("BY") <= 1 and "BYMONTHDAY" not in text)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)  # a random rule may meet a defect of libical that is not known yet
 @given(text=rules().filter(libical_takes))
 def test_libical_expands_the_file_to_the_same_instants(text: str) -> None:

@@ -105,6 +105,7 @@ def test_every_zone_of_the_database_is_described_without_an_end() -> None:
         assert wrong(name, datetime(2026, 1, 1, tzinfo=UTC), None, timedelta(days=13, hours=5)) == [], name
 
 
+@pytest.mark.slow
 def test_a_zone_with_a_rule_is_described_in_half_a_kilobyte() -> None:
     for name in _zones():
         size = len(vtimezone(name, datetime(2026, 1, 1, tzinfo=UTC), None))

@@ -435,6 +435,7 @@ def test_the_further_pictures_of_a_phones_jpeg_do_not_count() -> None:
     assert result.format == "jpeg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "BMP"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_refused_with_the_reason(format_: str, share: float) -> None:
@@ -661,6 +662,7 @@ def photos() -> Any:
         yield url
 
 
+@pytest.mark.slow
 def test_a_source_is_downloaded_from_an_allowed_network(client: Client, photos: str) -> None:
     _, data = response(client(ALLOWED_NETWORKS="127.0.0.0/8"), request({"url": f"{photos}/photo.jpg"}))
 

@@ -42,6 +42,7 @@ def claimed(width_px: int, height_px: int, *, alpha: bool = False) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size_px", [(8_160, 6_144), (8_192, 6_144), (16_000, 6_250)])
 def test_the_pictures_of_large_phones_and_panoramas_are_taken_by_default(
     client: Client, size_px: tuple[int, int]

@@ -43,6 +43,7 @@ def ifd(order: str, entries: list[tuple[int, bytes]]) -> bytes:
 TAGS = ("Artist", "Copyright", "OwnerName", "LensModel")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin", "target", "order"),
     [

@@ -353,6 +353,7 @@ def test_lossless_webp_keeps_every_pixel() -> None:
     assert picture.convert("RGB").tobytes() == noise.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["png", "gif"])
 def test_a_palette_has_no_more_colours_than_asked(format_: str) -> None:
     for content in (PHOTO, encoded(Image.open(io.BytesIO(PHOTO)).convert("RGBA"), "PNG")):
@@ -361,6 +362,7 @@ def test_a_palette_has_no_more_colours_than_asked(format_: str) -> None:
         assert len(picture.getcolors(1 << 16) or range(999)) <= 16
 
 
+@pytest.mark.slow
 def test_quality_speed_and_subsampling_change_an_avif() -> None:
     sizes = {
         len(made(PHOTO, output(format="avif", width_px=200, **fields)).made[0].content)
@@ -386,6 +388,7 @@ def test_a_gif_keeps_holes_and_no_half_transparency() -> None:
     assert close(pixel(picture, 30, 10)[:3], RED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["jpeg", "webp", "avif", "png", "gif"])
 def test_max_bytes_is_kept_with_the_best_quality_that_fits(format_: str) -> None:
     whole = made(PHOTO, output(format=format_, width_px=300)).made[0]
@@ -405,6 +408,7 @@ def test_max_bytes_that_is_large_enough_changes_nothing() -> None:
     assert made(PHOTO, output(format="jpeg", width_px=300, max_bytes=10**6)).made[0] == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "reached"),
     [

@@ -280,6 +280,7 @@ def test_a_job_delivered_eight_times_at_once_is_one_e_mail(server: MailServer, s
     assert len(server.mails) == 1
 
 
+@pytest.mark.slow
 def test_a_crash_after_the_server_s_acceptance_sends_again_with_the_same_message_id(
     server: MailServer, starting: Starting, clock: Clock, tmp_path: Path
 ) -> None:

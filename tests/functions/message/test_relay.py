@@ -326,6 +326,7 @@ RICH: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_signature_is_right_to_a_verifier_that_nobody_here_wrote(
     server: MailServer, starting: Starting, rsa_key: str
 ) -> None:

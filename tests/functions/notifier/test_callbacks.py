@@ -77,6 +77,7 @@ def test_an_endpoint_gets_the_jobs_and_outcomes_of_its_filter_signed_with_its_ow
     assert Webhook(OLD_SECRET).verify(call.body, call.headers)["type"] == "dev.errands.image.failed.v1"
 
 
+@pytest.mark.slow
 def test_a_callbackurl_of_an_endpoint_s_origin_is_signed_for_it_and_stands_in_for_it(receiver: Receiver) -> None:
     with receiving() as default:
         further = endpoints({"url": f"{receiver.url}/all"})
@@ -89,6 +90,7 @@ def test_a_callbackurl_of_an_endpoint_s_origin_is_signed_for_it_and_stands_in_fo
     assert default.calls == []
 
 
+@pytest.mark.slow
 def test_endpoints_of_the_default_s_origin_are_called_beside_it_and_none_twice(receiver: Receiver) -> None:
     further = endpoints({"url": f"{receiver.url}/ops"}, {"url": f"{receiver.url}/errands"})
     with notifying(CALLBACK_URL=f"{receiver.url}/errands", CALLBACK_ENDPOINTS=further) as notifier:
@@ -98,6 +100,7 @@ def test_endpoints_of_the_default_s_origin_are_called_beside_it_and_none_twice(r
     assert sorted(call.path for call in receiver.calls) == ["/errands", "/errands", "/ops", "/ops"]
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_took_the_event_is_not_called_again_for_another_s_failure(
     receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -230,6 +233,7 @@ def test_a_path_that_fails_again_and_again_closes_no_other_path_of_its_host(rece
     assert other.status_code == 202
 
 
+@pytest.mark.slow
 def test_a_host_without_a_connection_is_called_on_no_path(receiver: Receiver) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -316,6 +320,7 @@ def test_a_stored_pause_is_never_longer_than_it_was_to_be(since_s: int | None, u
 # rates
 
 
+@pytest.mark.slow
 def test_an_origin_gets_so_many_callbacks_as_are_set_and_what_is_over_is_not_now(receiver: Receiver) -> None:
     with receiving() as other, notifying(ALLOWED_ORIGINS="http://127.0.0.1:*", CALLBACK_RATE="2/h") as notifier:
         answers = [notifier.post(sample(callbackurl=f"{receiver.url}/{number}")) for number in range(3)]
@@ -508,6 +513,7 @@ def permitting(**headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
     return lambda handler: say(handler, 200 if handler.command == "OPTIONS" else 204, b"", **headers)
 
 
+@pytest.mark.slow
 def test_with_a_handshake_origin_the_endpoint_is_asked_once_before_its_first_callback(receiver: Receiver) -> None:
     receiver.response = permitting(webhook_allowed_origin="errands.example", webhook_allowed_rate="120")
     with notifying(CALLBACK_URL=receiver.url, HANDSHAKE_ORIGIN="errands.example") as notifier:
@@ -518,6 +524,7 @@ def test_with_a_handshake_origin_the_endpoint_is_asked_once_before_its_first_cal
     assert receiver.calls[0].headers["webhook-request-origin"] == "errands.example"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", [{}, {"webhook_allowed_origin": "elsewhere.example"}])
 def test_an_endpoint_that_does_not_permit_callbacks_gets_none(receiver: Receiver, headers: dict[str, str]) -> None:
     receiver.response = permitting(**headers)
@@ -873,6 +880,7 @@ def test_a_redirect_into_the_metadata_address_is_not_followed(receiver: Receiver
 # secrets that change
 
 
+@pytest.mark.slow
 def test_a_secret_is_rotated_while_the_notifier_runs_and_a_wrong_one_changes_nothing(
     receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_the_signature_is_that_of_the_standard_s_vector() -> None:
     assert made["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
+@pytest.mark.slow
 def test_while_a_secret_rotates_every_secret_signs(receiver: Receiver) -> None:
     with notifying(CALLBACK_SECRETS=f"{SECRET}, {OLD_SECRET}", CALLBACK_URL=receiver.url) as notifier:
         notifier.post(sample())
@@ -195,6 +196,7 @@ def test_a_receiver_that_is_gone_is_not_called_again(called: tuple[Notifier, Rec
     assert "answered 410" in notifier.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_down_is_called_again(receiver: Receiver) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -286,6 +288,7 @@ def test_a_private_address_is_refused_unless_it_is_allowed(receiver: Receiver) -
     assert receiver.calls == []
 
 
+@pytest.mark.slow
 def test_a_job_may_name_a_callback_of_an_allowed_origin(receiver: Receiver) -> None:
     with notifying(ALLOWED_ORIGINS=receiver.url) as notifier:
         response = notifier.post(sample(callbackurl=f"{receiver.url}/orders/1042?signature=of-the-job"))
@@ -320,6 +323,7 @@ def test_a_callback_elsewhere_goes_to_the_default_with_a_warning(
     assert any("CALLBACK_URL is called instead" in line and event.id in line for line in lines(notifier))
 
 
+@pytest.mark.slow
 def test_without_a_default_a_callback_elsewhere_becomes_a_dead_letter_and_none_at_all_a_warning(
     receiver: Receiver,
 ) -> None:

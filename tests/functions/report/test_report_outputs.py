@@ -121,6 +121,7 @@ def test_every_template_with_rows_makes_workbooks_that_open(
     assert [cell.value for cell in book.worksheets[0][1]] == rows_of(stored(reply, folder, 1))[0]
 
 
+@pytest.mark.slow
 def test_the_same_job_makes_the_same_workbook(folder: Path, tmp_path: Path) -> None:
     def made(store: Path) -> str:
         with serving(store) as deliver:

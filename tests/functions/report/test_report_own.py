@@ -86,6 +86,7 @@ def test_an_inline_template_has_its_data_filters_and_translations(deliver: Deliv
     assert stored(reply, folder, 1).startswith(b"<style>h1 { color: red }</style><h1>Hallo Ada")
 
 
+@pytest.mark.slow
 def test_a_folder_holds_template_parts_styles_pictures_and_schema(deliver: Deliver, folder: Path) -> None:
     font = Path("/usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf").read_bytes()
     write(

@@ -74,6 +74,7 @@ def test_weasyprint_still_has_in_a_page_what_our_own_reader_puts_there() -> None
     assert vars(weasyprint.HTML(string="<p>")).keys() == vars(LeanHTML("<p/>", base_url="", url_fetcher=None)).keys()
 
 
+@pytest.mark.slow
 def test_weasyprint_still_measures_texts_and_lines_by_the_functions_whose_answers_are_kept() -> None:
     from functions.report.engine.weasy import inline, preferred
 
@@ -98,6 +99,7 @@ def test_weasyprint_still_takes_and_gives_what_the_kept_answers_are_known_by() -
     assert list(inspect.signature(inline.strut).parameters) == ["style"]
 
 
+@pytest.mark.slow
 def test_weasyprint_still_calls_of_what_is_imported_late_nothing_but_functions() -> None:
     program = """import sys, functions.report.engine.preload
 from functions.report.engine.weasy import SELDOM, weasyprint
@@ -115,6 +117,7 @@ print([name for name in SELDOM if name not in sys.modules])
     assert in_a_process(program).splitlines() == ["[]", "True True", "['fontTools.ttLib.woff2']"]
 
 
+@pytest.mark.slow
 def test_weasyprint_still_declares_what_is_ready_made(tmp_path: Path) -> None:
     """Until `python -m functions.report.engine.binding` has made them anew a function's first report comes later."""
     from functions.report.engine import binding, declarations

@@ -1117,6 +1117,7 @@ handle = http_function(lambda event: Response(200, {"x-first": "1\\r\\nx-second:
         assert "Exception in ASGI application" in running.log.read_text()
 
 
+@pytest.mark.slow
 def test_coroutines_wait_beside_each_other_and_not_in_threads(tmp_path: Path) -> None:
     waits = """
 import asyncio
@@ -1140,6 +1141,7 @@ async def handle(job, event):
     assert [each.headers["ce-outcome"] for each in responses] == ["completed"] * 8
 
 
+@pytest.mark.slow
 def test_functions_framework_still_loads_a_function_without_flask_and_uvicorn_without_its_command(
     tmp_path: Path,
 ) -> None:

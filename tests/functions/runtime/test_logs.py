@@ -168,6 +168,7 @@ def test_a_function_of_any_kind_logs_no_failure_with_what_is_masked(
     assert not [each for each in HIDDEN if each in written.getvalue()]
 
 
+@pytest.mark.slow
 def test_nothing_else_formats_a_log() -> None:
     """Who logs past the formatters would log past the mask."""
     sources = [path for folder in ("events", "functions", "knative", "keda") for path in (ROOT / folder).rglob("*.py")]

@@ -135,6 +135,7 @@ CALLS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(CALLS, VALUES, VALUES)
 def test_no_filter_raises_anything_but_a_refusal_by_its_line(call: str, x: Any, y: Any) -> None:
     try:

@@ -178,6 +178,7 @@ def test_the_table_and_junit_say_what_became_of_each_step() -> None:
     assert suite.findall("testcase")[1].find("failure").get("message") == "no <callback>"  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_cluster(tmp_path: Path) -> None:
     junit = tmp_path / "junit.xml"
     command = [sys.executable, "-m", "knative.cli.main", "cluster-test", "--dry-run", f"--junit={junit}"]

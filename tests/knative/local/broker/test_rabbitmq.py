@@ -277,6 +277,7 @@ def test_a_server_that_is_not_up_yet_is_waited_for_and_said(rabbit: RabbitServer
     assert outcome is not None
 
 
+@pytest.mark.slow
 def test_a_runner_that_waits_for_a_server_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     runner = Up(tmp_path, write_manifests(tmp_path / "manifests", documents()), "--broker", "amqp://127.0.0.1:1/")
     runner.start_only()
