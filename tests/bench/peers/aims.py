@@ -43,6 +43,8 @@ def _own(figure: str, to_figure: str) -> Value:
 AIMS: Final[Sequence[Aim]] = (
     Aim("no-op jobs drained, embedded", _ratio("drained_per_s", "celery"), 2.0, "x Celery", at_least=True),
     Aim("no-op jobs drained, embedded", _ratio("drained_per_s", "dramatiq"), 1.3, "x Dramatiq", at_least=True),
+    Aim("accepted, through the gateway", _ratio("accepted_per_s", "straight"), 0.7, "x without it", at_least=True),
+    Aim("drained, through the gateway", _ratio("drained_per_s", "straight"), 0.8, "x without it", at_least=True),
     Aim(
         "no-op jobs drained, on RabbitMQ", _ratio("drained_per_s", "celery", "rabbitmq"), 2.0, "x Celery", at_least=True
     ),

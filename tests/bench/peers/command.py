@@ -37,6 +37,7 @@ from tests.support.rabbitmq_server import RabbitServer, rabbit_server
 
 SYSTEMS: Sequence[System] = (
     errands.EMBEDDED,
+    errands.STRAIGHT,
     errands.RABBITMQ,
     knative.KNATIVE,
     *on_rabbitmq.SYSTEMS,

@@ -14,17 +14,24 @@ from tests.bench.peers.systems.base import APPS, Api, Place, Running, System, en
 from tests.support.local_runner import ROOT, until
 from tests.support.ports import free_port
 
+GATEWAY: Final = ("gateway.yaml", "gateway-routes.yaml")
 NOOP: Final = Path(__file__).parent.parent / "noop.yaml"
 START_S: Final = 30.0
 
 
 @contextmanager
-def up(place: Place, *, held: bool, rabbitmq: bool) -> Iterator[Running]:
-    """The runner; its functions are at zero, and the no-op function does nothing while it is held."""
+def up(place: Place, *, held: bool, rabbitmq: bool, gateway: bool = True) -> Iterator[Running]:
+    """The runner; its functions are at zero, and the no-op function does nothing while it is held. Without a gateway
+    jobs are sent straight to the broker.
+    """
     data, port, hold = place.folder / "data", free_port(), place.folder / "hold"
     prepare(place, data)
     command: list[str | Path] = [sys.executable, "-m", "knative.cli.main", "up", "--data", data, "--port", str(port)]
-    command += ["--manifests", project(place.folder), *(("--broker", place.amqp_url) if rabbitmq else ())]
+    command += [
+        "--manifests",
+        project(place.folder, gateway=gateway),
+        *(("--broker", place.amqp_url) if rabbitmq else ()),
+    ]
     environment = place.environment | {"PYTHONPATH": str(ROOT)}
     if held:
         command += ["--set", f"noop.BENCH_HOLD={hold}"]
@@ -60,7 +67,7 @@ def prepare(place: Place, data: Path) -> None:
         (data / file).write_bytes(content)
 
 
-def project(folder: Path) -> Path:
+def project(folder: Path, *, gateway: bool = True) -> Path:
     """The manifests of Errands with the no-op function's beside them, as the README says to add one."""
     for package in ("events", "functions", "tests"):
         (folder / package).symlink_to(ROOT / package)
@@ -69,8 +76,9 @@ def project(folder: Path) -> Path:
         ROOT / "knative" / "base", manifests, ignore=lambda _, names: [n for n in names if not n.endswith(".yaml")]
     )
     shutil.copy(NOOP, manifests)
-    with (manifests / "kustomization.yaml").open("a") as listing:
-        listing.write("  - noop.yaml\n")
+    listing = manifests / "kustomization.yaml"
+    kept = [line for line in listing.read_text().splitlines() if gateway or not line.endswith(GATEWAY)]
+    listing.write_text("\n".join([*kept, "  - noop.yaml", ""]))
     return manifests
 
 
@@ -93,6 +101,16 @@ EMBEDDED: Final = System(
     versions=lambda: {"errands": version("errands")},
     from_zero=True,
     parts=("latency", "report", "drain", "image"),
+)
+STRAIGHT: Final = System(
+    name="straight",
+    title="Errands, embedded, without its gateway",
+    durability="on disk before the 202 (SQLite, WAL, fsync)",
+    settings="`errands up`, the same manifests but the gateway's: no ledger, no watchdog",
+    up=partial(up, rabbitmq=False, gateway=False),
+    versions=lambda: {"errands": version("errands")},
+    from_zero=True,
+    parts=("latency", "drain"),
 )
 RABBITMQ: Final = System(
     name="rabbitmq",
