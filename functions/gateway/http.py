@@ -27,11 +27,14 @@ from functions.gateway.gateway import Gateway
 from functions.gateway.ledger import jobs
 from functions.gateway.ledger.job import STATES, Accepted, Job, key_of
 from functions.gateway.ledger.selection import Filter
+from functions.gateway.links import Links
 from functions.gateway.openapi import document
 from functions.gateway.outside import Refusal, named
 from functions.gateway.replies import TooLate
+from functions.gateway.results import JobResult
 from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
+from functions.runtime.adapter import system_clock
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.runtime.guesses import Guesses
 from functions.runtime.port import (
@@ -104,6 +107,7 @@ class FrontDoor:
         behind: Behind | None = None,
         proxies: TrustedProxies | None = None,
         files: Files | None = None,
+        links: Links | None = None,
     ) -> None:
         """Results are served of a `store` that is a folder; of any other its own addresses are told."""
         self._gateway = gateway
@@ -116,6 +120,7 @@ class FrontDoor:
         self._guesses = Guesses()
         self._files = files
         self._files_at_once = 0
+        self._links = links
         self.operations = (
             Operation("POST", "/", self._accept),
             Operation("GET", "/", self._greet, is_open=True),
@@ -249,7 +254,7 @@ class FrontDoor:
             key = key_of(source, id_)
             if "wait_s" in asked.query:
                 return await self._outcome(asked, key)
-            return _shown(await self._found(asked.caller, key))
+            return await self._shown(await self._found(asked.caller, key))
         if source or id_ or "wait_s" in asked.query:
             return problem(400, "bad-request", "the query source=...&id=... of the request event is expected")
         return await self._page(asked)
@@ -270,7 +275,20 @@ class FrontDoor:
         return IngressResponse(200, msgspec.json.encode(found), JSON)
 
     async def _job(self, asked: Asked) -> Application:
-        return _shown(await self._found(asked.caller, asked.parts[1]))
+        return await self._shown(await self._found(asked.caller, asked.parts[1]))
+
+    async def _shown(self, found: Found | None) -> Application:
+        """The job, its results with addresses that can be fetched now."""
+        if found is None:
+            return UNKNOWN_JOB
+        try:
+            shown = await in_thread(self._renewed, found)
+        except TryAgain as error:
+            return problem(503, "unavailable", str(error), {"retry-after": "5"})
+        return IngressResponse(200, msgspec.json.encode(shown), JSON)
+
+    def _renewed(self, found: Found) -> JobResult:
+        return found.result if self._links is None else self._links.renewed(found.result, now=system_clock())
 
     async def _timeline(self, asked: Asked) -> Application:
         found = await self._found(asked.caller, asked.parts[1])
@@ -401,10 +419,6 @@ def _page(database: Any, asked: Filter, after: int | None, limit: int) -> Any:
 def _outcome(database: Any, id_: int) -> Event | None:
     with database.transaction(writes=False) as transaction:
         return jobs.outcome(transaction, id_)
-
-
-def _shown(found: Found | None) -> IngressResponse:
-    return UNKNOWN_JOB if found is None else IngressResponse(200, msgspec.json.encode(found.result), JSON)
 
 
 def _parts(path: str) -> tuple[str, ...]:
