@@ -199,9 +199,11 @@ class FrontDoor:
         return {**named(known), "status": 202, **self._told(done)}
 
     def _told(self, done: Accepted) -> dict[str, str]:
-        ticket = self._tickets.issue(done.key, now_s=int(time.time()))
-        stream = f"{self._public_url}/jobs/{done.key}/stream?ticket={ticket}"
-        return {"job": done.key, "state": done.state, "stream": stream}
+        return {"job": done.key, "state": done.state, "stream": self._stream_url(done.key)}
+
+    def _stream_url(self, key: str) -> str:
+        ticket = self._tickets.issue(key, now_s=int(time.time()))
+        return f"{self._public_url}/jobs/{key}/stream?ticket={ticket}"
 
     async def _greet(self, asked: Asked) -> Application:
         """A person who looks with a browser is led to the console."""
@@ -278,13 +280,14 @@ class FrontDoor:
         return await self._shown(await self._found(asked.caller, asked.parts[1]))
 
     async def _shown(self, found: Found | None) -> Application:
-        """The job, its results with addresses that can be fetched now."""
+        """The job, its results and its stream with addresses that are valid now."""
         if found is None:
             return UNKNOWN_JOB
         try:
-            shown = await in_thread(self._renewed, found)
+            renewed = await in_thread(self._renewed, found)
         except TryAgain as error:
             return problem(503, "unavailable", str(error), {"retry-after": "5"})
+        shown = msgspec.structs.replace(renewed, stream=self._stream_url(found.job.key))
         return IngressResponse(200, msgspec.json.encode(shown), JSON)
 
     def _renewed(self, found: Found) -> JobResult:

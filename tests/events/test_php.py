@@ -255,8 +255,8 @@ def test_composer_json_names_what_the_code_needs() -> None:
 
     assert package["require"] == {"php": ">=8.1", "ext-curl": "*", "ext-json": "*"}
     assert package["autoload"]["psr-4"] == {"Errands\\": "src/"}
-    for file in (PHP / "src").glob("[A-Z]*.php"):
-        assert re.search(rf"\n(?:final |abstract )*class {file.stem}\b", file.read_text()), file
+    for file in (PHP / "src").rglob("[A-Z]*.php"):
+        assert re.search(rf"\n(?:(?:final |abstract )*class|interface|trait) {file.stem}\b", file.read_text()), file
 
 
 # --- emit

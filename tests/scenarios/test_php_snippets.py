@@ -159,6 +159,23 @@ def test_the_client_s_readme_emits_and_hears_of_it(php: str, folder: Path, erran
     assert "Warning" not in (folder / "server.log").read_text()
 
 
+def test_the_client_s_readme_asks_and_hands_a_file_over(php: str, folder: Path, errands: Up) -> None:
+    emit, ask = snippet(PHP_README, "$client->emit(\n"), snippet(PHP_README, "$client->wait(")
+    asking = plain(folder, "ask.php", ask.partition("\n\n")[0], GIVEN, emit, ask.partition("\n\n")[2])
+
+    with serving(php, folder, asking, errands) as url:
+        said = run(php, folder, asking, errands, url)
+        state, stream, refused = said.splitlines()
+        assert stream.startswith(errands.url), said
+        events = httpx.get(stream, timeout=60).text
+
+    assert state == "completed "
+    assert "is completed" in refused
+    assert (folder / "files/Rechnung März 2026.pdf").read_bytes().startswith(b"%PDF")
+    assert '"state":"completed"' in events
+    assert "large.webp" in events
+
+
 def mails(errands: Up) -> str:
     """What the console shows of the newest e-mail."""
     found = sorted((errands.data / "mail").glob("*.eml"))
@@ -200,7 +217,7 @@ def test_an_origin_that_is_not_called_is_refused_at_once_and_the_setting_is_name
 def test_every_snippet_is_run_by_a_test_here() -> None:
     of_frameworks = ["$this->app->singleton(Client", "Route::post('/callbacks'", "#[Route('/callbacks'"]
     elsewhere = ["new Steps("]  # tests/functions/call/test_call.py
-    parts = ["Webhook::fromGlobals()", "$client->emit(\n", *of_frameworks, *elsewhere]
+    parts = ["Webhook::fromGlobals()", "$client->emit(\n", "$client->wait(", *of_frameworks, *elsewhere]
 
     assert [each for each in snippets(PHP_README) if not any(part in each for part in parts)] == []
     assert len(snippets(README)) == 2

@@ -214,7 +214,7 @@ final class Job implements \JsonSerializable
         try {
             return json_encode($value, self::JSON);
         } catch (\JsonException $error) {
-            throw new InvalidJob("data must be expressible as JSON: {$error->getMessage()}", 0, $error);
+            throw new InvalidJob("data must be expressible as JSON: {$error->getMessage()}", previous: $error);
         }
     }
 
@@ -274,9 +274,6 @@ final class Job implements \JsonSerializable
     /** A random id that sorts by time: UUID version 7 (RFC 9562 5.7). */
     private static function uuid(): string
     {
-        $bytes = substr(pack('J', (int) (microtime(true) * 1000)), 2) . random_bytes(10);
-        $bytes[6] = chr(ord($bytes[6]) & 0x0f | 0x70);
-        $bytes[8] = chr(ord($bytes[8]) & 0x3f | 0x80);
-        return vsprintf('%s%s-%s-%s-%s-%s%s%s', str_split(bin2hex($bytes), 4));
+        return Key::shown(substr(pack('J', (int) (microtime(true) * 1000)), 2) . random_bytes(10), 7);
     }
 }
