@@ -264,6 +264,42 @@ test('a job is not changed by the methods that look like it', function (): void 
     same(null, $other->withSubject(null)->subject);
 });
 
+test('what says when and in what order is an attribute, as Errands reads it', function (): void {
+    $at = new DateTimeImmutable('2026-12-24 18:00', new DateTimeZone('Europe/Berlin'));
+    $job = Job::report()->template('invoice')->delay('48 hours')->at($at)->unique('order-1042')->debounce(600)
+        ->priority('low')->limit('customer-7')->withExtension('correlationid', 'Łódź');
+    same(Errands\Jobs\ReportJob::class, get_class($job));
+    $event = $job->withSource('/s')->toCloudEvent();
+    same(['PT172800S', '2026-12-24T17:00:00.000Z'], [$event['delay'], $event['notbefore']]);
+    same(['order-1042', 'PT600S', 'low'], [$event['uniquekey'], $event['debounce'], $event['priority']]);
+    same(['customer-7', 'Łódź'], [$event['limitkey'], $event['correlationid']]);
+    same(true, in_array('ce-correlationid: %C5%81%C3%B3d%C5%BA', $job->withSource('/s')->toHeaders(), true));
+    same(false, isset($job->withExtension('delay', null)->extensions['delay']));
+});
+
+test('a time to wait is told in seconds, however it is given', function (): void {
+    $job = Job::ics()->withTime(new DateTimeImmutable('2026-02-01 00:00:00Z'));
+    $given = ['PT1S' => 1, 'PT5400S' => 'PT1H30M', 'PT2419200S' => '1 month', 'PT604800S' => new DateInterval('P7D')];
+    foreach ($given as $expected => $each) {
+        same($expected, $job->delay($each)->extensions['delay']);
+    }
+    foreach (['', 'soon', 'P', '-1 hour', '0 seconds', 0, -5] as $bad) {
+        throws(InvalidJob::class, 'delay must be a time', fn () => $job->delay($bad));
+    }
+});
+
+test('an attribute that has a method, or a name that is none, is no extension', function (): void {
+    foreach (['id', 'callbackurl', 'traceparent', 'Tenant', 'a-b', '', str_repeat('a', 21)] as $name) {
+        throws(InvalidJob::class, "extension's name", fn () => Job::ics()->withExtension($name, 'x'));
+    }
+    throws(InvalidJob::class, 'uniquekey must not be empty', fn () => Job::ics()->unique(''));
+});
+
+test('a builder refuses what is not UTF-8 by its path', function (): void {
+    throws(InvalidJob::class, 'data/to/1 must be UTF-8', fn () => Job::message()->to('a@b.example', "\xff"));
+    throws(InvalidJob::class, 'data/outputs/0/name', fn () => Job::image()->output("K\xf6ln.png"));
+});
+
 test('ids are UUIDs version 7, all different', function (): void {
     $ids = array_map(static fn (): string => Job::ics([])->id, range(1, 1000));
     same(1000, count(array_unique($ids)));
