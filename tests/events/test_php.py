@@ -259,6 +259,47 @@ def test_composer_json_names_what_the_code_needs() -> None:
         assert re.search(rf"\n(?:(?:final |abstract )*class|interface|trait) {file.stem}\b", file.read_text()), file
 
 
+def composer(*arguments: str, folder: Path) -> str:
+    """What Composer says, which asks no registry."""
+    program = shutil.which("composer")
+    if program is None:
+        assert not os.environ.get("CI"), "CI must have composer"
+        absent("composer is not installed")
+    env = clean_environment() | {"COMPOSER_HOME": str(folder / ".composer"), "COMPOSER_DISABLE_NETWORK": "1"}
+    done = subprocess.run(
+        [program, "--no-interaction", *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_registry_takes_the_package_as_it_is(tmp_path: Path) -> None:
+    assert "is valid" in composer(
+        "validate", "--strict", "--no-check-lock", str(PHP / "composer.json"), folder=tmp_path
+    )
+
+
+def test_a_project_requires_it_with_composer(tmp_path: Path) -> None:
+    package = Path(shutil.copytree(PHP, tmp_path / "errands"))
+    project = tmp_path / "project"
+    project.mkdir()
+    composer("init", "--name=shop/api", folder=project)
+    composer("config", "repositories.errands", "path", str(package), folder=project)
+    composer("config", "repositories.packagist.org", "false", folder=project)
+    composer("require", "errands/client:@dev", folder=project)
+
+    code = "require 'vendor/autoload.php'; echo Errands\\Job::image()->page(2)->dataToJson();"
+    made = subprocess.run(["php", "-r", code], cwd=project, capture_output=True, text=True, check=True, timeout=60)
+
+    assert made.stdout == '{"page":2}'
+
+
 # --- emit
 
 

@@ -13,6 +13,12 @@ use Errands\InvalidCallback;
 use Errands\InvalidJob;
 use Errands\InvalidSignature;
 use Errands\Job;
+use Errands\Jobs\ImageJob;
+use Errands\Testing\CallbackSigner;
+use Errands\Testing\FakeClient;
+use Errands\TooLate;
+use Errands\UnknownJob;
+use Errands\Unreachable;
 use Errands\Webhook;
 
 const SAMPLES = __DIR__ . '/../../samples/';
@@ -380,6 +386,82 @@ test('the secret comes from the environment, and its absence names it', function
     same('msg_p5jXN8AQM9LWM0D4loKWxJek', (new Webhook(clock: $clock))->authenticate(VECTOR_BODY, VECTOR_HEADERS));
     putenv('ERRANDS_WEBHOOK_SECRET_FILE');
     unlink($file);
+});
+
+// --- for tests of applications
+
+test('a fake client says what was sent, and what was not', function (): void {
+    $errands = new FakeClient();
+    $errands->assertNothingSent();
+    $id = $errands->emit(Job::image()->output('a.webp', widthPx: 40)->withSubject('order-1042'));
+    $errands->emit(Job::of('shop.picture.requested.v1', ['a' => 1])->withId('p'));
+    foreach ([ImageJob::class, 'image', 'dev.errands.image.requested.v1', Job::class] as $type) {
+        $errands->assertSent($type);
+    }
+    $errands->assertSent('image', fn (Job $job): bool => $job->subject === 'order-1042', times: 1);
+    $errands->assertNotSent('image', fn (Job $job): bool => $job->subject === 'another');
+    same([$id, 'p'], array_map(fn (Job $job): string => $job->id, $errands->sent()));
+    same('https://shop.example/orders', $errands->sent()[0]->source);
+    foreach ([
+        fn () => $errands->assertNothingSent(),
+        fn () => $errands->assertSent('message'),
+        fn () => $errands->assertSent('image', times: 2),
+        fn () => $errands->assertSent('image', fn (Job $job): bool => false),
+        fn () => $errands->assertNotSent('image'),
+    ] as $wrong) {
+        throws(AssertionError::class, "got dev.errands.image.requested.v1 $id, shop.picture.requested.v1 p", $wrong);
+    }
+});
+
+test('a fake client\'s jobs wait until they have ended', function (): void {
+    $errands = new FakeClient();
+    $id = $errands->emit(Job::ics());
+    same([true, 'waiting'], [$errands->status($id)->isOpen(), $errands->wait($id)->state]);
+    $made = ['name' => 'a.ics', 'url' => '/a', 'media_type' => 'text/calendar', 'sha256' => '', 'key' => 'k', 'size_bytes' => 1];
+    $errands->ends($id, result: ['artifacts' => [$made]]);
+    same(['completed', 'a.ics'], [$errands->status($id)->state, $errands->status($id)->artifacts()[0]->name]);
+    throws(TooLate::class, 'completed', fn () => $errands->cancel($id));
+    throws(UnknownJob::class, 'nobody', fn () => $errands->status('nobody'));
+    $other = $errands->emit(Job::ics()->withId('other'));
+    same('cancelled', $errands->cancel($other)->state);
+    same('waiting', $errands->retry($other)->state);
+    $errands->assertCancelled('other');
+    $errands->assertRetried('other');
+    throws(AssertionError::class, "job $id", fn () => $errands->assertCancelled($id));
+});
+
+test('a fake client refuses what could not be sent, and fails when it is told to', function (): void {
+    $errands = new FakeClient();
+    throws(InvalidJob::class, 'JSON', fn () => $errands->emit(Job::ics(['n' => NAN])));
+    $errands->failWith(new Unreachable('down', '', 0, 4));
+    throws(Unreachable::class, 'down', fn () => $errands->emit(Job::ics()));
+    $errands->failWith(null)->emit(Job::ics());
+});
+
+test('a fake client keeps what was uploaded', function (): void {
+    $errands = new FakeClient();
+    $file = tmpfile();
+    fwrite($file, 'content');
+    same('uploads/' . hash('sha256', 'content') . '/a.txt', $errands->upload($file, 'a.txt'));
+    $errands->assertUploaded('a.txt', 'content');
+    throws(AssertionError::class, 'got a.txt', fn () => $errands->assertUploaded('a.txt', 'other'));
+});
+
+test('callbacks of tests are signed as those of Errands', function (): void {
+    $signer = new CallbackSigner();
+    $job = Job::image()->withId('1')->withSubject('order-1042')->withExtension('correlationid', 'c')->priority('low');
+    foreach (['completed' => [], 'failed' => ['no such picture'], 'deadlettered' => ['the store is down']] as $outcome => $told) {
+        $signed = $signer->{$outcome}($job, ...$told);
+        $callback = (new Webhook($signer->secret))->verify($signed->body, $signed->headers);
+        same([$outcome, 'image', '1', 'order-1042', 'c'],
+            [$callback->outcome, $callback->job, $callback->jobId, $callback->subject, $callback->correlationId]);
+        same($told[0] ?? null, $callback->reason());
+        same($callback->id, (new Webhook($signer->secret))->authenticate($signed->body, $signed->server()));
+        same(false, str_contains($signed->body, 'priority'));
+    }
+    throws(InvalidSignature::class, 'no signature', fn () => (new Webhook(SECRET))->verify($signed->body, $signed->headers));
+    $old = $signer->sign('{}', 'x', time() - 301);
+    throws(InvalidSignature::class, 's old', fn () => (new Webhook($signer->secret))->verify('{}', $old->headers));
 });
 
 // --- the client
