@@ -21,6 +21,8 @@ final class Client implements ClientInterface
     private readonly string $sink;
     private readonly Transport $transport;
     private readonly \Closure $sleep;
+    /** @var array{string, string} the key of the job that was emitted last, and its stream's address */
+    private array $newest = ['', ''];
 
     /**
      * @param string                     $source          a URI of your API; with a job's id it identifies the job
@@ -65,6 +67,8 @@ final class Client implements ClientInterface
         if (!$response->isAccepted()) {
             throw $this->refusal($response, "job {$job->id}", $job->id);
         }
+        $told = JobStatus::fromArray($response->json(), rtrim($this->sink, '/'));
+        $this->newest = [$this->key($job), $told->streamUrl ?? ''];
         return $job->id;
     }
 
@@ -117,6 +121,9 @@ final class Client implements ClientInterface
 
     public function streamUrl(Job|string $job): string
     {
+        if ($this->newest[1] !== '' && $this->newest[0] === $this->key($job)) { // its 202 has told
+            return $this->newest[1];
+        }
         return $this->status($job)->streamUrl
             ?? throw new Refused("no stream is told of job " . self::id($job), self::id($job), 200);
     }
