@@ -594,6 +594,20 @@ def test_a_job_that_errands_refuses_is_told_and_kept_as_unsent(shop: Shop, ingre
     assert shop.job(id_)["state"] == "completed"
 
 
+def test_data_that_errands_does_not_take_is_told_by_its_fields(shop: Shop, ingress: Ingress) -> None:
+    errors = [{"pointer": "#/events/0/start", "detail": "must be a time"}]
+    ingress.replies = [Reply(422, {}, json.dumps({"detail": "data breaks the contract", "errors": errors}).encode())]
+    body, headers = multipart({"job": "ics", **FORMS["ics"]}, None)
+
+    program = shop.post("/jobs", b'{"job": "ics", "data": {}}', {"content-type": "application/json"})
+    person = shop.post("/jobs", body, headers | {"accept": "text/html"})
+
+    assert (program.status, program.json()["errors"]) == (422, errors)
+    assert person.status == 422
+    assert "events/0/start must be a time" in person.body.decode()
+    assert shop.job(read(*ingress.requests[0]).id)["state"] == "unsent"
+
+
 @pytest.mark.parametrize("outcome", ["completed", "failed", "deadlettered"])
 def test_a_callback_moves_the_job_to_its_outcome(shop: Shop, outcome: str) -> None:
     id_ = shop.order("ics")

@@ -33,7 +33,7 @@ final class Psr18Transport implements Transport
             [$name, $value] = explode(': ', $header, 2);
             $made = $made->withHeader($name, $value);
         }
-        if (is_resource($request->body)) {
+        if (is_resource($request->body)) { // read: a PSR-7 stream would close it, and it may be sent again
             $made = $made->withBody($this->streams->createStream(stream_get_contents($request->body)));
         } elseif ($request->body !== '') {
             $made = $made->withBody($this->streams->createStream($request->body));

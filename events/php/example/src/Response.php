@@ -30,10 +30,12 @@ final class Response
         return new self($status, $headers + ['Content-Type' => 'application/json'], json_encode($value, self::JSON));
     }
 
-    public static function problem(int $status, string $title, string $detail): self
+    /** @param list<array{pointer: string, detail: string}> $errors the bad fields (RFC 9457) */
+    public static function problem(int $status, string $title, string $detail, array $errors = []): self
     {
         $headers = ['Content-Type' => 'application/problem+json'];
-        return self::json($status, ['title' => $title, 'status' => $status, 'detail' => $detail], $headers);
+        $problem = ['title' => $title, 'status' => $status, 'detail' => $detail];
+        return self::json($status, $problem + ($errors === [] ? [] : ['errors' => $errors]), $headers);
     }
 
     /** @param list<string> $origins which the page may load pictures from, and follow jobs at */

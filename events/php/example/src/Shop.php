@@ -83,7 +83,7 @@ final class Shop
             $made = $this->make($job, $data)->withSubject($subject);
             return $this->handOver($made, Forms::title($job, $data));
         } catch (InvalidJob $error) {
-            return Response::problem(422, 'Invalid order', $error->getMessage());
+            return self::invalid($error);
         }
     }
 
@@ -106,9 +106,7 @@ final class Shop
                 ? $this->page(503, $job, 'The picture could not be handed over. Try again in a moment.')
                 : Response::problem(503, 'Not handed over', $error->getMessage());
         } catch (\DomainException | InvalidJob $error) {
-            return $person
-                ? $this->page(422, $job, $error->getMessage())
-                : Response::problem(422, 'Invalid order', $error->getMessage());
+            return $person ? $this->page(422, $job, self::told($error)) : self::invalid($error);
         }
         return $person ? Response::seeOther('/?job=' . rawurlencode($job)) : $response;
     }
@@ -126,6 +124,9 @@ final class Shop
         $this->jobs->open($job, $title);
         try {
             $this->client->emit($job);
+        } catch (InvalidJob $error) {
+            $this->jobs->unsent($job->id, self::told($error));
+            throw $error;
         } catch (Exception $error) {
             error_log($error->getMessage());
             $this->jobs->unsent($job->id, $error->getMessage());
@@ -133,6 +134,20 @@ final class Shop
         }
         $this->jobs->accepted($job->id, $this->stream($job));
         return Response::json(202, ['id' => $job->id], ['Location' => "/jobs/{$job->id}"]);
+    }
+
+    private static function invalid(\DomainException|InvalidJob $error): Response
+    {
+        $errors = $error instanceof InvalidJob ? $error->errors : [];
+        return Response::problem(422, 'Invalid order', self::told($error), $errors);
+    }
+
+    /** What is wrong, for a person: each field that Errands has named. */
+    private static function told(\DomainException|InvalidJob $error): string
+    {
+        $errors = $error instanceof InvalidJob ? $error->errors : [];
+        $fields = array_map(static fn (array $each): string => substr($each['pointer'], 2) . ' ' . $each['detail'], $errors);
+        return implode('; ', $fields) ?: $error->getMessage();
     }
 
     /** Where the page may follow the job; without it the page asks this API now and then. */
