@@ -50,8 +50,8 @@ upgrade: .venv/ready ## the newest of everything into .ci/locks/, then into .ven
 	.ci/lock --upgrade
 	$(MAKE) test
 
-schemas: .venv/ready ## write anew: events/schemas/, those of the reports' templates, what the gateway is told of the Triggers
-	$(BIN)/python -m events.schema && $(BIN)/python -m functions.report.schema && $(BIN)/python -m knative.manifests.gateway
+schemas: .venv/ready ## write anew: events/schemas/, PHP's builders, those of the reports' templates, what the gateway is told of the Triggers
+	$(BIN)/python -m events.schema && $(BIN)/python -m events.builders && $(BIN)/python -m functions.report.schema && $(BIN)/python -m knative.manifests.gateway
 
 doctor: .venv/ready ## what this machine has and lacks
 	$(BIN)/errands doctor

@@ -27,11 +27,14 @@ from functions.gateway.gateway import Gateway
 from functions.gateway.ledger import jobs
 from functions.gateway.ledger.job import STATES, Accepted, Job, key_of
 from functions.gateway.ledger.selection import Filter
+from functions.gateway.links import Links
 from functions.gateway.openapi import document
 from functions.gateway.outside import Refusal, named
 from functions.gateway.replies import TooLate
+from functions.gateway.results import JobResult
 from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
+from functions.runtime.adapter import system_clock
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.runtime.guesses import Guesses
 from functions.runtime.port import (
@@ -104,6 +107,7 @@ class FrontDoor:
         behind: Behind | None = None,
         proxies: TrustedProxies | None = None,
         files: Files | None = None,
+        links: Links | None = None,
     ) -> None:
         """Results are served of a `store` that is a folder; of any other its own addresses are told."""
         self._gateway = gateway
@@ -116,6 +120,7 @@ class FrontDoor:
         self._guesses = Guesses()
         self._files = files
         self._files_at_once = 0
+        self._links = links
         self.operations = (
             Operation("POST", "/", self._accept),
             Operation("GET", "/", self._greet, is_open=True),
@@ -194,9 +199,11 @@ class FrontDoor:
         return {**named(known), "status": 202, **self._told(done)}
 
     def _told(self, done: Accepted) -> dict[str, str]:
-        ticket = self._tickets.issue(done.key, now_s=int(time.time()))
-        stream = f"{self._public_url}/jobs/{done.key}/stream?ticket={ticket}"
-        return {"job": done.key, "state": done.state, "stream": stream}
+        return {"job": done.key, "state": done.state, "stream": self._stream_url(done.key)}
+
+    def _stream_url(self, key: str) -> str:
+        ticket = self._tickets.issue(key, now_s=int(time.time()))
+        return f"{self._public_url}/jobs/{key}/stream?ticket={ticket}"
 
     async def _greet(self, asked: Asked) -> Application:
         """A person who looks with a browser is led to the console."""
@@ -249,7 +256,7 @@ class FrontDoor:
             key = key_of(source, id_)
             if "wait_s" in asked.query:
                 return await self._outcome(asked, key)
-            return _shown(await self._found(asked.caller, key))
+            return await self._shown(await self._found(asked.caller, key))
         if source or id_ or "wait_s" in asked.query:
             return problem(400, "bad-request", "the query source=...&id=... of the request event is expected")
         return await self._page(asked)
@@ -270,7 +277,21 @@ class FrontDoor:
         return IngressResponse(200, msgspec.json.encode(found), JSON)
 
     async def _job(self, asked: Asked) -> Application:
-        return _shown(await self._found(asked.caller, asked.parts[1]))
+        return await self._shown(await self._found(asked.caller, asked.parts[1]))
+
+    async def _shown(self, found: Found | None) -> Application:
+        """The job, its results and its stream with addresses that are valid now."""
+        if found is None:
+            return UNKNOWN_JOB
+        try:
+            renewed = await in_thread(self._renewed, found)
+        except TryAgain as error:
+            return problem(503, "unavailable", str(error), {"retry-after": "5"})
+        shown = msgspec.structs.replace(renewed, stream=self._stream_url(found.job.key))
+        return IngressResponse(200, msgspec.json.encode(shown), JSON)
+
+    def _renewed(self, found: Found) -> JobResult:
+        return found.result if self._links is None else self._links.renewed(found.result, now=system_clock())
 
     async def _timeline(self, asked: Asked) -> Application:
         found = await self._found(asked.caller, asked.parts[1])
@@ -401,10 +422,6 @@ def _page(database: Any, asked: Filter, after: int | None, limit: int) -> Any:
 def _outcome(database: Any, id_: int) -> Event | None:
     with database.transaction(writes=False) as transaction:
         return jobs.outcome(transaction, id_)
-
-
-def _shown(found: Found | None) -> IngressResponse:
-    return UNKNOWN_JOB if found is None else IngressResponse(200, msgspec.json.encode(found.result), JSON)
 
 
 def _parts(path: str) -> tuple[str, ...]:

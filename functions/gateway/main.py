@@ -23,6 +23,7 @@ from functions.gateway.files import Files
 from functions.gateway.gateway import Gateway
 from functions.gateway.http import LOOPBACK, FrontDoor
 from functions.gateway.ledger.schema import open_ledger
+from functions.gateway.links import Links
 from functions.gateway.outside import CallbackOrigins, Own
 from functions.gateway.replies import Replies
 from functions.gateway.routes import Routes
@@ -141,6 +142,7 @@ front_door = FrontDoor(
     behind=Behind(settings.gateway_behind, settings.k_sink_token) if settings.gateway_behind else None,
     proxies=settings.proxies(),
     files=files,
+    links=Links(settings.store_url) if settings.store_url else None,
 )
 
 

@@ -9,7 +9,10 @@ from functions.gateway.ledger.job import Job, State
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as it is now. `next_at` is when it is sent, or tried again; `result` the data of its last event."""
+    """A job as it is now. `next_at` is when it is sent, or tried again; `result` the data of its last event.
+
+    `stream` is the address of its Server-Sent Events with a ticket, for who may read it and hands that to a browser.
+    """
 
     job: str
     source: str
@@ -27,6 +30,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     progress: dict[str, Any] | None = None
     ended_at: str | None = None
     result: Any = None
+    stream: str | None = None
 
     @classmethod
     def of(cls, job: Job, result: Any = None) -> "JobResult":

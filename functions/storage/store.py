@@ -70,7 +70,7 @@ class Store:
         headers: Attributes = {"Content-Type": media_type, "Content-Disposition": disposition(name)}
         attributes = headers if isinstance(self._store, S3Store) else None
         self._put(key, content, name, attributes)
-        url, expires_at = self._artifact_url(key, now)
+        url, expires_at = self.result_url(key, now)
         return Artifact(
             name=name,
             media_type=media_type,
@@ -95,6 +95,20 @@ class Store:
             raise JobFailed("source-refused", f"the store has no key {key!r}") from error
         except (BaseError, OSError) as error:
             raise TryAgain(f"the store does not give {key}: {error}") from error
+
+    def result_url(self, key: str, now: datetime) -> tuple[str, str | None]:
+        """Where a result can be fetched from now on, and until when, where that ends; raise TryAgain when it cannot be
+        signed.
+        """
+        if self._public_url:
+            return f"{self._public_url.rstrip('/')}/{quote(key)}", None
+        if not isinstance(self._store, S3Store):
+            return f"{self._url.rstrip('/')}/{quote(key)}", None
+        expires_at = (now + URL_LIFETIME).isoformat(timespec="seconds").replace("+00:00", "Z")
+        try:
+            return obstore.sign(self._store, "GET", key, URL_LIFETIME), expires_at
+        except (BaseError, OSError) as error:
+            raise TryAgain(f"the store does not sign {key}: {error}") from error
 
     def keep(self, keys: Iterable[str]) -> None:
         """Bring results to the disk, where the store is a folder; raise TryAgain when that fails."""
@@ -183,14 +197,6 @@ class Store:
         """What is reached by a link in a folder is not there: its key is asked for by others than who made the link."""
         if self._folder is not None and folder.leads_astray(self._folder, key):
             raise FileNotFoundError(key)
-
-    def _artifact_url(self, key: str, now: datetime) -> tuple[str, str | None]:
-        if self._public_url:
-            return f"{self._public_url.rstrip('/')}/{quote(key)}", None
-        if isinstance(self._store, S3Store):
-            expires_at = (now + URL_LIFETIME).isoformat(timespec="seconds").replace("+00:00", "Z")
-            return obstore.sign(self._store, "GET", key, URL_LIFETIME), expires_at
-        return f"{self._url.rstrip('/')}/{quote(key)}", None
 
 
 def _check_key(key: str) -> None:

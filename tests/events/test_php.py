@@ -70,6 +70,7 @@ class Ingress:
 
     replies: list[Reply] = field(default_factory=lambda: [Reply(202)])
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
     url: str = ""
 
 
@@ -86,6 +87,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body)
+
+    def do_GET(self) -> None:
+        """It knows of no job, as a broker's own ingress."""
+        self.send_error(404)
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["content-length"]))
+        self.ingress.files[self.path] = content
+        body = json.dumps({"key": f"uploads/{hashlib.sha256(content).hexdigest()}/a.png"}).encode()
+        self.send_response(self.ingress.replies[0].status if self.ingress.replies[0].status > 399 else 201)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @pytest.fixture
@@ -255,8 +269,49 @@ def test_composer_json_names_what_the_code_needs() -> None:
 
     assert package["require"] == {"php": ">=8.1", "ext-curl": "*", "ext-json": "*"}
     assert package["autoload"]["psr-4"] == {"Errands\\": "src/"}
-    for file in (PHP / "src").glob("[A-Z]*.php"):
-        assert re.search(rf"\n(?:final |abstract )*class {file.stem}\b", file.read_text()), file
+    for file in (PHP / "src").rglob("[A-Z]*.php"):
+        assert re.search(rf"\n(?:(?:final |abstract )*class|interface|trait) {file.stem}\b", file.read_text()), file
+
+
+def composer(*arguments: str, folder: Path) -> str:
+    """What Composer says, which asks no registry."""
+    program = shutil.which("composer")
+    if program is None:
+        assert not os.environ.get("CI"), "CI must have composer"
+        absent("composer is not installed")
+    env = clean_environment() | {"COMPOSER_HOME": str(folder / ".composer"), "COMPOSER_DISABLE_NETWORK": "1"}
+    done = subprocess.run(
+        [program, "--no-interaction", *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_registry_takes_the_package_as_it_is(tmp_path: Path) -> None:
+    assert "is valid" in composer(
+        "validate", "--strict", "--no-check-lock", str(PHP / "composer.json"), folder=tmp_path
+    )
+
+
+def test_a_project_requires_it_with_composer(tmp_path: Path) -> None:
+    package = Path(shutil.copytree(PHP, tmp_path / "errands"))
+    project = tmp_path / "project"
+    project.mkdir()
+    composer("init", "--name=shop/api", folder=project)
+    composer("config", "repositories.errands", "path", str(package), folder=project)
+    composer("config", "repositories.packagist.org", "false", folder=project)
+    composer("require", "errands/client:@dev", folder=project)
+
+    code = "require 'vendor/autoload.php'; echo Errands\\Job::image()->page(2)->dataToJson();"
+    made = subprocess.run(["php", "-r", code], cwd=project, capture_output=True, text=True, check=True, timeout=60)
+
+    assert made.stdout == '{"page":2}'
 
 
 # --- emit
@@ -342,6 +397,30 @@ def test_a_redirect_is_refused_not_followed(ingress: Ingress) -> None:
     assert len(ingress.requests) == 1
 
 
+FOLLOWING = """
+$client = new Errands\\Client('/shop', sink: $argv[1], retries: 0);
+$job = Errands\\Job::ics();
+$id = $client->emit($job);
+echo $client->streamUrl($id), ' ', $client->streamUrl($job);
+try {
+    $client->streamUrl('another');
+} catch (Errands\\UnknownJob) {
+    echo ' unknown';
+}
+"""
+
+
+def test_a_job_s_stream_is_known_from_its_acceptance(ingress: Ingress) -> None:
+    ingress.replies = [Reply(202, {}, b'{"job": "k", "state": "waiting", "stream": "/jobs/k/stream?ticket=1"}')]
+    code = f"require '{PHP}/src/autoload.php';{FOLLOWING}"
+
+    told = subprocess.run(
+        ["php", "-r", code, "--", f"{ingress.url}/"], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert told.stdout == f"{ingress.url}/jobs/k/stream?ticket=1 {ingress.url}/jobs/k/stream?ticket=1 unknown"
+
+
 def test_a_dead_port_is_unreachable_after_every_retry() -> None:
     told = emit(f"http://127.0.0.1:{free_port()}", retries=2)
 
@@ -409,7 +488,7 @@ def test_an_order_becomes_an_event_of_the_contract(
 
 FORMS = {
     "ics": {"summary": "Party <b>", "start": "2026-12-01T14:00", "end": "", "timezone": "UTC", "guest": "a@b.example"},
-    "image": {"width": "640"},
+    "image": {"width": "640", "order": "order-1042"},
     "report": {
         "number": "7",
         "buyer": "Łódź Ltd",
@@ -434,6 +513,21 @@ def test_a_form_becomes_an_event_of_the_contract(shop: Shop, ingress: Ingress, j
     assert event.id == response.json()["id"]
     decode(event.data, REGISTRY[event.type])
     assert "Party &lt;b&gt;" in shop.get("/").body.decode() or job != "ics"
+    if job == "image":
+        assert ingress.files == {"/files/a.png": picture}
+        assert json.loads(ingress.requests[0][1])["source"]["key"].endswith("/a.png")
+        assert event.get("subject") == "order-1042"
+
+
+def test_a_picture_that_is_not_taken_is_told_and_no_job_is_made(shop: Shop, ingress: Ingress) -> None:
+    ingress.replies = [Reply(403)]
+    body, headers = multipart({"job": "image", **FORMS["image"]}, b"a picture")
+
+    told = shop.post("/jobs", body, headers | {"accept": "text/html"})
+
+    assert told.status == 503
+    assert "could not be handed over" in told.body.decode()
+    assert ingress.requests == []
 
 
 def test_a_browser_is_sent_back_to_the_page_and_a_bad_form_says_why(shop: Shop, ingress: Ingress) -> None:
@@ -498,6 +592,20 @@ def test_a_job_that_errands_refuses_is_told_and_kept_as_unsent(shop: Shop, ingre
     assert shop.job(id_)["state"] == "unsent"
     shop.call_back("ics", "completed", id_)
     assert shop.job(id_)["state"] == "completed"
+
+
+def test_data_that_errands_does_not_take_is_told_by_its_fields(shop: Shop, ingress: Ingress) -> None:
+    errors = [{"pointer": "#/events/0/start", "detail": "must be a time"}]
+    ingress.replies = [Reply(422, {}, json.dumps({"detail": "data breaks the contract", "errors": errors}).encode())]
+    body, headers = multipart({"job": "ics", **FORMS["ics"]}, None)
+
+    program = shop.post("/jobs", b'{"job": "ics", "data": {}}', {"content-type": "application/json"})
+    person = shop.post("/jobs", body, headers | {"accept": "text/html"})
+
+    assert (program.status, program.json()["errors"]) == (422, errors)
+    assert person.status == 422
+    assert "events/0/start must be a time" in person.body.decode()
+    assert shop.job(read(*ingress.requests[0]).id)["state"] == "unsent"
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed", "deadlettered"])

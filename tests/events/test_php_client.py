@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from events.http import STRUCTURED, read
+from events.problem import decode
+from events.types import REGISTRY
 from tests.conftest import sample
 from tests.events.test_php import SECRET, signed
 from tests.support.absent import absent
@@ -132,3 +135,22 @@ def test_a_file_that_does_not_come_whole_leaves_what_was_there(
 def test_only_http_is_fetched(tmp_path: Path) -> None:
     assert "cannot be fetched" in php(SAVING, artifact("file:///etc/passwd"), str(tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
+
+
+MADE = """
+$job = Errands\\Job::image()->output('a.webp')->withId('1');
+echo (new Errands\\Testing\\CallbackSigner())->{$argv[1]}($job, ...json_decode(stream_get_contents(STDIN), true))->body;
+"""
+
+
+@pytest.mark.parametrize("phase", ["completed", "failed", "deadlettered"])
+def test_a_callback_of_an_application_s_test_is_one_of_the_contract(phase: str) -> None:
+    of_phase = {"completed": [sample("image", "completed")["data"]], "failed": ["no picture"], "deadlettered": ["down"]}
+
+    event = read({"content-type": STRUCTURED}, php(MADE, of_phase[phase], phase).encode())
+
+    assert (event.type, event.get("outcome")) == (f"dev.errands.image.{phase}.v1", phase)
+    assert {name for name in sample("image", phase) if name not in ("causationid", "data", "subject")} <= {
+        *event.attributes
+    }
+    assert phase == "deadlettered" or decode(event.data, REGISTRY[event.type])

@@ -159,6 +159,53 @@ def test_the_client_s_readme_emits_and_hears_of_it(php: str, folder: Path, erran
     assert "Warning" not in (folder / "server.log").read_text()
 
 
+def test_the_client_s_readme_asks_and_hands_a_file_over(php: str, folder: Path, errands: Up) -> None:
+    emit, ask = snippet(PHP_README, "$client->emit(\n"), snippet(PHP_README, "$client->wait(")
+    asking = plain(folder, "ask.php", ask.partition("\n\n")[0], GIVEN, emit, ask.partition("\n\n")[2])
+
+    with serving(php, folder, asking, errands) as url:
+        said = run(php, folder, asking, errands, url)
+        state, stream, refused = said.splitlines()
+        assert stream.startswith(errands.url), said
+        events = httpx.get(stream, timeout=60).text
+
+    assert state == "completed "
+    assert "is completed" in refused
+    assert (folder / "files/Rechnung März 2026.pdf").read_bytes().startswith(b"%PDF")
+    assert '"state":"completed"' in events
+    assert "large.webp" in events
+
+
+ORDERS: Final = """
+final class Orders
+{
+    public function __construct(private readonly Errands\\ClientInterface $errands)
+    {
+    }
+
+    public function place(string $order): void
+    {
+        $this->errands->emit(Errands\\Job::report()->template('invoice')->withSubject(SUBJECT));
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(("subject", "said"), [("$order", "OK (2 tests"), ("'another'", "expected a job of Errands")])
+def test_the_client_s_readme_tests_an_application(php: str, folder: Path, subject: str, said: str) -> None:
+    phpunit = shutil.which("phpunit")
+    if phpunit is None:
+        assert not os.environ.get("CI"), "CI must have phpunit"
+        absent("phpunit is not installed")
+    test = plain(folder, "OrdersTest.php", snippet(PHP_README, "extends TestCase"), ORDERS.replace("SUBJECT", subject))
+    command = [php, phpunit, "--do-not-cache-result", "--fail-on-warning", "--fail-on-risky", test]
+
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+    assert said in done.stdout, done.stdout + done.stderr
+    assert ("got dev.errands.report.requested.v1" in done.stdout) == (subject != "$order")
+
+
 def mails(errands: Up) -> str:
     """What the console shows of the newest e-mail."""
     found = sorted((errands.data / "mail").glob("*.eml"))
@@ -200,7 +247,14 @@ def test_an_origin_that_is_not_called_is_refused_at_once_and_the_setting_is_name
 def test_every_snippet_is_run_by_a_test_here() -> None:
     of_frameworks = ["$this->app->singleton(Client", "Route::post('/callbacks'", "#[Route('/callbacks'"]
     elsewhere = ["new Steps("]  # tests/functions/call/test_call.py
-    parts = ["Webhook::fromGlobals()", "$client->emit(\n", *of_frameworks, *elsewhere]
+    parts = [
+        "Webhook::fromGlobals()",
+        "$client->emit(\n",
+        "$client->wait(",
+        "extends TestCase",
+        *of_frameworks,
+        *elsewhere,
+    ]
 
     assert [each for each in snippets(PHP_README) if not any(part in each for part in parts)] == []
     assert len(snippets(README)) == 2

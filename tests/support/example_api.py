@@ -44,7 +44,8 @@ class PhpApi:
     def command(self) -> list[str]:
         """How it is started."""
         address = self.url.removeprefix("http://")
-        return ["php", "-d", "upload_max_filesize=6M", "-S", address, "-t", str(EXAMPLE), str(EXAMPLE / "index.php")]
+        limits = ["-d", "upload_max_filesize=32M", "-d", "post_max_size=33M"]
+        return ["php", *limits, "-S", address, "-t", str(EXAMPLE), str(EXAMPLE / "index.php")]
 
     def environment(self, sink: str, secret: Path, data: Path) -> dict[str, str]:
         """Its settings."""

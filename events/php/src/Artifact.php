@@ -72,6 +72,18 @@ final class Artifact
         }
     }
 
+    /**
+     * Those that an outcome's data names, in the order of the request's outputs.
+     *
+     * @param array<mixed> $data
+     * @return list<self>
+     */
+    public static function listed(array $data): array
+    {
+        $listed = is_array($data['artifacts'] ?? null) ? $data['artifacts'] : [];
+        return array_values(array_map(self::fromArray(...), array_filter($listed, is_array(...))));
+    }
+
     /** @param array<mixed> $fields */
     public static function fromArray(array $fields): self
     {

@@ -94,8 +94,7 @@ final class Callback
      */
     public function artifacts(): array
     {
-        $listed = is_array($this->data['artifacts'] ?? null) ? $this->data['artifacts'] : [];
-        return array_values(array_map(Artifact::fromArray(...), array_filter($listed, is_array(...))));
+        return Artifact::listed($this->data);
     }
 
     /** Why the job is not completed, in a sentence for a person; null for a completed one. */

@@ -7,20 +7,33 @@ namespace Errands;
 /**
  * A job to hand over: an immutable CloudEvents 1.0 request.
  *
- *     Job::report(['template' => 'invoice', 'data' => $invoice])->withId('order-1042-invoice');
+ *     Job::report()->template('invoice')->data($invoice)->output('invoice.pdf')->withId('order-1042-invoice');
+ *     Job::report(['template' => 'invoice', 'data' => $invoice, 'outputs' => [['name' => 'invoice.pdf']]]);
  *
  * The `id` and the `time` are set once, when the job is made, and stay the same however often it is emitted: Errands
- * knows a repeated job by its source and id. The data's fields are those of `events/schemas/`; Errands checks them.
+ * knows a repeated job by its source and id. The data's fields are those of `events/schemas/`, of which Jobs\ and Data\
+ * are made; Errands checks them.
  */
-final class Job implements \JsonSerializable
+class Job implements \JsonSerializable
 {
+    use Jobs\Factories;
+
+    /** Fields of the data that are objects in JSON also when they are empty. */
+    protected const MAPS = [];
     // What events/http.py takes as an attribute, percent-encoded: it becomes a header on its way.
     private const ATTRIBUTE_LIMIT_CHARACTERS = 4096;
+    private const OWN_METHODS = [
+        'id', 'source', 'type', 'time', 'data', 'subject', 'specversion', 'datacontenttype', 'callbackurl', 'expirytime',
+        'traceparent', 'tracestate',
+    ];
     private const JSON = JSON_THROW_ON_ERROR
         | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION;
 
-    /** @param array<string, mixed> $data */
-    private function __construct(
+    /**
+     * @param array<string, mixed>  $data
+     * @param array<string, string> $extensions
+     */
+    final protected function __construct(
         public readonly string $type,
         public readonly array $data,
         public readonly string $id,
@@ -31,52 +44,9 @@ final class Job implements \JsonSerializable
         public readonly ?\DateTimeImmutable $expiresAt = null,
         public readonly ?string $traceparent = null,
         public readonly ?string $tracestate = null,
+        /** Further attributes, which come back with the outcome unless they say when the job is done. */
+        public readonly array $extensions = [],
     ) {
-    }
-
-    /**
-     * Calendar files (RFC 5545): `events`, `todos` or `free_busy`, and optionally `name`, `method`, `sequence`,
-     * `separate`, `feed`, `email_part`.
-     *
-     * @param array<string, mixed> $data
-     */
-    public static function ics(array $data): self
-    {
-        return self::of('dev.errands.ics.requested.v1', $data);
-    }
-
-    /**
-     * Pictures from one picture: `source` (see Input) and `outputs`.
-     *
-     * @param array<string, mixed> $data
-     */
-    public static function image(array $data): self
-    {
-        return self::of('dev.errands.image.requested.v1', $data);
-    }
-
-    /**
-     * Documents from a template: `template`, its `data`, and optionally `outputs`.
-     *
-     * @param array<string, mixed> $data
-     */
-    public static function report(array $data): self
-    {
-        if (($data['data'] ?? null) === []) {
-            $data['data'] = new \stdClass(); // PHP's empty array would be a JSON list
-        }
-        return self::of('dev.errands.report.requested.v1', $data);
-    }
-
-    /**
-     * An e-mail: `to`, `subject`, `text`, and optionally `cc`, `bcc`, `html`, `sender`, `reply_to`, `headers`,
-     * `attachments`, `calendar`, `fill`. People are addresses, or `['email' => ..., 'name' => ...]`.
-     *
-     * @param array<string, mixed> $data
-     */
-    public static function message(array $data): self
-    {
-        return self::of('dev.errands.message.requested.v1', $data);
     }
 
     /**
@@ -86,22 +56,49 @@ final class Job implements \JsonSerializable
      */
     public static function of(string $type, array $data): self
     {
+        return self::made($type, $data);
+    }
+
+    /** @param array<string, mixed> $data */
+    final protected static function made(string $type, array $data): static
+    {
         if ($data !== [] && array_is_list($data)) {
             throw new InvalidJob('data must be a map of names to values, got a list');
         }
+        $data = Data\Fields::plain($data);
+        foreach (static::MAPS as $name) {
+            if (($data[$name] ?? null) === []) {
+                $data[$name] = new \stdClass();
+            }
+        }
         self::refuseWhatIsNotUtf8($data, 'data');
         $now = new \DateTimeImmutable('now', new \DateTimeZone('UTC'));
-        return new self(self::attribute('type', $type), $data, self::uuid(), $now);
+        return new static(self::attribute('type', $type), $data, self::uuid(), $now);
+    }
+
+    /** Set a field of the data; for the builders. */
+    final protected function put(string $name, mixed $value): static
+    {
+        $plain = Data\Fields::plain($value);
+        self::refuseWhatIsNotUtf8($plain, "data/$name");
+        $isEmptyMap = $plain === [] && in_array($name, static::MAPS, true);
+        return $this->with('data', array_merge($this->data, [$name => $isEmptyMap ? new \stdClass() : $plain]));
+    }
+
+    /** Add to a list of the data; for the builders. */
+    final protected function add(string $name, mixed ...$values): static
+    {
+        return $this->put($name, [...$this->data[$name] ?? [], ...array_values($values)]);
     }
 
     /** An id of your own (`order-1042-invoice`) makes the job happen once, even when your request is sent twice. */
-    public function withId(string $id): self
+    public function withId(string $id): static
     {
         return $this->with('id', self::attribute('id', $id));
     }
 
     /** Who asks: a URI of your API. With the id it identifies the job. Without one the Client sets its own. */
-    public function withSource(string $source): self
+    public function withSource(string $source): static
     {
         if (preg_match('/[\s<>"{}|\\\\^`]/', $source) === 1) {
             throw new InvalidJob("source must be a URI reference (RFC 3986), got '" . substr($source, 0, 80) . "'");
@@ -110,13 +107,13 @@ final class Job implements \JsonSerializable
     }
 
     /** Your own handle (an order number): it comes back with the outcome. */
-    public function withSubject(?string $subject): self
+    public function withSubject(?string $subject): static
     {
         return $this->with('subject', $subject === null ? null : self::attribute('subject', $subject));
     }
 
     /** Where the outcome is sent; without it Errands uses the address that it is configured with. */
-    public function withCallbackUrl(?string $url): self
+    public function withCallbackUrl(?string $url): static
     {
         if ($url !== null && preg_match('#^https?://[^\s/?\#]+[^\s]*$#iD', $url) !== 1) {
             throw new InvalidJob("callbackurl must be an http or https URL, got '" . substr($url, 0, 80) . "'");
@@ -125,24 +122,95 @@ final class Job implements \JsonSerializable
     }
 
     /** Not worth doing after this time: the job then fails as expired. */
-    public function withExpiresAt(?\DateTimeInterface $time): self
+    public function withExpiresAt(?\DateTimeInterface $time): static
     {
         return $this->with('expiresAt', $time === null ? null : \DateTimeImmutable::createFromInterface($time));
     }
 
     /** When the job was asked for, where that is not now. */
-    public function withTime(\DateTimeInterface $time): self
+    public function withTime(\DateTimeInterface $time): static
     {
         return $this->with('time', \DateTimeImmutable::createFromInterface($time));
     }
 
     /** Carry on a trace (W3C Trace Context). A malformed one comes from outside and is left out, as W3C asks. */
-    public function withTraceparent(?string $traceparent, ?string $tracestate = null): self
+    public function withTraceparent(?string $traceparent, ?string $tracestate = null): static
     {
         $valid = preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D', $traceparent ?? '') === 1;
         $carried = $valid && preg_match('/^[\x20-\x7e]{1,512}$/D', $tracestate ?? '') === 1;
         return $this->with('traceparent', $valid ? $traceparent : null)
             ->with('tracestate', $carried ? $tracestate : null);
+    }
+
+    /**
+     * Done after this long: `'48 hours'`, `'PT48H'`, seconds, a DateInterval.
+     *
+     * @throws InvalidJob
+     */
+    public function delay(\DateInterval|string|int $delay): static
+    {
+        return $this->withExtension('delay', $this->duration('delay', $delay));
+    }
+
+    /** Not done before this time. */
+    public function at(\DateTimeInterface $time): static
+    {
+        return $this->withExtension('notbefore', self::rfc3339(\DateTimeImmutable::createFromInterface($time)));
+    }
+
+    /** At most one open job has this key: while there is one, another is not taken. */
+    public function unique(string $key): static
+    {
+        return $this->withExtension('uniquekey', $key);
+    }
+
+    /** A later job of the same key within this time takes the place of the one that waits. */
+    public function debounce(\DateInterval|string|int $wait): static
+    {
+        return $this->withExtension('debounce', $this->duration('debounce', $wait));
+    }
+
+    /** @param 'low'|'normal'|'high' $priority the order in which waiting jobs are let in */
+    public function priority(string $priority): static
+    {
+        return $this->withExtension('priority', $priority);
+    }
+
+    /** One of those that Errands lets in by the limit of this key, such as a customer's. */
+    public function limit(string $key): static
+    {
+        return $this->withExtension('limitkey', $key);
+    }
+
+    /** An attribute of your own (CloudEvents' `correlationid`, a tenant): it comes back with the outcome. */
+    public function withExtension(string $name, ?string $value): static
+    {
+        if (preg_match('/^[a-z0-9]{1,20}$/D', $name) !== 1 || in_array($name, self::OWN_METHODS, true)) {
+            throw new InvalidJob("an extension's name must be of a-z and 0-9, and no attribute that has a method, got $name");
+        }
+        $others = array_diff_key($this->extensions, [$name => null]);
+        return $this->with('extensions', $value === null ? $others : $others + [$name => self::attribute($name, $value)]);
+    }
+
+    /** As ISO 8601 has it, in seconds: how long a month is depends on when it begins. */
+    private function duration(string $name, \DateInterval|string|int $given): string
+    {
+        try {
+            $interval = match (true) {
+                is_int($given) => new \DateInterval("PT{$given}S"),
+                is_string($given) && str_starts_with($given, 'P') => new \DateInterval($given),
+                is_string($given) => @\DateInterval::createFromDateString($given),
+                default => $given,
+            };
+        } catch (\Exception $error) {
+            $interval = false;
+        }
+        $seconds = $interval === false ? 0 : $this->time->add($interval)->getTimestamp() - $this->time->getTimestamp();
+        if ($seconds <= 0) {
+            $told = $given instanceof \DateInterval ? 'none' : "'$given'";
+            throw new InvalidJob("$name must be a time of a second or more, such as '48 hours' or 'PT48H', got $told");
+        }
+        return "PT{$seconds}S";
     }
 
     /**
@@ -173,7 +241,7 @@ final class Job implements \JsonSerializable
             'expirytime' => $this->expiresAt === null ? null : self::rfc3339($this->expiresAt),
             'traceparent' => $this->traceparent,
             'tracestate' => $this->tracestate,
-        ];
+        ] + $this->extensions;
         return array_filter($attributes, static fn (?string $value): bool => $value !== null);
     }
 
@@ -214,7 +282,7 @@ final class Job implements \JsonSerializable
         try {
             return json_encode($value, self::JSON);
         } catch (\JsonException $error) {
-            throw new InvalidJob("data must be expressible as JSON: {$error->getMessage()}", 0, $error);
+            throw new InvalidJob("data must be expressible as JSON: {$error->getMessage()}", previous: $error);
         }
     }
 
@@ -230,9 +298,9 @@ final class Job implements \JsonSerializable
         return $this->toCloudEvent();
     }
 
-    private function with(string $name, mixed $value): self
+    private function with(string $name, mixed $value): static
     {
-        return new self(...array_merge(get_object_vars($this), [$name => $value]));
+        return new static(...array_merge(get_object_vars($this), [$name => $value]));
     }
 
     private static function attribute(string $name, string $value): string
@@ -274,9 +342,6 @@ final class Job implements \JsonSerializable
     /** A random id that sorts by time: UUID version 7 (RFC 9562 5.7). */
     private static function uuid(): string
     {
-        $bytes = substr(pack('J', (int) (microtime(true) * 1000)), 2) . random_bytes(10);
-        $bytes[6] = chr(ord($bytes[6]) & 0x0f | 0x70);
-        $bytes[8] = chr(ord($bytes[8]) & 0x3f | 0x80);
-        return vsprintf('%s%s-%s-%s-%s-%s%s%s', str_split(bin2hex($bytes), 4));
+        return Key::shown(substr(pack('J', (int) (microtime(true) * 1000)), 2) . random_bytes(10), 7);
     }
 }

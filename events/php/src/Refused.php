@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Errands;
 
-/** The job was not accepted and trying again is of no use; the message carries the sink's reason. */
+/** What was asked for was not accepted, and trying again is of no use; the message carries the sink's reason. */
 final class Refused extends Exception
 {
     /** @param int $status the HTTP status, 0 when there was none (a certificate that does not verify) */

@@ -4,46 +4,54 @@ declare(strict_types=1);
 
 namespace Errands;
 
-/**
- * What came back from the sink; a status of 0 is no answer at all.
- *
- * @internal
- */
+/** What came back to a Transport; a status of 0 is no answer at all. */
 final class Response
 {
-    // A repeated job does no harm, so every fault of the connection is worth another try; a bad certificate is not.
-    private const TRANSIENT = [
-        CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_OPERATION_TIMEDOUT, CURLE_GOT_NOTHING,
-        CURLE_SEND_ERROR, CURLE_RECV_ERROR, CURLE_PARTIAL_FILE, CURLE_SSL_CONNECT_ERROR, CURLE_COULDNT_RESOLVE_PROXY,
-    ];
-
+    /** @param ?string $fault what went wrong with the connection, in words */
     public function __construct(
         public readonly int $status,
         public readonly string $body = '',
         public readonly ?string $retryAfter = null,
-        private readonly int $fault = 0,
-        private readonly string $faultText = '',
+        private readonly ?string $fault = null,
+        private readonly bool $isLasting = false,
     ) {
+    }
+
+    /** No answer came. A fault that lasts, such as a bad certificate, is not tried again. */
+    public static function fault(string $words, int $status = 0, bool $isLasting = false): self
+    {
+        return new self($status, fault: $words, isLasting: $isLasting);
     }
 
     public function isAccepted(): bool
     {
-        return $this->fault === 0 && $this->status >= 200 && $this->status < 300;
+        return $this->fault === null && $this->status >= 200 && $this->status < 300;
     }
 
     public function isTransient(): bool
     {
-        if ($this->fault !== 0) {
-            return in_array($this->fault, self::TRANSIENT, true);
+        if ($this->fault !== null) {
+            return !$this->isLasting;
         }
         return $this->status === 429 || $this->status >= 500;
+    }
+
+    /**
+     * The body as JSON; nothing where it is no object.
+     *
+     * @return array<mixed>
+     */
+    public function json(): array
+    {
+        $read = json_decode($this->body, true);
+        return is_array($read) ? $read : [];
     }
 
     /** The sink's own words: problem details (RFC 9457) or the start of its text. */
     public function reason(): string
     {
-        if ($this->fault !== 0) {
-            return $this->faultText;
+        if ($this->fault !== null) {
+            return $this->fault;
         }
         $problem = json_decode($this->body, true);
         $told = is_array($problem) ? ($problem['detail'] ?? $problem['title'] ?? null) : $this->body;

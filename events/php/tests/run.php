@@ -13,6 +13,12 @@ use Errands\InvalidCallback;
 use Errands\InvalidJob;
 use Errands\InvalidSignature;
 use Errands\Job;
+use Errands\Jobs\ImageJob;
+use Errands\Testing\CallbackSigner;
+use Errands\Testing\FakeClient;
+use Errands\TooLate;
+use Errands\UnknownJob;
+use Errands\Unreachable;
 use Errands\Webhook;
 
 const SAMPLES = __DIR__ . '/../../samples/';
@@ -264,6 +270,42 @@ test('a job is not changed by the methods that look like it', function (): void 
     same(null, $other->withSubject(null)->subject);
 });
 
+test('what says when and in what order is an attribute, as Errands reads it', function (): void {
+    $at = new DateTimeImmutable('2026-12-24 18:00', new DateTimeZone('Europe/Berlin'));
+    $job = Job::report()->template('invoice')->delay('48 hours')->at($at)->unique('order-1042')->debounce(600)
+        ->priority('low')->limit('customer-7')->withExtension('correlationid', 'Łódź');
+    same(Errands\Jobs\ReportJob::class, get_class($job));
+    $event = $job->withSource('/s')->toCloudEvent();
+    same(['PT172800S', '2026-12-24T17:00:00.000Z'], [$event['delay'], $event['notbefore']]);
+    same(['order-1042', 'PT600S', 'low'], [$event['uniquekey'], $event['debounce'], $event['priority']]);
+    same(['customer-7', 'Łódź'], [$event['limitkey'], $event['correlationid']]);
+    same(true, in_array('ce-correlationid: %C5%81%C3%B3d%C5%BA', $job->withSource('/s')->toHeaders(), true));
+    same(false, isset($job->withExtension('delay', null)->extensions['delay']));
+});
+
+test('a time to wait is told in seconds, however it is given', function (): void {
+    $job = Job::ics()->withTime(new DateTimeImmutable('2026-02-01 00:00:00Z'));
+    $given = ['PT1S' => 1, 'PT5400S' => 'PT1H30M', 'PT2419200S' => '1 month', 'PT604800S' => new DateInterval('P7D')];
+    foreach ($given as $expected => $each) {
+        same($expected, $job->delay($each)->extensions['delay']);
+    }
+    foreach (['', 'soon', 'P', '-1 hour', '0 seconds', 0, -5] as $bad) {
+        throws(InvalidJob::class, 'delay must be a time', fn () => $job->delay($bad));
+    }
+});
+
+test('an attribute that has a method, or a name that is none, is no extension', function (): void {
+    foreach (['id', 'callbackurl', 'traceparent', 'Tenant', 'a-b', '', str_repeat('a', 21)] as $name) {
+        throws(InvalidJob::class, "extension's name", fn () => Job::ics()->withExtension($name, 'x'));
+    }
+    throws(InvalidJob::class, 'uniquekey must not be empty', fn () => Job::ics()->unique(''));
+});
+
+test('a builder refuses what is not UTF-8 by its path', function (): void {
+    throws(InvalidJob::class, 'data/to/1 must be UTF-8', fn () => Job::message()->to('a@b.example', "\xff"));
+    throws(InvalidJob::class, 'data/outputs/0/name', fn () => Job::image()->output("K\xf6ln.png"));
+});
+
 test('ids are UUIDs version 7, all different', function (): void {
     $ids = array_map(static fn (): string => Job::ics([])->id, range(1, 1000));
     same(1000, count(array_unique($ids)));
@@ -344,6 +386,82 @@ test('the secret comes from the environment, and its absence names it', function
     same('msg_p5jXN8AQM9LWM0D4loKWxJek', (new Webhook(clock: $clock))->authenticate(VECTOR_BODY, VECTOR_HEADERS));
     putenv('ERRANDS_WEBHOOK_SECRET_FILE');
     unlink($file);
+});
+
+// --- for tests of applications
+
+test('a fake client says what was sent, and what was not', function (): void {
+    $errands = new FakeClient();
+    $errands->assertNothingSent();
+    $id = $errands->emit(Job::image()->output('a.webp', widthPx: 40)->withSubject('order-1042'));
+    $errands->emit(Job::of('shop.picture.requested.v1', ['a' => 1])->withId('p'));
+    foreach ([ImageJob::class, 'image', 'dev.errands.image.requested.v1', Job::class] as $type) {
+        $errands->assertSent($type);
+    }
+    $errands->assertSent('image', fn (Job $job): bool => $job->subject === 'order-1042', times: 1);
+    $errands->assertNotSent('image', fn (Job $job): bool => $job->subject === 'another');
+    same([$id, 'p'], array_map(fn (Job $job): string => $job->id, $errands->sent()));
+    same('https://shop.example/orders', $errands->sent()[0]->source);
+    foreach ([
+        fn () => $errands->assertNothingSent(),
+        fn () => $errands->assertSent('message'),
+        fn () => $errands->assertSent('image', times: 2),
+        fn () => $errands->assertSent('image', fn (Job $job): bool => false),
+        fn () => $errands->assertNotSent('image'),
+    ] as $wrong) {
+        throws(AssertionError::class, "got dev.errands.image.requested.v1 $id, shop.picture.requested.v1 p", $wrong);
+    }
+});
+
+test('a fake client\'s jobs wait until they have ended', function (): void {
+    $errands = new FakeClient();
+    $id = $errands->emit(Job::ics());
+    same([true, 'waiting'], [$errands->status($id)->isOpen(), $errands->wait($id)->state]);
+    $made = ['name' => 'a.ics', 'url' => '/a', 'media_type' => 'text/calendar', 'sha256' => '', 'key' => 'k', 'size_bytes' => 1];
+    $errands->ends($id, result: ['artifacts' => [$made]]);
+    same(['completed', 'a.ics'], [$errands->status($id)->state, $errands->status($id)->artifacts()[0]->name]);
+    throws(TooLate::class, 'completed', fn () => $errands->cancel($id));
+    throws(UnknownJob::class, 'nobody', fn () => $errands->status('nobody'));
+    $other = $errands->emit(Job::ics()->withId('other'));
+    same('cancelled', $errands->cancel($other)->state);
+    same('waiting', $errands->retry($other)->state);
+    $errands->assertCancelled('other');
+    $errands->assertRetried('other');
+    throws(AssertionError::class, "job $id", fn () => $errands->assertCancelled($id));
+});
+
+test('a fake client refuses what could not be sent, and fails when it is told to', function (): void {
+    $errands = new FakeClient();
+    throws(InvalidJob::class, 'JSON', fn () => $errands->emit(Job::ics(['n' => NAN])));
+    $errands->failWith(new Unreachable('down', '', 0, 4));
+    throws(Unreachable::class, 'down', fn () => $errands->emit(Job::ics()));
+    $errands->failWith(null)->emit(Job::ics());
+});
+
+test('a fake client keeps what was uploaded', function (): void {
+    $errands = new FakeClient();
+    $file = tmpfile();
+    fwrite($file, 'content');
+    same('uploads/' . hash('sha256', 'content') . '/a.txt', $errands->upload($file, 'a.txt'));
+    $errands->assertUploaded('a.txt', 'content');
+    throws(AssertionError::class, 'got a.txt', fn () => $errands->assertUploaded('a.txt', 'other'));
+});
+
+test('callbacks of tests are signed as those of Errands', function (): void {
+    $signer = new CallbackSigner();
+    $job = Job::image()->withId('1')->withSubject('order-1042')->withExtension('correlationid', 'c')->priority('low');
+    foreach (['completed' => [], 'failed' => ['no such picture'], 'deadlettered' => ['the store is down']] as $outcome => $told) {
+        $signed = $signer->{$outcome}($job, ...$told);
+        $callback = (new Webhook($signer->secret))->verify($signed->body, $signed->headers);
+        same([$outcome, 'image', '1', 'order-1042', 'c'],
+            [$callback->outcome, $callback->job, $callback->jobId, $callback->subject, $callback->correlationId]);
+        same($told[0] ?? null, $callback->reason());
+        same($callback->id, (new Webhook($signer->secret))->authenticate($signed->body, $signed->server()));
+        same(false, str_contains($signed->body, 'priority'));
+    }
+    throws(InvalidSignature::class, 'no signature', fn () => (new Webhook(SECRET))->verify($signed->body, $signed->headers));
+    $old = $signer->sign('{}', 'x', time() - 301);
+    throws(InvalidSignature::class, 's old', fn () => (new Webhook($signer->secret))->verify('{}', $old->headers));
 });
 
 // --- the client

@@ -23,7 +23,14 @@ ini_set('log_errors', '1');
 try {
     $settings = Settings::fromEnvironment();
     // A page waits for this: give up early, the job can be ordered again.
-    $client = new Client($settings->source, timeoutSeconds: 3, retries: 2, token: $settings->token, maxWaitSeconds: 2);
+    $client = new Client(
+        $settings->source,
+        $settings->sink,
+        timeoutSeconds: 3,
+        retries: 2,
+        token: $settings->token,
+        maxWaitSeconds: 2,
+    );
     $shop = new Shop($settings, new Jobs($settings->dataFolder, $settings->source), $client);
     $response = $shop->answer($_SERVER['REQUEST_METHOD'], $path);
 } catch (\Throwable $bug) {

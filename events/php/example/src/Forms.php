@@ -15,20 +15,21 @@ final class Forms
         'report' => 'Invoice as PDF',
         'message' => 'E-mail',
     ];
-    // Base64 makes it 8 MB of the 10 MiB that an event may have; larger pictures go by URL.
-    public const PICTURE_LIMIT_BYTES = 6_000_000;
+    // What Errands takes as a file; larger pictures go by URL.
+    public const PICTURE_LIMIT_BYTES = 32 * 1024 * 1024;
 
     /**
      * @param array<string, string> $form
      * @param array<string, mixed>  $files as $_FILES
+     * @param \Closure(string, string): string $upload hands a file over, by its path and name, and returns its key
      * @return array<string, mixed>
      * @throws \DomainException with a sentence for the person
      */
-    public static function data(string $job, array $form, array $files): array
+    public static function data(string $job, array $form, array $files, \Closure $upload): array
     {
         return match ($job) {
             'ics' => self::ics($form),
-            'image' => self::image($form, $files['picture'] ?? []),
+            'image' => self::image($form, $files['picture'] ?? [], $upload),
             'report' => self::report($form),
             'message' => self::message($form),
             default => throw new \DomainException('job must be one of ' . implode(', ', array_keys(self::JOBS))),
@@ -78,9 +79,10 @@ final class Forms
     /**
      * @param array<string, string> $form
      * @param array<string, mixed>  $file
+     * @param \Closure(string, string): string $upload
      * @return array<string, mixed>
      */
-    private static function image(array $form, array $file): array
+    private static function image(array $form, array $file, \Closure $upload): array
     {
         $error = $file['error'] ?? UPLOAD_ERR_NO_FILE;
         $tooLarge = in_array($error, [UPLOAD_ERR_INI_SIZE, UPLOAD_ERR_FORM_SIZE], true);
@@ -96,7 +98,7 @@ final class Forms
             throw new \DomainException('The width must be a whole number of pixels.');
         }
         return [
-            'source' => Input::bytes((string) file_get_contents((string) $file['tmp_name'])),
+            'source' => Input::key($upload((string) $file['tmp_name'], (string) $file['name'])),
             'outputs' => [
                 ['name' => 'picture.webp', 'format' => 'webp', 'width_px' => $width],
                 ['name' => 'thumbnail.jpg', 'mode' => 'fill', 'width_px' => 200, 'height_px' => 200],
@@ -151,6 +153,16 @@ final class Forms
             'subject' => self::required($form, 'topic', 'a subject'),
             'text' => self::required($form, 'text', 'a text'),
         ];
+    }
+
+    /**
+     * The order that a job is for, where the form asks for it.
+     *
+     * @param array<string, string> $form
+     */
+    public static function order(array $form): ?string
+    {
+        return self::field($form, 'order') ?: null;
     }
 
     public static function pictureLimitBytes(): int

@@ -15,7 +15,7 @@ use Errands\Job;
  * transaction, and answer 2xx only when that is on disk.
  *
  * @phpstan-type Record array{id: string, source: string, job: string, title: string, subject: ?string, state: string,
- *     created: string, updated: string, artifacts: list<array<string, mixed>>, reason: ?string,
+ *     stream: ?string, created: string, updated: string, artifacts: list<array<string, mixed>>, reason: ?string,
  *     errors: list<array{pointer: string, detail: string}>, callbacks: list<string>}
  */
 final class Jobs
@@ -41,10 +41,11 @@ final class Jobs
         ] + $this->blank($this->source, $job->id, $name));
     }
 
-    public function accepted(string $id): void
+    /** Errands has it; `$stream` is where a browser hears what befalls it. */
+    public function accepted(string $id, ?string $stream): void
     {
         $this->change($this->source, $id, static fn (?array $found): array =>
-            $found === null ? [] : self::moved($found, 'accepted'));
+            $found === null ? [] : ['stream' => $stream] + self::moved($found, 'accepted'));
     }
 
     /** Errands did not say that it took the job; it may have taken it all the same, and then a callback comes. */
@@ -130,7 +131,7 @@ final class Jobs
         $now = self::now();
         return [
             'id' => $id, 'source' => $source, 'job' => $job, 'title' => $id, 'subject' => null, 'state' => 'unsent',
-            'created' => $now, 'updated' => $now, 'reason' => null,
+            'created' => $now, 'updated' => $now, 'reason' => null, 'stream' => null,
             'artifacts' => [], 'errors' => [], 'callbacks' => [],
         ];
     }

@@ -75,6 +75,26 @@ final class Page
             HTML;
     }
 
+    /**
+     * Those of other servers that the page loads from: pictures that jobs made, and streams of jobs that are not done.
+     *
+     * @return list<string>
+     */
+    public function origins(): array
+    {
+        $urls = array_column($this->records, 'stream');
+        foreach ($this->records as $record) {
+            $urls[] = self::picture($record['artifacts'])['url'] ?? null;
+        }
+        return array_values(array_unique(array_filter(array_map(self::origin(...), $urls))));
+    }
+
+    /** Scheme, host and port of an address of http; '' of anything else. */
+    public static function origin(?string $url): string
+    {
+        return preg_match('#^https?://[a-z0-9.:\[\]-]+(?=/|$)#i', (string) $url, $found) === 1 ? $found[0] : '';
+    }
+
     public static function size(int $bytes): string
     {
         return match (true) {
@@ -129,7 +149,8 @@ final class Page
                 . '<div class="two">' . $this->input('timezone', 'Time zone', 'Europe/Berlin', 'list="zones"')
                 . $this->input('location', 'Place', 'Room 4', '') . '</div>'
                 . $this->input('guest', 'Guest’s e-mail (optional)', '', 'type="email"') . $this->zones())
-            . $this->form('image', 'Resize', "<label>Picture <small>JPEG, PNG, WebP; at most $limit</small>"
+            . $this->form('image', 'Resize', $this->input('order', 'For order (optional)', 'order-1042', '')
+                . "<label>Picture <small>JPEG, PNG, WebP; at most $limit</small>"
                 . '<input type="file" name="picture" accept="image/*" required></label>'
                 . $this->input('width', 'Width in pixels', '800', 'type="number" min="1" max="16384" required'))
             . $this->form('report', 'Make the invoice', '<div class="two">'
@@ -179,12 +200,15 @@ final class Page
         $key = hash('sha256', "{$record['source']}\n{$record['id']}");
         $link = '/jobs/' . rawurlencode($record['id']);
         $time = self::h(substr($record['created'], 11, 8));
-        return "<li id=\"job-$key\" class=\"$state\" data-version=\"" . md5((string) json_encode($record)) . '">'
+        $stream = $state === 'accepted' && self::origin($record['stream'] ?? null) !== ''
+            ? ' data-stream="' . self::h($record['stream']) . '"' : '';
+        return "<li id=\"job-$key\" class=\"$state\" data-version=\"" . md5((string) json_encode($record)) . "\"$stream>"
             . "<div class=\"row\"><h3>{$this->h($record['title'])}</h3>"
             . "<span class=\"badge\">{$this->h(self::STATES[$state])}</span></div>"
             . "<p class=\"meta\">$meta · <time datetime=\"{$this->h($record['created'])}\">$time UTC</time> · "
             . "<a href=\"{$this->h($link)}\">JSON</a></p>"
-            . $this->files($record['artifacts']) . $this->reason($record, $state) . '</li>';
+            . ($stream === '' ? '' : '<p class="live" aria-live="polite" hidden></p>')
+            . $this->thumbnail($record['artifacts']) . $this->files($record['artifacts']) . $this->reason($record, $state) . '</li>';
     }
 
     /** @param array<string, mixed> $record */
@@ -196,6 +220,28 @@ final class Page
         $seconds = (float) (new \DateTimeImmutable($record['updated']))->format('U.u')
             - (float) (new \DateTimeImmutable($record['created']))->format('U.u');
         return 'took ' . ($seconds < 60 ? number_format($seconds, 1) . ' s' : round($seconds / 60) . ' min');
+    }
+
+    /**
+     * The smallest picture among the files.
+     *
+     * @param list<array<string, mixed>> $artifacts
+     * @return ?array<string, mixed>
+     */
+    private static function picture(array $artifacts): ?array
+    {
+        $pictures = array_filter($artifacts, static fn (array $each): bool => self::origin($each['url']) !== ''
+            && preg_match('#^image/(jpeg|png|webp|gif|avif)$#D', (string) $each['media_type']) === 1);
+        usort($pictures, static fn (array $a, array $b): int => $a['size_bytes'] <=> $b['size_bytes']);
+        return $pictures[0] ?? null;
+    }
+
+    /** @param list<array<string, mixed>> $artifacts */
+    private function thumbnail(array $artifacts): string
+    {
+        $picture = self::picture($artifacts);
+        return $picture === null
+            ? '' : '<img class="thumbnail" src="' . self::h($picture['url']) . '" alt="" width="96" height="96">';
     }
 
     /** @param list<array<string, mixed>> $artifacts */

@@ -9,11 +9,15 @@ final class Response
 {
     private const JSON = JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE;
 
-    /** @param array<string, string> $headers */
+    /**
+     * @param array<string, string> $headers
+     * @param list<string>          $origins which a page may load pictures from, and follow jobs at
+     */
     private function __construct(
         public readonly int $status,
         public readonly array $headers = [],
         public readonly string $body = '',
+        public readonly array $origins = [],
     ) {
     }
 
@@ -26,15 +30,18 @@ final class Response
         return new self($status, $headers + ['Content-Type' => 'application/json'], json_encode($value, self::JSON));
     }
 
-    public static function problem(int $status, string $title, string $detail): self
+    /** @param list<array{pointer: string, detail: string}> $errors the bad fields (RFC 9457) */
+    public static function problem(int $status, string $title, string $detail, array $errors = []): self
     {
         $headers = ['Content-Type' => 'application/problem+json'];
-        return self::json($status, ['title' => $title, 'status' => $status, 'detail' => $detail], $headers);
+        $problem = ['title' => $title, 'status' => $status, 'detail' => $detail];
+        return self::json($status, $problem + ($errors === [] ? [] : ['errors' => $errors]), $headers);
     }
 
-    public static function html(int $status, string $page): self
+    /** @param list<string> $origins which the page may load pictures from, and follow jobs at */
+    public static function html(int $status, string $page, array $origins): self
     {
-        return new self($status, ['Content-Type' => 'text/html; charset=utf-8'], $page);
+        return new self($status, ['Content-Type' => 'text/html; charset=utf-8'], $page, array_unique($origins));
     }
 
     public static function seeOther(string $path): self
@@ -49,10 +56,11 @@ final class Response
 
     public function send(): void
     {
+        $others = rtrim(' ' . implode(' ', $this->origins));
         $always = [
             'Cache-Control' => 'no-store',
-            'Content-Security-Policy' => "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
-                . " img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            'Content-Security-Policy' => "default-src 'none'; style-src 'self'; script-src 'self';"
+                . " connect-src 'self'$others; img-src 'self'$others; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             'Referrer-Policy' => 'same-origin',
             'X-Content-Type-Options' => 'nosniff',
         ];

@@ -11,6 +11,7 @@ final class Settings
     public function __construct(
         public readonly string $dataFolder,
         public readonly string $source,
+        public readonly string $sink,
         public readonly ?string $callbackUrl,
         public readonly ?string $token,
         public readonly array $webhookSecrets,
@@ -25,6 +26,7 @@ final class Settings
         return new self(
             dataFolder: self::read('ERRANDS_EXAMPLE_DATA') ?? dirname(__DIR__) . '/var',
             source: self::read('ERRANDS_SOURCE') ?? 'https://shop.example/orders',
+            sink: self::read('K_SINK') ?? 'http://127.0.0.1:8080',
             callbackUrl: self::read('ERRANDS_CALLBACK_URL'),
             token: self::read('ERRANDS_TOKEN'),
             webhookSecrets: preg_split('/[\s,]+/', (string) $secrets, -1, PREG_SPLIT_NO_EMPTY) ?: [],

@@ -4,12 +4,14 @@ declare(strict_types=1);
 
 namespace Errands\Example;
 
-use Errands\Client;
+use Errands\ClientInterface;
 use Errands\Exception;
 use Errands\InvalidCallback;
 use Errands\InvalidJob;
 use Errands\InvalidSignature;
 use Errands\Job;
+use Errands\Refused;
+use Errands\Unreachable;
 use Errands\Webhook;
 
 /** The API: it hands each job over and answers at once; the outcome comes to POST /callbacks. */
@@ -20,7 +22,7 @@ final class Shop
     public function __construct(
         private readonly Settings $settings,
         private readonly Jobs $jobs,
-        private readonly Client $client,
+        private readonly ClientInterface $client,
     ) {
     }
 
@@ -53,7 +55,7 @@ final class Shop
             ? 'No callback can be verified: set ERRANDS_WEBHOOK_SECRET or ERRANDS_WEBHOOK_SECRET_FILE.'
             : '';
         $page = new Page($this->jobs->newest(100), $job, $error, $warning, $_POST);
-        return Response::html($status, $page->html());
+        return Response::html($status, $page->html(), [...$page->origins(), Page::origin($this->settings->sink)]);
     }
 
     private function order(): Response
@@ -81,7 +83,7 @@ final class Shop
             $made = $this->make($job, $data)->withSubject($subject);
             return $this->handOver($made, Forms::title($job, $data));
         } catch (InvalidJob $error) {
-            return Response::problem(422, 'Invalid order', $error->getMessage());
+            return self::invalid($error);
         }
     }
 
@@ -93,13 +95,18 @@ final class Shop
             if ($_POST === [] && (int) ($_SERVER['CONTENT_LENGTH'] ?? 0) > 0) { // over post_max_size PHP drops it all
                 throw new \DomainException('The form is too large.');
             }
-            $data = Forms::data($job, $_POST, $_FILES);
+            $upload = fn (string $path, string $name): string => $this->client->upload($path, $name);
+            $data = Forms::data($job, $_POST, $_FILES, $upload);
             $file = is_string($_FILES['picture']['name'] ?? null) ? $_FILES['picture']['name'] : '';
-            $response = $this->handOver($this->make($job, $data), Forms::title($job, $data, $file));
-        } catch (\DomainException | InvalidJob $error) {
+            $made = $this->make($job, $data)->withSubject(Forms::order($_POST));
+            $response = $this->handOver($made, Forms::title($job, $data, $file));
+        } catch (Refused | Unreachable $error) {
+            error_log($error->getMessage());
             return $person
-                ? $this->page(422, $job, $error->getMessage())
-                : Response::problem(422, 'Invalid order', $error->getMessage());
+                ? $this->page(503, $job, 'The picture could not be handed over. Try again in a moment.')
+                : Response::problem(503, 'Not handed over', $error->getMessage());
+        } catch (\DomainException | InvalidJob $error) {
+            return $person ? $this->page(422, $job, self::told($error)) : self::invalid($error);
         }
         return $person ? Response::seeOther('/?job=' . rawurlencode($job)) : $response;
     }
@@ -117,13 +124,41 @@ final class Shop
         $this->jobs->open($job, $title);
         try {
             $this->client->emit($job);
+        } catch (InvalidJob $error) {
+            $this->jobs->unsent($job->id, self::told($error));
+            throw $error;
         } catch (Exception $error) {
             error_log($error->getMessage());
             $this->jobs->unsent($job->id, $error->getMessage());
             return Response::problem(503, 'Not handed over', $error->getMessage());
         }
-        $this->jobs->accepted($job->id);
+        $this->jobs->accepted($job->id, $this->stream($job));
         return Response::json(202, ['id' => $job->id], ['Location' => "/jobs/{$job->id}"]);
+    }
+
+    private static function invalid(\DomainException|InvalidJob $error): Response
+    {
+        $errors = $error instanceof InvalidJob ? $error->errors : [];
+        return Response::problem(422, 'Invalid order', self::told($error), $errors);
+    }
+
+    /** What is wrong, for a person: each field that Errands has named. */
+    private static function told(\DomainException|InvalidJob $error): string
+    {
+        $errors = $error instanceof InvalidJob ? $error->errors : [];
+        $fields = array_map(static fn (array $each): string => substr($each['pointer'], 2) . ' ' . $each['detail'], $errors);
+        return implode('; ', $fields) ?: $error->getMessage();
+    }
+
+    /** Where the page may follow the job; without it the page asks this API now and then. */
+    private function stream(Job $job): ?string
+    {
+        try {
+            return $this->client->streamUrl($job);
+        } catch (Exception $error) {
+            error_log($error->getMessage());
+            return null;
+        }
     }
 
     private function callback(): Response

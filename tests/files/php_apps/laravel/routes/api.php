@@ -3,7 +3,7 @@
 declare(strict_types=1);
 
 use App\Models\Order;
-use Errands\Client;
+use Errands\ClientInterface;
 use Errands\InvalidCallback;
 use Errands\InvalidSignature;
 use Errands\Job;
@@ -12,7 +12,7 @@ use Illuminate\Http\Request;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Route;
 
-Route::post('/orders', function (Request $request, Client $client) {
+Route::post('/orders', function (Request $request, ClientInterface $client) {
     $job = Job::of('dev.errands.ics.requested.v1', $request->json()->all())
         ->withCallbackUrl(config('app.url') . '/callbacks');
     DB::transaction(function () use ($client, $job) {

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace App;
 
-use Errands\Client;
+use Errands\ClientInterface;
 use Errands\Job;
 use Symfony\Component\HttpFoundation\JsonResponse;
 use Symfony\Component\HttpFoundation\Request;
@@ -15,7 +15,7 @@ use Symfony\Component\Routing\Annotation\Route;
 final class OrderController
 {
     #[Route('/orders', methods: ['POST'])]
-    public function order(Request $request, Client $client): JsonResponse
+    public function order(Request $request, ClientInterface $client): JsonResponse
     {
         $job = Job::of('dev.errands.ics.requested.v1', json_decode($request->getContent(), true))
             ->withCallbackUrl(getenv('APP_URL') . '/callbacks');

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace App\Providers;
 
 use Errands\Client;
+use Errands\ClientInterface;
 use Errands\Webhook;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Route;
