@@ -27,6 +27,7 @@ from functions.gateway.outside import Refusal
 from functions.gateway.replies import Replies, TooLate
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient, Sender
+from functions.gateway.tracing.tracing import Receiver, Tracing
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
 from functions.runtime.notes import JobNote
@@ -64,9 +65,11 @@ class Gateway:
         replies: Replies | None = None,
         kept: timedelta = timedelta(0),
         files: Files | None = None,
+        traced: Receiver | None = None,
     ) -> None:
         """Without `replies` a job cannot be cancelled. Ended jobs are `kept` so long; with nothing told, for ever."""
         self.database = database
+        self._tracing = Tracing(database, traced) if traced else None
         self._disk = disk
         self.waiters = Waiters()
         self.metrics = JobMetrics(routes.known_types)
@@ -84,6 +87,8 @@ class Gateway:
         """Sends what is due, until the end of the context; then all that was asked for is written."""
         loop = asyncio.get_running_loop()
         keeping = [loop.create_task(_kept(self._sender)), loop.create_task(self._kept_short())]
+        if self._tracing is not None:
+            keeping.append(loop.create_task(self._tracing.run()))
         if isinstance(self.database, Postgresql):
             keeping.append(loop.create_task(listening.listen(self.database.url, self.waiters.wake)))
         try:
@@ -94,6 +99,8 @@ class Gateway:
             await asyncio.gather(*keeping, return_exceptions=True)
             await self._sender.close()
             await self.writer.close()
+            if self._tracing is not None:
+                await self._tracing.close()
 
     @property
     def trouble(self) -> str | None:
@@ -131,17 +138,25 @@ class Gateway:
         if accepted_ms is not None:
             type_ = sibling_type(outcome.type, "requested")
             self.metrics.ended(type_, outcome.attributes["outcome"], (clock_ms() - accepted_ms) / 1000)
-            self.waiters.wake([key_of_event(outcome)])
+            self._has_ended(key_of_event(outcome))
 
     async def noted(self, event: Event, note: JobNote) -> None:
         """Record what befell a job; raise StorageUnavailable."""
 
-        def work(transaction: Transaction) -> str:
-            key = jobs.note(transaction, event, note, now_ms=clock_ms())
+        def work(transaction: Transaction) -> tuple[str, int | None]:
+            key, number = jobs.note(transaction, event, note, now_ms=clock_ms())
             listening.tell(self.database, transaction, [key])
-            return key
+            return key, number
 
-        self.waiters.wake([await self.writer.ask(work, lazily=True)])
+        key, number = await self.writer.ask(work, lazily=True)
+        if self._tracing is not None and note.kind == "callback failed" and number is not None:
+            self._tracing.called_back(key, number)
+        self.waiters.wake([key])
+
+    def _has_ended(self, key: str) -> None:
+        if self._tracing is not None:
+            self._tracing.ended(key)
+        self.waiters.wake([key])
 
     async def cancel(self, job: Job, actor: str) -> None:
         """End the job as cancelled; raise TooLate where it has ended, TryAgain and StorageUnavailable."""
@@ -164,7 +179,7 @@ class Gateway:
                 raise TooLate(found)
         self._sender.forget(job.id)
         self._sender.wake()
-        self.waiters.wake([job.key])
+        self._has_ended(job.key)
 
     async def retry(self, job: Job, actor: str) -> None:
         """Have an ended job done anew; raise TooLate for one that is open or done, and StorageUnavailable."""

@@ -180,20 +180,21 @@ def _end_of(outcome: Event) -> tuple[State, str | None]:
     return state, (told.detail or told.error or "")[:ERROR_CHARACTERS].replace("\x00", "") or None
 
 
-def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> str:
-    """Record what befell a job, also one that came by the broker's own ingress; its key."""
+def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> tuple[str, int | None]:
+    """Record what befell a job, also one that came by the broker's own ingress; its key, and the number of its note."""
     key = key_of_event(event)
     job = find(transaction, key) or _insert_direct(transaction, event, told.type, now_ms)
     detail = told.detail[:ERROR_CHARACTERS].replace("\x00", "")
+    number = None
     if told.kind != "waits":
-        by = told.by or None
-        notes.add(transaction, job.id, told.kind, at_ms=now_ms, attempt=told.attempt, actor=by, detail=detail)
+        more = {"attempt": told.attempt, "next_ms": told.next_ms}
+        number = notes.add(transaction, job.id, told.kind, at_ms=now_ms, actor=told.by or None, detail=detail, **more)
     if job.is_open and told.kind != "callback failed":
         transaction.execute(
             "UPDATE job SET attempt = COALESCE(?, attempt), error = ?, retry_ms = ? WHERE id = ? AND ended_ms IS NULL",
             *(told.attempt, detail or None, told.next_ms, job.id),
         )
-    return key
+    return key, number
 
 
 def _insert_direct(transaction: Transaction, event: Event, type_: str, now_ms: int) -> Job:
