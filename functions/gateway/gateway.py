@@ -19,7 +19,7 @@ from functions.gateway.disk import Disk
 from functions.gateway.files import Files
 from functions.gateway.ledger import changes, jobs, selection
 from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State, key_of_event
-from functions.gateway.ledger.jobs import Outgoing
+from functions.gateway.ledger.jobs import Closed, Outgoing
 from functions.gateway.ledger.selection import Oldest
 from functions.gateway.ledger.writer import Accept, Ended, Writer
 from functions.gateway.metrics import JobMetrics
@@ -128,16 +128,16 @@ class Gateway:
         """What is told of jobs for Prometheus; raise StorageUnavailable."""
         return self.metrics.render(await in_thread(self._oldest), now_ms=clock_ms())
 
-    def _oldest(self) -> dict[str, Oldest]:
+    def _oldest(self) -> list[Oldest]:
         with self.database.transaction(writes=False) as transaction:
             return selection.oldest(transaction)
 
     async def ended(self, outcome: Event) -> None:
         """Record how a job ended; raise StorageUnavailable."""
-        accepted_ms = await self.writer.ask(Ended(outcome), lazily=True)
-        if accepted_ms is not None:
+        closed: Closed | None = await self.writer.ask(Ended(outcome), lazily=True)
+        if closed is not None:
             type_ = sibling_type(outcome.type, "requested")
-            self.metrics.ended(type_, outcome.attributes["outcome"], (clock_ms() - accepted_ms) / 1000)
+            self.metrics.ended(type_, closed.state, (clock_ms() - closed.accepted_ms) / 1000)
             self._has_ended(key_of_event(outcome))
 
     async def noted(self, event: Event, note: JobNote) -> None:
@@ -177,6 +177,8 @@ class Gateway:
             found = await in_thread(self._state, job.key)
             if found != "cancelled":
                 raise TooLate(found)
+        else:
+            self.metrics.ended(job.type, "cancelled", (clock_ms() - job.accepted_ms) / 1000)
         self._sender.forget(job.id)
         self._sender.wake()
         self._has_ended(job.key)

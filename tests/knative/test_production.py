@@ -15,6 +15,7 @@ import promql_parser
 import pytest
 import yaml
 
+from functions.gateway.metrics import JobMetrics
 from functions.net.guard import special_ranges
 from functions.storage.store import LEDGER, RESULTS
 from knative.cluster.needs import Needs
@@ -34,6 +35,7 @@ WAITING = ("callbacks", "mails")  # work queues of a component
 METRICS = {
     name for file in (ROOT / "tests/files/metrics").glob("*.txt") for name in file.read_text().split()
 }  # what RabbitMQ 3.10 answers to a scrape, and what Serving 1.23 declares in its source (pkg/queue, pkg/activator)
+METRICS |= {"up", *re.findall(r"# TYPE (\w+)", JobMetrics([]).render([], now_ms=0))}  # the gateway's
 
 
 @pytest.fixture(scope="module")

@@ -41,11 +41,11 @@ _END: Final = (
     " ended_ms = v.column3, error = v.column4, due_ms = NULL,"
     " retry_ms = NULL"
     " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state NOT IN ('completed', 'cancelled')"
-    " RETURNING id, key, accepted_ms"
+    " RETURNING id, key, accepted_ms, state"
 )
 _DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
-    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms"
+    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms, state"
 )
 _KEEP_END: Final = (
     "INSERT INTO job_end (job_id, attributes, data) VALUES {rows}"
@@ -62,6 +62,14 @@ class Outgoing:
     event: Event
     tries: int = 0
     letter: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A job that has ended: how, and when it was accepted."""
+
+    state: State
+    accepted_ms: int
 
 
 class _Told(msgspec.Struct):
@@ -132,9 +140,8 @@ def mark_sent(transaction: Transaction, sent: Sequence[tuple[int, int]], *, now_
     )
 
 
-def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> dict[str, int]:
-    """Record how jobs ended, also of such as came by the broker's own ingress; of those it changes the keys, and when
-    they were accepted.
+def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> dict[str, Closed]:
+    """Record how jobs ended, also of such as came by the broker's own ingress; those that it changes, by their keys.
 
     A completed job stays so, and a cancelled one; what failed, was lost or became a dead letter can be replayed, and
     end another way.
@@ -147,7 +154,7 @@ def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> 
         changed |= {str(row["key"]): row for row in _insert_ended(transaction, unknown, now_ms)}
     kept = [(int(row["id"]), *packed(last[key])) for key, row in changed.items()]
     rows.execute(transaction, _KEEP_END, kept)
-    return {key: int(row["accepted_ms"]) for key, row in changed.items()}
+    return {key: Closed(row["state"], int(row["accepted_ms"])) for key, row in changed.items()}
 
 
 def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
