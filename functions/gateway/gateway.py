@@ -17,7 +17,7 @@ from functions.gateway.admission import SENDING_MS, Admission
 from functions.gateway.callers import Caller
 from functions.gateway.disk import Disk
 from functions.gateway.files import Files
-from functions.gateway.ledger import changes, jobs, selection
+from functions.gateway.ledger import changes, jobs, outbox, selection
 from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State, key_of_event
 from functions.gateway.ledger.jobs import Closed, Outgoing
 from functions.gateway.ledger.selection import Oldest
@@ -30,7 +30,8 @@ from functions.gateway.sending import BrokerClient, Sender
 from functions.gateway.tracing.tracing import Receiver, Tracing
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
-from functions.runtime.notes import JobNote
+from functions.runtime.adapter import system_clock
+from functions.runtime.notes import JobNote, erased
 from functions.runtime.threads import in_thread
 from functions.storage.database import Database, Postgresql, StorageUnavailable, Transaction
 
@@ -77,6 +78,7 @@ class Gateway:
         self._admission = admission
         self._routes = routes
         self._replies = replies
+        self._has_sink = sink is not None
         self._files = files
         self._kept_ms = int(kept.total_seconds() * 1000)
         watchdog = Watchdog(database, routes)
@@ -122,7 +124,7 @@ class Gateway:
 
     def _outgoing(self, job: NewJob, done: Accepted) -> Outgoing:
         self.metrics.accepted(job.event.type)
-        return Outgoing(done.id, done.key, job.event)
+        return Outgoing(done.id, done.key, done.event or job.event)
 
     async def measured(self) -> str:
         """What is told of jobs for Prometheus; raise StorageUnavailable."""
@@ -197,19 +199,26 @@ class Gateway:
         self.waiters.wake([job.key])
 
     async def erase(self, wanted: Sequence[Job], actor: str) -> int:
-        """Remove all that is kept of ended jobs, and keep who wanted that; how many. Raises as `cancel` does."""
+        """Remove all that is kept of ended jobs, and keep who wanted that; how many. Raises as `cancel` does.
+
+        Their dead letters are removed where those are kept, which has limits of its own for what is merely old.
+        """
         ended = [each for each in wanted if not each.is_open]
         if self._replies is not None:
             for each in ended:
                 await in_thread(self._erase_stored, each)
 
         def work(transaction: Transaction) -> None:
+            now_ms = clock_ms()
             changes.erase(transaction, [each.id for each in ended])
             if actor != RETENTION:
-                changes.audit(transaction, [each.key for each in ended], actor=actor, now_ms=clock_ms())
+                changes.audit(transaction, [each.key for each in ended], actor=actor, now_ms=now_ms)
+                for each in ended if self._has_sink else ():
+                    outbox.add(transaction, erased(each.named, now=system_clock()), due_ms=now_ms, place="sink")
 
         if ended:
             await self.writer.ask(work)
+            self._sender.wake()
             log.info("%s had %s jobs erased", actor, len(ended))
         return len(ended)
 

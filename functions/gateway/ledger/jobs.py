@@ -1,7 +1,7 @@
 """The jobs in the ledger: accepted, sent, ended, found. Every function works within a transaction of its caller's."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -23,9 +23,11 @@ from functions.gateway.ledger.job import (
     packed,
     unpacked,
 )
+from functions.runtime.adapter import REPLAYED
 from functions.runtime.notes import JobNote
 from functions.storage.database import Database, Row, Transaction
 
+DEAD: Final = ("deadlettered", "lost")
 CANCELLED: Final = "/cancelled"  # how the type of such a problem ends
 DIRECT: Final = ""  # the API of a job that came by the broker's own ingress
 ERROR_CHARACTERS: Final = 10_000
@@ -108,11 +110,17 @@ def _repeated(transaction: Transaction, job: NewJob) -> Accepted | Conflict:
     if found is None:
         raise LookupError(f"job {job.key} was neither inserted nor found")
     if found.state in MENDED:
-        _begin_anew(transaction, found, job)
-        return Accepted(found.id, found.key, "waiting", fresh=True)
+        event = job.event.with_attributes(**replayed(found.state))
+        _begin_anew(transaction, found, replace(job, event=event))
+        return Accepted(found.id, found.key, "waiting", fresh=True, event=event)
     if found.fingerprint not in ("", job.fingerprint):
         return Conflict(found.key, found.state)
     return Accepted(found.id, found.key, found.state, fresh=False)
+
+
+def replayed(state: State) -> dict[str, str]:
+    """What tells the dead letters' console how a job ends that is one of theirs, and is done anew."""
+    return {REPLAYED: "true"} if state in DEAD else {}
 
 
 def _begin_anew(transaction: Transaction, found: Job, job: NewJob) -> None:
