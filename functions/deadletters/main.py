@@ -18,10 +18,12 @@ from events.problem import NotAnEvent, TryAgain
 from functions.deadletters.service.outbox import send
 from functions.deadletters.store import dead_letters, notices
 from functions.deadletters.store.dead_letter import ADDED, is_undelivered_outcome, original
+from functions.deadletters.store.retention import erase
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import Response, log_response, refusal, system_clock
 from functions.runtime.failure_reports import FailureReportReader
 from functions.runtime.masking import rules
+from functions.runtime.notes import ERASED
 from functions.runtime.request import Request, request_function
 from functions.runtime.settings import from_environment
 from functions.storage.database import StorageUnavailable
@@ -73,6 +75,9 @@ def take(event: Event) -> None:
         return
     now, sent = system_clock(), original(event)
     with database.transaction() as transaction:
+        if event.type == ERASED:
+            erase(transaction, event)
+            return
         if is_undelivered_outcome(event):
             dead_letters.settle(transaction, event, now=now)
             return

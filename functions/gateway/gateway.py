@@ -17,9 +17,9 @@ from functions.gateway.admission import SENDING_MS, Admission
 from functions.gateway.callers import Caller
 from functions.gateway.disk import Disk
 from functions.gateway.files import Files
-from functions.gateway.ledger import changes, jobs, selection
+from functions.gateway.ledger import changes, jobs, outbox, selection
 from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State, key_of_event
-from functions.gateway.ledger.jobs import Outgoing
+from functions.gateway.ledger.jobs import Closed, Outgoing
 from functions.gateway.ledger.selection import Oldest
 from functions.gateway.ledger.writer import Accept, Ended, Writer
 from functions.gateway.metrics import JobMetrics
@@ -27,9 +27,11 @@ from functions.gateway.outside import Refusal
 from functions.gateway.replies import Replies, TooLate
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient, Sender
+from functions.gateway.tracing.tracing import Receiver, Tracing
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
-from functions.runtime.notes import JobNote
+from functions.runtime.adapter import system_clock
+from functions.runtime.notes import JobNote, erased
 from functions.runtime.threads import in_thread
 from functions.storage.database import Database, Postgresql, StorageUnavailable, Transaction
 
@@ -64,9 +66,11 @@ class Gateway:
         replies: Replies | None = None,
         kept: timedelta = timedelta(0),
         files: Files | None = None,
+        traced: Receiver | None = None,
     ) -> None:
         """Without `replies` a job cannot be cancelled. Ended jobs are `kept` so long; with nothing told, for ever."""
         self.database = database
+        self._tracing = Tracing(database, traced) if traced else None
         self._disk = disk
         self.waiters = Waiters()
         self.metrics = JobMetrics(routes.known_types)
@@ -74,6 +78,7 @@ class Gateway:
         self._admission = admission
         self._routes = routes
         self._replies = replies
+        self._has_sink = sink is not None
         self._files = files
         self._kept_ms = int(kept.total_seconds() * 1000)
         watchdog = Watchdog(database, routes)
@@ -84,6 +89,8 @@ class Gateway:
         """Sends what is due, until the end of the context; then all that was asked for is written."""
         loop = asyncio.get_running_loop()
         keeping = [loop.create_task(_kept(self._sender)), loop.create_task(self._kept_short())]
+        if self._tracing is not None:
+            keeping.append(loop.create_task(self._tracing.run()))
         if isinstance(self.database, Postgresql):
             keeping.append(loop.create_task(listening.listen(self.database.url, self.waiters.wake)))
         try:
@@ -94,6 +101,8 @@ class Gateway:
             await asyncio.gather(*keeping, return_exceptions=True)
             await self._sender.close()
             await self.writer.close()
+            if self._tracing is not None:
+                await self._tracing.close()
 
     @property
     def trouble(self) -> str | None:
@@ -115,33 +124,41 @@ class Gateway:
 
     def _outgoing(self, job: NewJob, done: Accepted) -> Outgoing:
         self.metrics.accepted(job.event.type)
-        return Outgoing(done.id, done.key, job.event)
+        return Outgoing(done.id, done.key, done.event or job.event)
 
     async def measured(self) -> str:
         """What is told of jobs for Prometheus; raise StorageUnavailable."""
         return self.metrics.render(await in_thread(self._oldest), now_ms=clock_ms())
 
-    def _oldest(self) -> dict[str, Oldest]:
+    def _oldest(self) -> list[Oldest]:
         with self.database.transaction(writes=False) as transaction:
             return selection.oldest(transaction)
 
     async def ended(self, outcome: Event) -> None:
         """Record how a job ended; raise StorageUnavailable."""
-        accepted_ms = await self.writer.ask(Ended(outcome), lazily=True)
-        if accepted_ms is not None:
+        closed: Closed | None = await self.writer.ask(Ended(outcome), lazily=True)
+        if closed is not None:
             type_ = sibling_type(outcome.type, "requested")
-            self.metrics.ended(type_, outcome.attributes["outcome"], (clock_ms() - accepted_ms) / 1000)
-            self.waiters.wake([key_of_event(outcome)])
+            self.metrics.ended(type_, closed.state, (clock_ms() - closed.accepted_ms) / 1000)
+            self._has_ended(key_of_event(outcome))
 
     async def noted(self, event: Event, note: JobNote) -> None:
         """Record what befell a job; raise StorageUnavailable."""
 
-        def work(transaction: Transaction) -> str:
-            key = jobs.note(transaction, event, note, now_ms=clock_ms())
+        def work(transaction: Transaction) -> tuple[str, int | None]:
+            key, number = jobs.note(transaction, event, note, now_ms=clock_ms())
             listening.tell(self.database, transaction, [key])
-            return key
+            return key, number
 
-        self.waiters.wake([await self.writer.ask(work, lazily=True)])
+        key, number = await self.writer.ask(work, lazily=True)
+        if self._tracing is not None and note.kind == "callback failed" and number is not None:
+            self._tracing.called_back(key, number)
+        self.waiters.wake([key])
+
+    def _has_ended(self, key: str) -> None:
+        if self._tracing is not None:
+            self._tracing.ended(key)
+        self.waiters.wake([key])
 
     async def cancel(self, job: Job, actor: str) -> None:
         """End the job as cancelled; raise TooLate where it has ended, TryAgain and StorageUnavailable."""
@@ -162,9 +179,11 @@ class Gateway:
             found = await in_thread(self._state, job.key)
             if found != "cancelled":
                 raise TooLate(found)
+        else:
+            self.metrics.ended(job.type, "cancelled", (clock_ms() - job.accepted_ms) / 1000)
         self._sender.forget(job.id)
         self._sender.wake()
-        self.waiters.wake([job.key])
+        self._has_ended(job.key)
 
     async def retry(self, job: Job, actor: str) -> None:
         """Have an ended job done anew; raise TooLate for one that is open or done, and StorageUnavailable."""
@@ -180,19 +199,26 @@ class Gateway:
         self.waiters.wake([job.key])
 
     async def erase(self, wanted: Sequence[Job], actor: str) -> int:
-        """Remove all that is kept of ended jobs, and keep who wanted that; how many. Raises as `cancel` does."""
+        """Remove all that is kept of ended jobs, and keep who wanted that; how many. Raises as `cancel` does.
+
+        Their dead letters are removed where those are kept, which has limits of its own for what is merely old.
+        """
         ended = [each for each in wanted if not each.is_open]
         if self._replies is not None:
             for each in ended:
                 await in_thread(self._erase_stored, each)
 
         def work(transaction: Transaction) -> None:
+            now_ms = clock_ms()
             changes.erase(transaction, [each.id for each in ended])
             if actor != RETENTION:
-                changes.audit(transaction, [each.key for each in ended], actor=actor, now_ms=clock_ms())
+                changes.audit(transaction, [each.key for each in ended], actor=actor, now_ms=now_ms)
+                for each in ended if self._has_sink else ():
+                    outbox.add(transaction, erased(each.named, now=system_clock()), due_ms=now_ms, place="sink")
 
         if ended:
             await self.writer.ask(work)
+            self._sender.wake()
             log.info("%s had %s jobs erased", actor, len(ended))
         return len(ended)
 

@@ -29,6 +29,7 @@ from functions.gateway.replies import Replies
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient
 from functions.gateway.tickets import Tickets
+from functions.gateway.tracing.tracing import Receiver
 from functions.net.origins import named, origins_of
 from functions.runtime.adapter import Response, async_http_function
 from functions.runtime.notes import NOTED, JobNote
@@ -51,7 +52,7 @@ class Settings:
     those of the file GATEWAY_CALLBACK_ENDPOINTS; where they are not told, any may be named. STORE_URL is the object
     store. GATEWAY_DEAD_LETTER_SINK takes jobs that are lost. Ended ones are kept for GATEWAY_RETENTION_DAYS (0: for
     ever). GATEWAY_TRUSTED_PROXIES are addresses and networks of proxies. GATEWAY_BEHIND is, on one machine, the
-    runner's own address.
+    runner's own address. OTEL_... are those of OpenTelemetry: with an endpoint, traces of jobs are sent there.
     """
 
     ledger_url: str
@@ -71,6 +72,10 @@ class Settings:
     gateway_host: str = "0.0.0.0"  # noqa: S104  # in a container
     gateway_port: int = 8081
     gateway_socket: int | None = None
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_headers: str = field(default="", repr=False)
+    otel_service_name: str = "errands"
+    otel_bsp_schedule_delay: int = 5000
 
     def callers(self) -> Callers:
         """Who may ask; raises ValueError that names the setting."""
@@ -109,8 +114,19 @@ class Settings:
         parts = urlsplit(self.store_url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
+    def traced(self) -> Receiver | None:
+        """Where traces are sent; raises ValueError that names the setting."""
+        if not self.otel_exporter_otlp_endpoint:
+            return None
+        return Receiver.parse(
+            self.otel_exporter_otlp_endpoint,
+            self.otel_exporter_otlp_headers,
+            self.otel_service_name,
+            self.otel_bsp_schedule_delay,
+        )
+
     def __post_init__(self) -> None:
-        self.callers(), self.proxies(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
+        self.callers(), self.proxies(), self.traced(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
 
 
 settings = from_environment(Settings)
@@ -132,6 +148,7 @@ gateway = Gateway(
     replies=Replies(settings.store_url) if settings.store_url else None,
     kept=timedelta(days=settings.gateway_retention_days),
     files=files,
+    traced=settings.traced(),
 )
 front_door = FrontDoor(
     gateway,

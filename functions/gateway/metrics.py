@@ -5,7 +5,7 @@ Written as text by itself: the client library would be a quarter of what the pro
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from functions.gateway.ledger.selection import Oldest
@@ -35,7 +35,7 @@ class JobMetrics:
         self._buckets[type_][bisect_left(BUCKETS_S, took_s)] += 1
         self._seconds[type_] += max(0.0, took_s)
 
-    def render(self, oldest: Mapping[str, Oldest], *, now_ms: int) -> str:
+    def render(self, oldest: Sequence[Oldest], *, now_ms: int) -> str:
         """The text, with the open jobs as they are in the ledger."""
         return "\n".join([*self._counters(), *self._durations(), *self._open(oldest, now_ms), ""])
 
@@ -60,14 +60,15 @@ class JobMetrics:
             yield f'errands_job_seconds_sum{{type="{type_}"}} {self._seconds[type_]:.3f}'
             yield f'errands_job_seconds_count{{type="{type_}"}} {below}'
 
-    def _open(self, oldest: Mapping[str, Oldest], now_ms: int) -> Iterator[str]:
-        by_name: dict[str, tuple[int, int]] = {}
-        for type_, each in oldest.items():
-            count, since_ms = by_name.get(self._named(type_), (0, each.since_ms))
-            by_name[self._named(type_)] = count + each.count, min(since_ms, each.since_ms)
+    def _open(self, oldest: Sequence[Oldest], now_ms: int) -> Iterator[str]:
+        by_labels: dict[str, tuple[int, int]] = {}
+        for each in oldest:
+            labels = f'type="{self._named(each.type)}",state="{each.state}"'
+            count, since_ms = by_labels.get(labels, (0, each.since_ms))
+            by_labels[labels] = count + each.count, min(since_ms, each.since_ms)
         yield "# TYPE errands_jobs_open gauge"
-        for name, (count, _) in sorted(by_name.items()):
-            yield f'errands_jobs_open{{type="{name}"}} {count}'
+        for labels, (count, _) in sorted(by_labels.items()):
+            yield f"errands_jobs_open{{{labels}}} {count}"
         yield "# TYPE errands_job_oldest_seconds gauge"
-        for name, (_, since_ms) in sorted(by_name.items()):
-            yield f'errands_job_oldest_seconds{{type="{name}"}} {max(0, now_ms - since_ms) / 1000:.3f}'
+        for labels, (_, since_ms) in sorted(by_labels.items()):
+            yield f"errands_job_oldest_seconds{{{labels}}} {max(0, now_ms - since_ms) / 1000:.3f}"

@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import promql_parser
 import pytest
 import yaml
 
+from functions.gateway.metrics import JobMetrics
 from functions.net.guard import special_ranges
 from functions.storage.store import LEDGER, RESULTS
 from knative.cluster.needs import Needs
@@ -33,6 +35,7 @@ WAITING = ("callbacks", "mails")  # work queues of a component
 METRICS = {
     name for file in (ROOT / "tests/files/metrics").glob("*.txt") for name in file.read_text().split()
 }  # what RabbitMQ 3.10 answers to a scrape, and what Serving 1.23 declares in its source (pkg/queue, pkg/activator)
+METRICS |= {"up", *re.findall(r"# TYPE (\w+)", JobMetrics([]).render([], now_ms=0))}  # the gateway's
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +226,21 @@ def test_the_queue_workers_can_be_left_out(tmp_path: Path) -> None:
     assert "keda.sh" not in {each.group for each in needs.kinds}
     assert not {"enqueue", "longreport"} & {each.name for each in without.documents}
     assert findings(Resources(documents=without.documents, production=True)) == []
+
+
+@pytest.mark.slow
+def test_traces_reach_the_collector_that_is_named(tmp_path: Path) -> None:
+    rendered = kustomized(changed(tmp_path, ("# - tracing #", "- tracing #")))
+    with_it = [each for each in yaml.safe_load_all(rendered) if each]
+
+    env = functions(with_it)["gateway"]["containers"][0]["env"]
+    [calls] = [each["spec"] for each in of(with_it, "NetworkPolicy") if each["metadata"]["name"] == "gateway-calls"]
+    [endpoint] = [urlsplit(each["value"]) for each in env if each["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT"]
+    namespace = {"kubernetes.io/metadata.name": str(endpoint.hostname).split(".")[1]}
+    assert {"to": [{"namespaceSelector": {"matchLabels": namespace}}], "ports": [{"port": endpoint.port}]} in calls[
+        "egress"
+    ]
+    assert findings(Resources(documents=tuple(parse(rendered, "rendered")), production=True)) == []
 
 
 def test_what_has_fixed_replicas_has_a_disruption_budget(documents: list[Any]) -> None:

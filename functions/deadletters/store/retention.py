@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from events.http import timestamp
+from events.http import Event, timestamp
+from functions.deadletters.store.dead_letter import job_key
 from functions.deadletters.store.history import UNDO_WINDOW
 from functions.storage.database import Database, Transaction
 
@@ -59,6 +60,15 @@ def _past(transaction: Transaction, limits: Retention, now: datetime) -> list[in
         return []
     oldest = f"SELECT id FROM dead_letter WHERE {may_go} AND coalesce(closed_at, '') < ? ORDER BY id LIMIT ?"  # noqa: S608
     return [row["id"] for row in transaction.execute(oldest, undone, min(excess, BATCH))]
+
+
+def erase(transaction: Transaction, event: Event) -> None:
+    """Forget the dead letters of the event's job whatever their state, and what is still to be told of them."""
+    query = "SELECT id FROM dead_letter WHERE job_key = ? OR replay_key = ?"
+    for row in transaction.execute(query, job_key(event), job_key(event)):
+        transaction.execute("DELETE FROM dead_notice WHERE letter_id = ?", row["id"])
+        transaction.execute("DELETE FROM dead_replay_item WHERE letter_id = ?", row["id"])
+        _forget(transaction, row["id"])
 
 
 def _forget(transaction: Transaction, dead_letter: int) -> None:

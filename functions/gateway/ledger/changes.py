@@ -40,7 +40,7 @@ def retry(transaction: Transaction, key: str, *, actor: str, now_ms: int, due_ms
     if job.state not in RETRIABLE or request is None:
         return job.state
     count = int(request.get(RETRIED) or "0") + 1
-    request = request.with_attributes(**{RETRIED: str(count)})
+    request = request.with_attributes(**{RETRIED: str(count)}, **jobs.replayed(job.state))
     changed = transaction.execute(
         "UPDATE job SET state = 'waiting', due_ms = ?, sent_ms = NULL, retry_ms = NULL, ended_ms = NULL, tries = 0,"
         " attempt = 0, error = NULL, progress = NULL WHERE id = ? AND state = ? RETURNING id",

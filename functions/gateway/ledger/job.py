@@ -38,12 +38,16 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a request; `fresh` where it is to be sent, and not the repetition of one that was."""
+    """What became of a request; `fresh` where it is to be sent, and not the repetition of one that was.
+
+    `event` is what is sent, where that is another than came.
+    """
 
     id: int
     key: str
     state: State
     fresh: bool
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The jobs in the ledger: accepted, sent, ended, found. Every function works within a transaction of its caller's."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -23,9 +23,11 @@ from functions.gateway.ledger.job import (
     packed,
     unpacked,
 )
+from functions.runtime.adapter import REPLAYED
 from functions.runtime.notes import JobNote
 from functions.storage.database import Database, Row, Transaction
 
+DEAD: Final = ("deadlettered", "lost")
 CANCELLED: Final = "/cancelled"  # how the type of such a problem ends
 DIRECT: Final = ""  # the API of a job that came by the broker's own ingress
 ERROR_CHARACTERS: Final = 10_000
@@ -41,11 +43,11 @@ _END: Final = (
     " ended_ms = v.column3, error = v.column4, due_ms = NULL,"
     " retry_ms = NULL"
     " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state NOT IN ('completed', 'cancelled')"
-    " RETURNING id, key, accepted_ms"
+    " RETURNING id, key, accepted_ms, state"
 )
 _DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
-    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms"
+    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms, state"
 )
 _KEEP_END: Final = (
     "INSERT INTO job_end (job_id, attributes, data) VALUES {rows}"
@@ -62,6 +64,14 @@ class Outgoing:
     event: Event
     tries: int = 0
     letter: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A job that has ended: how, and when it was accepted."""
+
+    state: State
+    accepted_ms: int
 
 
 class _Told(msgspec.Struct):
@@ -100,11 +110,17 @@ def _repeated(transaction: Transaction, job: NewJob) -> Accepted | Conflict:
     if found is None:
         raise LookupError(f"job {job.key} was neither inserted nor found")
     if found.state in MENDED:
-        _begin_anew(transaction, found, job)
-        return Accepted(found.id, found.key, "waiting", fresh=True)
+        event = job.event.with_attributes(**replayed(found.state))
+        _begin_anew(transaction, found, replace(job, event=event))
+        return Accepted(found.id, found.key, "waiting", fresh=True, event=event)
     if found.fingerprint not in ("", job.fingerprint):
         return Conflict(found.key, found.state)
     return Accepted(found.id, found.key, found.state, fresh=False)
+
+
+def replayed(state: State) -> dict[str, str]:
+    """What tells the dead letters' console how a job ends that is one of theirs, and is done anew."""
+    return {REPLAYED: "true"} if state in DEAD else {}
 
 
 def _begin_anew(transaction: Transaction, found: Job, job: NewJob) -> None:
@@ -132,9 +148,8 @@ def mark_sent(transaction: Transaction, sent: Sequence[tuple[int, int]], *, now_
     )
 
 
-def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> dict[str, int]:
-    """Record how jobs ended, also of such as came by the broker's own ingress; of those it changes the keys, and when
-    they were accepted.
+def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> dict[str, Closed]:
+    """Record how jobs ended, also of such as came by the broker's own ingress; those that it changes, by their keys.
 
     A completed job stays so, and a cancelled one; what failed, was lost or became a dead letter can be replayed, and
     end another way.
@@ -147,7 +162,7 @@ def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> 
         changed |= {str(row["key"]): row for row in _insert_ended(transaction, unknown, now_ms)}
     kept = [(int(row["id"]), *packed(last[key])) for key, row in changed.items()]
     rows.execute(transaction, _KEEP_END, kept)
-    return {key: int(row["accepted_ms"]) for key, row in changed.items()}
+    return {key: Closed(row["state"], int(row["accepted_ms"])) for key, row in changed.items()}
 
 
 def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
@@ -180,20 +195,24 @@ def _end_of(outcome: Event) -> tuple[State, str | None]:
     return state, (told.detail or told.error or "")[:ERROR_CHARACTERS].replace("\x00", "") or None
 
 
-def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> str:
-    """Record what befell a job, also one that came by the broker's own ingress; its key."""
+def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> tuple[str, int | None]:
+    """Record what befell a job, also one that came by the broker's own ingress; its key, and the number of its note."""
     key = key_of_event(event)
     job = find(transaction, key) or _insert_direct(transaction, event, told.type, now_ms)
     detail = told.detail[:ERROR_CHARACTERS].replace("\x00", "")
+    number = None
+    attempt = told.attempt
+    if attempt is None and told.kind == "attempt failed":
+        attempt = job.attempt + 1  # a function does not know how often it was asked
     if told.kind != "waits":
-        by = told.by or None
-        notes.add(transaction, job.id, told.kind, at_ms=now_ms, attempt=told.attempt, actor=by, detail=detail)
+        more = {"attempt": attempt, "next_ms": told.next_ms}
+        number = notes.add(transaction, job.id, told.kind, at_ms=now_ms, actor=told.by or None, detail=detail, **more)
     if job.is_open and told.kind != "callback failed":
         transaction.execute(
             "UPDATE job SET attempt = COALESCE(?, attempt), error = ?, retry_ms = ? WHERE id = ? AND ended_ms IS NULL",
-            *(told.attempt, detail or None, told.next_ms, job.id),
+            *(attempt, detail or None, told.next_ms, job.id),
         )
-    return key
+    return key, number
 
 
 def _insert_direct(transaction: Transaction, event: Event, type_: str, now_ms: int) -> Job:

@@ -19,6 +19,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None
     actor: str | None
     detail: str
+    next_ms: int | None = None  # when it was to be tried again, where it was
 
 
 def add(
@@ -30,18 +31,21 @@ def add(
     attempt: int | None = None,
     actor: str | None = None,
     detail: str = "",
-) -> None:
-    """Note it."""
-    transaction.execute(
-        "INSERT INTO job_note (job_id, at_ms, kind, attempt, actor, detail) VALUES (?, ?, ?, ?, ?, ?)",
-        *(job, at_ms, kind, attempt, actor, detail[:DETAIL_CHARACTERS].replace("\x00", "")),
+    next_ms: int | None = None,
+) -> int:
+    """Note it; its number."""
+    found = transaction.execute(
+        "INSERT INTO job_note (job_id, at_ms, kind, attempt, actor, detail, next_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " RETURNING id",
+        *(job, at_ms, kind, attempt, actor, detail[:DETAIL_CHARACTERS].replace("\x00", ""), next_ms),
     )
+    return int(found[0]["id"])
 
 
 def of(transaction: Transaction, job: int, *, after: int = 0) -> list[Note]:
     """A job's notes in their order, those after one of them."""
     found = transaction.execute(
-        "SELECT id, at_ms, kind, attempt, actor, detail FROM job_note WHERE job_id = ? AND id > ? ORDER BY id",
+        "SELECT id, at_ms, kind, attempt, actor, detail, next_ms FROM job_note WHERE job_id = ? AND id > ? ORDER BY id",
         *(job, after),
     )
     return msgspec.convert(found, list[Note])

@@ -26,7 +26,9 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         return unpacked(bytes(self.attributes), bytes(self.data))
 
 
-def add(transaction: Transaction, event: Event, *, job: int, due_ms: int, place: Place = "broker") -> None:
+def add(
+    transaction: Transaction, event: Event, *, job: int | None = None, due_ms: int, place: Place = "broker"
+) -> None:
     """Have it sent from `due_ms` on; the same again is the same."""
     transaction.execute(
         "INSERT INTO outbox (event_id, job_id, place, attributes, data, due_ms) VALUES (?, ?, ?, ?, ?, ?)"

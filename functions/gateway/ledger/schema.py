@@ -83,7 +83,9 @@ CREATE TABLE erasure (
 )
 """
 
-SCHEMA: Final = Schema("ledger_version", (JOBS,))
+NOTED_NEXT: Final = "ALTER TABLE job_note ADD COLUMN next_ms {integer}"
+
+SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT))
 
 
 def open_ledger(url: str) -> Database:

@@ -30,20 +30,22 @@ def page(transaction: Transaction, asked: Filter, *, after: int | None, limit: i
 
 
 class Oldest(msgspec.Struct, frozen=True, kw_only=True):
-    """The open jobs of a type: how many, and when the first of them was accepted."""
+    """The open jobs of a type in a state: how many, and when the first of them could begin."""
 
     type: str
+    state: State
     count: int
     since_ms: int
 
 
-def oldest(transaction: Transaction) -> dict[str, Oldest]:
-    """The open jobs by their type."""
+def oldest(transaction: Transaction) -> list[Oldest]:
+    """The open jobs by their type and state; one that is not to begin yet is not old."""
     found = transaction.execute(
-        "SELECT type, count(*) AS count, min(accepted_ms) AS since_ms FROM job"
-        " WHERE state IN ('waiting', 'sent') AND state <> 'completed' GROUP BY type"
+        "SELECT type, state, count(*) AS count,"
+        " min(CASE WHEN not_before_ms > accepted_ms THEN not_before_ms ELSE accepted_ms END) AS since_ms FROM job"
+        " WHERE state IN ('waiting', 'sent') AND state <> 'completed' GROUP BY type, state"
     )
-    return {each.type: each for each in msgspec.convert(found, list[Oldest])}
+    return msgspec.convert(found, list[Oldest])
 
 
 def counts(transaction: Transaction) -> dict[str, int]:

@@ -45,7 +45,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job has ended so; gives when it was accepted, None where that changes nothing."""
+    """A job has ended so; gives how and of when it is (Closed), None where that changes nothing."""
 
     outcome: Event
 

@@ -34,6 +34,13 @@ THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
 CALLERS: Final = frozenset({NOTIFIER, "call"})  # of the API
 GATEWAY: Final = "gateway"
+# the gateway's of the runner's environment: where it sends traces (OpenTelemetry's own names)
+TRACED: Final = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_SERVICE_NAME",
+    "OTEL_BSP_SCHEDULE_DELAY",
+)
 DEAD_LETTERS: Final = "deadletters"
 CONSOLE: Final = "console"
 
@@ -75,6 +82,7 @@ class Machine:
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "FLOWS_URL": f"sqlite:///{self.data / 'flows.db'}",
             "LEDGER_URL": f"sqlite:///{self.data / 'ledger.db'}",
+            "NOTES_URL": "",
             "CALLBACK_URL": "",
             "CALL_URL": "",
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
@@ -151,6 +159,7 @@ def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str
         "GATEWAY_TRUSTED_PROXIES": machine.trusted_proxies,
         "GATEWAY_TICKET_SECRET": _secret(machine.data, *TICKETS) or "",
     }
+    own |= {name: os.environ[name] for name in TRACED if name in os.environ}
     if machine.token:
         own["GATEWAY_TOKENS"] = f"{tokens}\napi all sha256:{sha256(machine.token)}"
     notifier = manifests.services.get(NOTIFIER)

@@ -23,6 +23,7 @@ from functions.deadletters.store.retention import Retention
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.adapter import reply_event
 from functions.runtime.masking import MASK, rules
+from functions.runtime.notes import erased
 from functions.storage.database import Database, StorageUnavailable
 from tests.conftest import sample
 from tests.support.database_servers import database_url, postgresql_server
@@ -611,3 +612,20 @@ def run_in_shell(command: str) -> str:
     import subprocess
 
     return subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
+
+
+# --- to erase
+
+
+def test_of_an_erased_job_nothing_is_kept_whatever_its_state_and_of_another_all(store: DeadLetterStore) -> None:
+    keep(store.database, dead())
+    other = keep(store.database, dead(id="other"))
+
+    with store.database.transaction() as transaction:
+        retention.erase(transaction, erased(original(dead()), now=NOW))
+
+    tables = ("dead_letter", "dead_body", "dead_action", "dead_notice")
+    with store.database.transaction(writes=False) as transaction:
+        counts = [len(transaction.execute(f"SELECT 1 AS one FROM {each}")) for each in tables]  # noqa: S608  # ours
+    assert [each.id for each in store.list()] == [other]
+    assert counts == [1, 1, 1, 1]

@@ -9,12 +9,14 @@ from events.http import Event, read, structured
 from events.problem import JobFailed
 from functions.gateway.replies import is_cancelled
 from functions.runtime.adapter import reply_event, system_clock
+from functions.runtime.notes import ERASED
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
 from tests.conftest import sample
 from tests.functions.gateway.test_gateway import ICS, job, outcome, state
 from tests.support.database_servers import database_url, postgresql_server
-from tests.support.gateway_process import TOKENS, GatewayProcess, authorization, gateway_process
+from tests.support.gateway_process import TOKENS, Broker, GatewayProcess, authorization, gateway_process
+from tests.support.http_server import http_server
 from tests.support.local_runner import until
 
 __all__ = ["database_url", "postgresql_server"]
@@ -168,7 +170,12 @@ def test_who_may_not_change_a_job_does_not(tmp_path: Path, store: Store) -> None
 
 
 def test_an_ended_job_is_erased_with_all_that_is_kept_of_it(database_url: str, tmp_path: Path, store: Store) -> None:
-    with gateway_process(tmp_path, database_url, STORE_URL=store_url(tmp_path)) as (gateway, broker):
+    with (
+        http_server((sink := Broker()).handler()) as sink_url,
+        gateway_process(
+            tmp_path, database_url, STORE_URL=store_url(tmp_path), GATEWAY_DEAD_LETTER_SINK=f"{sink_url}/"
+        ) as (gateway, broker),
+    ):
         paths = [gateway.post(job(each, subject="Anna")).headers["location"] for each in ("1", "2", "3")]
         until(lambda: len(broker.events) == 3, what="the broker's")
         early = gateway.client.delete(paths[0]).status_code
@@ -182,7 +189,9 @@ def test_an_ended_job_is_erased_with_all_that_is_kept_of_it(database_url: str, t
         gateway.tell(outcome("2"))
         of_subject = gateway.client.delete("/jobs", params={"subject": "Anna"}).json()
         states = [gateway.get(each).status_code for each in paths]
+        until(lambda: len(sink.events) == 2, what="the sink's word")
 
+    assert [(each.type, each.get("jobid")) for each in sink.events] == [(ERASED, "1"), (ERASED, "2")]
     assert (early, erased) == (409, 204)
     assert kept == [(), ()]
     assert of_subject == {"erased": 1, "more": False}

@@ -67,6 +67,22 @@ def test_a_job_is_recorded_once_however_often_and_however_its_data_is_written(le
     assert [again, later] == [replace(first, fresh=False)] * 2
 
 
+def test_the_oldest_of_a_type_and_state_is_the_first_that_could_begin(ledger: Database) -> None:
+    with ledger.transaction() as transaction:
+        jobs.accept(transaction, [replace(new(request("1")), not_before_ms=NOW_MS + 9_000)])
+        later = selection.oldest(transaction)
+        jobs.accept(transaction, [replace(new(request("2")), not_before_ms=NOW_MS - 9_000)])
+        mark = [each.id for each in jobs.accept(transaction, [new(request("3"))]) if isinstance(each, Accepted)]
+        jobs.mark_sent(transaction, [(each, NOW_MS) for each in mark], now_ms=NOW_MS)
+        found = selection.oldest(transaction)
+
+    assert [(each.state, each.count, each.since_ms) for each in later] == [("waiting", 1, NOW_MS + 9_000)]
+    assert sorted((each.state, each.count, each.since_ms) for each in found) == [
+        ("sent", 1, NOW_MS),
+        ("waiting", 2, NOW_MS),
+    ]
+
+
 def test_other_data_or_another_type_under_the_same_id_is_a_conflict(ledger: Database) -> None:
     accept(ledger, request("1"))
 

@@ -17,10 +17,12 @@ from functions.runtime.running import find
 from knative.manifests.gateway import FILE, deadline_s, declared, rendered
 from knative.manifests.manifests import MANIFESTS, load
 from tests.conftest import sample
+from tests.support.dead_letter_store import DeadLetterStore
 from tests.support.local_runner import (
     REQUESTED,
     ROOT,
     Up,
+    bound,
     children,
     event,
     front_door,
@@ -94,6 +96,35 @@ def test_a_job_is_known_from_its_acceptance_to_its_end_and_says_why_an_attempt_f
     assert ended
     assert (accepted.status_code, ended["outcome"], now["state"]) == (202, "completed", "completed")
     assert (told["attempt"], told["by"], told["detail"]) == (1, "echo", "as asked")
+
+
+@pytest.mark.slow
+def test_a_dead_letter_whose_job_is_asked_for_again_is_closed_by_its_end_and_goes_with_the_job(tmp_path: Path) -> None:
+    console = service("console", source=ROOT / "functions/console/main.py", max_scale=1, concurrency=0)
+    replayed = trigger("console-replayed", subscriber="console", filter='{replayed: "true"}')
+    documents = (service(), trigger(retry=0), bound("console"), console, replayed, *front_door())
+    with up(tmp_path, documents) as runner:
+        dead = DeadLetterStore(f"sqlite:///{runner.data / 'deadletters.db'}")
+
+        def states() -> list[str]:
+            return [each.state for each in dead.list()]
+
+        def deadlettered(id_: str) -> str:
+            once = {"do": "status", "status": 500, "once": str(tmp_path / id_)}
+            path = runner.post(event(id_, once)).headers["location"]
+            until(lambda: job(runner, id_)["state"] == "deadlettered", what="the dead letter")
+            return path
+
+        retried, sent_again = deadlettered("1"), deadlettered("2")
+        before = states()
+        runner.client.post(f"{retried}/retry")
+        runner.post(event("2", {"do": "done"}))
+        until(lambda: states() == ["completed", "completed"], what="the end of both")
+        runner.client.delete(retried)
+        until(lambda: [each.event.id for each in dead.list()] == ["2"], what="the dead letter's removal")
+
+    assert before == ["open", "open"]
+    assert sent_again != retried
 
 
 def failed(runner: Up, location: str) -> dict[str, Any] | None:

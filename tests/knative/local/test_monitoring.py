@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.support.absent import program
-from tests.support.local_runner import ROOT, event, service, trigger, until, up
+from tests.support.local_runner import ROOT, event, front_door, service, trigger, until, up
 from tests.support.ports import free_port
 
 DASHBOARD = ROOT / "knative/overlays/production/monitoring/errands.json"
@@ -61,7 +61,7 @@ def queries() -> list[str]:
 @pytest.mark.slow
 def test_the_dashboard_shows_a_runner(tmp_path: Path) -> None:
     delivery = trigger("echo", retry=1, delay="PT0.1S")
-    with up(tmp_path, (service(), delivery)) as runner, prometheus(tmp_path, runner.port) as client:
+    with up(tmp_path, (service(), delivery, *front_door())) as runner, prometheus(tmp_path, runner.port) as client:
         asked, numbers = queries(), count()
 
         def all_shown() -> bool:
@@ -72,7 +72,7 @@ def test_the_dashboard_shows_a_runner(tmp_path: Path) -> None:
 
         until(all_shown, poll_s=1.0, what="figures for each query")
 
-    assert len(asked) >= 8
+    assert len(asked) >= 14
 
 
 @pytest.mark.slow

@@ -62,6 +62,14 @@ def test_the_secret_of_results_names_is_made_once_for_all_functions(tmp_path: Pa
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_where_traces_go_is_told_to_the_gateway_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+
+    found = environments(tmp_path, token=None)
+
+    assert {name for name, variables in found.items() if "OTEL_EXPORTER_OTLP_ENDPOINT" in variables} == {"gateway"}
+
+
 @pytest.mark.parametrize("address", HERE)
 def test_without_a_token_this_machine_s_own_users_may_name_its_ports(tmp_path: Path, address: str) -> None:
     found = environments(tmp_path, token=None)
