@@ -4,6 +4,7 @@ An ASGI application. Each operation stands in one table, which the OpenAPI docum
 """
 
 import asyncio
+import hmac
 import math
 import re
 import time
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
-from events.problem import NotAnEvent, TryAgain
+from events.problem import JobFailed, NotAnEvent, TryAgain, decode
 from functions.gateway import finding
 from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.behind import CONSOLE, Behind, is_of_a_console
@@ -34,6 +35,7 @@ from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.runtime.guesses import Guesses
+from functions.runtime.notes import NOTED, JobNote
 from functions.runtime.port import (
     Application,
     IngressRequest,
@@ -104,8 +106,11 @@ class FrontDoor:
         behind: Behind | None = None,
         proxies: TrustedProxies | None = None,
         files: Files | None = None,
+        notes_token: str = "",
     ) -> None:
-        """Results are served of a `store` that is a folder; of any other its own addresses are told."""
+        """Results are served of a `store` that is a folder; of any other its own addresses are told. Functions tell by
+        the `notes_token` how far they are.
+        """
         self._gateway = gateway
         self._store = store
         self._behind = behind
@@ -116,8 +121,10 @@ class FrontDoor:
         self._guesses = Guesses()
         self._files = files
         self._files_at_once = 0
+        self._notes_token = notes_token
         self.operations = (
             Operation("POST", "/", self._accept),
+            Operation("POST", "/notes", self._note, is_open=True),
             Operation("GET", "/", self._greet, is_open=True),
             Operation("GET", "/healthz", self._healthz, is_open=True),
             Operation("GET", "/readyz", self._readyz, is_open=True),
@@ -197,6 +204,22 @@ class FrontDoor:
         ticket = self._tickets.issue(done.key, now_s=int(time.time()))
         stream = f"{self._public_url}/jobs/{done.key}/stream?ticket={ticket}"
         return {"job": done.key, "state": done.state, "stream": stream}
+
+    async def _note(self, asked: Asked) -> Application:
+        """How far a job is, of the function that works on it: they have one token, which is good for nothing else."""
+        request = asked.request
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not self._notes_token or not hmac.compare_digest(given.encode(), self._notes_token.encode()):
+            return await self._guesses.refuse(self._proxies.client(request))
+        try:
+            event = read(request.headers, await event_body(request))
+            note = decode(event.data, JobNote)
+        except (NotAnEvent, JobFailed) as error:
+            return problem(400, "bad-request", str(error))
+        if event.type != NOTED or note.kind != "progress":
+            return problem(400, "bad-request", f"a {NOTED} of the kind progress is expected")
+        await self._gateway.noted(event, note)
+        return IngressResponse(202)
 
     async def _greet(self, asked: Asked) -> Application:
         """A person who looks with a browser is led to the console."""

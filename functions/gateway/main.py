@@ -59,6 +59,7 @@ class Settings:
     k_sink_token: str = field(default="", repr=False)
     gateway_tokens: str = field(default="", repr=False)
     gateway_ticket_secret: str = field(default="", repr=False)
+    gateway_notes_token: str = field(default="", repr=False)
     gateway_public_url: str = ""
     gateway_behind: str = ""
     gateway_trusted_proxies: str = ""
@@ -141,6 +142,7 @@ front_door = FrontDoor(
     behind=Behind(settings.gateway_behind, settings.k_sink_token) if settings.gateway_behind else None,
     proxies=settings.proxies(),
     files=files,
+    notes_token=settings.gateway_notes_token,
 )
 
 

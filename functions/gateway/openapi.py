@@ -68,6 +68,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         {200: JSON, 202: Taken, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM, 413: PROBLEM, 422: PROBLEM},
         takes=(EVENT, "application/cloudevents-batch+json", JSON),
     ),
+    ("POST", "/notes"): Described(
+        "How far a job is, told by its function with the token of notes",
+        {202: None, 400: PROBLEM},
+        takes=(EVENT,),
+        is_open=True,
+    ),
     ("GET", "/"): Described("What this is; a browser is led to the console", {200: TEXT, 303: None}, is_open=True),
     ("GET", "/openapi.json"): Described("This document", {200: JSON}, is_open=True),
     ("GET", "/healthz"): Described("Whether it is alive", {200: TEXT}, is_open=True),

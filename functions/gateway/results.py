@@ -5,7 +5,21 @@ from typing import Any
 
 import msgspec
 
-from functions.gateway.ledger.job import Job, State
+from functions.gateway.ledger.job import Job, Progress, State
+
+
+class ProgressResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a job is, by its function's own word."""
+
+    at: str
+    percent: float | None = None
+    text: str = ""
+
+    @classmethod
+    def of(cls, told: str) -> "ProgressResult":
+        """From the ledger's column."""
+        progress = msgspec.json.decode(told, type=Progress)
+        return cls(at=moment(progress.at_ms), percent=progress.percent, text=progress.text)
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +38,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sent: int = 0
     attempt: int = 0
     error: str | None = None
-    progress: dict[str, Any] | None = None
+    progress: ProgressResult | None = None
     ended_at: str | None = None
     result: Any = None
 
@@ -47,7 +61,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             sent=job.tries,
             attempt=job.attempt,
             error=job.error,
-            progress=msgspec.json.decode(job.progress) if job.progress else None,
+            progress=ProgressResult.of(job.progress) if job.progress else None,
             ended_at=moment(job.ended_ms) if job.ended_ms else None,
             result=result,
         )

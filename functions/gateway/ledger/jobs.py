@@ -17,13 +17,14 @@ from functions.gateway.ledger.job import (
     Conflict,
     Job,
     NewJob,
+    Progress,
     State,
     key_of,
     key_of_event,
     packed,
     unpacked,
 )
-from functions.runtime.notes import JobNote
+from functions.runtime.notes import TEXT_CHARACTERS, JobNote
 from functions.storage.database import Database, Row, Transaction
 
 CANCELLED: Final = "/cancelled"  # how the type of such a problem ends
@@ -183,6 +184,9 @@ def _end_of(outcome: Event) -> tuple[State, str | None]:
 def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> str:
     """Record what befell a job, also one that came by the broker's own ingress; its key."""
     key = key_of_event(event)
+    if told.kind == "progress":
+        _progress(transaction, key, told, now_ms)
+        return key
     job = find(transaction, key) or _insert_direct(transaction, event, told.type, now_ms)
     detail = told.detail[:ERROR_CHARACTERS].replace("\x00", "")
     if told.kind != "waits":
@@ -194,6 +198,19 @@ def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) 
             *(told.attempt, detail or None, told.next_ms, job.id),
         )
     return key
+
+
+def _progress(transaction: Transaction, key: str, told: JobNote, now_ms: int) -> None:
+    """Record how far an open job is; one that is not known here may be a step, or have been erased."""
+    progress = Progress(at_ms=now_ms, percent=told.percent, text=told.detail[:TEXT_CHARACTERS].replace("\x00", ""))
+    changed = transaction.execute(
+        "UPDATE job SET progress = ? WHERE key = ? AND ended_ms IS NULL RETURNING id",
+        *(msgspec.json.encode(progress).decode(), key),
+    )
+    if changed:
+        notes.replace_progress(
+            transaction, int(changed[0]["id"]), at_ms=now_ms, actor=told.by or None, detail=str(progress)
+        )
 
 
 def _insert_direct(transaction: Transaction, event: Event, type_: str, now_ms: int) -> Job:
