@@ -84,6 +84,44 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class TypeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs of a type by their state, without those completed; `oldest_at` is the first that is open."""
+
+    type: str
+    states: dict[State, int]
+    oldest_at: str | None = None
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs ended how in the span that begins `at`."""
+
+    at: str
+    completed: int = 0
+    failed: int = 0
+    other: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """All jobs at a glance: by state and type, without those completed, and how jobs ended in the last hour, minute by
+    minute, and in the last day, by half hours. `other` are dead letters, lost and cancelled ones.
+    """
+
+    at: str
+    states: dict[State, int]
+    types: list[TypeSummary]
+    hour: list[Span]
+    day: list[Span]
+    oldest_at: str | None = None
+    oldest: str | None = None
+    trouble: str | None = None
+
+
+class StreamTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """The address of a job's Server-Sent Events, good for a day."""
+
+    stream: str
+
+
 def moment(ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

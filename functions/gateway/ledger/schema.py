@@ -83,7 +83,9 @@ CREATE TABLE erasure (
 )
 """
 
-SCHEMA: Final = Schema("ledger_version", (JOBS,))
+IDS: Final = "CREATE INDEX job_event ON job (substr(event_id, 1, 200), id)"  # people look for a job by its id alone
+
+SCHEMA: Final = Schema("ledger_version", (JOBS, IDS))
 
 
 def open_ledger(url: str) -> Database:
