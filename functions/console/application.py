@@ -1,6 +1,7 @@
 """The console as a Flask application: its blueprints, what every response carries, and how a refusal is said.
 
-A new subject (jobs, flows, schedules) is a module with a `pages.blueprint(...)`, and one more in `SUBJECTS`.
+A new subject (jobs, flows, schedules) is a module with a `pages.blueprint(...)`, one more in `SUBJECTS`, and a
+line of `navigation.PLACES`.
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ import msgspec
 from werkzeug.wrappers import Response
 
 from events.problem import JobFailed
-from functions.console import forms, sessions
+from functions.console import forms, navigation, sessions
 from functions.console.access import Access
 from functions.deadletters.service.operations import Console, OperatorSession
 from functions.storage.file_name import disposition
@@ -91,7 +91,7 @@ def page(template: str, *, status: int = 200, **view: Any) -> tuple[str, int]:
         "form_token": sessions.form_token(),
         "said": sessions.said(),
         "path": flask.request.path,
-        "shows_mail": mail_folder() is not None and "unmask" in asking.operator.rights,
+        "places": navigation.shown(asking.operator.rights),
     }
     return flask.render_template(template, **shown | view), status
 

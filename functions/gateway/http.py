@@ -4,6 +4,7 @@ An ASGI application. Each operation stands in one table, which the OpenAPI docum
 """
 
 import asyncio
+import hmac
 import math
 import re
 import time
@@ -16,14 +17,14 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from events.http import BATCH, STRUCTURED, Event, read, read_batch, structured
-from events.problem import NotAnEvent, TryAgain
+from events.problem import JobFailed, NotAnEvent, TryAgain, decode
 from functions.gateway import finding
 from functions.gateway.artifacts import PLACE, artifact
 from functions.gateway.behind import CONSOLE, Behind, is_of_a_console
-from functions.gateway.callers import Caller, Callers
+from functions.gateway.callers import ALL, Caller, Callers
 from functions.gateway.files import LIMIT_BYTES, NAME, Files
 from functions.gateway.finding import Found
-from functions.gateway.gateway import Gateway
+from functions.gateway.gateway import Gateway, clock_ms
 from functions.gateway.ledger import jobs
 from functions.gateway.ledger.job import STATES, Accepted, Job, key_of
 from functions.gateway.ledger.selection import Filter
@@ -31,12 +32,13 @@ from functions.gateway.links import Links
 from functions.gateway.openapi import document
 from functions.gateway.outside import Refusal, named
 from functions.gateway.replies import TooLate
-from functions.gateway.results import JobResult
+from functions.gateway.results import JobResult, StreamTicket, Summary
 from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
 from functions.runtime.adapter import system_clock
 from functions.runtime.asgi import Receive, Send, read_body
 from functions.runtime.guesses import Guesses
+from functions.runtime.notes import NOTED, JobNote
 from functions.runtime.port import (
     Application,
     IngressRequest,
@@ -55,6 +57,8 @@ LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 NOBODY: Final = Caller("", frozenset())
 WAIT_LIMIT_S: Final = 60.0
 PAGE_COUNT: Final = 50
+COUNTED_S: Final = 2.0
+ACTOR: Final = "errands-actor"  # for whom somebody acts who may do everything anyway
 FILES_AT_ONCE: Final = 3  # each is in memory
 UNKNOWN_JOB: Final = problem(404, "unknown-job", "there is no such job here, or none that you may see")
 
@@ -108,8 +112,11 @@ class FrontDoor:
         proxies: TrustedProxies | None = None,
         files: Files | None = None,
         links: Links | None = None,
+        notes_token: str = "",
     ) -> None:
-        """Results are served of a `store` that is a folder; of any other its own addresses are told."""
+        """Results are served of a `store` that is a folder; of any other its own addresses are told. Functions tell by
+        the `notes_token` how far they are.
+        """
         self._gateway = gateway
         self._store = store
         self._behind = behind
@@ -121,8 +128,12 @@ class FrontDoor:
         self._files = files
         self._files_at_once = 0
         self._links = links
+        self._notes_token = notes_token
+        self._counting = asyncio.Lock()
+        self._counted: tuple[float, bytes] | None = None
         self.operations = (
             Operation("POST", "/", self._accept),
+            Operation("POST", "/notes", self._note, is_open=True),
             Operation("GET", "/", self._greet, is_open=True),
             Operation("GET", "/healthz", self._healthz, is_open=True),
             Operation("GET", "/readyz", self._readyz, is_open=True),
@@ -130,10 +141,13 @@ class FrontDoor:
             Operation("GET", "/artifacts/jobs/{job}/{content}/{name}", self._artifact, is_open=True),
             Operation("GET", "/openapi.json", self._openapi, is_open=True),
             Operation("PUT", "/files/{name}", self._keep_file),
+            Operation("GET", "/summary", self._summary),
             Operation("GET", "/jobs", self._jobs),
             Operation("GET", "/jobs/{key}", self._job),
             Operation("DELETE", "/jobs", self._erase_all),
             Operation("DELETE", "/jobs/{key}", self._erase),
+            Operation("GET", "/jobs/{key}/request", self._request),
+            Operation("GET", "/jobs/{key}/ticket", self._ticket),
             Operation("GET", "/jobs/{key}/timeline", self._timeline),
             Operation("GET", "/jobs/{key}/stream", self._stream, is_open=True),
             Operation("POST", "/jobs/{key}/cancel", self._cancel),
@@ -205,6 +219,22 @@ class FrontDoor:
         ticket = self._tickets.issue(key, now_s=int(time.time()))
         return f"{self._public_url}/jobs/{key}/stream?ticket={ticket}"
 
+    async def _note(self, asked: Asked) -> Application:
+        """How far a job is, of the function that works on it: they have one token, which is good for nothing else."""
+        request = asked.request
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not self._notes_token or not hmac.compare_digest(given.encode(), self._notes_token.encode()):
+            return await self._guesses.refuse(self._proxies.client(request))
+        try:
+            event = read(request.headers, await event_body(request))
+            note = decode(event.data, JobNote)
+        except (NotAnEvent, JobFailed) as error:
+            return problem(400, "bad-request", str(error))
+        if event.type != NOTED or note.kind != "progress":
+            return problem(400, "bad-request", f"a {NOTED} of the kind progress is expected")
+        await self._gateway.noted(event, note)
+        return IngressResponse(202)
+
     async def _greet(self, asked: Asked) -> Application:
         """A person who looks with a browser is led to the console."""
         if self._behind is not None and "text/html" in asked.request.headers.get("accept", ""):
@@ -257,7 +287,7 @@ class FrontDoor:
             if "wait_s" in asked.query:
                 return await self._outcome(asked, key)
             return await self._shown(await self._found(asked.caller, key))
-        if source or id_ or "wait_s" in asked.query:
+        if source or "wait_s" in asked.query:
             return problem(400, "bad-request", "the query source=...&id=... of the request event is expected")
         return await self._page(asked)
 
@@ -269,7 +299,9 @@ class FrontDoor:
         if not all(re.fullmatch("[0-9]{1,18}", each) for each in (limit, after or "0")):
             return problem(400, "bad-request", "after must be the next of a page, and limit a number")
         api = asked.caller.name if asked.caller.sees_own_only else query.get("api")
-        asked_for = Filter(state=state, type=query.get("type"), subject=query.get("subject"), api=api)
+        asked_for = Filter(
+            state=state, type=query.get("type"), subject=query.get("subject"), id=query.get("id"), api=api
+        )
         if not asked.caller.may("read", api):
             return problem(403, "forbidden", f"{asked.caller.name} may not read jobs")
         number = None if after is None else int(after)
@@ -293,6 +325,32 @@ class FrontDoor:
     def _renewed(self, found: Found) -> JobResult:
         return found.result if self._links is None else self._links.renewed(found.result, now=system_clock())
 
+    async def _request(self, asked: Asked) -> Application:
+        """What was asked for, as it came."""
+        found = await self._found(asked.caller, asked.parts[1])
+        event = None if found is None else await in_thread(finding.request, self._gateway.database, found.job.key)
+        if event is None:
+            return UNKNOWN_JOB
+        return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
+
+    async def _ticket(self, asked: Asked) -> Application:
+        """The address of the job's stream, for who gives it to a browser."""
+        found = await self._found(asked.caller, asked.parts[1])
+        if found is None:
+            return UNKNOWN_JOB
+        ticket = StreamTicket(stream=self._stream_url(found.job.key))
+        return IngressResponse(200, msgspec.json.encode(ticket), JSON)
+
+    async def _summary(self, asked: Asked) -> Application:
+        """All jobs at a glance; counted anew after some seconds, since it takes longer the more there are."""
+        if not asked.caller.may("read"):
+            return problem(403, "forbidden", f"{asked.caller.name} may not read all jobs")
+        async with self._counting:
+            if self._counted is None or time.monotonic() - self._counted[0] > COUNTED_S:
+                found = await in_thread(_summed, self._gateway.database, self._gateway.trouble)
+                self._counted = time.monotonic(), msgspec.json.encode(found)
+            return IngressResponse(200, self._counted[1], JSON)
+
     async def _timeline(self, asked: Asked) -> Application:
         found = await self._found(asked.caller, asked.parts[1])
         if found is None:
@@ -313,7 +371,7 @@ class FrontDoor:
         if found is None or refused is not None:
             return refused or UNKNOWN_JOB
         try:
-            await change(found.job, asked.caller.name)
+            await change(found.job, _actor(asked))
         except TooLate as error:
             return problem(409, "too-late", f"the job is {error}")
         except TryAgain as error:
@@ -331,7 +389,7 @@ class FrontDoor:
             return refused or UNKNOWN_JOB
         if found.job.is_open:
             return problem(409, "too-early", f"the job is {found.job.state}: cancel it first")
-        return await self._erased([found.job], asked.caller) or IngressResponse(204)
+        return await self._erased([found.job], _actor(asked)) or IngressResponse(204)
 
     async def _erase_all(self, asked: Asked) -> Application:
         """Remove all that is kept of the ended jobs of a subject, as many as a page has; how many, and whether more."""
@@ -343,13 +401,13 @@ class FrontDoor:
             return problem(403, "forbidden", f"{asked.caller.name} may not erase jobs")
         wanted = Filter(subject=subject, api=api, ended=True)
         found = await in_thread(finding.jobs_of, self._gateway.database, wanted)
-        refused = await self._erased(found, asked.caller)
+        refused = await self._erased(found, _actor(asked))
         more = len(found) == finding.PAGE_LIMIT
         return refused or IngressResponse(200, msgspec.json.encode({"erased": len(found), "more": more}), JSON)
 
-    async def _erased(self, found: list[Job], caller: Caller) -> IngressResponse | None:
+    async def _erased(self, found: list[Job], actor: str) -> IngressResponse | None:
         try:
-            await self._gateway.erase(found, caller.name)
+            await self._gateway.erase(found, actor)
         except TryAgain as error:
             return problem(503, "unavailable", str(error), {"retry-after": "5"})
         return None
@@ -413,6 +471,18 @@ def _no_change(found: Found | None, caller: Caller) -> IngressResponse | None:
     if not caller.may("cancel", found.job.api):
         return problem(403, "forbidden", f"{caller.name} may not change this job")
     return None
+
+
+def _actor(asked: Asked) -> str:
+    """Who does it: the API, or the operator whom a console names that may do everything itself."""
+    named = asked.request.headers.get(ACTOR, "")
+    if asked.caller.rights >= ALL and re.fullmatch(r"[!-~]{1,100}", named):
+        return f"{named} by {asked.caller.name}"
+    return asked.caller.name
+
+
+def _summed(database: Any, trouble: str | None) -> Summary:
+    return finding.summary(database, now_ms=clock_ms(), trouble=trouble)
 
 
 def _page(database: Any, asked: Filter, after: int | None, limit: int) -> Any:

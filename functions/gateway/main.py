@@ -61,6 +61,7 @@ class Settings:
     k_sink_token: str = field(default="", repr=False)
     gateway_tokens: str = field(default="", repr=False)
     gateway_ticket_secret: str = field(default="", repr=False)
+    gateway_notes_token: str = field(default="", repr=False)
     gateway_public_url: str = ""
     gateway_behind: str = ""
     gateway_trusted_proxies: str = ""
@@ -160,6 +161,7 @@ front_door = FrontDoor(
     proxies=settings.proxies(),
     files=files,
     links=Links(settings.store_url) if settings.store_url else None,
+    notes_token=settings.gateway_notes_token,
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from functions.gateway.files import StoredFile
-from functions.gateway.results import JobPage, JobResult, TimelineEntry
+from functions.gateway.results import JobPage, JobResult, StreamTicket, Summary, TimelineEntry
 
 EVENT: Final = "application/cloudevents+json"
 JSON: Final = "application/json"
@@ -68,6 +68,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         {200: JSON, 202: Taken, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM, 413: PROBLEM, 422: PROBLEM},
         takes=(EVENT, "application/cloudevents-batch+json", JSON),
     ),
+    ("POST", "/notes"): Described(
+        "How far a job is, told by its function with the token of notes",
+        {202: None, 400: PROBLEM},
+        takes=(EVENT,),
+        is_open=True,
+    ),
     ("GET", "/"): Described("What this is; a browser is led to the console", {200: TEXT, 303: None}, is_open=True),
     ("GET", "/openapi.json"): Described("This document", {200: JSON}, is_open=True),
     ("GET", "/healthz"): Described("Whether it is alive", {200: TEXT}, is_open=True),
@@ -79,8 +85,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         {201: StoredFile, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 413: PROBLEM},
         takes=("application/octet-stream",),
     ),
+    ("GET", "/summary"): Described("All jobs at a glance", {200: Summary, 403: PROBLEM}),
     ("GET", "/jobs"): Described(
-        "The job of a source and an id, or its outcome within wait_s; else a page of those that match",
+        "The job of a source and an id, or its outcome within wait_s; else those that match, by an id alone too",
         {200: (JobPage, JobResult), 204: None, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM},
         query=FIND,
     ),
@@ -90,6 +97,10 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
     ("GET", "/jobs/{key}"): Described("A job", {200: JobResult, 404: PROBLEM}),
     ("DELETE", "/jobs/{key}"): Described(
         "Erase an ended job with all that is kept of it", {204: None, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM}
+    ),
+    ("GET", "/jobs/{key}/request"): Described("What was asked for", {200: EVENT, 404: PROBLEM}),
+    ("GET", "/jobs/{key}/ticket"): Described(
+        "The address of its stream, for a browser", {200: StreamTicket, 404: PROBLEM}
     ),
     ("GET", "/jobs/{key}/timeline"): Described("What befell it", {200: list[TimelineEntry], 404: PROBLEM}),
     ("GET", "/jobs/{key}/stream"): Described(

@@ -5,7 +5,21 @@ from typing import Any
 
 import msgspec
 
-from functions.gateway.ledger.job import Job, State
+from functions.gateway.ledger.job import Job, Progress, State
+
+
+class ProgressResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a job is, by its function's own word."""
+
+    at: str
+    percent: float | None = None
+    text: str = ""
+
+    @classmethod
+    def of(cls, told: str) -> "ProgressResult":
+        """From the ledger's column."""
+        progress = msgspec.json.decode(told, type=Progress)
+        return cls(at=moment(progress.at_ms), percent=progress.percent, text=progress.text)
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,7 +41,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sent: int = 0
     attempt: int = 0
     error: str | None = None
-    progress: dict[str, Any] | None = None
+    progress: ProgressResult | None = None
     ended_at: str | None = None
     result: Any = None
     stream: str | None = None
@@ -51,7 +65,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             sent=job.tries,
             attempt=job.attempt,
             error=job.error,
-            progress=msgspec.json.decode(job.progress) if job.progress else None,
+            progress=ProgressResult.of(job.progress) if job.progress else None,
             ended_at=moment(job.ended_ms) if job.ended_ms else None,
             result=result,
         )
@@ -72,6 +86,44 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
     jobs: list[JobResult]
     next: str | None
+
+
+class TypeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs of a type by their state, without those completed; `oldest_at` is the first that is open."""
+
+    type: str
+    states: dict[State, int]
+    oldest_at: str | None = None
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs ended how in the span that begins `at`."""
+
+    at: str
+    completed: int = 0
+    failed: int = 0
+    other: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """All jobs at a glance: by state and type, without those completed, and how jobs ended in the last hour, minute by
+    minute, and in the last day, by half hours. `other` are dead letters, lost and cancelled ones.
+    """
+
+    at: str
+    states: dict[State, int]
+    types: list[TypeSummary]
+    hour: list[Span]
+    day: list[Span]
+    oldest_at: str | None = None
+    oldest: str | None = None
+    trouble: str | None = None
+
+
+class StreamTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """The address of a job's Server-Sent Events, good for a day."""
+
+    stream: str
 
 
 def moment(ms: int) -> str:

@@ -11,8 +11,9 @@ from functions.image.presets import Presets
 from functions.image.task import Output, Picture, Pictures, Task
 from functions.net.guard import Guard
 from functions.runtime.adapter import function, system_clock
+from functions.runtime.progress import slow_progress
 from functions.runtime.settings import from_environment
-from functions.sandbox.sandbox import Crashed, LimitExceeded, Rejected, ResourceLimits, Sandbox
+from functions.sandbox.sandbox import Crashed, Handlers, LimitExceeded, Rejected, ResourceLimits, Sandbox
 from functions.storage.inputs import load
 from functions.storage.ledger import ReplyLedger
 from functions.storage.store import Store
@@ -112,7 +113,14 @@ def _render(content: bytes, outputs: tuple[Output, ...], page: int) -> Pictures:
         watermarks={key: _watermark(key) for key in watermarks},
     )
     try:
-        pictures = sandbox.run("functions.image.picture:render", task, content, result=Pictures, limits=limits)
+        pictures = sandbox.run(
+            "functions.image.picture:render",
+            task,
+            content,
+            result=Pictures,
+            limits=limits,
+            handlers=Handlers(on_progress=slow_progress()),
+        )
     except Rejected as error:
         raise JobFailed("source-refused", str(error)) from error
     except LimitExceeded as error:

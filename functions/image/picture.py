@@ -23,6 +23,7 @@ from functions.image.placeholder import SAMPLE_SIDE_PX, blurhash, dominant_color
 from functions.image.pyramid import Pyramid
 from functions.image.source import Source
 from functions.image.task import OutputRefusal, OutputRefused, Picture, Pictures, Task
+from functions.sandbox.sandbox import progress
 
 
 def render(task: Task, file: IO[bytes]) -> Pictures:
@@ -65,10 +66,12 @@ def _drawn(source: Source, pieces: list[Piece], refused: list[OutputRefusal]) ->
             if not piece.animated:
                 with _gathered(refused, piece.index):
                     made[piece.index] = piece.finish(durations_ms, source.plays)
+                progress(f"{len(made)} of {len(pieces)} pictures")
     for piece in pieces:
         if piece.animated:
             with _gathered(refused, piece.index):
                 made[piece.index] = piece.finish(durations_ms, source.plays)
+            progress(f"{len(made)} of {len(pieces)} pictures")
     return made, sample
 
 

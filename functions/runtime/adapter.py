@@ -45,6 +45,7 @@ from events.types import event_type, sibling_type
 from functions.runtime.asgi import BROKEN, Body, Receive, Scope, read_body
 from functions.runtime.logs import about, tail
 from functions.runtime.outcome import FINAL_HEADER, NOT_NOW_HEADER
+from functions.runtime.progress import JobProgress
 from functions.runtime.threads import in_thread
 
 if TYPE_CHECKING:  # the runner imports this module, and makes no function
@@ -268,7 +269,7 @@ def blocking(respond: Callable[[Event], Response], accepts: Callable[[Event], No
         with tail() as lines:
             try:
                 event = read_event()
-                with about(event):
+                with about(event), JobProgress(event):
                     accepts(event)
                     response = respond(event)
             except Exception as error:  # the one place where a bug becomes an answer: 500, retried, dead-lettered
@@ -291,9 +292,10 @@ def waiting(respond: Callable[[Event], Awaitable[Response]], accepts: Callable[[
         with tail() as lines:
             try:
                 event = read_event()
-                with about(event):
-                    accepts(event)
-                    response = await respond(event)
+                async with JobProgress(event):
+                    with about(event):
+                        accepts(event)
+                        response = await respond(event)
             except Exception as error:  # as above
                 response, raised = refusal(error), error
             log_response(response, event, attempt, time.monotonic() - started_s, raised)

@@ -31,7 +31,8 @@ DETAIL_CHARACTERS: Final = 1_000
 def is_told(event: Event, function: str) -> bool:
     """Whether a failure on an event befalls a job that the gateway knows: on a request, or on an outcome's callback.
 
-    A flow's steps are jobs of the flow's alone, and their end is told to nobody else. A dead letter's attempts are over.
+    A flow's steps are jobs of the flow's alone, and their end is told to nobody else. A dead letter has
+    no attempts any more.
     """
     if "stepof" in event.attributes or any(each.startswith(BROKERS) for each in event.attributes):
         return False

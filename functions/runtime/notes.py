@@ -8,7 +8,7 @@ the sink has taken it.
 import uuid
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -17,11 +17,14 @@ from events.job import job_of
 
 NOTED: Final = "dev.errands.job.noted.v1"
 ERASED: Final = "dev.errands.job.erased.v1"
-Kind = Literal["attempt failed", "callback failed", "waits"]
+TEXT_CHARACTERS: Final = 200  # of what a handler says of its progress
+Kind = Literal["attempt failed", "callback failed", "waits", "progress"]
 
 
 class JobNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One of them. `type` is the request's, `by` the function; `next_ms` is when it is tried again, where it is."""
+    """One of them. `type` is the request's, `by` the function; `next_ms` is when it is tried again, where it is, and
+    `percent` how much of the job is done, where that is known.
+    """
 
     kind: Kind
     type: str = ""
@@ -29,6 +32,7 @@ class JobNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int | None = None
     next_ms: int | None = None
     detail: str = ""
+    percent: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
 
 
 def noted(event: Event, note: JobNote, *, now: datetime) -> Event:

@@ -28,6 +28,7 @@ def main() -> None:
         start_early(tuple(preload.split(",")))
     from functions.runtime import attempt_notes, failure_reports, loader, logs, threads
     from functions.runtime.adapter import tell_failures
+    from functions.runtime.progress import tell_progress
 
     logs.configure()
     if "ERRANDS_RUNNER_PID" in os.environ:
@@ -35,6 +36,7 @@ def main() -> None:
     for each in (failure_reports.from_environment(), attempt_notes.from_environment()):
         if each is not None:
             tell_failures(each)
+    tell_progress()
     source, name = os.environ.get("FUNCTION_SOURCE", "main.py"), os.environ.get("FUNCTION_TARGET", "")
     host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))  # noqa: S104  # in a container
     try:

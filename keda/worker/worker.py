@@ -38,6 +38,7 @@ from functions.runtime import logs as json_log
 from functions.runtime.adapter import Response
 from functions.runtime.logs import about
 from functions.runtime.outcome import NO_RESPONSE, Result, dead_letter, judge, put_off_s
+from functions.runtime.progress import tell_progress
 from functions.runtime.serve import stop_with
 from functions.runtime.settings import from_environment
 from keda.worker.health import answering
@@ -300,6 +301,7 @@ def main() -> None:
     json_log.configure(settings.log_level)
     if "ERRANDS_RUNNER_PID" in os.environ:
         stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
+    tell_progress()
     work = load(os.environ["FUNCTION_SOURCE"], os.environ["FUNCTION_TARGET"])
     code = asyncio.run(serve(settings, work))
     logging.shutdown()

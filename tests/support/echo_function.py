@@ -1,6 +1,6 @@
 """A function for the tests of the runner: it does what the event's data says.
 
-    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail" | "not now" | "raise", "once": FILE}
+    {"do": "done" | "exit" | "status" | "sleep" | "bad reply" | "fail" | "not now" | "progress" | "raise", "once": FILE}
 
 With `once`, only the first process to create FILE does it; the later deliveries are done.
 """
@@ -18,6 +18,7 @@ from events.http import Event, binary
 from events.problem import JobFailed, NotNow
 from events.types import sibling_type
 from functions.runtime.adapter import Response, http_function, refusal, reply_event, system_clock
+from functions.runtime.progress import progress
 
 
 class Done(Struct):
@@ -43,6 +44,8 @@ def respond(event: Event) -> Response:
             time.sleep(order["s"])
         case "not now":
             return refusal(NotNow(order.get("detail", "as asked"), retry_after_s=0))
+        case "progress":
+            progress(order["percent"], order["text"])
         case "raise":
             print(order["detail"], flush=True)  # as a library does that knows of no log
             raise RuntimeError(order["detail"])

@@ -58,6 +58,17 @@ class Conflict:
     state: State
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a job is: by its function's own word, in percent where that is known."""
+
+    at_ms: int
+    percent: float | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, ("" if self.percent is None else f"{self.percent:g} %", self.text)))
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A row: all that is known of a job but its request and its end."""
 

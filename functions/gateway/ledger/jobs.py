@@ -17,6 +17,7 @@ from functions.gateway.ledger.job import (
     Conflict,
     Job,
     NewJob,
+    Progress,
     State,
     key_of,
     key_of_event,
@@ -24,7 +25,7 @@ from functions.gateway.ledger.job import (
     unpacked,
 )
 from functions.runtime.adapter import REPLAYED
-from functions.runtime.notes import JobNote
+from functions.runtime.notes import TEXT_CHARACTERS, JobNote
 from functions.storage.database import Database, Row, Transaction
 
 DEAD: Final = ("deadlettered", "lost")
@@ -198,6 +199,9 @@ def _end_of(outcome: Event) -> tuple[State, str | None]:
 def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) -> tuple[str, int | None]:
     """Record what befell a job, also one that came by the broker's own ingress; its key, and the number of its note."""
     key = key_of_event(event)
+    if told.kind == "progress":
+        _progress(transaction, key, told, now_ms)
+        return key, None
     job = find(transaction, key) or _insert_direct(transaction, event, told.type, now_ms)
     detail = told.detail[:ERROR_CHARACTERS].replace("\x00", "")
     number = None
@@ -213,6 +217,19 @@ def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) 
             *(attempt, detail or None, told.next_ms, job.id),
         )
     return key, number
+
+
+def _progress(transaction: Transaction, key: str, told: JobNote, now_ms: int) -> None:
+    """Record how far an open job is; one that is not known here may be a step, or have been erased."""
+    progress = Progress(at_ms=now_ms, percent=told.percent, text=told.detail[:TEXT_CHARACTERS].replace("\x00", ""))
+    changed = transaction.execute(
+        "UPDATE job SET progress = ? WHERE key = ? AND ended_ms IS NULL RETURNING id",
+        *(msgspec.json.encode(progress).decode(), key),
+    )
+    if changed:
+        notes.replace_progress(
+            transaction, int(changed[0]["id"]), at_ms=now_ms, actor=told.by or None, detail=str(progress)
+        )
 
 
 def _insert_direct(transaction: Transaction, event: Event, type_: str, now_ms: int) -> Job:

@@ -3,11 +3,14 @@
 A job that went well has none: when it was accepted, sent and ended stands in its row.
 """
 
+from typing import Final
+
 import msgspec
 
 from functions.storage.database import Transaction
 
-DETAIL_CHARACTERS = 4_000
+DETAIL_CHARACTERS: Final = 4_000
+PROGRESS: Final = "progress"
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +43,16 @@ def add(
         *(job, at_ms, kind, attempt, actor, detail[:DETAIL_CHARACTERS].replace("\x00", ""), next_ms),
     )
     return int(found[0]["id"])
+
+
+def replace_progress(transaction: Transaction, job: int, *, at_ms: int, actor: str | None, detail: str) -> None:
+    """Note how far the job is, in place of how far it was, where nothing else befell it meanwhile: a long job says so
+    thousands of times.
+    """
+    transaction.execute(
+        "DELETE FROM job_note WHERE kind = ? AND id = (SELECT max(id) FROM job_note WHERE job_id = ?)", PROGRESS, job
+    )
+    add(transaction, job, PROGRESS, at_ms=at_ms, actor=actor, detail=detail)
 
 
 def of(transaction: Transaction, job: int, *, after: int = 0) -> list[Note]:

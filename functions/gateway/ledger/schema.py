@@ -85,7 +85,9 @@ CREATE TABLE erasure (
 
 NOTED_NEXT: Final = "ALTER TABLE job_note ADD COLUMN next_ms {integer}"
 
-SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT))
+IDS: Final = "CREATE INDEX job_event ON job (substr(event_id, 1, 200), id)"  # people look for a job by its id alone
+
+SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT, IDS))
 
 
 def open_ledger(url: str) -> Database:

@@ -16,6 +16,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     state: State | None = None
     type: str | None = None
     subject: str | None = None
+    id: str | None = None
     api: str | None = None
     ended: bool | None = None
 
@@ -54,6 +55,52 @@ def counts(transaction: Transaction) -> dict[str, int]:
     return {row["state"]: int(row["count"]) for row in found}
 
 
+class TypeCount(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs of a type and a state, and when the first of them was accepted."""
+
+    type: str
+    state: State
+    count: int
+    since_ms: int
+
+
+def by_type(transaction: Transaction) -> list[TypeCount]:
+    """The jobs of each type and state but `completed`, of which there are too many to count."""
+    found = transaction.execute(
+        "SELECT type, state, count(*) AS count, min(accepted_ms) AS since_ms FROM job WHERE state <> 'completed'"
+        " GROUP BY type, state ORDER BY type, state"
+    )
+    return msgspec.convert(found, list[TypeCount])
+
+
+def first_open(transaction: Transaction) -> Job | None:
+    """The open job that was accepted first."""
+    query = (
+        f"SELECT {SELECTED} FROM job WHERE state IN ('waiting', 'sent') AND state <> 'completed'"  # noqa: S608  # ours
+        " ORDER BY accepted_ms, id LIMIT 1"
+    )
+    found = transaction.execute(query)
+    return msgspec.convert(found[0], Job) if found else None
+
+
+class EndCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs ended so in a span, counted from the first that was asked for."""
+
+    span: int
+    state: State
+    count: int
+
+
+def ends(transaction: Transaction, *, from_ms: int, span_ms: int) -> list[EndCount]:
+    """How jobs ended since a moment, by spans of this length."""
+    found = transaction.execute(
+        "SELECT (ended_ms - ?) / ? AS span, state, count(*) AS count FROM job WHERE ended_ms >= ?"
+        " GROUP BY 1, state ORDER BY 1, state",
+        *(from_ms, span_ms, from_ms),
+    )
+    return msgspec.convert(found, list[EndCount])
+
+
 def _conditions(asked: Filter, after: int | None) -> Iterator[tuple[str, list[object]]]:
     if asked.state == "completed":
         yield "state = 'completed'", []
@@ -63,6 +110,8 @@ def _conditions(asked: Filter, after: int | None) -> Iterator[tuple[str, list[ob
         yield "substr(type, 1, 200) = ? AND type = ?", [asked.type[:200], asked.type]
     if asked.subject is not None:
         yield "substr(subject, 1, 200) = ? AND subject = ?", [asked.subject[:200], asked.subject]
+    if asked.id is not None:
+        yield "substr(event_id, 1, 200) = ? AND event_id = ?", [asked.id[:200], asked.id]
     if asked.api is not None:
         yield "api = ?", [asked.api]
     if asked.ended is not None:

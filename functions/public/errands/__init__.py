@@ -14,15 +14,19 @@
 
 A handler returns a struct of the contract, or None where no event follows. It raises `JobFailed` for what can never
 be done, `TryAgain` for what can be done later, and `NotNow` for an attempt that was not made; anything else is a bug,
-which is retried and then kept as a dead letter. How it is tested is said by `errands.testing`.
+which is retried and then kept as a dead letter. A handler that takes a while says by `progress(40, "page 212")` how
+far it is. A `flow` is a job of other jobs, its steps, for which its function asks by a `Flow`. How both are tested is
+said by `errands.testing`.
 """
 
+from events.flow import Flow, StepFailed, flow
 from events.http import Event
 from events.problem import JobFailed, NotNow, TryAgain
 from events.types import Artifact, Input, Name, Request, Result, Text
 from functions.net.guard import Guard
 from functions.runtime.adapter import function
 from functions.runtime.adapter import system_clock as now
+from functions.runtime.progress import progress
 from functions.storage.inputs import load as read_input
 from functions.storage.ledger import ReplyLedger
 from functions.storage.settings import Settings
@@ -31,6 +35,7 @@ from functions.storage.store import Store
 __all__ = [
     "Artifact",
     "Event",
+    "Flow",
     "Guard",
     "Input",
     "JobFailed",
@@ -40,10 +45,13 @@ __all__ = [
     "Request",
     "Result",
     "Settings",
+    "StepFailed",
     "Store",
     "Text",
     "TryAgain",
+    "flow",
     "function",
     "now",
+    "progress",
     "read_input",
 ]

@@ -29,6 +29,7 @@ SESSION_KEY: Final = ("console", "session-key")
 READINGS: Final = ("readings", "url")
 STORE_NAMES: Final = ("store-names", "STORE_NAMES_SECRET")
 TICKETS: Final = ("gateway", "ticket-secret")
+NOTES: Final = ("gateway", "notes-token")
 LOOPBACK: Final = "127.0.0.0/8,::1/128"
 THIS_MACHINE: Final = ("127.0.0.1", "localhost", "[::1]")
 NOTIFIER: Final = "notifier"
@@ -58,6 +59,7 @@ class Machine:
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
     front_door: tuple[str, int] = ("127.0.0.1", 0)  # where the gateway listens
+    notes_url: str = ""  # where the gateway hears how far jobs are
     trusted_proxies: str = ""  # whose word the gateway takes of who asks
     mail_port: int | None = None  # where e-mails are caught, if they are
 
@@ -122,6 +124,8 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
     if service.name == GATEWAY:
         built |= _front_door(manifests, machine, built.get("GATEWAY_TOKENS", ""))
+    elif GATEWAY in manifests.services and machine.notes_url:
+        built |= {"NOTES_URL": machine.notes_url, "NOTES_TOKEN": _secret(machine.data, *NOTES) or ""}
     if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
         built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret
@@ -158,6 +162,7 @@ def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str
         "GATEWAY_ROUTES": msgspec.json.encode(declared(manifests)).decode(),
         "GATEWAY_TRUSTED_PROXIES": machine.trusted_proxies,
         "GATEWAY_TICKET_SECRET": _secret(machine.data, *TICKETS) or "",
+        "GATEWAY_NOTES_TOKEN": _secret(machine.data, *NOTES) or "",
     }
     own |= {name: os.environ[name] for name in TRACED if name in os.environ}
     if machine.token:
@@ -172,13 +177,14 @@ def _front_door(manifests: Manifests, machine: Machine, tokens: str) -> dict[str
 
 
 def make_secrets(machine: Machine) -> None:
-    """Make the callback secret (Standard Webhooks form), those of results' names and of tickets, what signs the
+    """Make the callback secret (Standard Webhooks form), those of results' names, tickets and notes, what signs the
     console's sessions, and the URL of the readings, where there is none yet.
     """
     made = {
         CALLBACK: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         STORE_NAMES: secrets.token_hex(32),
         TICKETS: secrets.token_hex(32),
+        NOTES: secrets.token_hex(32),
         SESSION_KEY: secrets.token_urlsafe(32),
         READINGS: f"sqlite:///{machine.data / 'readings.db'}",
     }

@@ -127,6 +127,20 @@ def test_a_dead_letter_whose_job_is_asked_for_again_is_closed_by_its_end_and_goe
     assert sent_again != retried
 
 
+@pytest.mark.parametrize("token", ["", "a-token-for-the-front-door"])
+def test_a_function_tells_the_gateway_how_far_its_job_is(tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    options = ("--token-file", str(tmp_path / "token")) if token else ()
+    with up(tmp_path, ECHOING, *options) as runner:
+        runner.client.headers.update({"authorization": f"Bearer {token}"} if token else {})
+        for id_ in ("1", "2"):  # the first may be lost while the function gets its client ready on a busy machine
+            runner.post(event(id_, {"do": "progress", "percent": 40, "text": "page 212"}))
+            runner.outcome(id_)
+        now = until(lambda: job(runner, "2") if job(runner, "2")["state"] == "completed" else None, what="the end")
+
+    assert (now["progress"]["percent"], now["progress"]["text"]) == (40, "page 212")
+
+
 def failed(runner: Up, location: str) -> dict[str, Any] | None:
     timeline = runner.client.get(f"{location}/timeline").json()
     return next((each for each in timeline if each["what"] == "attempt failed"), None)
