@@ -26,15 +26,15 @@ def main() -> None:
         from functions.sandbox.launch import start_early
 
         start_early(tuple(preload.split(",")))
-    from functions.runtime import failure_reports, loader, logs, threads
+    from functions.runtime import attempt_notes, failure_reports, loader, logs, threads
     from functions.runtime.adapter import tell_failures
 
     logs.configure()
     if "ERRANDS_RUNNER_PID" in os.environ:
         stop_with(int(os.environ["ERRANDS_RUNNER_PID"]))
-    writer = failure_reports.from_environment()
-    if writer is not None:
-        tell_failures(writer)
+    for each in (failure_reports.from_environment(), attempt_notes.from_environment()):
+        if each is not None:
+            tell_failures(each)
     source, name = os.environ.get("FUNCTION_SOURCE", "main.py"), os.environ.get("FUNCTION_TARGET", "")
     host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))  # noqa: S104  # in a container
     try:

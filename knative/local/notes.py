@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from events.http import Event
-from events.job import is_request
-from events.types import sibling_type
-from functions.runtime.notes import JobNote, Kind, noted
+from functions.runtime.attempt_notes import is_told, kind, requested_type
+from functions.runtime.notes import JobNote, noted
 from functions.runtime.outcome import Result
 from knative.local.broker.broker import Delivery
 from knative.local.broker.dispatch import Http
-from knative.local.process.environment import NOTIFIER
 from knative.local.process.processes import Pool, PoolStopping, StartFailed
 
 log = logging.getLogger("errands.notes")
@@ -35,16 +33,14 @@ class Notes:
     def tell(self, delivery: Delivery, function: str, result: Result, *, charged: bool, next_s: float | None) -> None:
         """Of an attempt that failed, tried again after `next_s`; one that is not `charged` was not made.
 
-        Of requests, and of the callbacks of outcomes: what else is delivered is no part of a job's work. A flow's steps
-        are jobs of the flow's alone, and their end is told to nobody else.
+        What else is delivered than requests, and outcomes to be called back, is no part of a job's work.
         """
         event, now = delivery.event, datetime.now(UTC)
-        if "stepof" in event.attributes or (not is_request(event) and function != NOTIFIER):
+        if not is_told(event, function):
             return
-        failed: Kind = "attempt failed" if is_request(event) else "callback failed"
         note = JobNote(
-            kind=failed if charged else "waits",
-            type=event.type if is_request(event) else sibling_type(event.type, "requested"),
+            kind=kind(event, made=charged),
+            type=requested_type(event),
             by=function,
             attempt=delivery.attempt,
             next_ms=None if next_s is None else int((now.timestamp() + next_s) * 1000),

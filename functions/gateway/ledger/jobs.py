@@ -201,13 +201,16 @@ def note(transaction: Transaction, event: Event, told: JobNote, *, now_ms: int) 
     job = find(transaction, key) or _insert_direct(transaction, event, told.type, now_ms)
     detail = told.detail[:ERROR_CHARACTERS].replace("\x00", "")
     number = None
+    attempt = told.attempt
+    if attempt is None and told.kind == "attempt failed":
+        attempt = job.attempt + 1  # a function does not know how often it was asked
     if told.kind != "waits":
-        more = {"attempt": told.attempt, "next_ms": told.next_ms}
+        more = {"attempt": attempt, "next_ms": told.next_ms}
         number = notes.add(transaction, job.id, told.kind, at_ms=now_ms, actor=told.by or None, detail=detail, **more)
     if job.is_open and told.kind != "callback failed":
         transaction.execute(
             "UPDATE job SET attempt = COALESCE(?, attempt), error = ?, retry_ms = ? WHERE id = ? AND ended_ms IS NULL",
-            *(told.attempt, detail or None, told.next_ms, job.id),
+            *(attempt, detail or None, told.next_ms, job.id),
         )
     return key, number
 

@@ -82,6 +82,7 @@ class Machine:
             "DEADLETTERS_URL": f"sqlite:///{self.data / 'deadletters.db'}",
             "FLOWS_URL": f"sqlite:///{self.data / 'flows.db'}",
             "LEDGER_URL": f"sqlite:///{self.data / 'ledger.db'}",
+            "NOTES_URL": "",
             "CALLBACK_URL": "",
             "CALL_URL": "",
             "ALLOWED_ORIGINS": "" if self.token else ",".join(f"http://{each}:*" for each in THIS_MACHINE),
