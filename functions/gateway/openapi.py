@@ -79,6 +79,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         {201: StoredFile, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 413: PROBLEM},
         takes=("application/octet-stream",),
     ),
+    ("POST", "/files"): Described(
+        "The same, for who cannot PUT",
+        {201: StoredFile, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 413: PROBLEM},
+        query=("name",),
+        takes=("application/octet-stream",),
+    ),
     ("GET", "/jobs"): Described(
         "The job of a source and an id, or its outcome within wait_s; else a page of those that match",
         {200: (JobPage, JobResult), 204: None, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM},
