@@ -40,8 +40,11 @@ class ImportCompleted(Result, frozen=True, kw_only=True):
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
-    """What the gateway hears: the notes' data, with the job's id and the token."""
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """What the gateway hears: the notes' data, with the job's id and the token. On a busy machine the last of them
+    may take its time.
+    """
+    monkeypatch.setattr("functions.runtime.progress.LAST_S", 60.0)
     heard: Told = []
 
     class Handler(BaseHTTPRequestHandler):
