@@ -31,8 +31,7 @@ DETAIL_CHARACTERS: Final = 1_000
 def is_told(event: Event, function: str) -> bool:
     """Whether a failure on an event befalls a job that the gateway knows: on a request, or on an outcome's callback.
 
-    A flow's steps are jobs of the flow's alone, and their end is told to nobody else. A dead letter has
-    no attempts any more.
+    A flow's steps are jobs of the flow's alone, and a dead letter's attempts are over.
     """
     if "stepof" in event.attributes or any(each.startswith(BROKERS) for each in event.attributes):
         return False
@@ -54,8 +53,9 @@ def requested_type(event: Event) -> str:
 class AttemptNotes:
     """Those of one function, sent by a thread that begins with the first."""
 
-    def __init__(self, url: str, function: str) -> None:
+    def __init__(self, url: str, function: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
+        self._timeout_s = timeout_s
         self._function = function
         self._waiting: Queue[Event] = Queue(KEPT)
         self._thread: threading.Thread | None = None
@@ -88,7 +88,7 @@ class AttemptNotes:
         while True:
             headers, body = binary(self._waiting.get())
             try:
-                client().post(self._url, content=body, headers=headers, timeout=TIMEOUT_S).raise_for_status()
+                client().post(self._url, content=body, headers=headers, timeout=self._timeout_s).raise_for_status()
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 log.debug("a note of a job is lost: %s", error)
 

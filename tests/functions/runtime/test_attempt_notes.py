@@ -21,6 +21,7 @@ from tests.support.gateway_process import Broker, gateway_process
 from tests.support.http_server import http_server
 from tests.support.local_runner import until
 
+PATIENT_S = 60.0  # a machine that is busy loses no note of a test
 FAILED = Response(500, {}, b'{"detail": "the disk is full"}')
 
 
@@ -45,12 +46,10 @@ def test_an_attempt_that_failed_a_callback_that_did_and_one_that_was_not_made_ar
     gateway: tuple[Broker, str],
 ) -> None:
     taken, url = gateway
-    request = dead().with_attributes(id="1")
-    ended = Event(
-        {**request.attributes, "type": "dev.errands.ics.completed.v1", "jobid": "1", "jobsource": "/s"}, b"{}"
-    )
+    request = asked(id="1")
+    ended = request.with_attributes(type="dev.errands.ics.completed.v1", jobid="1", jobsource="/s")
 
-    tell = AttemptNotes(url, "notifier")
+    tell = AttemptNotes(url, "notifier", timeout_s=PATIENT_S)
     tell(request, FAILED, ())
     tell(request, refusal(NotNow("busy")), ())
     tell(ended, refusal(TryAgain("503")), ())
@@ -66,7 +65,7 @@ def test_an_attempt_that_failed_a_callback_that_did_and_one_that_was_not_made_ar
 
 def test_what_is_no_part_of_a_job_is_not_told(gateway: tuple[Broker, str]) -> None:
     taken, url = gateway
-    tell = AttemptNotes(url, "ics")
+    tell = AttemptNotes(url, "ics", timeout_s=PATIENT_S)
 
     tell(Event({"id": "1", "source": "/s", "type": "dev.errands.ics.completed.v1"}, b""), FAILED, ())
     tell(dead(), FAILED, ())
@@ -110,7 +109,7 @@ def test_on_a_cluster_functions_tell_and_on_one_machine_the_runner(environment: 
 def test_attempts_that_nobody_counted_are_counted_by_the_gateway(tmp_path: Path) -> None:
     with gateway_process(tmp_path, f"sqlite:///{tmp_path}/ledger.db") as (process, _broker):
         path = process.post(job("1")).headers["location"]
-        tell = AttemptNotes(f"{process.function_url}/", "ics")
+        tell = AttemptNotes(f"{process.function_url}/", "ics", timeout_s=PATIENT_S)
         for _ in range(2):
             tell(asked(id="1", source=ICS["source"]), FAILED, ())
         until(lambda: process.get(path).json().get("attempt") == 2, what="the notes")
