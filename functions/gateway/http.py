@@ -142,6 +142,7 @@ class FrontDoor:
             Operation("GET", "/openapi.json", self._openapi, is_open=True),
             Operation("PUT", "/files/{name}", self._keep_file),
             Operation("GET", "/summary", self._summary),
+            Operation("POST", "/files", self._keep_file),
             Operation("GET", "/jobs", self._jobs),
             Operation("GET", "/jobs/{key}", self._job),
             Operation("DELETE", "/jobs", self._erase_all),
@@ -269,13 +270,14 @@ class FrontDoor:
             return problem(403, "forbidden", f"{asked.caller.name} may not hand over files")
         if self._files is None:
             return problem(404, "not-found", "no store is configured here")
-        if not NAME.fullmatch(asked.parts[1]):
+        name = asked.parts[1] if len(asked.parts) > 1 else asked.query.get("name", "")
+        if not NAME.fullmatch(name):
             return problem(400, "bad-request", "a name of letters, digits, . _ - and blanks is expected, 100 at most")
         if self._files_at_once >= FILES_AT_ONCE:
             return problem(503, "busy", "other files are being handed over", {"retry-after": "2"})
         self._files_at_once += 1
         try:
-            return await _kept(self._files, asked)
+            return await _kept(self._files, name, asked)
         finally:
             self._files_at_once -= 1
 
@@ -453,12 +455,12 @@ class FrontDoor:
         return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
 
 
-async def _kept(files: Files, asked: Asked) -> Application:
+async def _kept(files: Files, name: str, asked: Asked) -> Application:
     body = await read_body(asked.request.receive, limit_bytes=LIMIT_BYTES, discarded_bytes=0)
     if body.fault is not None:
         return problem(413 if len(body.content) >= LIMIT_BYTES else 400, "not-whole", body.fault)
     try:
-        stored = await in_thread(files.keep, asked.parts[1], body.content)
+        stored = await in_thread(files.keep, name, body.content)
     except TryAgain as error:
         return problem(503, "unavailable", str(error), {"retry-after": "5"})
     return IngressResponse(201, msgspec.json.encode(stored), JSON)

@@ -135,7 +135,12 @@ routes = Routes.parse(settings.gateway_routes)
 client = BrokerClient(settings.k_sink, settings.k_sink_token, is_runner=bool(settings.gateway_behind))
 admission = Admission(routes, own=settings.own(), called=CallbackOrigins(settings.callback_origins))
 files = (
-    Files(settings.store_url, settings.store(), kept_s=settings.gateway_retention_days * DAY_S)
+    Files(
+        settings.store_url,
+        settings.store(),
+        kept_s=settings.gateway_retention_days * DAY_S,
+        strays_kept_s=settings.gateway_retention_days * DAY_S + routes.longest_s + DAY_S,
+    )
     if settings.store_url
     else None
 )

@@ -86,6 +86,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         takes=("application/octet-stream",),
     ),
     ("GET", "/summary"): Described("All jobs at a glance", {200: Summary, 403: PROBLEM}),
+    ("POST", "/files"): Described(
+        "The same, for who cannot PUT",
+        {201: StoredFile, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 413: PROBLEM},
+        query=("name",),
+        takes=("application/octet-stream",),
+    ),
     ("GET", "/jobs"): Described(
         "The job of a source and an id, or its outcome within wait_s; else those that match, by an id alone too",
         {200: (JobPage, JobResult), 204: None, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM},

@@ -62,6 +62,11 @@ class Routes:
         deadlines = [each.deadline_s for each in of_type if each.takes(request.attributes)]
         return max(deadlines, default=None) if is_request(request) else None
 
+    @cached_property
+    def longest_s(self) -> float:
+        """How long any job may take."""
+        return max((each.deadline_s for each in self._declared.routes), default=0.0)
+
     def begins_flow(self, request: Event) -> bool:
         """Whether the request's job is a flow: no reply in the store ends one, but a signal to it does."""
         of_type = self._by_type.get(request.type, self._of_any_type)

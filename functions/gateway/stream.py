@@ -23,8 +23,6 @@ from functions.runtime.port import Application, IngressResponse, problem
 from functions.runtime.threads import in_thread
 from functions.storage.database import Database, StorageUnavailable
 
-COMMENT_S: Final = 15.0
-LAST_S: Final = 300.0
 HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -32,6 +30,17 @@ HEADERS: Final = [
     (b"access-control-allow-origin", b"*"),  # the ticket says who may; no cookie is asked for
 ]
 _LAST: Final = re.compile(r"([0-9]{1,18})-([0-9a-f]{16})")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a stream says that it is there, and how long one lasts."""
+
+    comment_s: float = 15.0
+    last_s: float = 300.0
+
+
+PACE: Final = Pace()
 
 
 @dataclass(slots=True)
@@ -47,7 +56,9 @@ class _Place:
         return cls(int(found[1]), found[2]) if found else cls()
 
 
-async def stream(database: Database, waiters: Waiters, key: str, last_event_id: str) -> Application:
+async def stream(
+    database: Database, waiters: Waiters, key: str, last_event_id: str, *, pace: Pace = PACE
+) -> Application:
     """The stream of a job from the event after this one on; 204 where all of it was told, 404 of one not known."""
     place = _Place.parse(last_event_id)
     found = await in_thread(finding.follow, database, key, place.note)
@@ -55,17 +66,18 @@ async def stream(database: Database, waiters: Waiters, key: str, last_event_id: 
         return problem(404, "unknown-job", "there is no such job here")
     if found.has_ended and found.mark == place.mark and not found.notes:
         return IngressResponse(204)
-    return _Stream(database, waiters, key, place)
+    return _Stream(database, waiters, key, place, pace)
 
 
 class _Stream:
     """An ASGI application for one stream."""
 
-    def __init__(self, database: Database, waiters: Waiters, key: str, place: _Place) -> None:
+    def __init__(self, database: Database, waiters: Waiters, key: str, place: _Place, pace: Pace) -> None:
         self._database = database
         self._waiters = waiters
         self._key = key
         self._place = place
+        self._pace = pace
 
     async def __call__(self, _scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Tell until the job's end, some minutes, the client's leave, or the server's stop."""
@@ -79,7 +91,7 @@ class _Stream:
             gone.cancel()
 
     async def _tell(self, send: Send, gone: "asyncio.Future[None]") -> None:
-        end_s = time.monotonic() + LAST_S
+        end_s = time.monotonic() + self._pace.last_s
         while not gone.done() and not self._waiters.closed:
             befalls = self._waiters.of(self._key)
             try:
@@ -88,7 +100,7 @@ class _Stream:
                 found = Following((), "", b"", has_ended=False)
             told = b"".join(self._news(found)) if found else b""
             await send({"type": "http.response.body", "body": told or b":\n\n", "more_body": True})
-            left_s = min(COMMENT_S, end_s - time.monotonic())
+            left_s = min(self._pace.comment_s, end_s - time.monotonic())
             if found is None or found.has_ended or left_s <= 0:
                 befalls.cancel()
                 return

@@ -15,7 +15,9 @@ import promql_parser
 import pytest
 import yaml
 
+from functions.gateway.files import FOLDER, OF_JOBS
 from functions.gateway.metrics import JobMetrics
+from functions.gateway.routes import Routes
 from functions.net.guard import special_ranges
 from functions.storage.store import LEDGER, RESULTS
 from knative.cluster.needs import Needs
@@ -27,6 +29,8 @@ from knative.lint.resources import Resources
 from knative.lint.schema import SCHEMAS, schema_flaws, unknown_kinds
 from knative.lint.vendor import KUBERNETES, MODULES, OLDEST, OLDEST_KUBERNETES, OLDEST_MODULES
 from knative.manifests.documents import parse
+from knative.manifests.gateway import declared
+from knative.manifests.manifests import load
 from tests.support.absent import program
 from tests.support.overlays import PRODUCTION as OVERLAY
 from tests.support.overlays import ROOT, changed, kustomized, production
@@ -344,6 +348,16 @@ def test_the_bucket_s_policy_opens_results_and_nothing_that_errands_remembers() 
     assert statement["Action"] == "s3:GetObject"
     assert statement["Resource"].partition(":::")[2] == f"errands-results/{RESULTS}*"
     assert not [each for each in (LEDGER, "evidence/", "uploads/", "templates/") if each.startswith(RESULTS)]
+
+
+def test_what_the_bucket_forgets_by_age_is_of_jobs_and_outlasts_them() -> None:
+    rules = json.loads((OVERLAY / "bucket-lifecycle.json").read_text())["Rules"]
+    days = {each["Filter"]["Prefix"]: each["Expiration"]["Days"] for each in rules}
+    kept_days, longest_days = 30, Routes(declared(load(ROOT / "knative" / "base"))).longest_s / 86_400
+
+    assert days.keys() == {FOLDER, *OF_JOBS} - {LEDGER}  # in which endpoints are remembered as well
+    assert days[FOLDER] >= kept_days
+    assert min(days[each] for each in OF_JOBS if each != LEDGER) > kept_days + longest_days
 
 
 SENDING = {"errands.dev/sends": "to-broker"}

@@ -262,3 +262,18 @@ def test_a_gateway_that_others_reach_does_not_start_without_tokens(tmp_path: Pat
 
     with pytest.raises(AssertionError, match="GATEWAY_TOKENS is required where GATEWAY_HOST is not loopback"):
         gateway.start()
+
+
+@pytest.mark.parametrize(("trusted", "other"), [("127.0.0.1/32", 401), ("", 429)])
+def test_wrong_tokens_are_counted_by_who_the_trusted_proxy_says_asks(tmp_path: Path, trusted: str, other: int) -> None:
+    given = {"GATEWAY_TOKENS": TOKENS, "GATEWAY_TRUSTED_PROXIES": trusted}
+    with gateway_process(tmp_path, f"sqlite:///{tmp_path}/ledger.db", **given) as (gateway, _broker):
+
+        def guess(client: str) -> int:
+            headers = {"authorization": "Bearer guessed", "x-forwarded-for": client}
+            return gateway.client.get("/jobs", headers=headers).status_code
+
+        many = [guess("203.0.113.5") for _ in range(15)]
+        one = guess("203.0.113.6")
+
+    assert (many[0], many[-1], one) == (401, 429, other)

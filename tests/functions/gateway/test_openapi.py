@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,6 +220,8 @@ def test_a_file_is_kept_under_a_key_that_a_job_can_name_and_removed_when_it_is_o
     made = Door(tmp_path)
     try:
         first, again = (made.ask("PUT", "/files/a.csv", headers=authorized(), body=b"a;b") for _ in range(2))
+        posted = made.ask("POST", "/files", query="name=a.csv", headers=authorized(), body=b"a;b")
+        nameless = made.ask("POST", "/files", headers=authorized(), body=b"a;b")[0]
         bad = made.ask("PUT", "/files/.hidden", headers=authorized(), body=b"a;b")[0]
         refused = made.ask("PUT", "/files/a.csv", headers=authorized("reader-token-reader-token"), body=b"a;b")[0]
         stored = json.loads(first[2])
@@ -228,8 +231,29 @@ def test_a_file_is_kept_under_a_key_that_a_job_can_name_and_removed_when_it_is_o
     finally:
         made.close()
 
-    assert (first[0], bad, refused) == (201, 400, 403)
-    assert json.loads(again[2])["key"] == stored["key"]
+    assert (first[0], bad, nameless, refused) == (201, 400, 400, 403)
+    assert {json.loads(each[2])["key"] for each in (again, posted)} == {stored["key"]}
     assert stored["key"].startswith("uploads/")
     assert kept == b"a;b"
     assert (young, old, list((tmp_path / "store" / "uploads").iterdir())) == (0, 1, [])
+
+
+def test_what_is_kept_of_jobs_that_nobody_knows_goes_by_its_age_and_what_is_of_no_job_stays(tmp_path: Path) -> None:
+    old_s, young_s = 1_000.0, 5_000.0
+    kept = ("ledger/callbacks/gone/x.json", "ledger/rates/u/1.json", "templates/letter.html", "jobs/young/c/a.pdf")
+    gone = ("jobs/old/c/a.pdf", "ledger/0b7b/reply-x.json", "evidence/abc/ics.json", "uploads/sha/a.csv")
+    for name in (*kept, *gone):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x")
+        moment_s = young_s if "young" in name else old_s
+        os.utime(file, (moment_s, moment_s))
+
+    files = Files(tmp_path.as_uri(), tmp_path, kept_s=100, strays_kept_s=2_000)
+    removed = files.remove_old(old_s + 2_001)
+    again = Files(tmp_path.as_uri(), tmp_path, kept_s=100).remove_old(9e9)
+
+    left = {str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if each.is_file()}
+    assert (removed, again) == (len(gone), 0)
+    assert left == set(kept)
+    assert sorted(each.name for each in (tmp_path / "jobs").iterdir()) == ["young"]

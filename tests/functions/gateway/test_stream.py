@@ -1,10 +1,11 @@
 """A job's stream: what befalls it is told as it does, resumed where it ended, and ends."""
 
+import asyncio
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from functions.gateway.ledger import jobs
+from functions.gateway.ledger.job import key_of
+from functions.gateway.ledger.schema import open_ledger
+from functions.gateway.stream import Pace, stream
 from functions.gateway.tickets import Tickets
+from functions.gateway.waiting import Waiters
 from tests.functions.gateway.test_gateway import ICS, job, outcome, state
+from tests.functions.gateway.test_ledger import new, request
 from tests.support.database_servers import database_url, new_database, postgresql_server
 from tests.support.gateway_process import TOKENS, GatewayProcess, gateway_process
 from tests.support.local_runner import until
@@ -41,6 +48,34 @@ def told(response: httpx.Response) -> Iterator[dict[str, Any]]:
         elif event:
             yield event
             event = {}
+
+
+def test_a_stream_says_that_it_is_there_while_nothing_happens_and_is_ended_after_its_time(tmp_path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    with ledger.transaction() as transaction:
+        jobs.accept(transaction, [new(request("1"))])
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    async def follow() -> None:
+        key, pace = key_of("/tests", "1"), Pace(comment_s=0.02, last_s=0.3)
+        application = await stream(ledger, Waiters(), key, "", pace=pace)
+        await application({}, receive, send)
+
+    asyncio.run(follow())
+
+    bodies = [each["body"] for each in sent[1:]]
+    assert bodies[0].startswith(b"event: job\n")
+    assert len(bodies) >= 3
+    assert set(bodies[1:-1]) == {b":\n\n"}
+    assert (bodies[-1], sent[-1].get("more_body", False)) == (b"", False)
+    assert (Pace().comment_s, Pace().last_s) == (15, 300)
 
 
 def later(gateway: GatewayProcess, *events: dict[str, Any]) -> threading.Timer:
