@@ -17,6 +17,7 @@ import yaml
 
 from functions.gateway.files import FOLDER, OF_JOBS
 from functions.gateway.metrics import JobMetrics
+from functions.gateway.openapi import OPERATIONS
 from functions.gateway.routes import Routes
 from functions.net.guard import special_ranges
 from functions.storage.store import LEDGER, RESULTS
@@ -233,6 +234,39 @@ def test_the_queue_workers_can_be_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_apis_from_outside_come_to_the_front_door_and_to_nothing_that_is_for_inside(tmp_path: Path) -> None:
+    rendered = kustomized(changed(tmp_path, ("# - outside #", "- outside #")))
+    with_it = [each for each in yaml.safe_load_all(rendered) if each]
+    operations = {path for _, path in OPERATIONS}
+
+    [route] = of(with_it, "HTTPRoute")
+    [rule] = route["spec"]["rules"]
+    [service] = [each for each in of(with_it, "Service", "v1") if each["metadata"]["name"] == "front-door"]
+    led = {each["path"]["value"] for each in rule["matches"]}
+    public = next(
+        each["value"]
+        for each in functions(with_it)["gateway"]["containers"][0]["env"]
+        if each["name"] == "GATEWAY_PUBLIC_URL"
+    )
+    assert rule["backendRefs"] == [{"name": "front-door", "port": service["spec"]["ports"][0]["port"]}]
+    assert urlsplit(public).hostname in route["spec"]["hostnames"]
+    assert {each for each in operations if each == "/" or any(each.startswith(one) for one in led - {"/"})} == {
+        each for each in operations if each.partition("/")[2].partition("/")[0] in ("", "jobs", "files", "openapi.json")
+    }
+    assert findings(Resources(documents=tuple(parse(rendered, "rendered")), production=True)) == []
+
+
+def test_a_bucket_is_reached_by_all_that_have_its_keys(documents: list[Any]) -> None:
+    keys = {"secretRef": {"name": "store", "optional": True}}
+    templates = {each["metadata"]["name"]: each["spec"]["template"] for each in of(documents, "Service", "serving")}
+    holders = {name for name, each in templates.items() if keys in each["spec"]["containers"][0]["envFrom"]}
+    outside = {name for name, each in templates.items() if each["metadata"].get("labels", {}).get("errands.dev/calls")}
+    [bucket] = [each["spec"] for each in of(documents, "NetworkPolicy") if each["metadata"]["name"] == "bucket-reached"]
+
+    assert holders == outside | set(bucket["podSelector"]["matchExpressions"][0]["values"])
+
+
+@pytest.mark.slow
 def test_traces_reach_the_collector_that_is_named(tmp_path: Path) -> None:
     rendered = kustomized(changed(tmp_path, ("# - tracing #", "- tracing #")))
     with_it = [each for each in yaml.safe_load_all(rendered) if each]
@@ -256,7 +290,7 @@ def test_what_has_fixed_replicas_has_a_disruption_budget(documents: list[Any]) -
         if int(each["spec"]["template"]["metadata"]["annotations"][scale]) > 1
     } | {each["metadata"]["name"] for each in of(documents, "RabbitmqCluster")}
 
-    assert several == budgets == {"deadletters", "rabbitmq"}
+    assert several == budgets == {"deadletters", "gateway", "rabbitmq"}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +324,7 @@ def test_every_way_out_has_the_exceptions_of_the_guard(documents: list[Any]) -> 
         if target.get("ipBlock", {}).get("cidr") in ("0.0.0.0/0", "2000::/3")
     ]
 
-    assert len(ways) == 4
+    assert len(ways) == 6
     for way in ways:
         kept = ipaddress.ip_network(way["cidr"])
         named = [ipaddress.ip_network(each) for each in way["except"]]
