@@ -15,7 +15,7 @@ from typing import Any, Final
 from events.schema import FOLDER
 
 SOURCES: Final = Path(__file__).parent / "php/src"
-JOBS: Final = ("ics", "image", "report", "message", "signal")  # what an API asks for
+JOBS: Final = ("ics", "image", "report", "message", "fetch", "signal")  # what an API asks for
 METHODS: Final[Mapping[tuple[str, str], str]] = {("image", "source"): "from"}  # where the field's own name reads badly
 OWN: Final = frozenset({"Input"})  # written by hand: Errands\Input
 WIDTH: Final = 120

@@ -16,9 +16,9 @@ from events.http import Event
 NAMESPACE: Final = uuid.UUID("5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11")
 
 # Ours: set by functions, never taken from outside.
-OWN: Final = frozenset(
-    ["jobsource", "jobid", "causationid", "outcome", "replayed", "retried", "stepof", "flow", "flowid", "step"]
-)
+OF_JOBS: Final = frozenset(["jobsource", "jobid", "causationid", "outcome", "replayed", "retried"])
+OF_STEPS: Final = frozenset(["stepof", "flow", "flowid", "flowjob", "step"])
+OWN: Final = OF_JOBS | OF_STEPS
 # When and in what order a job is done; of no meaning once it is.
 ADMISSION: Final = frozenset(["expirytime", "notbefore", "delay", "priority", "uniquekey", "limitkey", "debounce"])
 # CloudEvents' own, each event's for itself, but for `subject`.

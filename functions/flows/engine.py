@@ -18,7 +18,7 @@ from events.flow import replay
 from events.history import Again, Answer, Asked, Completed, Decision, Failed, Held, History, Signal, Waiting
 from events.http import Event
 from events.job import canonical, phase
-from events.problem import JobFailed, NotAnEvent, TryAgain, decode
+from events.problem import JobFailed, NotAnEvent, decode
 from events.types import (
     CallCompleted,
     CallRequested,
@@ -29,9 +29,9 @@ from events.types import (
     event_type,
     sibling_type,
 )
-from functions.flows import flow_record, outbox, steps, timers
+from functions.flows import early, flow_record, outbox, steps, timers
 from functions.flows.definitions import Definitions
-from functions.flows.flow_events import completed, failed, step_request
+from functions.flows.flow_events import completed, failed, following, step_request
 from functions.flows.flow_record import FlowRecord, Numbers, flow_id
 from functions.flows.steps import StepRecord
 from functions.flows.timers import Timer
@@ -44,6 +44,8 @@ log = logging.getLogger("errands.flows")
 DEPTH_LIMIT: Final = 8  # of flows that are steps of flows
 AGAIN_LIMIT: Final = 100  # of one transaction: a flow that begins again without waiting would never end it
 SIGNAL: Final = event_type(SignalRequested)
+FOR_THOSE_THAT_RUN: Final = ("complete", "resume")  # signals that mean nothing to a flow that has not begun
+RETRIED: Final = "retried"  # on a request: the how-manieth time that the gateway was asked to do it anew
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Engine:
         if definition is None:
             known = ", ".join(sorted(self.definitions.newest))
             raise NotAnEvent(f"no flow of this installation begins with {event.type[:100]!r}; those that are: {known}")
-        return self._start(event, definition)
+        return self._start(event, definition) + self._take_early(flow_id(event.source, event.id))
 
     def fire(self, timer: Timer) -> list[Event]:
         """End a step whose time has come, unless it has ended by itself."""
@@ -102,13 +104,16 @@ class Engine:
         now = self.clock()
         with self.database.transaction() as transaction:
             known = flow_record.lock(transaction, flow_id(event.source, event.id))
-            if known is not None:
+            is_anew = known is not None and known.state == "failed" and _is_anew(event, known)
+            if known is not None and not is_anew:
                 return self._asked_again(transaction, known, event, now)
             try:
                 open_job(event, definition.request, now=now)
                 parent, depth = self._parent(transaction, event)
             except JobFailed as error:
                 return self._sent(transaction, [failed(event, error.problem, now=now)], now)
+            if known is not None:
+                return self._retried(transaction, known, event, definition.version, now)
             flow = flow_record.create(
                 transaction,
                 event,
@@ -128,7 +133,15 @@ class Engine:
             detail = f"the flow {event.id} of {event.source} has begun with other data: another one needs another id"
             refused = failed(event, JobFailed("same-id-other-data", detail).problem, now=now)
             return self._sent(transaction, [refused.with_attributes(id=f"{refused.id}-other-data")], now)
-        return [] if flow.ending is None else self._sent(transaction, [flow.ending], now)
+        return [] if flow.is_open or flow.ending is None else self._sent(transaction, [flow.ending], now)
+
+    def _retried(
+        self, transaction: Transaction, flow: FlowRecord, event: Event, version: int, now: datetime
+    ) -> list[Event]:
+        """Begin a flow anew that failed. Its steps go on in number: each is a job of its own, and done once more."""
+        flow.request, flow.version, flow.state, flow.progress, flow.cancelled = event, version, "running", None, None
+        self._begin_again(transaction, flow, Again(event.data), now)
+        return self._advance(transaction, flow, now)
 
     def _parent(self, transaction: Transaction, event: Event) -> tuple[str | None, int]:
         parent = event.get("flowid")
@@ -170,25 +183,47 @@ class Engine:
         return going
 
     def _signal(self, event: Event) -> list[Event]:
-        """Tell a flow what was said to it; what it has come to is the answer."""
+        """Tell a flow what was said to it, or keep it for one that has not begun; what it has come to is the answer."""
         now = self.clock()
         try:
             job = open_job(event, SignalRequested, now=now)
             with self.database.transaction() as transaction:
                 flow = flow_record.lock(transaction, flow_id(event.source, job.flow))
-                if flow is None:
-                    raise TryAgain(f"no flow of {event.source} has the id {job.flow!r}, or it has not begun yet")
-                going = self._signalled(transaction, flow, event, job, now)
-                told = reply_event(event, sibling_type(SIGNAL, "completed"), SignalCompleted(state=flow.state), now=now)
-                return going + self._sent(transaction, [told], now)
+                if flow is not None:
+                    return self._told(transaction, flow, event, job, now)
+                if job.name in FOR_THOSE_THAT_RUN:
+                    raise JobFailed("no-such-flow", f"no flow of {event.source} with the id {job.flow!r} has begun")
+                early.keep(transaction, flow_id(event.source, job.flow), event, now=now)
+                going = self._sent(transaction, [_signal_reply(event, "expected", now)], now)
+            return going + self._take_early(flow_id(event.source, job.flow))
         except JobFailed as error:
             with self.database.transaction() as transaction:
                 return self._sent(transaction, [failed(event, error.problem, now=now)], now)
 
+    def _told(
+        self, transaction: Transaction, flow: FlowRecord, event: Event, job: SignalRequested, now: datetime
+    ) -> list[Event]:
+        going = self._signalled(transaction, flow, event, job, now)
+        return going + self._sent(transaction, [_signal_reply(event, flow.state, now)], now)
+
+    def _take_early(self, id_: str) -> list[Event]:
+        """Tell a flow that has begun what was said to it before."""
+        with self.database.transaction(writes=False) as transaction:
+            if not early.has(transaction, id_):
+                return []
+        now, going = self.clock(), list[Event]()
+        with self.database.transaction() as transaction:
+            flow = flow_record.lock(transaction, id_)
+            for event in [] if flow is None else early.take(transaction, id_):
+                if flow is not None and flow.is_open:
+                    job = decode(event.data, SignalRequested)
+                    going += self._signalled(transaction, flow, event, job, now)
+        return going
+
     def _signalled(
         self, transaction: Transaction, flow: FlowRecord, event: Event, job: SignalRequested, now: datetime
     ) -> list[Event]:
-        if steps.knows_signal(transaction, flow.id, event.id) or (job.name == "cancel" and flow.cancelled is not None):
+        if steps.knows_signal(transaction, flow.id, event.id) or (job.name == "cancel" and _is_cancelled(flow, job)):
             return []
         if not flow.is_open:
             raise JobFailed("has-ended", f"the flow {job.flow} has ended: it is {flow.state}")
@@ -211,6 +246,7 @@ class Engine:
     ) -> list[Event]:
         """The API has done a step that it took for later."""
         told = decode(msgspec.json.encode(job.data), StepDone, at="#/data")
+        flow = self._within(transaction, flow, told.flowid)
         step = steps.find(transaction, flow.id, told.step)
         if step is None or step.type != event_type(CallRequested):
             raise JobFailed("no-such-step", f"the flow {job.flow} has no call with the number {told.step}")
@@ -219,6 +255,16 @@ class Engine:
         else:
             answer = flow.answer("completed", msgspec.json.encode(CallCompleted(value=told.value)), now=now)
         return self._ended(transaction, flow, told.step, answer)
+
+    def _within(self, transaction: Transaction, flow: FlowRecord, id_: str | None) -> FlowRecord:
+        """The flow of this id, which is this one, or a step of it at whatever depth."""
+        inner = flow if id_ in {None, flow.id} else flow_record.lock(transaction, id_ or "")
+        above = inner
+        while above is not None and above.id != flow.id:
+            above = flow_record.find(transaction, above.parent) if above.parent else None
+        if inner is None or above is None:
+            raise JobFailed("no-such-step", f"the flow {flow.request.id} has none within it with the id {id_}")
+        return inner
 
     def _advance(self, transaction: Transaction, flow: FlowRecord, now: datetime) -> list[Event]:
         """Replay the flow, and write what comes of it."""
@@ -284,16 +330,17 @@ class Engine:
         flow.first += len(steps.recorded(transaction, flow.id))
         steps.forget(transaction, flow.id, end.kept)
         timers.remove(transaction, flow.id)
-        flow.data, flow.started_at = end.data, now
+        flow.data, flow.started_at, flow.ended_at = end.data, now, None
         flow.cancelled = None if flow.cancelled is None else 0
 
     def _end(self, transaction: Transaction, flow: FlowRecord, end: Completed | Failed, now: datetime) -> list[Event]:
         timers.remove(transaction, flow.id)
         flow.reason, flow.ended_at = "", now
         if isinstance(end, Completed):
-            flow.state, flow.ending = "completed", completed(flow.request, end.data, now=now)
+            flow.state, ending = "completed", completed(flow.request, end.data, now=now)
         else:
-            flow.state, flow.ending = "failed", failed(flow.request, end.problem, now=now)
+            flow.state, ending = "failed", failed(flow.request, end.problem, now=now)
+        flow.ending = following(flow.ending, ending)
         return self._sent(transaction, [flow.ending], now)
 
     def _say_held(self, transaction: Transaction, flow: FlowRecord) -> None:
@@ -306,6 +353,22 @@ class Engine:
     def _sent(self, transaction: Transaction, events: list[Event], now: datetime) -> list[Event]:
         outbox.write(transaction, events, now=now)
         return events
+
+
+def _signal_reply(event: Event, state: str, now: datetime) -> Event:
+    return reply_event(event, sibling_type(SIGNAL, "completed"), SignalCompleted(state=state), now=now)
+
+
+def _is_anew(event: Event, flow: FlowRecord) -> bool:
+    """Whether a flow's request is no repetition: the gateway was asked to retry it, or it was mended."""
+    retried = int(event.get(RETRIED) or "0") > int(flow.request.get(RETRIED) or "0")
+    return retried or canonical(event.data) != canonical(flow.request.data)
+
+
+def _is_cancelled(flow: FlowRecord, job: SignalRequested) -> bool:
+    """Whether a cancel changes nothing: there was one, or it is meant for the flow as it was before a retry."""
+    meant = job.data.get(RETRIED) if isinstance(job.data, dict) else None
+    return flow.cancelled is not None or meant not in {None, flow.request.get(RETRIED) or "0"}
 
 
 def _request(flow: FlowRecord, step: StepRecord) -> Event:

@@ -138,6 +138,8 @@ def open_ids(transaction: Transaction) -> list[str]:
 def save(transaction: Transaction, flow: FlowRecord) -> None:
     """Write what changes in the life of a flow."""
     columns: dict[str, Any] = {
+        "request": packed(flow.request),
+        "version": flow.version,
         "state": flow.state,
         "reason": flow.reason,
         "data": flow.data,
@@ -163,6 +165,7 @@ def remove_ended(transaction: Transaction, *, before: datetime, limit: int = 1_0
     for table in ("flow_step", "flow_signal", "flow_timer"):
         transaction.execute_many(f"DELETE FROM {table} WHERE flow_id = ?", ids)  # noqa: S608  # ours
     transaction.execute_many("DELETE FROM flow WHERE id = ?", ids)
+    transaction.execute("DELETE FROM flow_early WHERE at < ?", timestamp(before))
     return len(ids)
 
 

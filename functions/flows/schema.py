@@ -79,7 +79,18 @@ CREATE TABLE flow_outbox (
 CREATE INDEX flow_outbox_due ON flow_outbox (due_at)
 """
 
-SCHEMA: Final = Schema("flow_version", (FLOWS,))
+EARLY: Final = """
+CREATE TABLE flow_early (
+    flow_id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    event {bytes} NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (flow_id, event_id)
+);
+CREATE INDEX flow_early_at ON flow_early (at)
+"""
+
+SCHEMA: Final = Schema("flow_version", (FLOWS, EARLY))
 
 
 def open_flows(url: str) -> Database:

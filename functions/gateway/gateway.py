@@ -17,16 +17,17 @@ from functions.gateway.admission import SENDING_MS, Admission
 from functions.gateway.callers import Caller
 from functions.gateway.disk import Disk
 from functions.gateway.files import Files
-from functions.gateway.ledger import changes, jobs, outbox, selection
+from functions.gateway.ledger import changes, jobs, notes, outbox, selection
 from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State, key_of_event
 from functions.gateway.ledger.jobs import Closed, Outgoing
 from functions.gateway.ledger.selection import Oldest
 from functions.gateway.ledger.writer import Accept, Ended, Writer
 from functions.gateway.metrics import JobMetrics
 from functions.gateway.outside import Refusal
-from functions.gateway.replies import Replies, TooLate
+from functions.gateway.replies import Replies, TooLate, cancelled_reply
 from functions.gateway.routes import Routes
 from functions.gateway.sending import BrokerClient, Sender
+from functions.gateway.signals import Said, signal_event
 from functions.gateway.tracing.tracing import Receiver, Tracing
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
@@ -44,7 +45,6 @@ PRUNE_COUNT: Final = 200
 PRUNE_S: Final = 600.0
 PRUNE_PAUSE_S: Final = 0.2  # between two transactions, for those who accept jobs
 RETENTION: Final = "retention"
-FLOW: Final = "a flow: it is cancelled by the signal `cancel`, a dev.errands.signal.requested.v1 of its own source"
 OTHER_DATA: Final = (
     "a job of this source and id was asked for with other data, and is {}: another job needs another id;"
     " one that failed may be sent again, mended, under its own"
@@ -165,25 +165,60 @@ class Gateway:
         request = await in_thread(self._request, job.id)
         if not job.is_open:
             raise TooLate(job.state)
+        if request is not None and self._routes.begins_flow(request):
+            await self._cancel_flow(job, request, actor)
+            return
         if request is None or self._replies is None:
             raise TooLate("sent past the gateway" if request is None else "in a place without a store of replies")
-        if self._routes.begins_flow(request):
-            raise TooLate(FLOW)
         reply = await in_thread(partial(self._replies.cancel, request, actor=actor))
-
-        def work(transaction: Transaction) -> bool:
-            listening.tell(self.database, transaction, [job.key])
-            return changes.cancel(transaction, job.id, reply, actor=actor, now_ms=clock_ms())
-
-        if not await self.writer.ask(work):
+        if not await self._cancelled(job, reply, actor):
             found = await in_thread(self._state, job.key)
             if found != "cancelled":
                 raise TooLate(found)
-        else:
+
+    async def _cancelled(self, job: Job, reply: Event, actor: str, *, waiting_only: bool = False) -> bool:
+        """Record the cancel of a job that has not ended; whether there was one."""
+
+        def work(transaction: Transaction) -> bool:
+            listening.tell(self.database, transaction, [job.key])
+            now_ms = clock_ms()
+            return changes.cancel(transaction, job.id, reply, actor=actor, now_ms=now_ms, waiting_only=waiting_only)
+
+        is_cancelled: bool = await self.writer.ask(work)
+        if is_cancelled:
             self.metrics.ended(job.type, "cancelled", (clock_ms() - job.accepted_ms) / 1000)
-        self._sender.forget(job.id)
-        self._sender.wake()
-        self._has_ended(job.key)
+        if is_cancelled or not waiting_only:
+            self._sender.forget(job.id)
+            self._sender.wake()
+            self._has_ended(job.key)
+        return is_cancelled
+
+    async def _cancel_flow(self, job: Job, request: Event, actor: str) -> None:
+        """Tell a flow that it is cancelled: it undoes what it has done, and ends so. One that waits here ends at once,
+        and is told all the same, since it may be on its way.
+        """
+        retried = request.get(changes.RETRIED) or "0"
+        said = Said("cancel", {changes.RETRIED: retried})
+        told = await self.signal(job, said, actor, id_=f"cancel-{job.key}-{retried}")
+        if isinstance(told, Refusal):
+            raise TryAgain(told.detail)
+        await self._cancelled(job, cancelled_reply(request, actor), actor, waiting_only=True)
+
+    async def signal(self, job: Job, said: Said, actor: str, *, id_: str) -> Accepted | Refusal:
+        """Say something to a flow that has not ended, by a job of its own; the same id again is the same signal. Raises
+        TooLate where the job has ended, or is no flow.
+        """
+        request = await in_thread(self._request, job.id)
+        if not job.is_open:
+            raise TooLate(job.state)
+        if request is None or not self._routes.begins_flow(request):
+            raise TooLate("no flow: nothing can be said to it")
+        signaller = Caller(actor, frozenset({"send"}))  # who may change a flow may signal it
+        (told,) = await self.accept([signal_event(request, said, id_)], signaller)
+        if isinstance(told, Accepted) and told.fresh:
+            await self.writer.ask(partial(_note_signal, job=job, said=said, actor=actor))
+            self.waiters.wake([job.key])
+        return told
 
     async def retry(self, job: Job, actor: str) -> None:
         """Have an ended job done anew; raise TooLate for one that is open or done, and StorageUnavailable."""
@@ -275,6 +310,10 @@ class Gateway:
 def clock_ms() -> int:
     """The present, as the ledger has it."""
     return int(time.time() * 1000)
+
+
+def _note_signal(transaction: Transaction, *, job: Job, said: Said, actor: str) -> None:
+    notes.add(transaction, job.id, f"signal {said.name}", at_ms=clock_ms(), actor=actor)
 
 
 def _refused(conflict: Conflict) -> Refusal:

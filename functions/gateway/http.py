@@ -8,8 +8,10 @@ import hmac
 import math
 import re
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -33,6 +35,7 @@ from functions.gateway.openapi import document
 from functions.gateway.outside import Refusal, named
 from functions.gateway.replies import TooLate
 from functions.gateway.results import JobResult, StreamTicket, Summary
+from functions.gateway.signals import Said, completion_said, signal_said
 from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
 from functions.runtime.adapter import system_clock
@@ -43,6 +46,7 @@ from functions.runtime.port import (
     Application,
     IngressRequest,
     IngressResponse,
+    TooLarge,
     event_body,
     media_type,
     problem,
@@ -153,6 +157,8 @@ class FrontDoor:
             Operation("GET", "/jobs/{key}/stream", self._stream, is_open=True),
             Operation("POST", "/jobs/{key}/cancel", self._cancel),
             Operation("POST", "/jobs/{key}/retry", self._retry),
+            Operation("POST", "/jobs/{key}/signal/{name}", self._signal),
+            Operation("POST", "/jobs/{key}/complete", self._complete),
         )
         self._fixed: dict[str, list[Operation]] = {}
         for each in self.operations:
@@ -197,6 +203,9 @@ class FrontDoor:
         except NotAnEvent as error:
             event = error
         (done,) = await self._gateway.accept([event], asked.caller)
+        return self._taken(done)
+
+    def _taken(self, done: Accepted | Refusal) -> IngressResponse:
         if isinstance(done, Refusal):
             return done.response()
         return IngressResponse(202, msgspec.json.encode(self._told(done)), {**JSON, "location": f"/jobs/{done.key}"})
@@ -365,6 +374,31 @@ class FrontDoor:
 
     async def _retry(self, asked: Asked) -> Application:
         return await self._changed(asked, self._gateway.retry)
+
+    async def _signal(self, asked: Asked) -> Application:
+        """Say something to a flow; the body is what, in JSON. `id` names the signal: the same again is said once."""
+        return await self._said(asked, partial(signal_said, asked.parts[3]), asked.query.get("id") or str(uuid.uuid4()))
+
+    async def _complete(self, asked: Asked) -> Application:
+        """Tell the end of a step that was answered 202: the step is a flow's, and the flow that of the job."""
+        return await self._said(asked, completion_said, None)
+
+    async def _said(self, asked: Asked, read: Callable[[bytes], Said], id_: str | None) -> Application:
+        """What became of a signal, for who may change the flow."""
+        found = await in_thread(finding.find, self._gateway.database, asked.parts[1])
+        refused = _no_change(found, asked.caller)
+        if found is None or refused is not None:
+            return refused or UNKNOWN_JOB
+        try:
+            said = read(await event_body(asked.request))
+            done = await self._gateway.signal(found.job, said, asked.caller.name, id_=id_ or said.of_step)
+        except NotAnEvent as error:
+            return problem(413 if isinstance(error, TooLarge) else 400, "bad-request", str(error))
+        except JobFailed as error:
+            return problem(422, error.kind, error.detail, errors=error.errors)
+        except TooLate as error:
+            return problem(409, "too-late", f"the job is {error}")
+        return self._taken(done)
 
     async def _changed(self, asked: Asked, change: Callable[[Job, str], Awaitable[None]]) -> Application:
         """The job as it is after a change, for who may change it."""

@@ -121,6 +121,17 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
     ("POST", "/jobs/{key}/retry"): Described(
         "Do one anew that has not ended well", {202: JobResult, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM}
     ),
+    ("POST", "/jobs/{key}/signal/{name}"): Described(
+        "Say something to a flow, by a job of its own; the same id again is the same",
+        {202: Taken, **dict.fromkeys((400, 403, 404, 409, 413, 422), PROBLEM)},
+        query=("id",),
+        takes=(JSON,),
+    ),
+    ("POST", "/jobs/{key}/complete"): Described(
+        "Tell the end of a flow's step that was answered 202",
+        {202: Taken, **dict.fromkeys((400, 403, 404, 409, 413, 422), PROBLEM)},
+        takes=(JSON,),
+    ),
 }
 
 

@@ -59,8 +59,7 @@ class Replies:
         """The reply `failed: cancelled`, recorded for the job; raise TooLate, and TryAgain where the store is down."""
         from functions.storage.ledger import ReplyLedger
 
-        problem = JobFailed(KIND, f"the job was cancelled by {actor}").problem
-        reply = reply_event(request, sibling_type(request.type, "failed"), problem, now=system_clock())
+        reply = cancelled_reply(request, actor)
         ledger = ReplyLedger(self._store)
         known = ledger.recall(request)
         if known is None and job_of(request.type) == MESSAGE:
@@ -89,6 +88,12 @@ class Replies:
             raise TooLate("a message of it may be out already")
         if not self._store.create(f"{folder}sending-{newest + 1}.json", msgspec.json.encode({"at": system_clock()})):
             raise TooLate("its message is being sent")
+
+
+def cancelled_reply(request: Event, actor: str) -> Event:
+    """The end of a job that somebody has cancelled."""
+    problem = JobFailed(KIND, f"the job was cancelled by {actor}").problem
+    return reply_event(request, sibling_type(request.type, "failed"), problem, now=system_clock())
 
 
 def is_cancelled(reply: Event) -> bool:

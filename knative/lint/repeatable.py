@@ -10,9 +10,12 @@ from typing import Final
 
 from knative.lint.findings import Flaw, rule
 from knative.lint.resources import Resources
+from knative.manifests.declared import DeclaredService
 from knative.manifests.documents import Place
 
 MODULES: Final = "FLOWS"
+REQUESTED: Final = ".requested."
+SIGNAL: Final = "dev.errands.signal.requested.v1"  # which is for flows that run
 DECORATOR: Final = "events.flow.flow"
 # Whole names, and those that end with a dot: all that is within.
 ASKS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -45,6 +48,22 @@ def flow_asks_the_machine(resources: Resources) -> Iterator[Flaw]:
                 yield from (Flaw(place, f"{file}:{line} asks {what}: {called}") for line, what, called in asked(file))
 
 
+@rule(
+    "flow-has-no-longest-time",
+    "error",
+    consequence="after minutes the gateway asks for the flow again, and at last calls it lost while it sleeps",
+    fix="errands.dev/longest-flow on the Trigger, such as P30D: by then the flow has ended",
+)
+def flow_has_no_longest_time(resources: Resources) -> Iterator[Flaw]:
+    """The Trigger that begins a flow says how long that may take."""
+    for trigger in resources.triggers:
+        type_ = trigger.filter.get("type", "")
+        service = resources.service(trigger.spec["subscriber"])
+        begins = REQUESTED in type_ and type_ != SIGNAL and service is not None and any(_modules(service))
+        if begins and not trigger.longest_flow:
+            yield Flaw(trigger.attributes["type"], f"{type_} begins a flow")
+
+
 def asked(file: Path) -> Iterator[tuple[int, str, str]]:
     """The line, what is asked, and the name that is called, of each place in the file's flows."""
     tree = ast.parse(file.read_text(), str(file))
@@ -60,10 +79,14 @@ def asked(file: Path) -> Iterator[tuple[int, str, str]]:
 
 def _declared(resources: Resources) -> Iterator[Place]:
     for service in resources.services.values():
-        for container in service.document.root["spec"]["template"]["spec"]["containers"]:
-            for entry in container["env"]:
-                if entry["name"].text == MODULES:
-                    yield entry["value"]
+        yield from _modules(service)
+
+
+def _modules(service: DeclaredService) -> Iterator[Place]:
+    for container in service.document.root["spec"]["template"]["spec"]["containers"]:
+        for entry in container["env"]:
+            if entry["name"].text == MODULES:
+                yield entry["value"]
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -364,7 +364,8 @@ def test_who_needs_no_bucket_has_no_keys_of_it(documents: list[Any]) -> None:
     keys = {"secretRef": {"name": "store", "optional": True}}
     holders = {name for name, pod in functions(documents).items() if keys in pod["containers"][0]["envFrom"]}
 
-    assert holders == {"call", "ics", "image", "report", "message", "notifier", "deadletters", "console", "gateway"}
+    senders = {"call", "fetch", "ics", "image", "message", "notifier", "query", "report"}
+    assert holders == senders | {"deadletters", "console", "gateway"}
 
 
 def test_who_puts_results_where_anybody_may_read_has_the_secret_of_their_names(documents: list[Any]) -> None:
@@ -372,7 +373,7 @@ def test_who_puts_results_where_anybody_may_read_has_the_secret_of_their_names(d
     holders = {name for name, pod in functions(documents).items() if names in pod["containers"][0]["envFrom"]}
     workers = [job["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0] for job in of(documents, "ScaledJob")]
 
-    assert holders == {"ics", "image", "report"}
+    assert holders == {"fetch", "ics", "image", "query", "report"}
     assert all(names in worker["envFrom"] for worker in workers)
 
 

@@ -495,4 +495,14 @@ CASES = [
         changed(("name: TIMEOUT_S", "name: FLOWS"), ('value: "20"', "value: functions.flows.examples.onboarding")),
         "value: tests.support",
     ),
+    Case(
+        "flow-has-no-longest-time",
+        changed(("name: TIMEOUT_S", "name: FLOWS"), ("picture.added", "picture.requested.v1")),
+        changed(
+            ("name: TIMEOUT_S", "name: FLOWS"),
+            ("picture.added", "picture.requested.v1"),
+            ("    rabbitmq.eventing", "    errands.dev/longest-flow: P1D\n    rabbitmq.eventing"),
+        ),
+        "type: shop.picture.requested.v1",
+    ),
 ]

@@ -16,11 +16,16 @@ RETRIED: Final = "retried"  # on a request: the how-manieth time; what failed un
 TABLES: Final = ("job_request", "job_end", "job_note")
 
 
-def cancel(transaction: Transaction, job: int, reply: Event, *, actor: str, now_ms: int) -> bool:
-    """End the job with this reply, which is sent to whoever waits for its outcome; False where it has ended."""
+def cancel(
+    transaction: Transaction, job: int, reply: Event, *, actor: str, now_ms: int, waiting_only: bool = False
+) -> bool:
+    """End the job with this reply, which is sent to whoever waits for its outcome; False where it has ended, or with
+    `waiting_only` was sent.
+    """
+    states = "state = 'waiting'" if waiting_only else "ended_ms IS NULL"
     changed = transaction.execute(
-        "UPDATE job SET state = 'cancelled', ended_ms = ?, error = ?, due_ms = NULL, retry_ms = NULL"
-        " WHERE id = ? AND ended_ms IS NULL RETURNING id",
+        "UPDATE job SET state = 'cancelled', ended_ms = ?, error = ?, due_ms = NULL, retry_ms = NULL"  # noqa: S608
+        f" WHERE id = ? AND {states} RETURNING id",
         *(now_ms, f"cancelled by {actor}", job),
     )
     if not changed:

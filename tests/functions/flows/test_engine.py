@@ -14,7 +14,7 @@ import pytest
 
 from events.flow import Definition, Flow, flow
 from events.http import Event
-from events.problem import TryAgain
+from events.job import job_key
 from events.types import CallCompleted, DeadLetter, MessageRequested, Request, Result, SignalRequested, event_type
 from functions.flows import flow_record, outbox, report, steps, timers
 from functions.flows.definitions import Definitions
@@ -285,9 +285,86 @@ def test_a_step_that_the_broker_refuses_has_failed(flows: Flows) -> None:
     assert pack.id not in flows.left()
 
 
-def test_a_signal_to_nobody_is_tried_again_since_its_flow_may_be_on_its_way(flows: Flows) -> None:
-    with pytest.raises(TryAgain):
-        flows.signal("paid")
+def test_a_signal_before_its_flow_is_kept_for_it_in_the_order_in_which_they_came(database_url: str) -> None:
+    @flow(ParcelRequested)
+    async def paid(_: ParcelRequested, do: Flow) -> ParcelCompleted:
+        return ParcelCompleted(said=[await do.wait("paid"), await do.wait("paid")])
+
+    flows = Flows(open_flows(database_url), paid)
+    [told] = flows.signal("paid", 1, id_="say-1")
+    flows.now += timedelta(seconds=1)
+    flows.signal("paid", 2, id_="say-2")
+    flows.signal("paid", 2, id_="say-2")
+
+    [end] = flows.begin()
+
+    assert msgspec.json.decode(told.data) == {"state": "expected"}
+    assert msgspec.json.decode(end.data) == {"said": [1, 2]}
+    assert flows.begin() == [end]
+
+
+def test_a_cancel_before_its_flow_ends_it_where_it_would_wait_and_an_older_one_does_not(flows: Flows) -> None:
+    flows.signal("cancel", {"retried": "1"})
+    assert flows.begin() != []
+    assert flows.record().state == "running"
+
+    other = {"flow": "p-2", "name": "cancel"}
+    flows.engine.take(request(SignalRequested, "say-other", other))
+    *_, end = flows.begin("p-2")
+    assert msgspec.json.decode(end.data)["title"] == "Cancelled"
+
+
+def test_only_a_flow_that_runs_can_be_resumed_or_hear_of_a_steps_end(flows: Flows) -> None:
+    told = [flows.signal(name, {"step": 1})[0] for name in ("resume", "complete")]
+
+    assert [msgspec.json.decode(each.data)["title"] for each in told] == ["No such flow"] * 2
+
+
+def test_a_flow_that_failed_is_done_anew_when_the_gateway_asks_again_and_its_steps_as_well(flows: Flows) -> None:
+    [pack] = flows.begin()
+    [first_end] = flows.engine.refuse(pack, "no room")
+    anew = request(ParcelRequested, "p-1", {}).with_attributes(retried="1")
+
+    [again] = flows.engine.take(anew)
+    assert flows.engine.take(anew) == []
+    assert (again.attributes["step"], flows.record().state) == ("2", "running")
+    assert flows.answer(pack) == []
+    [second_end] = flows.engine.refuse(again, "no room")
+
+    assert (second_end.type, second_end.data) == (first_end.type, first_end.data)
+    assert second_end.id != first_end.id
+    assert flows.engine.take(anew) == [second_end]
+
+
+def test_a_flow_that_failed_may_be_asked_for_with_mended_data(flows: Flows) -> None:
+    [pack] = flows.begin()
+    flows.engine.refuse(pack, "no room")
+
+    assert [each.attributes["step"] for each in flows.begin(pieces=2)] == ["2", "3"]
+
+
+def test_the_end_of_a_call_is_told_by_the_job_that_all_is_for_however_deep_its_step_is(database_url: str) -> None:
+    @flow(MessageRequested)
+    async def inner(_: MessageRequested, do: Flow) -> ParcelCompleted:
+        return ParcelCompleted(said=await do.call("pack"))
+
+    @flow(ParcelRequested)
+    async def outer(_: ParcelRequested, do: Flow) -> ParcelCompleted:
+        await do(MessageRequested(to=("lee@client.example",), subject="a", text="b"), result=ParcelCompleted)
+        return ParcelCompleted()
+
+    flows = Flows(open_flows(database_url), outer, inner)
+    [child] = flows.begin()
+    [step] = flows.engine.take(child)
+    done = {"step": int(step.attributes["step"]), "flowid": step.attributes["flowid"], "value": 7}
+    flows.begin("p-2")
+    not_its = flows.engine.take(request(SignalRequested, "s", {"flow": "p-2", "name": "complete", "data": done}))
+    ended, told = flows.signal("complete", done)
+
+    assert step.attributes["flowjob"] == child.attributes["flowjob"] == job_key(request(ParcelRequested, "p-1", {}))
+    assert msgspec.json.decode(not_its[0].data)["title"] == "No such step"
+    assert msgspec.json.decode(ended.data) == {"said": 7}
+    assert told.get("outcome") == "completed"
 
 
 def test_a_signal_to_a_flow_that_has_ended_fails(flows: Flows) -> None:

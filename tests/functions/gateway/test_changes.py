@@ -1,13 +1,14 @@
 """Jobs that are cancelled, asked for again and erased: by a gateway in a process of its own, on both databases."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from events.http import Event, read, structured
 from events.problem import JobFailed
-from functions.gateway.replies import is_cancelled
+from functions.gateway.replies import cancelled_reply, is_cancelled
 from functions.runtime.adapter import reply_event, system_clock
 from functions.runtime.notes import ERASED
 from functions.storage.ledger import ReplyLedger
@@ -97,19 +98,120 @@ def test_a_job_that_has_ended_says_no_also_where_only_its_function_knows(tmp_pat
     assert "completed" in late.json()["detail"]
 
 
-def test_a_flow_is_not_cancelled_by_a_reply_that_it_never_reads(tmp_path: Path, store: Store) -> None:
-    onboarding = sample("onboarding")
-    route = {"name": "flow", "filter": {"type": onboarding["type"]}, "deadline_s": 60, "begins_flow": True}
-    given = {"STORE_URL": store_url(tmp_path), "GATEWAY_ROUTES": json.dumps({"routes": [route]})}
-    with gateway_process(tmp_path, f"sqlite:///{tmp_path}/ledger.db", **given) as (gateway, broker):
-        path = gateway.post(onboarding).headers["location"]
-        until(lambda: broker.ids == [onboarding["id"]], what="the broker's")
-        refused = gateway.client.post(f"{path}/cancel")
-        until(lambda: gateway.get(path).json()["state"] == "sent", what="its state")
+ONBOARDING = sample("onboarding")
+FLOWS = {
+    "routes": [
+        {"name": "flow", "filter": {"type": ONBOARDING["type"]}, "deadline_s": 60, "begins_flow": True},
+        {"name": "signal", "filter": {"type": "dev.errands.signal.requested.v1"}, "deadline_s": 60},
+        {"name": "ics", "filter": {"type": ICS["type"]}, "deadline_s": 60},
+    ]
+}
 
-    assert refused.status_code == 409
-    assert "signal `cancel`" in refused.json()["detail"]
+
+@pytest.fixture
+def flows(tmp_path: Path, store: Store) -> Iterator[tuple[GatewayProcess, Broker]]:
+    given = {"STORE_URL": store_url(tmp_path), "GATEWAY_ROUTES": json.dumps(FLOWS)}
+    with gateway_process(tmp_path, f"sqlite:///{tmp_path}/ledger.db", **given) as started:
+        yield started
+
+
+def said(event: Event) -> dict[str, object]:
+    """What a signal tells, beside its source."""
+    return {"source": event.source, **json.loads(event.data)}
+
+
+def state_of(gateway: GatewayProcess, path: str) -> str:
+    return str(gateway.get(path).json()["state"])
+
+
+def test_a_flow_is_cancelled_by_a_signal_as_it_may_have_to_undo_what_it_did(
+    flows: tuple[GatewayProcess, Broker], store: Store
+) -> None:
+    gateway, broker = flows
+    path = gateway.post(ONBOARDING).headers["location"]
+    until(lambda: state_of(gateway, path) == "sent", what="the broker's")
+    cancelled = [change(gateway, path, "cancel") for _ in range(2)]
+    until(lambda: len(broker.events) == 2, what="the signal")
+    open_still = state_of(gateway, path)
+    gateway.tell(json.loads(structured(cancelled_reply(broker.events[0], "local"))))
+
+    told = {"source": ONBOARDING["source"], "flow": ONBOARDING["id"], "name": "cancel", "data": {"retried": "0"}}
+    assert (cancelled, said(broker.events[1])) == ([202, 202], told)
+    assert (open_still, state_of(gateway, path)) == ("sent", "cancelled")
     assert not store.list("ledger/")
+
+
+def test_a_flow_that_waits_at_the_gateway_ends_at_once_when_it_is_cancelled(
+    flows: tuple[GatewayProcess, Broker],
+) -> None:
+    gateway, broker = flows
+    broker.status = 503
+    path = gateway.post(ONBOARDING).headers["location"]
+    assert change(gateway, path, "cancel") == 202
+    ended = state_of(gateway, path)
+    broker.status = 202
+    until(lambda: len(broker.events) == 2, what="the outcome and the signal")
+
+    assert ended == "cancelled"
+    assert {each.type.split(".")[2] for each in broker.events} == {"signal", "onboarding"}
+    assert any(is_cancelled(each) for each in broker.events)
+
+
+def test_what_is_said_to_a_flow_is_a_job_of_its_own_and_said_once_under_an_id(
+    flows: tuple[GatewayProcess, Broker],
+) -> None:
+    gateway, broker = flows
+    path = gateway.post(ONBOARDING).headers["location"]
+    until(lambda: broker.ids, what="the broker's")
+    answers = [gateway.client.post(f"{path}/signal/paid?id=p-1", content=b'{"amount": 5}') for _ in range(2)]
+    until(lambda: len(broker.events) == 2, what="the signal")
+    timeline = [each["what"] for each in gateway.get(f"{path}/timeline").json()]
+
+    assert [each.status_code for each in answers] == [202, 202]
+    assert (broker.events[1].id, said(broker.events[1])["data"]) == ("p-1", {"amount": 5})
+    assert gateway.get(answers[0].headers["location"]).json()["type"] == "dev.errands.signal.requested.v1"
+    assert timeline.count("signal paid") == 1
+
+
+def test_an_api_tells_the_end_of_a_step_that_it_took_for_later(flows: tuple[GatewayProcess, Broker]) -> None:
+    gateway, broker = flows
+    path = gateway.post(ONBOARDING).headers["location"]
+    until(lambda: broker.ids, what="the broker's")
+    flow_id = "5b1f3f5e-6d0e-5a55-9f0a-2b7c6c0b7a11"
+    done = [gateway.client.post(f"{path}/complete", json={"step": f"{flow_id}.2", "value": each}) for each in (7, 7, 8)]
+    until(lambda: len(broker.events) == 2, what="the signal")
+
+    assert [each.status_code for each in done] == [202, 202, 409]
+    assert said(broker.events[1])["data"] == {"step": 2, "flowid": flow_id, "value": 7}
+
+
+def test_what_is_said_wrongly_is_said_to_nobody(flows: tuple[GatewayProcess, Broker]) -> None:
+    gateway, _ = flows
+    path = gateway.post(ONBOARDING).headers["location"]
+    said = [
+        gateway.client.post(f"{path}/{where}", content=body)
+        for where, body in [
+            ("signal/paid", b"{"),
+            ("signal/cancel", b""),
+            ("signal/PAID", b""),
+            ("complete", b'{"step": "2"}'),
+            ("complete", b'{"value": 2}'),
+        ]
+    ]
+
+    assert [each.status_code for each in said] == [400, 400, 422, 422, 422]
+    assert said[2].json()["errors"][0]["pointer"] == "#/name"
+
+
+def test_nothing_is_said_to_what_is_no_flow_or_has_ended(flows: tuple[GatewayProcess, Broker]) -> None:
+    gateway, broker = flows
+    no_flow = gateway.post(job("1")).headers["location"]
+    ended = gateway.post(ONBOARDING).headers["location"]
+    until(lambda: len(broker.ids) == 2, what="the broker's")
+    request = next(each for each in broker.events if each.id == ONBOARDING["id"])
+    gateway.tell(json.loads(structured(cancelled_reply(request, "local"))))
+
+    assert [change(gateway, each, "signal/paid") for each in (no_flow, ended)] == [409, 409]
 
 
 def test_a_message_that_may_be_out_is_not_cancelled_and_one_that_is_not_is_never_sent(

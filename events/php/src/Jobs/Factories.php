@@ -50,10 +50,22 @@ trait Factories
     }
 
     /**
+     * The file behind the URL, or all its `pages`, kept under `name`.
+     *
+     * @param array<string, mixed> $data fields that are known already
+     */
+    public static function fetch(array $data = []): FetchJob
+    {
+        return FetchJob::made(FetchJob::TYPE, $data);
+    }
+
+    /**
      * Say something to the flow whose request has this id, and the source of this event.
      *
      * Three names are ours: `cancel` ends the flow, which undoes what it has done; `resume` has one that is held go on;
-     * `complete` tells the end of a call that was answered 202 (`data` is a StepDone).
+     * `complete` tells the end of a call that was answered 202 (`data` is a StepDone). Said before the flow has begun,
+     * it
+     * is kept for it.
      *
      * @param array<string, mixed> $data fields that are known already
      */

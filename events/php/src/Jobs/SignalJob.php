@@ -10,7 +10,8 @@ use Errands\Job;
  * Say something to the flow whose request has this id, and the source of this event.
  *
  * Three names are ours: `cancel` ends the flow, which undoes what it has done; `resume` has one that is held go on;
- * `complete` tells the end of a call that was answered 202 (`data` is a StepDone).
+ * `complete` tells the end of a call that was answered 202 (`data` is a StepDone). Said before the flow has begun, it
+ * is kept for it.
  */
 final class SignalJob extends Job
 {
