@@ -310,7 +310,7 @@ def work(
         ingress_secret=running.token if running else "",
         invoker_secret="",
         public_url=running.front_door if running else url,
-        notes_url=f"{running.front_door}notes" if running else "",
+        gateway_url=running.front_door if running else "",
         token=_token(token_file),
         settings=_settings(settings),
         work_queue=amqp_variables(server),
