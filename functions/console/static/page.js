@@ -40,6 +40,13 @@ function follow(url) {
     }, RENEW_AFTER_MS);
   };
   ["note", "job"].forEach((name) => stream.addEventListener(name, changed));
+  stream.addEventListener("error", () => stream.readyState === EventSource.CLOSED && askAgain());
+}
+
+// Where the gateway cannot be heard from here, the page asks.
+async function askAgain() {
+  if (!document.hidden) await renew();
+  if (one("[data-stream]")) setTimeout(askAgain, ARRIVALS_EVERY_MS);
 }
 
 // This page again, and of it the part that changes.
