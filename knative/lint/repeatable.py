@@ -13,7 +13,7 @@ from knative.lint.resources import Resources
 from knative.manifests.documents import Place
 
 MODULES: Final = "FLOWS"
-DECORATOR: Final = "events.flow.flow"
+DECORATORS: Final = ("errands.flow", "events.flow.flow")  # the public name, and where it is made
 # Whole names, and those that end with a dot: all that is within.
 ASKS: Final[Mapping[str, tuple[str, ...]]] = {
     "the clock": (
@@ -94,7 +94,7 @@ def _reached(
 
 def _is_flow(mark: ast.expr, names: Mapping[str, str]) -> bool:
     called = mark.func if isinstance(mark, ast.Call) else mark
-    return isinstance(called, ast.Name | ast.Attribute) and _full_name(called, names) == DECORATOR
+    return isinstance(called, ast.Name | ast.Attribute) and _full_name(called, names) in DECORATORS
 
 
 def _full_name(node: ast.expr, names: Mapping[str, str]) -> str:
