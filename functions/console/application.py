@@ -4,6 +4,7 @@ A new subject (jobs, flows, schedules) is a module with a `pages.blueprint(...)`
 line of `navigation.PLACES`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +12,27 @@ import flask
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
-from functions.console import actions, api, dead_letters, forms, mail, pages, rendering, sessions, sign_in, tickets
+from functions.console import (
+    actions,
+    api,
+    dead_letters,
+    forms,
+    jobs,
+    mail,
+    navigation,
+    pages,
+    rendering,
+    sessions,
+    sign_in,
+    tickets,
+)
 from functions.console.access import Access, Unauthorized
+from functions.console.gateway import Gateway
 from functions.console.pages import PREFIX
 from functions.console.refusals import MEDIA_TYPE, REFUSED, Refusal, refusal
 from functions.deadletters.service.operations import Console
 
-SUBJECTS: Final = (dead_letters.blueprint, actions.blueprint, mail.blueprint)
+SUBJECTS: Final = (jobs.blueprint, dead_letters.blueprint, actions.blueprint, mail.blueprint)
 ASSET_LIFE_S: Final = 30 * 86_400
 HEADERS: Final = {
     "content-security-policy": pages.POLICY,
@@ -29,10 +44,19 @@ HEADERS: Final = {
 }
 
 
-def create_app(console: Console, access: Access, *, session_key: str, mail_folder: Path | None = None) -> flask.Flask:
+def create_app(
+    console: Console,
+    access: Access,
+    *,
+    session_key: str,
+    mail_folder: Path | None = None,
+    gateway: Gateway | None = None,
+    held_flows: Callable[[], int | None] = lambda: None,
+) -> flask.Flask:
     """The console for everybody whom `access` knows, or who signs in with a token that it knows.
 
-    It shows the e-mails that are caught in the `mail_folder`.
+    It shows the jobs of the `gateway`, with how many flows are held, and the e-mails that are caught in the
+    `mail_folder`.
     """
     app = flask.Flask(__name__, static_url_path=f"{PREFIX}static")
     app.secret_key = session_key
@@ -48,7 +72,9 @@ def create_app(console: Console, access: Access, *, session_key: str, mail_folde
         SEND_FILE_MAX_AGE_DEFAULT=ASSET_LIFE_S,
     )
     app.session_interface = sessions.Sessions()
-    app.extensions.update(console=console, access=access, mail_folder=mail_folder)
+    app.extensions.update(
+        console=console, access=access, mail_folder=mail_folder, gateway=gateway, held_flows=held_flows
+    )
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.filters.update(rendering.FILTERS)
     app.jinja_env.globals.update(asset_url=rendering.asset_url)
@@ -65,7 +91,8 @@ def create_app(console: Console, access: Access, *, session_key: str, mail_folde
 
 
 def _overview() -> pages.PageResponse:
-    return flask.redirect(PREFIX, 303)
+    """The first of its places."""
+    return flask.redirect(flask.url_for(navigation.first()), 303)
 
 
 def _mails() -> pages.PageResponse:

@@ -65,6 +65,8 @@ def respond(request: Request) -> Response:
 def application() -> "flask.Flask":
     """The console's Flask application."""
     from functions.console.application import create_app
+    from functions.console.gateway import Gateway
+    from functions.console.held_flows import HeldFlows
     from functions.deadletters.service.operations import Console
 
     console = Console(
@@ -74,8 +76,14 @@ def application() -> "flask.Flask":
         launch=workers.launch,
         read_only=settings.deadletters_read_only,
     )
-    folder = Path(settings.caught_mail) if settings.caught_mail else None
-    return create_app(console, settings.access, session_key=session_key, mail_folder=folder)
+    return create_app(
+        console,
+        settings.access,
+        session_key=session_key,
+        mail_folder=Path(settings.caught_mail) if settings.caught_mail else None,
+        gateway=Gateway(settings.gateway_url.rstrip("/"), settings.gateway_token) if settings.gateway_url else None,
+        held_flows=HeldFlows(settings.flows_url),
+    )
 
 
 def _take(request: Request) -> Response:

@@ -36,13 +36,25 @@ def catches_mail(rights: frozenset[str]) -> bool:
     return flask.current_app.extensions["mail_folder"] is not None and "unmask" in rights
 
 
+def knows_jobs(_rights: frozenset[str]) -> bool:
+    """Whether there is a gateway whose jobs are shown."""
+    return flask.current_app.extensions["gateway"] is not None
+
+
 PLACES: Final = (
-    Place("dead_letters.overview", "Groups", "o"),
+    Place("jobs.overview", "Overview", "o", knows_jobs),
+    Place("jobs.listing", "Jobs", "j", knows_jobs),
+    Place("dead_letters.overview", "Groups", "g"),
     Place("dead_letters.listing", "Dead letters", "l"),
     Place("dead_letters.replays", "Replays", "r"),
     Place("dead_letters.audit", "Audit", "a"),
     Place("mail.listing", "Mail", "m", catches_mail),
 )
+
+
+def first() -> str:
+    """The endpoint where one begins."""
+    return next(each.endpoint for each in PLACES if each.is_shown(frozenset()))
 
 
 def shown(rights: frozenset[str]) -> list[Place]:

@@ -132,9 +132,9 @@ def here() -> str:
 
 
 def inside(path: str) -> str:
-    """A path below /dead/ to go to; of anything else the first page: a link may not lead to another site."""
+    """A path below /dead/ to go to; of anything else the first place: a link may not lead to another site."""
     plain = path.isascii() and path.isprintable() and "\\" not in path
-    return path if plain and path.startswith(PREFIX) else PREFIX
+    return path if plain and path.startswith(PREFIX) else flask.url_for(navigation.first())
 
 
 def from_elsewhere() -> bool:

@@ -22,11 +22,16 @@ class Settings:
     rights. With none of them the Service answers its own machine only. `deadletters_session_key` signs the pages'
     sessions; without one, operators sign in again after a restart. `deadletters_replay_unanswered` is how many dead
     letters with code -1 may be replayed by themselves each minute. The ledger at `store_url` tells how jobs ended. The
-    folder `caught_mail` has the e-mails of a machine without a mail server.
+    gateway at `gateway_url` knows the jobs, and by the `gateway_token` that the console may do everything to them; in
+    the database at `flows_url` it is counted how many flows are held. The folder `caught_mail` has the e-mails of a
+    machine without a mail server.
     """
 
     deadletters_url: str
     k_sink: str
+    gateway_url: str = ""
+    gateway_token: str = ""
+    flows_url: str = ""
     host: str = "0.0.0.0"  # noqa: S104  # as functions/runtime/serve.py has it
     errands_token: str = ""
     k_sink_token: str = ""

@@ -62,6 +62,7 @@ class ProgressSender:
         self._changed = threading.Condition()
         self._waiting: dict[JobProgress, Event] = {}  # the last that each has said
         self._due_s: dict[JobProgress, float] = {}
+        self._ending: set[JobProgress] = set()  # those that wait for their last to be told
         self._sending: JobProgress | None = None
         self._thread: threading.Thread | None = None
         self._is_heard = True
@@ -80,10 +81,12 @@ class ProgressSender:
         """Wait until the last that a job said is told, or half a second."""
         with self._changed:
             self._due_s[job] = 0.0
+            self._ending.add(job)
             self._changed.notify_all()
             self._changed.wait_for(lambda: job not in self._waiting and self._sending is not job, LAST_S)
             self._waiting.pop(job, None)
             self._due_s.pop(job, None)
+            self._ending.discard(job)
 
     def _run(self) -> None:
         while True:
@@ -91,7 +94,7 @@ class ProgressSender:
             self._send(note)
             with self._changed:
                 self._sending = None
-                if job in self._due_s:
+                if job in self._due_s and job not in self._ending:
                     self._due_s[job] = time.monotonic() + EVERY_S
                 self._changed.notify_all()
 

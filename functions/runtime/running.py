@@ -2,13 +2,16 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 FILE: Final = "ingress.json"
+LOOK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,16 @@ def announced(data: Path, running: Running) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+def listens(url: str) -> bool:
+    """Whether somebody does: a runner that was killed leaves its announcement."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), LOOK_S):
+            return True
+    except OSError:
+        return False
 
 
 def find(data: Path) -> Running | None:

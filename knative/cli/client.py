@@ -1,6 +1,7 @@
 """Sends an event to the ingress that the command line names, and waits for the job's outcome."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
@@ -9,11 +10,18 @@ import msgspec
 from events.http import Event, binary, read
 from events.problem import sentence
 from functions.net.configured import client
+from knative.cli.front_door import FrontDoor, Refused, Unreachable, befell, stream_path
 
 POST_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 20.0
 SHOWN_CHARACTERS: Final = 2_000  # a sentence with all known types fits; a page of a wrong server is cut
 RECONNECT_S: Final = 0.5
+
+
+class _Taken(msgspec.Struct):
+    """What a gateway says of a job that it has taken."""
+
+    stream: str = ""
 
 
 class NotAccepted(Exception):
@@ -24,8 +32,8 @@ class NoOutcome(Exception):
     """The job's outcome is not known; the message says why."""
 
 
-def post(event: Event, sink: str, *, token: str | None) -> None:
-    """Hand the event to the broker; raise NotAccepted with its reason."""
+def post(event: Event, sink: str, *, token: str | None) -> str | None:
+    """Hand the event over; raise NotAccepted with the reason. Of a gateway the address of the job's stream."""
     headers, body = binary(event)  # functions/deadletters/replay/sending.py says why
     try:
         sent = headers | _authorization(token)
@@ -34,11 +42,29 @@ def post(event: Event, sink: str, *, token: str | None) -> None:
         raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
     if response.status_code != 202:
         raise NotAccepted(f"{sink} answered {response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}")
+    try:
+        stream = msgspec.json.decode(response.content, type=_Taken).stream
+    except msgspec.DecodeError:  # of a broker's ingress, which says nothing
+        return None
+    return stream or None
 
 
-def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Event:
-    """The job's last event; raise NoOutcome when it has none within `timeout_s`, or nobody tells it (a cluster)."""
+def wait(
+    event: Event,
+    sink: str,
+    *,
+    token: str | None,
+    timeout_s: float,
+    stream: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Event:
+    """The job's last event; raise NoOutcome when it has none within `timeout_s`, or nobody tells it (a cluster).
+
+    With its `stream`, what befalls it meanwhile is said as it does.
+    """
     end_s = time.monotonic() + timeout_s
+    if stream:
+        _follow(FrontDoor(sink.rstrip("/"), token), stream, end_s, say)
     query = {"source": event.source, "id": event.id}
     while (left_s := end_s - time.monotonic()) > 0:
         try:
@@ -52,6 +78,16 @@ def wait(event: Event, sink: str, *, token: str | None, timeout_s: float) -> Eve
             said = f"{response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}"
             raise NoOutcome(f"{sink} does not tell outcomes: it answered {said}")
     raise NoOutcome(f"no outcome within {timeout_s:g} s")
+
+
+def _follow(door: FrontDoor, stream: str, end_s: float, say: Callable[[str], None]) -> None:
+    """Say what befalls a job until its end; where that cannot be heard, its outcome is asked for all the same."""
+    try:
+        for name, told in door.follow(stream_path(stream), until_s=end_s):
+            if name == "note":
+                say(befell(told))
+    except (Refused, Unreachable):
+        return
 
 
 def _asked(url: str, query: dict[str, str], token: str | None, *, wait_s: float) -> httpx.Response:

@@ -3,6 +3,7 @@
 import importlib
 import os
 import platform
+import shlex
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -33,6 +34,7 @@ GROUPS: Final = {
     "dead": "functions.deadletters.cli.app",
     "callbacks": "knative.cli.callbacks",
     "flows": "functions.flows.cli",
+    "jobs": "knative.cli.jobs",
 }
 
 
@@ -94,6 +96,9 @@ Settings = Annotated[
 ]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="A file with the token that clients must send.")]
 Sink = Annotated[str, typer.Option("--sink", help="The broker's ingress.", envvar="K_SINK")]
+FrontDoorUrl = Annotated[
+    str | None, typer.Option("--sink", help="The gateway; otherwise that of the runner of --data.", envvar="K_SINK")
+]
 
 
 @app.command()
@@ -226,31 +231,52 @@ def send(
     source: Annotated[str | None, typer.Option(help="Who asks; with the id it names the job.")] = None,
     subject: Annotated[str | None, typer.Option(help="Your own handle, on every later event of the job.")] = None,
     callback_url: Annotated[str | None, typer.Option(help="Where the outcome is posted, signed.")] = None,
-    sink: Sink = "http://127.0.0.1:8080",
+    data: Data = Path(".errands"),
+    sink: FrontDoorUrl = None,
     token_file: TokenFile = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait.")] = 120.0,
 ) -> None:
-    """Send one job. With --wait the exit code is 0 completed, 1 failed, 2 dead-lettered, 3 no outcome in time."""
+    """Send one job. With --wait the exit code is 0 completed, 1 failed, 2 dead-lettered, 3 no outcome in time.
+
+    While it waits it says at once when an attempt has failed, and why, and how far the job is.
+    """
     from events.problem import NotAnEvent
     from knative.cli import client
     from knative.cli.event_file import build
+    from knative.cli.front_door import address, options
 
     given = {"id": id_, "source": source, "subject": subject, "callbackurl": callback_url}
+    url, token = address(sink, data), _token(token_file)
     try:
         event = build(file, type_, {name: value for name, value in given.items() if value is not None})
-        client.post(event, sink, token=_token(token_file))
+        stream = client.post(event, url, token=token)
     except (NotAnEvent, client.NotAccepted) as error:
         _stop(str(error))
     typer.echo(f"accepted {event.type} {event.id}")
     if wait:
         try:
-            outcome = client.wait(event, sink, token=_token(token_file), timeout_s=timeout_s)
+            outcome = client.wait(event, url, token=token, timeout_s=timeout_s, stream=stream, say=_say)
         except client.NoOutcome as error:
-            typer.echo(_plain(f"{error}; the job goes on"), err=True)
+            hint = f": errands jobs watch {shlex.quote(event.id)}{options(sink, data)}" if stream else ""
+            typer.echo(_plain(f"{error}; the job goes on{hint}"), err=True)
             raise SystemExit(EXIT_NO_OUTCOME) from error
         typer.echo(_plain(client.describe(outcome)))
         raise SystemExit(EXIT_BY_OUTCOME[outcome.attributes["outcome"]])
+
+
+@app.command()
+def status(
+    data: Data = Path(".errands"),
+    sink: FrontDoorUrl = None,
+    token_file: TokenFile = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One object, for programs.")] = False,
+) -> None:
+    """Say how all is: jobs by state and type, the oldest that is open, what ended in the last hour and day."""
+    from knative.cli.jobs import show_status
+
+    show_status(data, sink, token_file, as_json=as_json)
 
 
 @app.command()
@@ -284,7 +310,7 @@ def work(
         ingress_secret=running.token if running else "",
         invoker_secret="",
         public_url=running.front_door if running else url,
-        notes_url=f"{running.front_door}notes" if running else "",
+        gateway_url=running.front_door if running else "",
         token=_token(token_file),
         settings=_settings(settings),
         work_queue=amqp_variables(server),
@@ -467,18 +493,17 @@ def _trusted_proxies(given: list[str] | None) -> "TrustedProxies":
 
 
 def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get("ERRANDS_TOKEN") or None
+    from knative.cli.front_door import BadToken, read_token
+
     try:
-        token = file.read_text().strip()
-        token.encode("ascii")
-    except OSError as error:
-        _stop(f"the token file {file} cannot be read: {error.strerror}")
-    except UnicodeError:
-        _stop(f"the token in {file} must be of ASCII characters")
-    if len(token) < 16:
-        _stop(f"the token in {file} must have at least 16 characters, got {len(token)}")
-    return token
+        return read_token(file)
+    except BadToken as error:
+        _stop(str(error))
+
+
+def _say(line: str) -> None:
+    """Something on the way, which is not the outcome."""
+    typer.echo(_plain(line), err=True)
 
 
 def _plain(text: str) -> str:

@@ -16,7 +16,7 @@ from knative.manifests.documents import Place
 MODULES: Final = "FLOWS"
 REQUESTED: Final = ".requested."
 SIGNAL: Final = "dev.errands.signal.requested.v1"  # which is for flows that run
-DECORATOR: Final = "events.flow.flow"
+DECORATORS: Final = ("errands.flow", "events.flow.flow")  # the public name, and where it is made
 # Whole names, and those that end with a dot: all that is within.
 ASKS: Final[Mapping[str, tuple[str, ...]]] = {
     "the clock": (
@@ -117,7 +117,7 @@ def _reached(
 
 def _is_flow(mark: ast.expr, names: Mapping[str, str]) -> bool:
     called = mark.func if isinstance(mark, ast.Call) else mark
-    return isinstance(called, ast.Name | ast.Attribute) and _full_name(called, names) == DECORATOR
+    return isinstance(called, ast.Name | ast.Attribute) and _full_name(called, names) in DECORATORS
 
 
 def _full_name(node: ast.expr, names: Mapping[str, str]) -> str:

@@ -315,7 +315,7 @@ class _Runner:
             invoker_secret=self._invoker_secret,
             public_url=self._options.public_url or running.front_door,
             front_door=(self._options.host, listening.getsockname()[1]),
-            notes_url=f"{running.front_door}notes",
+            gateway_url=running.front_door,
             token=self._options.token,
             trusted_proxies=str(self._options.trusted_proxies),
             settings=self._options.settings,

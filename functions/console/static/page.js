@@ -3,6 +3,7 @@
 
 const PROGRESS_EVERY_MS = 1000;
 const ARRIVALS_EVERY_MS = 5000;
+const RENEW_AFTER_MS = 250;
 const SHORTCUTS = "errands-dead-shortcuts";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -15,12 +16,41 @@ function start() {
   copying();
   places();
   keyboard();
-  if (one("[data-live]")) setTimeout(progress, PROGRESS_EVERY_MS);
+  if (one("[data-live]")) setTimeout(progress, every());
+  if (one("[data-stream]")) follow(one("[data-stream]").dataset.stream);
   if (one("[data-arrivals]")) setTimeout(arrivals, ARRIVALS_EVERY_MS);
 }
 
-// A replay's page again, and of it the part that changes.
+const every = () => Number(one("[data-live]").dataset.live) || PROGRESS_EVERY_MS;
+
 async function progress() {
+  if (!document.hidden) await renew();
+  if (one("[data-live]")) setTimeout(progress, every());
+}
+
+// What befalls a job is told by the gateway; the page itself says it. A stream that breaks, the browser begins again.
+function follow(url) {
+  const stream = new EventSource(url);
+  let renewing = null;
+  const changed = () => {
+    renewing ??= setTimeout(async () => {
+      renewing = null;
+      await renew();
+      if (!one("[data-stream]")) stream.close();
+    }, RENEW_AFTER_MS);
+  };
+  ["note", "job"].forEach((name) => stream.addEventListener(name, changed));
+  stream.addEventListener("error", () => stream.readyState === EventSource.CLOSED && askAgain());
+}
+
+// Where the gateway cannot be heard from here, the page asks.
+async function askAgain() {
+  if (!document.hidden) await renew();
+  if (one("[data-stream]")) setTimeout(askAgain, ARRIVALS_EVERY_MS);
+}
+
+// This page again, and of it the part that changes.
+async function renew() {
   const shown = one("#live");
   const answer = await fetch(location.href).catch(() => null);
   if (answer?.ok) {
@@ -29,7 +59,6 @@ async function progress() {
     if (fresh) shown.replaceWith(fresh);
     if (focused) document.getElementById(focused)?.focus();
   }
-  if (one("[data-live]")) setTimeout(progress, PROGRESS_EVERY_MS);
 }
 
 // How many dead letters came since the page was made.

@@ -7,14 +7,12 @@ import getpass
 import inspect
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -28,7 +26,7 @@ from functions.deadletters.service.operators import Forbidden, everything
 from functions.deadletters.service.results import CommandResult
 from functions.deadletters.store.schema import open_dead_letters
 from functions.runtime.masking import rules
-from functions.runtime.running import Running
+from functions.runtime.running import Running, listens
 from functions.runtime.running import find as running_ingress
 from functions.storage.database import Database, StorageUnavailable
 
@@ -40,7 +38,6 @@ UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 A = TypeVar("A", bound=CommandResult)
 CliFunction = Callable[..., None]
 
-LOOK_S: Final = 2.0
 SINK = Annotated[
     str | None,
     typer.Option("--sink", help="The broker's ingress; otherwise that of the runner of --data.", envvar="K_SINK"),
@@ -126,7 +123,7 @@ class ConsoleConnection:
             return running
         if sink is not None or self.database is None:
             return Running(sink or "", self.token)
-        if running is None or not _listens(running.url):
+        if running is None or not listens(running.url):
             stop(
                 f"no runner of {self.data} is up: start `errands up --data {self.data}`, or give --sink URL",
                 code=UNAVAILABLE,
@@ -196,16 +193,6 @@ def _connection(data: Path, database: str | None, url: str | None, token_file: P
     sink_url = os.environ.get("K_SINK") or (running.url if running else "http://127.0.0.1:8080/")
     console = Console(database=dead_letters, rules=rules(os.environ.get("DEADLETTERS_MASKED", "")), sink_url=sink_url)
     return ConsoleConnection(console.operator_session(everything(_user())), dead_letters, token, data)
-
-
-def _listens(url: str) -> bool:
-    """Whether somebody does: a runner that was killed leaves its announcement."""
-    parts = urlsplit(url)
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 80), LOOK_S):
-            return True
-    except OSError:
-        return False
 
 
 def _file(data: Path) -> str:

@@ -59,7 +59,7 @@ class Machine:
     settings: Mapping[str, Mapping[str, str]]  # function -> NAME -> VALUE, from --set
     work_queue: Mapping[str, str] = field(default_factory=dict)  # how those that speak AMQP reach the server
     front_door: tuple[str, int] = ("127.0.0.1", 0)  # where the gateway listens
-    notes_url: str = ""  # where the gateway hears how far jobs are
+    gateway_url: str = ""  # where functions reach it
     trusted_proxies: str = ""  # whose word the gateway takes of who asks
     mail_port: int | None = None  # where e-mails are caught, if they are
 
@@ -124,8 +124,11 @@ def environment(service: Service, manifests: Manifests, machine: Machine) -> dic
         built |= {"ERRANDS_TOKEN": machine.token} if machine.token else {}
     if service.name == GATEWAY:
         built |= _front_door(manifests, machine, built.get("GATEWAY_TOKENS", ""))
-    elif GATEWAY in manifests.services and machine.notes_url:
-        built |= {"NOTES_URL": machine.notes_url, "NOTES_TOKEN": _secret(machine.data, *NOTES) or ""}
+    elif GATEWAY in manifests.services and machine.gateway_url:
+        notes_token = _secret(machine.data, *NOTES) or ""
+        built |= {"NOTES_URL": f"{machine.gateway_url}notes", "NOTES_TOKEN": notes_token}
+    if service.name == CONSOLE and GATEWAY in manifests.services and machine.gateway_url:
+        built |= {"GATEWAY_URL": machine.gateway_url, "GATEWAY_TOKEN": machine.token or ""}
     if service.name == CONSOLE and (key := _secret(machine.data, *SESSION_KEY)):
         built.setdefault("DEADLETTERS_SESSION_KEY", key)  # by which the runner knows who has signed in
     built["ERRANDS_INVOKER_SECRET"] = machine.invoker_secret

@@ -22,6 +22,7 @@ from functions.runtime.adapter import Target, async_http_function, function, fun
 from functions.runtime.progress import progress, tell_progress
 from tests.conftest import sample
 from tests.support.http_server import http_server
+from tests.support.local_runner import until
 from tests.support.ports import free_port
 
 TOKEN = "token-of-the-tests"
@@ -59,6 +60,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
     with http_server(Handler) as url:
         tell_progress({"NOTES_URL": f"{url}/notes", "NOTES_TOKEN": TOKEN, "K_SERVICE": "ics"})
+        delivered(target(progress))  # whose client takes longer than an answer waits, on a busy machine
+        until(lambda: heard, what="the first")
+        heard.clear()
         try:
             yield heard
         finally:
@@ -98,6 +102,35 @@ def test_the_first_is_told_at_once_and_the_last_before_the_answer(told: Told) ->
     assert told[0]["job"] == JOB.id
 
 
+def test_what_is_said_while_the_gateway_answers_is_told_before_the_end() -> None:
+    begun, heard = threading.Event(), list[float]()
+
+    class Slow(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["data"]["percent"])
+            begun.set()
+            time.sleep(0.1)
+            self.send_response(202)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    def say() -> None:
+        progress(10)
+        begun.wait(20)
+        progress(90)
+
+    with http_server(Slow) as url:
+        tell_progress({"NOTES_URL": f"{url}/notes"})
+        try:
+            delivered(target(say))
+        finally:
+            tell_progress({})
+
+    assert heard == [10.0, 90.0]
+
+
 def test_a_long_job_is_told_of_once_a_second(told: Told) -> None:
     def say() -> None:
         end_s = time.monotonic() + 2.2
@@ -120,8 +153,6 @@ def test_a_coroutine_says_it_as_well_and_several_jobs_at_once(told: Told) -> Non
     made = function_of(async_http_function(respond))
     assert made is not None
     assert made.deliver is not None
-    made.deliver(lambda: JOB, None)  # the first has to wait for the client, for half a second at most
-    told.clear()
     threads = [
         threading.Thread(target=made.deliver, args=(lambda id_=id_: JOB.with_attributes(id=id_), None))
         for id_ in ("a", "b", "c")

@@ -47,6 +47,14 @@ def test_a_flow_that_asks_the_machine_is_named_with_its_line_and_what_is_beside_
     ]
 
 
+@pytest.mark.parametrize("line", ["from errands import Flow, Request, flow", "import errands"])
+def test_a_flow_is_known_by_its_public_name(tmp_path: Path, line: str) -> None:
+    file, mark = tmp_path / "flow.py", "errands.flow" if line == "import errands" else "flow"
+    file.write_text(f"import random\n{line}\n\n@{mark}(object)\nasync def pick(_, do):\n    return random.random()\n")
+
+    assert [(line, what) for line, what, _ in asked(file)] == [(6, "chance")]
+
+
 def test_every_rule_has_a_case() -> None:
     assert {each.rule for each in CASES} | {"image-without-version", "bound-to-rabbitmq"} == RULES.keys()
 
