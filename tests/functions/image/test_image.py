@@ -25,6 +25,7 @@ from events.types import ImageCompleted
 from functions.image.geometry import Turn, plan
 from functions.image.picture import render
 from functions.image.task import Output, Picture, Pictures, Task
+from functions.sandbox.sandbox import Handlers, Sandbox
 from tests.support.function_client import FunctionClient
 from tests.support.http_server import http_server
 
@@ -110,6 +111,17 @@ def turned(format_: str, orientation: int) -> bytes:
             options = {"quality": 95} if format_ in ("JPEG", "AVIF", "WEBP") else {}
             return encoded(stored, format_, exif=exif, **options)
     raise AssertionError(f"no turn gives orientation {orientation}")
+
+
+def test_it_says_how_many_outputs_are_done() -> None:
+    heard: list[str] = []
+    task = Task(outputs=(output(name="a"), output(name="b")), pixels_limit=10**6, frames_limit=9)
+
+    with Sandbox(walls="off") as sandbox:
+        work, content = "functions.image.picture:render", encoded(quarters(), "png")
+        sandbox.run(work, task, content, result=Pictures, handlers=Handlers(on_progress=heard.append))
+
+    assert heard == ["1 of 2 pictures", "2 of 2 pictures"]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

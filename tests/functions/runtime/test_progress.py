@@ -19,7 +19,7 @@ from events.problem import TryAgain
 from events.types import IcsRequested
 from functions.runtime.adapter import Response as Answer
 from functions.runtime.adapter import Target, async_http_function, function, function_of, http_function
-from functions.runtime.progress import progress, tell_progress
+from functions.runtime.progress import progress, slow_progress, tell_progress
 from tests.conftest import sample
 from tests.support.http_server import http_server
 from tests.support.local_runner import until
@@ -202,6 +202,19 @@ def test_nobody_hears_of_a_step_of_an_outcome_and_of_what_is_said_after_the_end(
     late[-1].run(progress, 60)
 
     assert told == []
+
+
+def test_what_the_built_in_functions_say_is_told_of_jobs_that_take_longer_than_a_second(told: Told) -> None:
+    now_s = iter([0.0, 0.9, 1.0])
+
+    def say() -> None:
+        told_of = slow_progress(clock=lambda: next(now_s))
+        told_of("page 1")
+        told_of("page 2")
+
+    delivered(target(say))
+
+    assert [each["detail"] for each in told] == ["page 2"]
 
 
 def test_the_readme_for_authors_shows_how(told: Told) -> None:

@@ -81,8 +81,8 @@ def test_jobs_are_listed_shown_and_watched_by_their_ids(runner: Up) -> None:
     assert (unknown.returncode, unknown.stderr) == (64, "there is no job 'never was'; see: errands jobs list\n")
 
 
-def test_a_job_is_cancelled_and_done_again_and_the_hints_can_be_typed(runner: Up) -> None:
-    send(runner, "slow one", {"do": "sleep", "s": 2})
+def test_a_job_is_cancelled_and_done_again_and_the_hints_can_be_typed(runner: Up, tmp_path: Path) -> None:
+    send(runner, "slow one", {"do": "sleep", "s": 15, "once": str(tmp_path / "once")})
     cancelled = errands(runner, "jobs", "cancel", "slow one")
     again = errands(runner, "jobs", "cancel", "slow one")
     shown = errands(runner, "jobs", "show", "slow one")
