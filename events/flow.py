@@ -181,6 +181,22 @@ class Flow:
             self._undos.append((step, _undoing(undo, job)))
         return step
 
+    def job(
+        self,
+        type_: str,
+        data: Any,
+        *,
+        undo: Undo | None = None,
+        within: str | timedelta | None = None,
+        on_dead_letter: OnDeadLetter = "hold",
+    ) -> Step[Any]:
+        """Ask for a job by its event type, also of another project; data and result are what JSON has."""
+        read = partial(msgspec.json.decode, type=Any)
+        step = self._job(type_, data, read, what=f"job {type_}", within=within, on_dead_letter=on_dead_letter)
+        if undo is not None:
+            self._undos.append((step, _undoing(undo, None)))
+        return step
+
     def __getattr__(self, name: str) -> Callable[..., Step[Any]]:
         """`do.image(source=..., outputs=...)`: a job by its name, of the contract's first version of it."""
         request = REGISTRY.get(f"dev.errands.{name}.requested.v1")
@@ -259,7 +275,7 @@ class Flow:
     def _job(
         self,
         type_: str,
-        job: Request,
+        job: Any,
         read: Callable[[bytes], Any],
         *,
         what: str,

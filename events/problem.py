@@ -13,7 +13,7 @@ Anything else that a handler raises is a bug: answered 500, retried, then dead-l
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -111,9 +111,14 @@ def decode(data: bytes, type_: type[T], at: str = "#") -> T:
     `at` is the pointer of `data` itself, where it is a part of the event's data.
     """
     try:
-        return msgspec.json.decode(data, type=type_)
+        value = msgspec.json.decode(data, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JobFailed("invalid-data", *_explain(data, type_, error, at)) from error
+    flaws = getattr(value, "flaws", None)  # what a type says of its fields together, as events/types/graph.py
+    if flaws is not None and (found := tuple(islice(flaws(), SHOWN_ERRORS + 1))):
+        inner = [FieldError(pointer=at + each.pointer.removeprefix("#"), detail=each.detail) for each in found]
+        raise JobFailed("invalid-data", *_told(inner))
+    return value
 
 
 def wide_integers(value: Any, at: str = "#") -> Iterator[FieldError]:
@@ -141,7 +146,11 @@ def _explain(data: bytes, type_: type[Any], error: Exception, at: str) -> tuple[
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         return f"data must be JSON: {malformed}", (FieldError(pointer=at, detail=str(malformed)),)
     found = tuple(islice(_field_errors(value, type_, at), SHOWN_ERRORS + 1))
-    errors = found[:SHOWN_ERRORS] or (FieldError(pointer=at, detail=str(error)),)
+    return _told(found or (FieldError(pointer=at, detail=str(error)),))
+
+
+def _told(found: Sequence[FieldError]) -> tuple[str, tuple[FieldError, ...]]:
+    errors = tuple(found[:SHOWN_ERRORS])
     count = f"over {SHOWN_ERRORS}" if len(found) > SHOWN_ERRORS else len(errors)
     noun = "field breaks" if len(errors) == 1 else "fields break"
     listed = "; ".join(f"{each.pointer}: {each.detail}" for each in errors[:3])

@@ -7,7 +7,6 @@ import msgspec
 
 from events.history import Again, Answer, Asked, Held, History, Signal, Waiting
 from events.problem import JobFailed, Problem
-from events.types.base import Request
 
 T = TypeVar("T")
 
@@ -166,9 +165,7 @@ class Course:
         """From now on a cancel changes nothing any more."""
         self._cancelled = None
 
-    def ask(
-        self, what: str, *, type_: str | None = None, job: Request | None = None, **more: Any
-    ) -> tuple[int, Answer | None]:
+    def ask(self, what: str, *, type_: str | None = None, job: Any = None, **more: Any) -> tuple[int, Answer | None]:
         """The next step's number, and its answer where the history has one."""
         index, number = self.count, self.next_number
         if index >= STEPS_LIMIT:

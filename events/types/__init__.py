@@ -15,6 +15,7 @@ from msgspec import Struct
 from events.types.base import *  # noqa: F403  # what the module declares, and no list of it to keep
 from events.types.call import *  # noqa: F403
 from events.types.fetch import *  # noqa: F403
+from events.types.graph import *  # noqa: F403
 from events.types.ics import *  # noqa: F403
 from events.types.image import *  # noqa: F403
 from events.types.message import *  # noqa: F403

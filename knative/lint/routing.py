@@ -57,10 +57,18 @@ def filter_on_datacontenttype(resources: Resources) -> Iterator[Flaw]:
 def never_emitted(resources: Resources) -> Iterator[Flaw]:
     """A filter that no declared event matches; of attributes that vary only the presence is known, so they pass."""
     for trigger in resources.triggers if resources.emitted else ():
-        if trigger.filter and not any(each.matches(trigger.filter) for each in resources.emitted):
+        emitted = any(each.matches(trigger.filter) for each in resources.emitted)
+        if trigger.filter and not emitted and not _brings_steps(trigger, resources):
             place = trigger.spec["filter"]["attributes"]
             name, hint = _culprit(trigger, resources.emitted)
             yield Flaw(place[name], f"no declared event has {name} {trigger.filter[name]}{hint}")
+
+
+def _brings_steps(trigger: DeclaredTrigger, resources: Resources) -> bool:
+    """Whether it brings the ends of a flow's steps, whatever these are, to who takes the flow's request."""
+    begins, service = f".{trigger.filter.get('flow')}.requested.", resources.service(trigger.spec["subscriber"])
+    beside = (each for each in resources.triggers if resources.service(each.spec["subscriber"]) is service)
+    return trigger.filter.keys() == {"flow"} and any(begins in each.filter.get("type", "") for each in beside)
 
 
 @rule(

@@ -14,7 +14,7 @@ from events.types import REGISTRY
 from tests.conftest import sample
 from tests.events.test_php_client import php
 
-NOT_ASKED_FOR = {"call", "longreport", "onboarding", "query"}  # steps of flows alone, and the examples of flows
+NOT_ASKED_FOR = {"call", "graph", "longreport", "onboarding", "query"}  # steps of flows, examples; Flow makes a graph
 OWN_METHODS = """
 $told = [];
 foreach (json_decode(stream_get_contents(STDIN), true) as $name) {

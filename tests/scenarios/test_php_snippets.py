@@ -18,6 +18,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from events.problem import decode
+from events.types import GraphRequested
 from functions.storage.file_name import disposition
 from tests.conftest import sample
 from tests.events.test_php import signed
@@ -244,6 +246,16 @@ def test_an_origin_that_is_not_called_is_refused_at_once_and_the_setting_is_name
     assert "https://shop.example" in said
 
 
+def test_the_flow_of_the_client_s_readme_is_one_that_the_door_takes(php: str, folder: Path) -> None:
+    given = "use Errands\\Flow;\n$key = 'uploads/products.csv';\n"
+    script = plain(folder, "flow.php", given, snippet(PHP_README, "Flow::named("), "echo json_encode($job->data);")
+    done = subprocess.run([php, script], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+    flow = decode(done.stdout.encode(), GraphRequested)
+
+    assert [each.name for each in flow.steps] == ["rows", "pictures", "done"], done.stderr
+
+
 def test_every_snippet_is_run_by_a_test_here() -> None:
     of_frameworks = ["$this->app->singleton(Client", "Route::post('/callbacks'", "#[Route('/callbacks'"]
     elsewhere = ["new Steps("]  # tests/functions/call/test_call.py
@@ -251,6 +263,7 @@ def test_every_snippet_is_run_by_a_test_here() -> None:
         "Webhook::fromGlobals()",
         "$client->emit(\n",
         "$client->wait(",
+        "Flow::named(",
         "extends TestCase",
         *of_frameworks,
         *elsewhere,

@@ -8,6 +8,7 @@ require __DIR__ . '/../src/autoload.php';
 
 use Errands\Callback;
 use Errands\Client;
+use Errands\Flow;
 use Errands\Input;
 use Errands\InvalidCallback;
 use Errands\InvalidJob;
@@ -85,6 +86,16 @@ function signature(string $body, string $secret = SECRET): string
 function sample(string $type): string
 {
     return (string) file_get_contents(SAMPLES . "$type.json");
+}
+
+/** Objects with their names in order, as JSON has none. */
+function sorted(mixed $value): mixed
+{
+    if (is_array($value)) {
+        array_is_list($value) || ksort($value);
+        return array_map('sorted', $value);
+    }
+    return $value;
 }
 
 function callback(string $type): Callback
@@ -462,6 +473,30 @@ test('callbacks of tests are signed as those of Errands', function (): void {
     throws(InvalidSignature::class, 'no signature', fn () => (new Webhook(SECRET))->verify($signed->body, $signed->headers));
     $old = $signer->sign('{}', 'x', time() - 301);
     throws(InvalidSignature::class, 's old', fn () => (new Webhook($signer->secret))->verify('{}', $old->headers));
+});
+
+// --- a flow
+
+test('a flow is written as the contract\'s sample is', function (): void {
+    $flow = Flow::named('import')
+        ->input(['file' => 'uploads/products.csv'])
+        ->call('rows', 'read-rows', ['file' => Flow::ref('input.file')], undo: 'forget-rows')
+        ->each('pictures', Flow::ref('rows'), 'image', [
+            'source' => ['url' => Flow::ref('item.picture')],
+            'outputs' => [['name' => 'thumb.jpg', 'width_px' => 200]],
+        ], atOnce: 20, allowFailures: 3)
+        ->then('done', call: 'import-done', data: ['pictures' => Flow::ref('pictures')])
+        ->onFailure('import-failed', ['why' => Flow::ref('failure.detail')])
+        ->result(['count' => Flow::ref('done.count')]);
+    $event = json_decode(sample('dev.errands.graph.requested.v1'), true);
+    same([$event['type'], sorted($event['data'])], [$flow->toJob()->type, sorted($flow->toJob()->data)]);
+});
+
+test('a step more is another flow, and leaves the one before as it is', function (): void {
+    $flow = Flow::named('a')->wait('paid', 'paid', within: '7d');
+    $more = $flow->sleep('rest', 48, after: ['paid'])->job('file', 'ics', ['events' => []], more: ['undo' => 'forget']);
+    same([1, 3], [count($flow->toJob()->data['steps']), count($more->toJob()->data['steps'])]);
+    same(['name' => 'rest', 'hours' => 48.0, 'after' => ['paid']], $more->toJob()->data['steps'][1]);
 });
 
 // --- the client

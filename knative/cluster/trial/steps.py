@@ -33,7 +33,7 @@ IDLE_S: Final = 300.0
 MADE_BY_THE_TRIAL: Final = ("Secret ", "images by digest")
 PREPARED: Final = "namespace, Secrets, receiver, database"
 # Their samples end when an API answers: a trial's answers callbacks alone.
-ANSWERED_BY_AN_API: Final = frozenset({"call", "onboarding", "signal"})
+ANSWERED_BY_AN_API: Final = frozenset({"call", "fetch", "graph", "onboarding", "signal"})
 POST: Final = """
 import sys, urllib.request
 headers = dict(each.split("=", 1) for each in sys.argv[2:])

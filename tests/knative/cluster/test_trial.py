@@ -106,7 +106,7 @@ def test_every_job_of_the_overlay_goes_through_and_everything_is_removed() -> No
 
     assert {each.state for each in results} == {"passed"}, report.table(results)
     assert [each.step for each in results if each.step.endswith("from zero")] == [
-        f"{job}, from zero" for job in ("ics", "image", "message", "report", "longreport")
+        f"{job}, from zero" for job in ("ics", "image", "message", "query", "report", "longreport")
     ]
 
 

@@ -13,7 +13,7 @@ from knative.lint.repeatable import asked
 from knative.lint.report import table
 from knative.manifests.documents import ManifestError, parse
 from knative.manifests.manifests import MANIFESTS
-from tests.support.lint_cases import ANSWERING, CASES, FILTER, OTHER, RESIZE, SECOND, SHOP, Case
+from tests.support.lint_cases import ANSWERING, CASES, EVENT_TYPE, FILTER, OTHER, RESIZE, SECOND, SHOP, Case, changed
 
 ROOT = Path(__file__).parents[3]
 
@@ -276,6 +276,19 @@ def test_the_linter_knows_nothing_of_our_functions() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=ROOT)
 
     assert done.stdout == "[]\n"
+
+
+def test_the_ends_of_a_flows_steps_are_wanted_by_who_takes_its_request(tmp_path: Path) -> None:
+    trial = changed(("type: shop.picture.added", "type: shop.trial.requested.v1"))
+    steps = SECOND.replace("type: shop.picture.added", "flow: trial")
+    found = {}
+    for name, flow in (("its", "trial"), ("another", "other")):
+        file = tmp_path / f"{name}.yaml"
+        declared = EVENT_TYPE.format("shop.trial.requested.v1")
+        file.write_text(f"{trial}{declared}---\n{steps.replace('flow: trial', f'flow: {flow}')}")
+        found[name] = {each.rule for each in lint([str(file)])}
+
+    assert ("never-emitted" in found["its"], "never-emitted" in found["another"]) == (False, True)
 
 
 def test_the_readme_lists_the_rules_as_they_are() -> None:

@@ -90,7 +90,7 @@ def test_every_outcome_reaches_notifier_and_gateway_and_no_reply_reaches_the_fun
         job, phase = type_.split(".")[2:4]
         wanted = MANIFESTS.wanted_by({"type": type_, **({} if phase == "requested" else {"outcome": phase})})
 
-        takes = {"longreport": "enqueue", "onboarding": "flows", "signal": "flows"}.get(job, job)
+        takes = {"longreport": "enqueue", "graph": "flows", "onboarding": "flows", "signal": "flows"}.get(job, job)
         assert [each.subscriber for each in wanted] == ([takes] if phase == "requested" else ["gateway", "notifier"])
 
 
