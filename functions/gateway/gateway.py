@@ -114,17 +114,20 @@ class Gateway:
         judged = [await self._judged(each, caller) for each in events]
         new = [each for each in judged if isinstance(each, NewJob)]
         recorded = await self._recorded(new)
-        self._sender.offer(
-            self._outgoing(job, done)
-            for job, done in zip(new, recorded, strict=True)
-            if isinstance(done, Accepted) and done.fresh
-        )
+        fresh = [
+            (job, done) for job, done in zip(new, recorded, strict=True) if isinstance(done, Accepted) and done.fresh
+        ]
+        self._begin(fresh)
         remaining = iter(recorded)
         return [next(remaining) if isinstance(each, NewJob) else each for each in judged]
 
-    def _outgoing(self, job: NewJob, done: Accepted) -> Outgoing:
-        self.metrics.accepted(job.event.type)
-        return Outgoing(done.id, done.key, done.event or job.event)
+    def _begin(self, accepted: Sequence[tuple[NewJob, Accepted]]) -> None:
+        """Have sent at once what may be; the rest waits in the ledger, perhaps not as long as what was known of it."""
+        for job, _ in accepted:
+            self.metrics.accepted(job.event.type)
+        self._sender.offer(Outgoing(done.id, done.key, done.event or job.event) for job, done in accepted if not job.not_before_ms)
+        if any(job.not_before_ms for job, _ in accepted):
+            self._sender.wake()
 
     async def measured(self) -> str:
         """What is told of jobs for Prometheus; raise StorageUnavailable."""
@@ -139,7 +142,7 @@ class Gateway:
         closed: Closed | None = await self.writer.ask(Ended(outcome), lazily=True)
         if closed is not None:
             type_ = sibling_type(outcome.type, "requested")
-            self.metrics.ended(type_, closed.state, (clock_ms() - closed.accepted_ms) / 1000)
+            self.metrics.ended(type_, closed.state, (clock_ms() - closed.wanted_ms) / 1000)
             self._has_ended(key_of_event(outcome))
 
     async def noted(self, event: Event, note: JobNote) -> None:

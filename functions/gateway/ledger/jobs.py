@@ -44,11 +44,11 @@ _END: Final = (
     " ended_ms = v.column3, error = v.column4, due_ms = NULL,"
     " retry_ms = NULL"
     " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state NOT IN ('completed', 'cancelled')"
-    " RETURNING id, key, accepted_ms, state"
+    " RETURNING id, key, COALESCE(job.not_before_ms, accepted_ms) AS wanted_ms, state"
 )
 _DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
-    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms, state"
+    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms AS wanted_ms, state"
 )
 _KEEP_END: Final = (
     "INSERT INTO job_end (job_id, attributes, data) VALUES {rows}"
@@ -69,10 +69,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A job that has ended: how, and when it was accepted."""
+    """A job that has ended: how, and since when it was wanted."""
 
     state: State
-    accepted_ms: int
+    wanted_ms: int
 
 
 class _Told(msgspec.Struct):
@@ -163,7 +163,7 @@ def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> 
         changed |= {str(row["key"]): row for row in _insert_ended(transaction, unknown, now_ms)}
     kept = [(int(row["id"]), *packed(last[key])) for key, row in changed.items()]
     rows.execute(transaction, _KEEP_END, kept)
-    return {key: Closed(row["state"], int(row["accepted_ms"])) for key, row in changed.items()}
+    return {key: Closed(row["state"], int(row["wanted_ms"])) for key, row in changed.items()}
 
 
 def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
