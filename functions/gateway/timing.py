@@ -3,6 +3,7 @@
 The attributes are CloudEvents extensions, so that any client can send them. A moment that has passed is now.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,17 +17,24 @@ KIND: Final = "invalid-attribute"
 HORIZON: Final = timedelta(days=366)
 LONGER: Final = f"must be at most {HORIZON.days} days ahead"
 DURATION: Final = "must be an ISO 8601 duration of days, hours, minutes and seconds, such as P2DT12H or PT90S"
+PRIORITIES: Final[Mapping[str, int]] = {"low": -1, "normal": 0, "high": 1}
+KEY_CHARACTERS: Final = 200
+LONGEST_WAIT: Final = 10  # debounces, where the request does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """When a job is let in; at once without `not_before`."""
+    """When a job is let in: at once without `not_before`. One that is debounced waits until `latest` at the longest."""
 
     not_before: datetime | None = None
+    latest: datetime | None = None
+    priority: int = 0
+    unique: str | None = None
+    limit: str | None = None
 
 
 AT_ONCE: Final = Timing()
-NAMES: Final = frozenset(["notbefore", "delay"])
+NAMES: Final = frozenset(["notbefore", "delay", "debounce", "debouncelimit", "priority", "uniquekey", "limitkey"])
 
 
 def timing_of(event: Event, *, now: datetime) -> Timing:
@@ -34,11 +42,18 @@ def timing_of(event: Event, *, now: datetime) -> Timing:
     if NAMES.isdisjoint(event.attributes):
         return AT_ONCE
     reading = _Reading(event.attributes, now)
-    timing = Timing(not_before=reading.not_before())
+    timing = reading.timing()
     if reading.errors:
         listed = "; ".join(f"{each.pointer[2:]} {each.detail}" for each in reading.errors)
         raise JobFailed(KIND, listed, tuple(reading.errors))
     return timing
+
+
+def unique_key(api: str, event: Event, key: str | None) -> str | None:
+    """The key as the ledger has it: an API's own, and of one type, so that nobody joins a job of another kind."""
+    if key is None:
+        return None
+    return hashlib.blake2b("\n".join((api, event.type, key)).encode(), digest_size=16).hexdigest()
 
 
 class _Reading:
@@ -49,15 +64,53 @@ class _Reading:
         self._now = now
         self.errors: list[FieldError] = []
 
-    def not_before(self) -> datetime | None:
+    def timing(self) -> Timing:
+        """All of them; what is bad is left out, and in `errors`."""
+        not_before, latest = self._debounced() if "debounce" in self._attributes else (self._not_before(), None)
+        if "debounce" not in self._attributes and "debouncelimit" in self._attributes:
+            self._refuse("debouncelimit", "must stand beside debounce")
+        return Timing(
+            not_before=not_before,
+            latest=latest,
+            priority=self._priority(),
+            unique=self._key("uniquekey"),
+            limit=self._key("limitkey"),
+        )
+
+    def _not_before(self) -> datetime | None:
         """The moment of `notbefore` or `delay`; None for now."""
         self._require_alone("notbefore", "delay")
         found = [each for each in (self._moment("notbefore"), self._later("delay")) if each is not None]
         if not found or found[0] <= self._now:
             return None
-        name = "delay" if "delay" in self._attributes else "notbefore"
-        self._require_timely(name, found[0])
+        self._require_timely("delay" if "delay" in self._attributes else "notbefore", found[0])
         return found[0]
+
+    def _debounced(self) -> tuple[datetime | None, datetime | None]:
+        """When it is let in where no other comes, and when it is in any case."""
+        self._require_alone("debounce", "notbefore", "delay")
+        if "uniquekey" not in self._attributes:
+            self._refuse("debounce", "must stand beside uniquekey, by which the jobs are one")
+        wait, longest = self._duration("debounce"), self._duration("debouncelimit")
+        if wait is None:
+            return None, None
+        longest = min(wait * LONGEST_WAIT, HORIZON) if longest is None else longest
+        if longest < wait:
+            self._refuse("debouncelimit", f"must be at least debounce, {self._attributes['debounce']}")
+        self._require_timely("debounce", self._now + longest)
+        return self._now + wait, self._now + longest
+
+    def _priority(self) -> int:
+        name = self._attributes.get("priority", "normal")
+        if name not in PRIORITIES:
+            self._refuse("priority", f"must be one of {', '.join(PRIORITIES)}, got {name[:40]!r}")
+        return PRIORITIES.get(name, 0)
+
+    def _key(self, name: str) -> str | None:
+        key = self._attributes.get(name)
+        if key is not None and not 0 < len(key) <= KEY_CHARACTERS:
+            self._refuse(name, f"must have 1 to {KEY_CHARACTERS} characters, got {len(key)}")
+        return key
 
     def _require_alone(self, *names: str) -> None:
         given = [each for each in names if each in self._attributes]
@@ -69,7 +122,7 @@ class _Reading:
             self._refuse(name, f"{LONGER}, got {self._attributes[name]}")
         expires_at = next(self._expiry(), None)
         if expires_at is not None and moment > expires_at:
-            self._refuse(name, f"must not be after expirytime {self._attributes['expirytime']}")
+            self._refuse(name, f"must not lead past expirytime {self._attributes['expirytime']}")
 
     def _expiry(self) -> Iterator[datetime]:
         if "expirytime" in self._attributes:
@@ -90,12 +143,14 @@ class _Reading:
 
     def _duration(self, name: str) -> timedelta | None:
         text = self._attributes.get(name)
-        seconds = None if text is None else duration_s(text)
-        if text is not None and seconds is None:
+        if text is None:
+            return None
+        seconds = duration_s(text)
+        if seconds is None:
             self._refuse(name, f"{DURATION}, got {text[:40]!r}")
-        if seconds is None or seconds > HORIZON.total_seconds():
-            if seconds is not None:
-                self._refuse(name, f"{LONGER}, got {(text or '')[:40]}")
+            return None
+        if seconds > HORIZON.total_seconds():
+            self._refuse(name, f"{LONGER}, got {text[:40]}")
             return None
         return timedelta(seconds=seconds)
 

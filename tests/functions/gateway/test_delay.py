@@ -1,5 +1,6 @@
 """Jobs that are wanted later: by a gateway in a process of its own, on both databases."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from events.http import rfc3339
 from functions.gateway.replies import is_cancelled
 from tests.functions.gateway.test_changes import change, store, store_url
-from tests.functions.gateway.test_gateway import ICS, job, state
+from tests.functions.gateway.test_gateway import ICS, job, outcome, state
 from tests.support.database_servers import database_url, postgresql_server
 from tests.support.gateway_process import gateway_process
 from tests.support.local_runner import until
@@ -54,6 +55,23 @@ def test_a_job_that_waits_for_its_moment_can_be_cancelled(database_url: str, tmp
         until(lambda: broker.events, what="the outcome")
 
         assert (cancelled, state(gateway, "1"), is_cancelled(broker.events[0])) == (202, "cancelled", True)
+
+
+def test_a_second_job_of_a_unique_key_is_answered_with_the_first(database_url: str, tmp_path: Path) -> None:
+    with gateway_process(tmp_path, database_url) as (gateway, broker):
+        first, second = (gateway.post(job(each, uniquekey="order-7")) for each in ("1", "2"))
+        headers = {"content-type": "application/cloudevents-batch+json"}
+        batch = gateway.client.post("/", content=json.dumps([job("3", uniquekey="order-7"), job("4")]), headers=headers)
+        until(lambda: sorted(broker.ids) == ["1", "4"], what="those that are jobs")
+        until(lambda: state(gateway, "1") == "sent", what="the mark")
+        gateway.tell(outcome("1"))
+        next_ = gateway.post(job("5", uniquekey="order-7"))
+
+    assert (first.status_code, second.status_code, next_.status_code) == (202, 200, 202)
+    assert second.headers["location"] == first.headers["location"] != next_.headers["location"]
+    assert second.json()["job"] == first.json()["job"]
+    assert [each["status"] for each in batch.json()] == [200, 202]
+    assert batch.json()[0]["job"] == first.json()["job"]
 
 
 def test_a_bad_time_is_answered_with_a_pointer_to_it_and_recorded_nowhere(tmp_path: Path) -> None:
