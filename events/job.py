@@ -20,7 +20,9 @@ OF_JOBS: Final = frozenset(["jobsource", "jobid", "causationid", "outcome", "rep
 OF_STEPS: Final = frozenset(["stepof", "flow", "flowid", "flowjob", "step"])
 OWN: Final = OF_JOBS | OF_STEPS
 # When and in what order a job is done; of no meaning once it is.
-ADMISSION: Final = frozenset(["expirytime", "notbefore", "delay", "priority", "uniquekey", "limitkey", "debounce"])
+ADMISSION: Final = frozenset(
+    ["expirytime", "notbefore", "delay", "priority", "uniquekey", "limitkey", "debounce", "debouncelimit"]
+)
 # CloudEvents' own, each event's for itself, but for `subject`.
 CONTEXT: Final = frozenset(["specversion", "id", "source", "type", "time", "datacontenttype", "dataschema"])
 BROKERS: Final = "knativeerror"  # what a broker puts on a dead letter begins so

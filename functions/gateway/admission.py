@@ -14,6 +14,7 @@ from functions.gateway.contract import Contract
 from functions.gateway.ledger.job import NewJob, fingerprint, key_of
 from functions.gateway.outside import ANY_ORIGIN, CallbackOrigins, Own, Refusal, refusal
 from functions.gateway.routes import Routes
+from functions.gateway.timing import timing_of, unique_key
 from functions.runtime.adapter import system_clock
 from functions.runtime.port import TooLarge, timed
 
@@ -49,16 +50,23 @@ class Admission:
         now = self._clock()
         try:
             self._contract.require(event, now=now)
+            timing = timing_of(event, now=now)
         except JobFailed as error:
             return Refusal(422, error.kind, error.detail, error.errors)
         now_ms = int(now.timestamp() * 1000)
+        not_before_ms = _ms(timing.not_before)
         return NewJob(
             key=key_of(event.source, event.id),
             event=timed(event),
             api=caller.name,
             fingerprint=fingerprint(event),
             accepted_ms=now_ms,
-            due_ms=now_ms + SENDING_MS,
+            due_ms=not_before_ms or now_ms + SENDING_MS,
+            not_before_ms=not_before_ms,
+            latest_ms=_ms(timing.latest),
+            priority=timing.priority,
+            unique_key=unique_key(caller.name, event, timing.unique),
+            limit_key=timing.limit,
         )
 
     def _unwanted(self, event: Event, caller: Caller) -> Refusal | None:
@@ -68,3 +76,7 @@ class Admission:
         if not caller.may_send(event.type):
             return Refusal(403, "forbidden", f"{caller.name} may not send type {event.type!r}")
         return None
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -13,19 +13,21 @@ from events.http import Event
 from events.problem import NotAnEvent, TryAgain
 from events.types import sibling_type
 from functions.gateway import listening
-from functions.gateway.admission import SENDING_MS, Admission
+from functions.gateway.admission import Admission
 from functions.gateway.callers import Caller
 from functions.gateway.disk import Disk
 from functions.gateway.files import Files
-from functions.gateway.ledger import changes, jobs, notes, outbox, selection
+from functions.gateway.ledger import changes, jobs, notes, outbox, rules, selection
 from functions.gateway.ledger.job import Accepted, Conflict, Job, NewJob, State, key_of_event
 from functions.gateway.ledger.jobs import Closed, Outgoing
+from functions.gateway.ledger.rules import Limit, Rules
 from functions.gateway.ledger.selection import Oldest
 from functions.gateway.ledger.writer import Accept, Ended, Writer
 from functions.gateway.metrics import JobMetrics
 from functions.gateway.outside import Refusal
 from functions.gateway.replies import Replies, TooLate, cancelled_reply
 from functions.gateway.routes import Routes
+from functions.gateway.ruling import Ruling
 from functions.gateway.sending import BrokerClient, Sender
 from functions.gateway.signals import Said, signal_event
 from functions.gateway.tracing.tracing import Receiver, Tracing
@@ -67,6 +69,7 @@ class Gateway:
         kept: timedelta = timedelta(0),
         files: Files | None = None,
         traced: Receiver | None = None,
+        limits: Mapping[str, Limit] | None = None,
     ) -> None:
         """Without `replies` a job cannot be cancelled. Ended jobs are `kept` so long; with nothing told, for ever."""
         self.database = database
@@ -74,15 +77,32 @@ class Gateway:
         self._disk = disk
         self.waiters = Waiters()
         self.metrics = JobMetrics(routes.known_types)
-        self.writer = Writer(database, clock_ms)
+        self.writer = Writer(database, clock_ms, self._rules_of, has_room=self._look_again)
         self._admission = admission
         self._routes = routes
         self._replies = replies
         self._has_sink = sink is not None
         self._files = files
+        self._limits = limits or {}
         self._kept_ms = int(kept.total_seconds() * 1000)
         watchdog = Watchdog(database, routes)
-        self._sender = Sender(database, self.writer, client, watchdog, self.waiters, clock_ms=clock_ms, sink=sink)
+        self._sender = Sender(
+            database,
+            self.writer,
+            client,
+            watchdog,
+            self.waiters,
+            clock_ms=clock_ms,
+            rules_of=self._rules_of,
+            sink=sink,
+        )
+        self.ruling = Ruling(database, self.writer, routes, self._limits, clock_ms, self._sender.wake)
+
+    def _look_again(self) -> None:
+        self._sender.wake()
+
+    def _rules_of(self, transaction: Transaction) -> Rules:
+        return rules.read(transaction, self._limits)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -114,17 +134,22 @@ class Gateway:
         judged = [await self._judged(each, caller) for each in events]
         new = [each for each in judged if isinstance(each, NewJob)]
         recorded = await self._recorded(new)
-        self._sender.offer(
-            self._outgoing(job, done)
-            for job, done in zip(new, recorded, strict=True)
-            if isinstance(done, Accepted) and done.fresh
-        )
+        fresh = [
+            (job, done) for job, done in zip(new, recorded, strict=True) if isinstance(done, Accepted) and done.fresh
+        ]
+        self._begin(fresh)
         remaining = iter(recorded)
         return [next(remaining) if isinstance(each, NewJob) else each for each in judged]
 
-    def _outgoing(self, job: NewJob, done: Accepted) -> Outgoing:
-        self.metrics.accepted(job.event.type)
-        return Outgoing(done.id, done.key, done.event or job.event)
+    def _begin(self, accepted: Sequence[tuple[NewJob, Accepted]]) -> None:
+        """Have sent at once what may be; the rest waits in the ledger, perhaps not as long as what was known of it."""
+        for job, _ in accepted:
+            self.metrics.accepted(job.event.type)
+        self._sender.offer(
+            Outgoing(done.id, done.key, done.event or job.event) for job, done in accepted if not done.waits
+        )
+        if any(done.waits for _, done in accepted):
+            self._sender.wake()
 
     async def measured(self) -> str:
         """What is told of jobs for Prometheus; raise StorageUnavailable."""
@@ -139,7 +164,7 @@ class Gateway:
         closed: Closed | None = await self.writer.ask(Ended(outcome), lazily=True)
         if closed is not None:
             type_ = sibling_type(outcome.type, "requested")
-            self.metrics.ended(type_, closed.state, (clock_ms() - closed.accepted_ms) / 1000)
+            self.metrics.ended(type_, closed.state, (clock_ms() - closed.wanted_ms) / 1000)
             self._has_ended(key_of_event(outcome))
 
     async def noted(self, event: Event, note: JobNote) -> None:
@@ -182,7 +207,7 @@ class Gateway:
         def work(transaction: Transaction) -> bool:
             listening.tell(self.database, transaction, [job.key])
             now_ms = clock_ms()
-            return changes.cancel(transaction, job.id, reply, actor=actor, now_ms=now_ms, waiting_only=waiting_only)
+            return changes.cancel(transaction, job, reply, actor=actor, now_ms=now_ms, waiting_only=waiting_only)
 
         is_cancelled: bool = await self.writer.ask(work)
         if is_cancelled:
@@ -223,14 +248,13 @@ class Gateway:
     async def retry(self, job: Job, actor: str) -> None:
         """Have an ended job done anew; raise TooLate for one that is open or done, and StorageUnavailable."""
 
-        def work(transaction: Transaction) -> Outgoing | State | None:
-            now_ms = clock_ms()
-            return changes.retry(transaction, job.key, actor=actor, now_ms=now_ms, due_ms=now_ms + SENDING_MS)
+        def work(transaction: Transaction) -> str | None:
+            return changes.retry(transaction, job.key, actor=actor, now_ms=clock_ms())
 
-        done = await self.writer.ask(work)
-        if not isinstance(done, Outgoing):
-            raise TooLate(done or "not kept here with its request")
-        self._sender.offer([done])
+        refused = await self.writer.ask(work)
+        if refused is not None:
+            raise TooLate(refused)
+        self._sender.wake()
         self.waiters.wake([job.key])
 
     async def erase(self, wanted: Sequence[Job], actor: str) -> int:

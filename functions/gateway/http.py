@@ -160,6 +160,11 @@ class FrontDoor:
             Operation("POST", "/jobs/{key}/retry", self._retry),
             Operation("POST", "/jobs/{key}/signal/{name}", self._signal),
             Operation("POST", "/jobs/{key}/complete", self._complete),
+            Operation("GET", "/admission", gateway.ruling.show),
+            Operation("PUT", "/limits/{name}", gateway.ruling.set_limit),
+            Operation("DELETE", "/limits/{name}", gateway.ruling.remove_limit),
+            Operation("PUT", "/pauses/{name}", gateway.ruling.pause),
+            Operation("DELETE", "/pauses/{name}", gateway.ruling.resume),
         )
         self._fixed: dict[str, list[Operation]] = {}
         for each in self.operations:
@@ -209,7 +214,8 @@ class FrontDoor:
     def _taken(self, done: Accepted | Refusal) -> IngressResponse:
         if isinstance(done, Refusal):
             return done.response()
-        return IngressResponse(202, msgspec.json.encode(self._told(done)), {**JSON, "location": f"/jobs/{done.key}"})
+        headers = {**JSON, "location": f"/jobs/{done.key}"}
+        return IngressResponse(_status(done), msgspec.json.encode(self._told(done)), headers)
 
     async def _accept_batch(self, events: list[Event | NotAnEvent], caller: Caller) -> Application:
         """One result for each event, in the batch's order: some may be accepted where others are not."""
@@ -221,7 +227,7 @@ class FrontDoor:
         known = None if isinstance(event, NotAnEvent) else event
         if isinstance(done, Refusal):
             return done.result(known)
-        return {**named(known), "status": 202, **self._told(done)}
+        return {**named(known), "status": _status(done), **self._told(done)}
 
     def _told(self, done: Accepted) -> dict[str, str]:
         return {"job": done.key, "state": done.state, "stream": self._stream_url(done.key)}
@@ -535,6 +541,10 @@ def _outcome(database: Any, id_: int) -> Event | None:
 
 def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.removeprefix("/").split("/"))
+
+
+def _status(done: Accepted) -> int:
+    return 200 if done.joined else 202
 
 
 def _seconds(text: str) -> float:

@@ -27,6 +27,7 @@ from functions.gateway.links import Links
 from functions.gateway.outside import CallbackOrigins, Own
 from functions.gateway.replies import Replies
 from functions.gateway.routes import Routes
+from functions.gateway.ruling import declared_limits
 from functions.gateway.sending import BrokerClient
 from functions.gateway.tickets import Tickets
 from functions.gateway.tracing.tracing import Receiver
@@ -51,8 +52,9 @@ class Settings:
     which it listens in place of its port. GATEWAY_CALLBACK_ORIGINS are the origins that the notifier calls, beside
     those of the file GATEWAY_CALLBACK_ENDPOINTS; where they are not told, any may be named. STORE_URL is the object
     store. GATEWAY_DEAD_LETTER_SINK takes jobs that are lost. Ended ones are kept for GATEWAY_RETENTION_DAYS (0: for
-    ever). GATEWAY_TRUSTED_PROXIES are addresses and networks of proxies. GATEWAY_BEHIND is, on one machine, the
-    runner's own address. OTEL_... are those of OpenTelemetry: with an endpoint, traces of jobs are sent there.
+    ever). GATEWAY_LIMITS is JSON of limits by name (ruling.py). GATEWAY_TRUSTED_PROXIES are addresses and networks of
+    proxies. GATEWAY_BEHIND is, on one machine, the runner's own address. OTEL_... are those of OpenTelemetry: with an
+    endpoint, traces of jobs are sent there.
     """
 
     ledger_url: str
@@ -69,6 +71,7 @@ class Settings:
     gateway_callback_endpoints: str | None = None
     gateway_dead_letter_sink: str = ""
     gateway_retention_days: int = 30
+    gateway_limits: str = ""
     store_url: str = ""
     gateway_host: str = "0.0.0.0"  # noqa: S104  # in a container
     gateway_port: int = 8081
@@ -127,7 +130,8 @@ class Settings:
         )
 
     def __post_init__(self) -> None:
-        self.callers(), self.proxies(), self.traced(), Routes.parse(self.gateway_routes), open_ledger(self.ledger_url)
+        self.callers(), self.proxies(), self.traced(), open_ledger(self.ledger_url)
+        declared_limits(self.gateway_limits, Routes.parse(self.gateway_routes))
 
 
 settings = from_environment(Settings)
@@ -155,6 +159,7 @@ gateway = Gateway(
     kept=timedelta(days=settings.gateway_retention_days),
     files=files,
     traced=settings.traced(),
+    limits=declared_limits(settings.gateway_limits, routes),
 )
 front_door = FrontDoor(
     gateway,

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from events.problem import FieldError
 from functions.gateway.files import StoredFile
 from functions.gateway.results import JobPage, JobResult, StreamTicket, Summary, TimelineEntry
+from functions.gateway.ruling import AdmissionResult
 
 EVENT: Final = "application/cloudevents+json"
 JSON: Final = "application/json"
@@ -43,6 +45,20 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
 
 
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Of an event of a batch: its status, and what it would have been answered by itself."""
+
+    id: str | None
+    source: str | None
+    status: int
+    job: str = ""
+    state: str = ""
+    stream: str = ""
+    detail: str = ""
+    retry_after_s: float = 0
+    errors: tuple[FieldError, ...] = ()
+
+
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """How many jobs were erased, and whether there are more."""
 
@@ -61,11 +77,21 @@ class Described:
     is_open: bool = False
 
 
+CHANGED: Final[Mapping[int, Any]] = {200: AdmissionResult, 403: PROBLEM, 422: PROBLEM}
 FIND: Final = ("source", "id", "wait_s", "state", "type", "subject", "api", "after", "limit")
 OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
     ("POST", "/"): Described(
         "Ask for a job by a CloudEvent, or for at most 1,000 by a batch",
-        {200: JSON, 202: Taken, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM, 413: PROBLEM, 422: PROBLEM},
+        {
+            200: (Taken, list[Result]),
+            202: Taken,
+            400: PROBLEM,
+            403: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+            413: PROBLEM,
+            422: PROBLEM,
+        },
         takes=(EVENT, "application/cloudevents-batch+json", JSON),
     ),
     ("POST", "/notes"): Described(
@@ -132,6 +158,13 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         {202: Taken, **dict.fromkeys((400, 403, 404, 409, 413, 422), PROBLEM)},
         takes=(JSON,),
     ),
+    ("GET", "/admission"): Described(
+        "What holds jobs back, and its last changes", {200: AdmissionResult, 403: PROBLEM}
+    ),
+    ("PUT", "/limits/{name}"): Described("Have a limit hold", CHANGED, takes=(JSON,)),
+    ("DELETE", "/limits/{name}"): Described("Have none hold", CHANGED),
+    ("PUT", "/pauses/{name}"): Described("Let no job of a name in", CHANGED, takes=(JSON,)),
+    ("DELETE", "/pauses/{name}"): Described("Let them in again", CHANGED),
 }
 
 

@@ -26,6 +26,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A job as it is now. `next_at` is when it is sent, or tried again; `result` the data of its last event.
 
     `stream` is the address of its Server-Sent Events with a ticket, for who may read it and hands that to a browser.
+    `held_by` names the limit or the pause that it waits for.
     """
 
     job: str
@@ -38,6 +39,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: str
     subject: str | None = None
     next_at: str | None = None
+    held_by: str | None = None
     sent: int = 0
     attempt: int = 0
     error: str | None = None
@@ -62,6 +64,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             since=moment(since_ms),
             subject=job.subject,
             next_at=moment(next_ms) if next_ms else None,
+            held_by=job.held_by if job.state == "waiting" else None,
             sent=job.tries,
             attempt=job.attempt,
             error=job.error,

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from events.http import Event, binary
-from functions.gateway.ledger import jobs, outbox
+from functions.gateway.ledger import claims, gates, jobs, outbox
 from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.outbox import Letter
+from functions.gateway.ledger.rules import Rules
 from functions.gateway.ledger.writer import Asked, Sent, Writer
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
@@ -113,6 +114,7 @@ class Sender:
         waiters: Waiters,
         *,
         clock_ms: Callable[[], int],
+        rules_of: Callable[[Transaction], Rules],
         sink: BrokerClient | None = None,
     ) -> None:
         """`sink` is that of dead letters; without one those wait in the ledger."""
@@ -123,6 +125,7 @@ class Sender:
         self._watchdog = watchdog
         self._waiters = waiters
         self._clock_ms = clock_ms
+        self._rules_of = rules_of
         self._workers = AT_ONCE if client.at_once == 1 else PACKED_AT_ONCE
         self._queue: deque[Outgoing] = deque()
         self._queued_bytes = 0
@@ -197,7 +200,7 @@ class Sender:
             return [], [], next_ms
         with self._database.transaction() as transaction:
             when = {"now_ms": now_ms, "until_ms": now_ms + CLAIM_MS}
-            due = jobs.claim_waiting(self._database, transaction, **when, limit=room)
+            due = claims.claim(self._database, transaction, self._rules_of(transaction), **when, limit=room)
             due += self._watchdog.claim(transaction, **when, limit=min(room, OVERDUE_COUNT))
             letters = outbox.claim(self._database, transaction, **when, limit=min(room, OVERDUE_COUNT))
             due += [Outgoing(0, "", each.event, letter=each.id) for each in letters if each.place == "broker"]
@@ -298,5 +301,6 @@ def _nothing(_transaction: Transaction) -> None:
 
 
 def _next_ms(transaction: Transaction) -> int | None:
-    known = [each for each in (jobs.next_due_ms(transaction), outbox.next_due_ms(transaction)) if each is not None]
+    due = (jobs.next_due_ms(transaction), outbox.next_due_ms(transaction), gates.next_due_ms(transaction))
+    known = [each for each in due if each is not None]
     return min(known, default=None)

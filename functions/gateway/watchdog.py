@@ -61,7 +61,7 @@ def _is_missed(transaction: Transaction, job: Job, *, now_ms: int, deadline_ms: 
 def _lose(transaction: Transaction, job: Job, request: Event, now_ms: int) -> None:
     """A dead letter: it can be looked at and replayed, and the API is told as of every other."""
     detail = LOST.format(job.tries)
-    jobs.lose(transaction, job.id, detail, now_ms=now_ms)
+    jobs.lose(transaction, job, detail, now_ms=now_ms)
     result = Result(NO_RESPONSE, error=detail.encode())
     letter = dead_letter(request, result, destination="", trigger="", attempts=job.tries)
     outbox.add(transaction, letter, job=job.id, due_ms=now_ms, place="sink")

@@ -40,7 +40,7 @@ def post(event: Event, sink: str, *, token: str | None) -> str | None:
         response = client().post(sink, content=body, headers=sent, timeout=POST_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAccepted(f"the broker at {sink} cannot be reached ({error}); start it with: errands up") from error
-    if response.status_code != 202:
+    if response.status_code not in (200, 202):  # 200: an open job has its unique key
         raise NotAccepted(f"{sink} answered {response.status_code}: {sentence(response.content)[:SHOWN_CHARACTERS]}")
     try:
         stream = msgspec.json.decode(response.content, type=_Taken).stream

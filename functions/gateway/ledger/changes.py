@@ -6,9 +6,8 @@ from typing import Final
 import msgspec
 
 from events.http import Event
-from functions.gateway.ledger import jobs, notes, outbox
-from functions.gateway.ledger.job import Job, State, packed
-from functions.gateway.ledger.jobs import Outgoing
+from functions.gateway.ledger import gates, jobs, notes, outbox
+from functions.gateway.ledger.job import Job, packed
 from functions.storage.database import Transaction
 
 RETRIABLE: Final = ("failed", "deadlettered", "lost", "cancelled")
@@ -17,7 +16,7 @@ TABLES: Final = ("job_request", "job_end", "job_note")
 
 
 def cancel(
-    transaction: Transaction, job: int, reply: Event, *, actor: str, now_ms: int, waiting_only: bool = False
+    transaction: Transaction, job: Job, reply: Event, *, actor: str, now_ms: int, waiting_only: bool = False
 ) -> bool:
     """End the job with this reply, which is sent to whoever waits for its outcome; False where it has ended, or with
     `waiting_only` was sent.
@@ -26,37 +25,41 @@ def cancel(
     changed = transaction.execute(
         "UPDATE job SET state = 'cancelled', ended_ms = ?, error = ?, due_ms = NULL, retry_ms = NULL"  # noqa: S608
         f" WHERE id = ? AND {states} RETURNING id",
-        *(now_ms, f"cancelled by {actor}", job),
+        *(now_ms, f"cancelled by {actor}", job.id),
     )
     if not changed:
         return False
-    jobs.keep_end(transaction, job, reply)
-    notes.add(transaction, job, "cancel asked", at_ms=now_ms, actor=actor)
-    outbox.add(transaction, reply, job=job, due_ms=now_ms)
+    gates.release(transaction, [(job.type, job.api, job.limit_key)], now_ms=now_ms)
+    jobs.keep_end(transaction, job.id, reply)
+    notes.add(transaction, job.id, "cancel asked", at_ms=now_ms, actor=actor)
+    outbox.add(transaction, reply, job=job.id, due_ms=now_ms)
     return True
 
 
-def retry(transaction: Transaction, key: str, *, actor: str, now_ms: int, due_ms: int) -> Outgoing | State | None:
-    """The job as it is to be sent again; its state where it is open or done, None of one without a request."""
+def retry(transaction: Transaction, key: str, *, actor: str, now_ms: int) -> str | None:
+    """Have the job sent again, in its turn; why not where it is open, or done, or without a request."""
     job = jobs.find(transaction, key)
     request = None if job is None else jobs.request(transaction, job.id)
     if job is None or (job.state in RETRIABLE and request is None):
-        return None
+        return "not kept here with its request"
     if job.state not in RETRIABLE or request is None:
         return job.state
+    if jobs.open_of(transaction, job.unique_key) is not None:
+        return f"{job.state}, and another with its unique key is open"
     count = int(request.get(RETRIED) or "0") + 1
     request = request.with_attributes(**{RETRIED: str(count)}, **jobs.replayed(job.state))
     changed = transaction.execute(
-        "UPDATE job SET state = 'waiting', due_ms = ?, sent_ms = NULL, retry_ms = NULL, ended_ms = NULL, tries = 0,"
+        "UPDATE job SET state = 'waiting', let_in = 0, held_by = NULL, due_ms = ?, sent_ms = NULL,"
+        " retry_ms = NULL, ended_ms = NULL, tries = 0,"
         " attempt = 0, error = NULL, progress = NULL WHERE id = ? AND state = ? RETURNING id",
-        *(due_ms, job.id, job.state),
+        *(now_ms, job.id, job.state),
     )
     if not changed:  # another gateway was asked as well
         return "waiting"
     transaction.execute("UPDATE job_request SET attributes = ? WHERE job_id = ?", packed(request)[0], job.id)
     transaction.execute("DELETE FROM job_end WHERE job_id = ?", job.id)
     notes.add(transaction, job.id, "asked again", at_ms=now_ms, actor=actor, detail=f"it was {job.state}")
-    return Outgoing(job.id, key, request)
+    return None
 
 
 def erase(transaction: Transaction, ids: Sequence[int]) -> None:

@@ -34,13 +34,15 @@ class NewJob:
     limit_key: str | None = None
     unique_key: str | None = None
     not_before_ms: int | None = None
+    latest_ms: int | None = None  # of one that is debounced
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of a request; `fresh` where it is to be sent, and not the repetition of one that was.
 
-    `event` is what is sent, where that is another than came.
+    `event` is what is sent, where that is another than came. Who has `joined` an open job by its unique key is told of
+    that one.
     """
 
     id: int
@@ -48,6 +50,8 @@ class Accepted:
     state: State
     fresh: bool
     event: Event | None = None
+    joined: bool = False
+    waits: bool = False  # it is not to be sent at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     error: str | None
     progress: str | None
+    latest_ms: int | None = None
+    let_in: int = 1
+    held_by: str | None = None
 
     @property
     def named(self) -> Event:

@@ -1,6 +1,6 @@
 """The jobs in the ledger: accepted, sent, ended, found. Every function works within a transaction of its caller's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import msgspec
 from events.http import Event
 from events.job import job_of
 from events.types import sibling_type
-from functions.gateway.ledger import notes, rows
+from functions.gateway.ledger import gates, notes, rows
 from functions.gateway.ledger.job import (
     COLUMNS,
     MENDED,
@@ -24,6 +24,7 @@ from functions.gateway.ledger.job import (
     packed,
     unpacked,
 )
+from functions.gateway.ledger.rules import NO_RULES, Rules
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.notes import TEXT_CHARACTERS, JobNote
 from functions.storage.database import Database, Row, Transaction
@@ -36,7 +37,8 @@ SELECTED: Final = ", ".join(COLUMNS)
 
 _INSERT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, priority, limit_key, unique_key,"
-    " accepted_ms, not_before_ms, due_ms) VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key"
+    " accepted_ms, not_before_ms, due_ms, latest_ms,"
+    " let_in) VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key"
 )
 _REQUEST: Final = "INSERT INTO job_request (job_id, attributes, data) VALUES {rows}"
 _END: Final = (
@@ -44,11 +46,11 @@ _END: Final = (
     " ended_ms = v.column3, error = v.column4, due_ms = NULL,"
     " retry_ms = NULL"
     " FROM (VALUES {rows}) AS v WHERE job.key = v.column1 AND job.state NOT IN ('completed', 'cancelled')"
-    " RETURNING id, key, accepted_ms, state"
+    " RETURNING id, key, COALESCE(job.not_before_ms, accepted_ms) AS wanted_ms, state, type, api, limit_key"
 )
 _DIRECT: Final = (
     "INSERT INTO job (key, source, event_id, type, subject, api, state, fingerprint, accepted_ms, ended_ms, error)"
-    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms, state"
+    " VALUES {rows} ON CONFLICT DO NOTHING RETURNING id, key, accepted_ms AS wanted_ms, state"
 )
 _KEEP_END: Final = (
     "INSERT INTO job_end (job_id, attributes, data) VALUES {rows}"
@@ -69,10 +71,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A job that has ended: how, and when it was accepted."""
+    """A job that has ended: how, and since when it was wanted."""
 
     state: State
-    accepted_ms: int
+    wanted_ms: int
 
 
 class _Told(msgspec.Struct):
@@ -83,16 +85,20 @@ class _Told(msgspec.Struct):
     error: str | None = None
 
 
-def accept(transaction: Transaction, new: Sequence[NewJob]) -> list[Accepted | Conflict]:
-    """Record the requests, each once; what became of each, in their order."""
-    given = [(*_named(each.event, each.key), each.api, "waiting", each.fingerprint, *_admission(each)) for each in new]
+def accept(transaction: Transaction, new: Sequence[NewJob], rules: Rules = NO_RULES) -> list[Accepted | Conflict]:
+    """Record the requests, each once; what became of each, in their order. What a rule holds of is let in by claims."""
+    waits = {id(each) for each in new if _waits(each, rules)}
+    given = [
+        (*_named(each.event, each.key), each.api, "waiting", each.fingerprint, *_admission(each, id(each) in waits))
+        for each in new
+    ]
     ids = {str(row["key"]): int(row["id"]) for row in rows.execute(transaction, _INSERT, given)}
     requests = {each.key: each for each in reversed(new) if each.key in ids}  # of several the first was inserted
     rows.execute(transaction, _REQUEST, [(ids[key], *packed(each.event)) for key, each in requests.items()])
     return [
-        Accepted(ids[each.key], each.key, "waiting", fresh=True)
+        Accepted(ids[each.key], each.key, "waiting", fresh=True, waits=id(each) in waits)
         if requests.get(each.key) is each
-        else _repeated(transaction, each)
+        else _repeated(transaction, each, rules)
         for each in new
     ]
 
@@ -101,19 +107,31 @@ def _named(event: Event, key: str) -> tuple[object, ...]:
     return key, event.source, event.id, event.type, event.get("subject")
 
 
-def _admission(job: NewJob) -> tuple[object, ...]:
-    return job.priority, job.limit_key, job.unique_key, job.accepted_ms, job.not_before_ms, job.due_ms
+def _waits(job: NewJob, rules: Rules) -> bool:
+    """Whether it is not let in with its acceptance."""
+    return job.not_before_ms is not None or bool(rules.of(job.event.type, job.api, job.limit_key))
 
 
-def _repeated(transaction: Transaction, job: NewJob) -> Accepted | Conflict:
-    """A job that is there already: the same again, done anew where it has failed, or refused."""
+def _admission(job: NewJob, waits: bool) -> tuple[object, ...]:
+    due_ms = job.accepted_ms if waits and job.not_before_ms is None else job.due_ms
+    moments = (job.accepted_ms, job.not_before_ms, due_ms, job.latest_ms)
+    return job.priority, job.limit_key, job.unique_key, *moments, int(not waits)
+
+
+def _repeated(transaction: Transaction, job: NewJob, rules: Rules) -> Accepted | Conflict:
+    """A job that is there: the same again, done anew where it has failed, one of a key that is held, or refused."""
     found = find(transaction, job.key)
-    if found is None:
+    if found is None and job.unique_key is None:
         raise LookupError(f"job {job.key} was neither inserted nor found")
-    if found.state in MENDED:
-        event = job.event.with_attributes(**replayed(found.state))
-        _begin_anew(transaction, found, replace(job, event=event))
-        return Accepted(found.id, found.key, "waiting", fresh=True, event=event)
+    if found is None or found.state in MENDED:
+        holder = open_of(transaction, job.unique_key)
+        if holder is not None:
+            return _joined(transaction, holder, job, rules)
+        if found is None:  # the key was freed in the meantime
+            return accept(transaction, [job], rules)[0]
+        event, waits = job.event.with_attributes(**replayed(found.state)), _waits(job, rules)
+        _begin_anew(transaction, found, replace(job, event=event), waits=waits)
+        return Accepted(found.id, found.key, "waiting", fresh=True, event=event, waits=waits)
     if found.fingerprint not in ("", job.fingerprint):
         return Conflict(found.key, found.state)
     return Accepted(found.id, found.key, found.state, fresh=False)
@@ -124,12 +142,37 @@ def replayed(state: State) -> dict[str, str]:
     return {REPLAYED: "true"} if state in DEAD else {}
 
 
-def _begin_anew(transaction: Transaction, found: Job, job: NewJob) -> None:
+def open_of(transaction: Transaction, unique_key: str | None) -> Job | None:
+    """The open job that has a unique key."""
+    query = f"SELECT {SELECTED} FROM job WHERE unique_key = ? AND ended_ms IS NULL"  # noqa: S608  # our own columns
+    found = transaction.execute(query, unique_key) if unique_key is not None else []
+    return msgspec.convert(found[0], Job) if found else None
+
+
+def _joined(transaction: Transaction, holder: Job, job: NewJob, rules: Rules) -> Accepted | Conflict:
+    """The open job of the key; where both are debounced, it is done with the later one's data, and later."""
+    if holder.latest_ms is not None and job.latest_ms is not None and job.not_before_ms is not None:
+        due_ms = min(job.not_before_ms, holder.latest_ms)
+        changed = transaction.execute(
+            "UPDATE job SET due_ms = ?, not_before_ms = ?, subject = ? WHERE id = ? AND unique_key = ? RETURNING id",
+            *(due_ms, due_ms, job.event.get("subject"), holder.id, job.unique_key),
+        )
+        if not changed:  # it was let in in the meantime
+            return accept(transaction, [job], rules)[0]
+        event = job.event.with_attributes(source=holder.source, id=holder.event_id)
+        transaction.execute(
+            "UPDATE job_request SET attributes = ?, data = ? WHERE job_id = ?", *packed(event), holder.id
+        )
+    return Accepted(holder.id, holder.key, holder.state, fresh=False, joined=True)
+
+
+def _begin_anew(transaction: Transaction, found: Job, job: NewJob, *, waits: bool) -> None:
     transaction.execute(
         "UPDATE job SET state = 'waiting', type = ?, subject = ?, api = ?, fingerprint = ?, priority = ?,"
-        " limit_key = ?, unique_key = ?, accepted_ms = ?, not_before_ms = ?, due_ms = ?, sent_ms = NULL,"
+        " limit_key = ?, unique_key = ?, accepted_ms = ?, not_before_ms = ?, due_ms = ?, latest_ms = ?, let_in = ?,"
+        " held_by = NULL, sent_ms = NULL,"
         " retry_ms = NULL, ended_ms = NULL, tries = 0, attempt = 0, error = NULL, progress = NULL WHERE id = ?",
-        *(job.event.type, job.event.get("subject"), job.api, job.fingerprint, *_admission(job), found.id),
+        *(job.event.type, job.event.get("subject"), job.api, job.fingerprint, *_admission(job, waits), found.id),
     )
     transaction.execute("DELETE FROM job_request WHERE job_id = ?", found.id)
     transaction.execute("DELETE FROM job_end WHERE job_id = ?", found.id)
@@ -158,12 +201,13 @@ def end(transaction: Transaction, outcomes: Sequence[Event], *, now_ms: int) -> 
     last = {key_of_event(each): each for each in outcomes}
     found = [(key, state, now_ms, error) for key, each in last.items() for state, error in [_end_of(each)]]
     changed = {str(row["key"]): row for row in rows.execute(transaction, _END, found)}
+    gates.release(transaction, [(row["type"], row["api"], row["limit_key"]) for row in changed.values()], now_ms=now_ms)
     if len(changed) < len(last):
         unknown = {key: each for key, each in last.items() if key not in changed}
         changed |= {str(row["key"]): row for row in _insert_ended(transaction, unknown, now_ms)}
     kept = [(int(row["id"]), *packed(last[key])) for key, row in changed.items()]
     rows.execute(transaction, _KEEP_END, kept)
-    return {key: Closed(row["state"], int(row["accepted_ms"])) for key, row in changed.items()}
+    return {key: Closed(row["state"], int(row["wanted_ms"])) for key, row in changed.items()}
 
 
 def keep_end(transaction: Transaction, id_: int, outcome: Event) -> None:
@@ -262,18 +306,6 @@ def _event(found: Sequence[dict[str, Any]]) -> Event | None:
     return unpacked(bytes(found[0]["attributes"]), bytes(found[0]["data"])) if found else None
 
 
-def claim_waiting(
-    database: Database, transaction: Transaction, *, now_ms: int, until_ms: int, limit: int
-) -> list[Outgoing]:
-    """Jobs that are due to be sent, in their order; nobody else is given them before `until_ms`."""
-    claimed = transaction.execute(
-        "UPDATE job SET due_ms = ? WHERE id IN (SELECT id FROM job WHERE state = 'waiting' AND due_ms <= ?"  # noqa: S608
-        f" ORDER BY priority DESC, id LIMIT ?{database.skip_locked}) RETURNING id",
-        *(until_ms, now_ms, limit),
-    )
-    return _outgoing(transaction, [int(each["id"]) for each in claimed])
-
-
 def claim_overdue(database: Database, transaction: Transaction, *, now_ms: int, until_ms: int, limit: int) -> list[Job]:
     """Jobs that were sent and should have ended; nobody else is given them before `until_ms`."""
     found = transaction.execute(
@@ -312,26 +344,14 @@ def is_oldest_sent(transaction: Transaction, job: Job) -> bool:
     )
 
 
-def lose(transaction: Transaction, id_: int, detail: str, *, now_ms: int) -> None:
+def lose(transaction: Transaction, job: Job, detail: str, *, now_ms: int) -> None:
     """Nobody knows what became of a job."""
+    gates.release(transaction, [(job.type, job.api, job.limit_key)], now_ms=now_ms)
     transaction.execute(
         "UPDATE job SET state = 'lost', ended_ms = ?, due_ms = NULL, retry_ms = NULL, error = ?"
         " WHERE id = ? AND ended_ms IS NULL",
-        *(now_ms, detail, id_),
+        *(now_ms, detail, job.id),
     )
-
-
-def _outgoing(transaction: Transaction, ids: Iterable[int]) -> list[Outgoing]:
-    listed = ", ".join(map(str, ids))
-    if not listed:
-        return []
-    found = transaction.execute(
-        "SELECT id, key, attributes, data FROM job JOIN job_request ON job_id = id"  # noqa: S608  # numbers
-        f" WHERE id IN ({listed}) ORDER BY priority DESC, id"
-    )
-    return [
-        Outgoing(int(row["id"]), row["key"], unpacked(bytes(row["attributes"]), bytes(row["data"]))) for row in found
-    ]
 
 
 def postpone(transaction: Transaction, ids: Sequence[int], *, until_ms: int, error: str | None) -> None:

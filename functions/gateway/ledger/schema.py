@@ -87,7 +87,46 @@ NOTED_NEXT: Final = "ALTER TABLE job_note ADD COLUMN next_ms {integer}"
 
 IDS: Final = "CREATE INDEX job_event ON job (substr(event_id, 1, 200), id)"  # people look for a job by its id alone
 
-SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT, IDS))
+TURNS: Final = """
+ALTER TABLE job ADD COLUMN latest_ms {integer};
+CREATE INDEX job_priority ON job (priority, due_ms) WHERE priority <> 0 AND due_ms IS NOT NULL
+"""
+
+RULES: Final = """
+ALTER TABLE job ADD COLUMN let_in INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN held_by TEXT;
+UPDATE job SET let_in = 1 WHERE ended_ms IS NULL AND not_before_ms IS NULL;
+CREATE INDEX job_held ON job (held_by, priority, id) WHERE held_by IS NOT NULL AND ended_ms IS NULL;
+CREATE INDEX job_in_flight ON job (substr(type, 1, 200)) WHERE let_in = 1 AND ended_ms IS NULL;
+CREATE TABLE rule (
+    name TEXT PRIMARY KEY,
+    has_limit INTEGER,
+    rate TEXT,
+    burst INTEGER NOT NULL,
+    at_once INTEGER,
+    at_ms {integer},
+    actor TEXT,
+    reason TEXT
+);
+CREATE TABLE rule_change (
+    id {id},
+    at_ms {integer} NOT NULL,
+    actor TEXT NOT NULL,
+    name TEXT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+CREATE TABLE gate (
+    name TEXT PRIMARY KEY,
+    tat_us {integer} NOT NULL DEFAULT 0,
+    next_ms {integer},
+    is_full INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX gate_next ON gate (next_ms) WHERE next_ms IS NOT NULL;
+CREATE INDEX gate_full ON gate (name) WHERE is_full = 1
+"""
+
+SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT, IDS, TURNS, RULES))
 
 
 def open_ledger(url: str) -> Database:

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from events.http import Event
 from functions.gateway import listening
-from functions.gateway.ledger import jobs
+from functions.gateway.ledger import gates, jobs
 from functions.gateway.ledger.job import NewJob, key_of_event
+from functions.gateway.ledger.rules import NO_RULES, Rules
 from functions.storage.database import Database, StorageUnavailable, Transaction
 
 log = logging.getLogger("errands.gateway")
@@ -58,9 +59,20 @@ _Request = tuple[Asked, "asyncio.Future[Any]"]
 class Writer:
     """Works in the loop that first asks it for something; its thread begins then."""
 
-    def __init__(self, database: Database, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock_ms: Callable[[], int],
+        rules_of: Callable[[Transaction], Rules] = lambda _: NO_RULES,
+        *,
+        has_room: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`has_room` is called in the loop where the end of a job has made room for one that a limit holds."""
         self._database = database
         self._clock_ms = clock_ms
+        self._rules_of = rules_of
+        self._has_room = has_room
+        self._is_room = False  # made by the batch that is being written
         self._requests: SimpleQueue[list[_Request] | None] = SimpleQueue()
         self._asked: list[_Request] = []  # what goes there next
         self._taken: list[_Request] = []  # what the thread works on
@@ -113,6 +125,9 @@ class Writer:
             batch.append(self._requests.get())
         self._taken = [request for each in batch for request in each or ()]
         results = self._committed([asked for asked, _ in self._taken])
+        if self._is_room:
+            self._is_room = False
+            self._tell_loop(lambda _: self._has_room(), None)
         self._tell_loop(_tell, [(future, result) for (_, future), result in zip(self._taken, results, strict=True)])
         return None not in batch
 
@@ -149,12 +164,13 @@ class Writer:
         """All of it, what is alike together: requests, what was sent of them, ends, and the rest."""
         now_ms = self._clock_ms()
         new = [job for each in asked if isinstance(each, Accept) for job in each.jobs]
-        accepted = iter(jobs.accept(transaction, new) if new else ())
+        accepted = iter(jobs.accept(transaction, new, self._rules_of(transaction)) if new else ())
         sent = [(each.id, each.due_ms) for each in asked if isinstance(each, Sent)]
         if sent:
             jobs.mark_sent(transaction, sent, now_ms=now_ms)
         outcomes = [each.outcome for each in asked if isinstance(each, Ended)]
         changed = jobs.end(transaction, outcomes, now_ms=now_ms) if outcomes else {}
+        self._is_room = bool(changed and gates.ready(transaction, now_ms=now_ms))
         listening.tell(self._database, transaction, list(changed))
         results: list[Any] = []
         for each in asked:

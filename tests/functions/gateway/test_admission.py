@@ -10,7 +10,7 @@ from events.http import Event, read
 from events.job import OWN
 from events.problem import NotAnEvent
 from functions.gateway.admission import Admission
-from functions.gateway.callers import Caller, Callers
+from functions.gateway.callers import ALL, Caller, Callers
 from functions.gateway.ledger.job import NewJob
 from functions.gateway.outside import Refusal
 from functions.gateway.routes import Routes
@@ -160,5 +160,5 @@ def test_a_line_that_is_wrong_is_named_without_its_secret(lines: str, says: str)
 def test_without_tokens_anybody_on_this_machine_may_do_everything() -> None:
     callers = Callers.parse("", anybody="local")
 
-    assert callers.of("") == Caller("local", frozenset({"send", "read", "cancel", "files"}))
+    assert callers.of("") == Caller("local", ALL)
     assert Callers.parse(TOKENS, anybody="local").of("") is None

@@ -7,7 +7,7 @@ import pytest
 
 from events.http import Event
 from functions.gateway import finding
-from functions.gateway.ledger import jobs, notes, selection
+from functions.gateway.ledger import claims, jobs, notes, selection
 from functions.gateway.ledger.job import Accepted, Conflict, NewJob, fingerprint, key_of, key_of_event
 from functions.gateway.ledger.schema import open_ledger
 from functions.storage.database import Database, StorageUnavailable
@@ -151,12 +151,12 @@ def test_a_job_that_came_by_the_brokers_own_ingress_is_known_from_its_end(ledger
 
 def test_what_is_due_is_claimed_once_the_most_urgent_first(ledger: Database) -> None:
     with ledger.transaction() as transaction:
-        urgent = new(request("urgent"), priority=5)
+        urgent = new(request("urgent"), priority=1)
         jobs.accept(transaction, [new(request("1")), new(request("later"), due_ms=NOW_MS + 1), urgent])
 
     def claim() -> list[str]:
         with ledger.transaction() as transaction:
-            claimed = jobs.claim_waiting(ledger, transaction, now_ms=NOW_MS, until_ms=NOW_MS + 9, limit=10)
+            claimed = claims.claim(ledger, transaction, now_ms=NOW_MS, until_ms=NOW_MS + 9, limit=10)
         return [each.event.id for each in claimed]
 
     first, second = claim(), claim()

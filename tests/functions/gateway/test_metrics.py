@@ -76,7 +76,7 @@ def lose(ledger: Path, id_: str) -> None:
     with open_ledger(f"sqlite:///{ledger}").transaction() as transaction:
         job_ = jobs.find(transaction, key_of(ICS["source"], id_))
         assert job_
-        jobs.lose(transaction, job_.id, "nobody knows", now_ms=job_.accepted_ms)
+        jobs.lose(transaction, job_, "nobody knows", now_ms=job_.accepted_ms)
 
 
 def test_what_is_not_to_begin_yet_is_not_old() -> None:

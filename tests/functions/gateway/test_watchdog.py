@@ -147,7 +147,7 @@ def test_a_lost_job_whose_dead_letter_is_told_of_stays_lost_and_one_that_was_don
         for id_ in ("1", "2"):
             found = jobs.find(transaction, key_of("/tests", id_))
             assert found is not None
-            jobs.lose(transaction, found.id, "gone", now_ms=NOW_MS)
+            jobs.lose(transaction, found, "gone", now_ms=NOW_MS)
     end(watched.database, done("1", "deadlettered"))
     end(watched.database, done("2", "completed"))
 
