@@ -1,6 +1,6 @@
 """Limits and pauses as people ask for them, over HTTP: whose jobs, judged, written, and shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -71,6 +71,11 @@ class PauseReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     reason: str = ""
 
+    def flaws(self) -> Iterator[FieldError]:
+        """Whether there is a reason."""
+        if not self.reason.strip():
+            yield FieldError(pointer="#/reason", detail="must say why, for those who find it paused")
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -95,7 +100,7 @@ class Ruling:
         def work(transaction: Transaction, name: str, limit: Limit) -> None:
             rules.set_limit(transaction, name, limit, actor=asked.caller.name, now_ms=self.clock_ms())
 
-        return await self._changed(asked, Limit, _require_limit, work)
+        return await self._changed(asked, Limit, work)
 
     async def remove_limit(self, asked: "Asked") -> Application:
         """Have none hold."""
@@ -103,7 +108,7 @@ class Ruling:
         def work(transaction: Transaction, name: str, _: None) -> None:
             rules.set_limit(transaction, name, None, actor=asked.caller.name, now_ms=self.clock_ms())
 
-        return await self._changed(asked, None, None, work)
+        return await self._changed(asked, None, work)
 
     async def pause(self, asked: "Asked") -> Application:
         """Let none in."""
@@ -112,7 +117,7 @@ class Ruling:
             actor, now_ms = asked.caller.name, self.clock_ms()
             rules.pause(transaction, name, given.reason[:REASON_CHARACTERS], actor=actor, now_ms=now_ms)
 
-        return await self._changed(asked, PauseReason, _require_reason, work)
+        return await self._changed(asked, PauseReason, work)
 
     async def resume(self, asked: "Asked") -> Application:
         """Let them in again."""
@@ -120,13 +125,12 @@ class Ruling:
         def work(transaction: Transaction, name: str, _: None) -> None:
             rules.resume(transaction, name, actor=asked.caller.name, now_ms=self.clock_ms())
 
-        return await self._changed(asked, None, None, work)
+        return await self._changed(asked, None, work)
 
     async def _changed(
         self,
         asked: "Asked",
         taken: type[T] | None,
-        require: "Callable[[T], None] | None",
         work: "Callable[[Transaction, str, T], None] | Callable[[Transaction, str, None], None]",
     ) -> Application:
         """Change what the request says, and show all that holds then."""
@@ -135,8 +139,6 @@ class Ruling:
         try:
             name = named(asked.parts[1], self.routes)
             given = await _body(asked, taken) if taken is not None else None
-            if require is not None and given is not None:
-                require(given)
         except JobFailed as error:
             return problem(422, error.kind, error.detail, {}, error.errors)
         await self.writer.ask(lambda transaction: work(transaction, name, given))  # type: ignore[arg-type]  # as `taken` says
@@ -199,12 +201,6 @@ async def _body(asked: "Asked", taken: type[T]) -> T:
 
 
 def _require_limit(limit: Limit) -> None:
-    flaws = tuple(FieldError(pointer=f"#/{name}", detail=detail) for name, detail in limit.flaws())
+    flaws = tuple(limit.flaws())
     if flaws:
         raise JobFailed("invalid-data", "; ".join(f"{each.pointer[2:]} {each.detail}" for each in flaws), flaws)
-
-
-def _require_reason(given: PauseReason) -> None:
-    if not given.reason.strip():
-        error = FieldError(pointer="#/reason", detail="must say why, for those who find it paused")
-        raise JobFailed("invalid-data", error.detail, (error,))

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from events.problem import FieldError
 from functions.storage.database import Transaction
 
 ALL: Final = "all"
@@ -33,19 +34,17 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         found = None if self.rate is None else _RATE.fullmatch(self.rate)
         return None if found is None else max(1, _PERIODS_S[found[2]] * 1_000_000 // int(found[1]))
 
-    def flaws(self) -> Iterator[tuple[str, str]]:
+    def flaws(self) -> Iterator[FieldError]:
         """Each field that is bad, and what is expected of it."""
         if self.rate is not None and self.interval_us is None:
-            yield (
-                "rate",
-                f"must be a number a second, minute, hour or day, such as 50/s or 100/m, got {self.rate[:40]!r}",
-            )
+            expected = "a number a second, minute, hour or day is expected, such as 50/s or 100/m"
+            yield FieldError(pointer="#/rate", detail=f"{expected}, got {self.rate[:40]!r}")
         if not 1 <= self.burst <= 100_000:
-            yield "burst", f"must be 1 to 100000, got {self.burst}"
+            yield FieldError(pointer="#/burst", detail=f"must be 1 to 100000, got {self.burst}")
         if self.at_once is not None and not 1 <= self.at_once <= 100_000:
-            yield "at_once", f"must be 1 to 100000, got {self.at_once}"
+            yield FieldError(pointer="#/at_once", detail=f"must be 1 to 100000, got {self.at_once}")
         if self.rate is None and self.at_once is None:
-            yield "rate", "or at_once must be given"
+            yield FieldError(pointer="#/rate", detail="this, or at_once, must be given")
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,5 +122,4 @@ def test_a_thousand_due_jobs_are_each_let_in_once_by_three_gateways_of_which_one
 
     assert left
     assert Counter(tries) == {1: 1_000}
-    twice = {id_ for id_, count in Counter(broker.ids).items() if count > 1}
-    assert len(twice) <= 32, "only what the killed one had on its way may be sent twice"
+    assert max(Counter(broker.ids).values()) <= 2, "only what the killed one had not marked yet is sent twice"
