@@ -136,7 +136,7 @@ def _change(key: object, method: str, what: str, right: str) -> None:
 def _page(key: str, *, unmasked: bool) -> PageResponse:
     found = gateway().job(key)
     request, outcome = gateway().request(key), gateway().outcome(found)
-    stream = gateway().stream(key) if found.is_open and not unmasked else ""
+    stream = found.stream if found.is_open and not unmasked else ""
     matching = commands.Filter(id=found.id[:200], source=found.source[:200], state="all")
     text, status = pages.page(
         "job.html",
