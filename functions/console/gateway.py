@@ -54,6 +54,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     progress: Progress | None = None
     ended_at: str | None = None
+    held_by: str | None = None
+    stream: str = ""
 
     @property
     def name(self) -> str:
@@ -113,10 +115,6 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None = None
 
 
-class _Ticket(msgspec.Struct):
-    stream: str
-
-
 @dataclass(frozen=True)
 class Gateway:
     """At an address, with the token by which it knows the console."""
@@ -139,10 +137,6 @@ class Gateway:
     def timeline(self, key: str) -> tuple[Entry, ...]:
         """All that befell it, in order."""
         return self._told(f"/jobs/{key}/timeline", tuple[Entry, ...])
-
-    def stream(self, key: str) -> str:
-        """The address of its stream, for a browser."""
-        return self._told(f"/jobs/{key}/ticket", _Ticket).stream
 
     def request(self, key: str) -> Event | None:
         """What was asked for, where that is kept."""

@@ -65,6 +65,8 @@ def listing() -> PageResponse:
     asked = dict(given)
     if "subject" in asked:
         operator_session().operator.require("data")
+    if pages.console().rules.attributes & asked.keys():  # what is hidden is not found by trying it out
+        operator_session().operator.require("unmask")
     if "type" in asked and "." not in asked["type"]:
         asked["type"] = JOBS_OF.format(asked["type"])
     if asked.get("state") not in (None, *STATES):
@@ -134,7 +136,7 @@ def _change(key: object, method: str, what: str, right: str) -> None:
 def _page(key: str, *, unmasked: bool) -> PageResponse:
     found = gateway().job(key)
     request, outcome = gateway().request(key), gateway().outcome(found)
-    stream = gateway().stream(key) if found.is_open and not unmasked else ""
+    stream = found.stream if found.is_open and not unmasked else ""
     matching = commands.Filter(id=found.id[:200], source=found.source[:200], state="all")
     text, status = pages.page(
         "job.html",
@@ -176,9 +178,9 @@ def _text(said: str | None) -> str | None:
 
 def _shown(found: Job) -> Job:
     """A job without what the operator may not see."""
-    visibility, hidden = _visibility(), pages.console().rules.attributes
-    subject = found.subject if visibility.of_data else None
-    if not visibility.of_everything:
-        subject = MASK if subject and "subject" in hidden else subject
+    visibility = _visibility()
+    hidden = frozenset[str]() if visibility.of_everything else pages.console().rules.attributes
+    named = {name: MASK for name in ("id", "source", "subject") if name in hidden and getattr(found, name)}
     progress = found.progress and structs.replace(found.progress, text=_text(found.progress.text) or "")
-    return structs.replace(found, error=_text(found.error), subject=subject, progress=progress)
+    shown = structs.replace(found, error=_text(found.error), progress=progress, **named)
+    return shown if visibility.of_data else structs.replace(shown, subject=None)

@@ -34,7 +34,7 @@ from functions.gateway.links import Links
 from functions.gateway.openapi import document
 from functions.gateway.outside import Refusal, named
 from functions.gateway.replies import TooLate
-from functions.gateway.results import JobResult, StreamTicket, Summary
+from functions.gateway.results import JobResult, Summary
 from functions.gateway.signals import Said, completion_said, signal_said
 from functions.gateway.stream import stream
 from functions.gateway.tickets import Tickets
@@ -153,7 +153,6 @@ class FrontDoor:
             Operation("DELETE", "/jobs", self._erase_all),
             Operation("DELETE", "/jobs/{key}", self._erase),
             Operation("GET", "/jobs/{key}/request", self._request),
-            Operation("GET", "/jobs/{key}/ticket", self._ticket),
             Operation("GET", "/jobs/{key}/timeline", self._timeline),
             Operation("GET", "/jobs/{key}/stream", self._stream, is_open=True),
             Operation("POST", "/jobs/{key}/cancel", self._cancel),
@@ -350,14 +349,6 @@ class FrontDoor:
         if event is None:
             return UNKNOWN_JOB
         return IngressResponse(200, structured(event), {"content-type": STRUCTURED})
-
-    async def _ticket(self, asked: Asked) -> Application:
-        """The address of the job's stream, for who gives it to a browser."""
-        found = await self._found(asked.caller, asked.parts[1])
-        if found is None:
-            return UNKNOWN_JOB
-        ticket = StreamTicket(stream=self._stream_url(found.job.key))
-        return IngressResponse(200, msgspec.json.encode(ticket), JSON)
 
     async def _summary(self, asked: Asked) -> Application:
         """All jobs at a glance; counted anew after twenty times as long as that took, and two seconds at least."""

@@ -9,7 +9,7 @@ import msgspec
 
 from events.problem import FieldError
 from functions.gateway.files import StoredFile
-from functions.gateway.results import JobPage, JobResult, StreamTicket, Summary, TimelineEntry
+from functions.gateway.results import JobPage, JobResult, Summary, TimelineEntry
 from functions.gateway.ruling import AdmissionResult
 
 EVENT: Final = "application/cloudevents+json"
@@ -131,9 +131,6 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         "Erase an ended job with all that is kept of it", {204: None, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM}
     ),
     ("GET", "/jobs/{key}/request"): Described("What was asked for", {200: EVENT, 404: PROBLEM}),
-    ("GET", "/jobs/{key}/ticket"): Described(
-        "The address of its stream, for a browser", {200: StreamTicket, 404: PROBLEM}
-    ),
     ("GET", "/jobs/{key}/timeline"): Described("What befell it", {200: list[TimelineEntry], 404: PROBLEM}),
     ("GET", "/jobs/{key}/stream"): Described(
         "What befalls it, as Server-Sent Events; 204 where all was told",

@@ -123,12 +123,6 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None = None
 
 
-class StreamTicket(msgspec.Struct, frozen=True, kw_only=True):
-    """The address of a job's Server-Sent Events, good for a day."""
-
-    stream: str
-
-
 def moment(ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

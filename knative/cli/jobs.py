@@ -193,6 +193,7 @@ def _listed(job: Any) -> Iterator[str]:
     said = [
         f"attempt {job['attempt']}" if job.get("attempt") and job["state"] in OPEN else "",
         _progress(job) if job["state"] in OPEN else "",
+        f"waits for {job['held_by']}" if job.get("held_by") else "",
         " ".join(job.get("error", "").split())[:150],
     ]
     if any(said):
@@ -203,6 +204,8 @@ def _described(job: Any) -> Iterator[str]:
     for name in ("job", "state", "since", "type", "id", "source", "subject", "api", "accepted_at", "ended_at"):
         if job.get(name):
             yield f"{name + ':':<13}{job[name]}"
+    if job.get("held_by"):
+        yield f"{'waits for:':<13}{job['held_by']}"
     if job.get("next_at"):
         yield f"{'next try:':<13}{job['next_at']}"
     if job.get("progress"):

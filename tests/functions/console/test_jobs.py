@@ -203,6 +203,20 @@ def test_what_of_a_job_is_shown_and_may_be_done_is_by_the_operators_rights(jobs:
     assert (by_subject, refused, refused_to_ben) == (403, [403] * 4, 403)
 
 
+def test_an_attribute_that_a_rule_hides_is_neither_shown_nor_found_by_trying(jobs: Jobs) -> None:
+    key = jobs.send("of-ada", subject="ada@shop.example")
+    url = jobs.console(DEADLETTERS_OPERATORS=OPERATORS, DEADLETTERS_MASKED="@id, @subject")
+    with Client(url, "ben-has-a-long-token") as ben:
+        pages = [ben.get("jobs").text, ben.get(f"jobs/{key}").text]
+        tried = [ben.get("jobs", params={name: "of-ada"}).status_code for name in ("id", "subject")]
+    with Client(url, "anna-has-a-long-token") as anna:
+        found = anna.get("jobs", params={"id": "of-ada"}).text
+
+    assert [each for each in pages if "of-ada" in each or "ada@shop.example" in each] == []
+    assert tried == [403, 403]
+    assert key in found
+
+
 def test_where_the_gateway_is_away_a_page_says_so_and_without_one_there_are_no_jobs(jobs: Jobs, serve: SERVE) -> None:
     url = jobs.console()
     jobs.gateway.kill()
