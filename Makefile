@@ -5,7 +5,7 @@ BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 FAST := not server and not slow
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy cluster-test clean
+.PHONY: help demo scenarios up test test-fast test-newest coverage check bench lock upgrade schemas doctor images image deploy undeploy cluster-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -42,6 +42,9 @@ bench: .venv/ready ## side by side with what is installed, then our parts (PEERS
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
 		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
 		$(BIN)/python -m tests.bench.queue
+
+scenarios: .venv/ready ## what other tools are praised for, done here with real parts, and a table
+	$(BIN)/python -m tests.scenarios.table
 
 lock: .venv/ready ## write .ci/locks/ after a change of what pyproject.toml asks for
 	.ci/lock

@@ -66,12 +66,22 @@ def list_flows(
 
 
 @app.command("show")
-def show_flow(flow: Named, data: Data = HERE, database: DatabaseUrl = None) -> None:
+def show_flow(
+    flow: Named,
+    data: Data = HERE,
+    database: DatabaseUrl = None,
+    *,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="As a diagram, of what has happened so far.")] = False,
+) -> None:
     """Show a flow: its state and why, what it waits for and until when, and its steps."""
-    from functions.flows import report
+    from functions.flows import diagram, report, steps
 
     with _reading(data, database) as transaction:
-        lines = list(report.described(transaction, _one(transaction, flow)))
+        found = _one(transaction, flow)
+        if mermaid:
+            lines = list(diagram.mermaid(found, steps.all_of(transaction, found.id)))
+        else:
+            lines = list(report.described(transaction, found))
     _show(lines)
 
 

@@ -13,7 +13,7 @@ import duckdb
 import msgspec
 
 READERS: Final = {
-    "csv": "read_csv('{}', header = true)",
+    "csv": "read_csv('{}', header = true, buffer_size = 4000000)",  # 32 MB otherwise, for each table
     "jsonl": "read_json('{}')",
     "parquet": "read_parquet('{}')",
 }

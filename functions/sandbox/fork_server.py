@@ -27,7 +27,7 @@ import msgspec
 Request = TypeVar("Request")
 
 REQUEST_LIMIT_BYTES: Final = 1 << 16
-FILES_LIMIT: Final = 8  # of one request
+FILES_LIMIT: Final = 64  # of one request: what is beyond would be cut off, and nobody told
 OUT_OF_MEMORY: Final = errno.ENOMEM  # the exit code of a child that had not even the memory to tell it
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
@@ -42,6 +42,8 @@ def send(control: socket.socket, request: object, files: Sequence[int]) -> None:
     message = msgspec.msgpack.encode(request)
     if len(message) > REQUEST_LIMIT_BYTES:
         raise ValueError(f"a request must have at most {REQUEST_LIMIT_BYTES} bytes, got {len(message)}")
+    if len(files) > FILES_LIMIT:
+        raise ValueError(f"a request must have at most {FILES_LIMIT} files, got {len(files)}")
     socket.send_fds(control, [message], files)
 
 

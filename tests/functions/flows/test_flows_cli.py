@@ -49,6 +49,13 @@ def test_a_flow_is_shown_by_its_requests_id_with_what_it_waits_for(data: Path) -
     assert "call create-account                      waited for" in shown
 
 
+def test_a_flow_is_shown_as_a_diagram(data: Path) -> None:
+    shown = errands_flows(data, "show", "user-2", "--mermaid").output
+
+    assert shown.startswith("flowchart TD\n")
+    assert 'begin --> s1["call create-account"]:::open' in shown
+
+
 def test_an_id_of_two_requests_is_asked_for_more_exactly(data: Path) -> None:
     refused = errands_flows(data, "show", "user-1")
 

@@ -1,8 +1,6 @@
 """The onboarding flow under `errands up`: real processes, a real API that does steps, two days made short."""
 
 import json
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +17,8 @@ from standardwebhooks import Webhook
 
 from functions.flows.flow_record import FlowRecord, find, flow_id
 from functions.flows.schema import open_flows
-from knative.manifests.manifests import MANIFESTS
 from tests.support.http_server import http_server
+from tests.support.impatient import impatient
 from tests.support.local_runner import ROOT, Up, until
 from tests.support.ports import free_port
 
@@ -76,7 +74,7 @@ class Shop:
         self._mail = Controller(Sink(), hostname="127.0.0.1", port=port)
         settings = [f"call.CALL_URL={api.url}", f"flows.TIME_LAPSE={LAPSE}", f"message.SMTP_PORT={port}"]
         given = [each for setting in settings for each in ("--set", setting)]
-        self.up = Up(folder, _impatient(folder / "manifests"), *given, *options)
+        self.up = Up(folder, impatient(folder / "manifests"), *given, *options)
 
     def __enter__(self) -> "Shop":
         self._mail.start()
@@ -120,14 +118,6 @@ class Shop:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-
-def _impatient(folder: Path) -> Path:
-    shutil.copytree(MANIFESTS, folder)
-    for file in folder.glob("*.yaml"):
-        text = re.sub("retry: [678]", "retry: 1", file.read_text()).replace("Delay: PT1S", "Delay: PT0.05S")
-        file.write_text(text.replace("value: functions/", f"value: {ROOT}/functions/"))
-    return folder
 
 
 @pytest.fixture(scope="module", params=["embedded", "rabbitmq"])

@@ -72,6 +72,15 @@ def test_tables_of_three_formats_are_joined_into_a_file_that_another_query_reads
     assert read["rows"] == [{"title": "A mug", "sold": "2026-12-01", "n": 2}]
 
 
+def test_a_query_may_have_many_tables(client: Client) -> None:
+    tables = [table(f"t{number}", f"a\n{number}\n".encode()) for number in range(50)]
+    sql = " UNION ALL ".join(f"FROM t{number}" for number in range(50))
+
+    _, data = answered(client(), tables=tables, sql=f"SELECT sum(a) AS total FROM ({sql})")  # noqa: S608  # ours
+
+    assert data.get("rows") == [{"total": sum(range(50))}], data
+
+
 @pytest.mark.parametrize(("result", "start"), [("csv", b"sku,"), ("jsonl", b'{"sku":"mug"')])
 def test_a_result_may_be_a_file_that_people_and_programs_read(
     client: Client, tmp_path: Path, result: str, start: bytes
