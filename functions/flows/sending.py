@@ -7,22 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from events.http import Event, binary
-from events.problem import sentence
+from events.http import Event
 from functions.flows import outbox
 from functions.flows.engine import Engine
-from functions.net.client import Connections
-from functions.net.exchange import Broken, TooLong
-from functions.net.url import parsed
+from functions.runtime.broker_client import BrokerClient, BrokerRefuses
 from functions.runtime.logs import about
 from functions.storage.database import StorageUnavailable
 
 log = logging.getLogger("errands.flows")
 
-TIMEOUT_S: Final = 10.0
 AT_ONCE: Final = 32
-REFUSED: Final = (400, 413, 422)  # for what the event is: the same again would be refused again
-REASON_CHARACTERS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -46,31 +40,19 @@ class Sender:
     async def _worker(self, left: list[Event], taken: list[Event]) -> None:
         while left:
             event = left.pop()
-            status, said = await self._post(event)
-            if status == 202:
+            (came,) = await self._client.post([event])
+            if came is None:
                 taken.append(event)
-            elif status in REFUSED:
-                left += reversed(await asyncio.to_thread(self.engine.refuse, event, f"{event.type}: {said}"))
+            elif isinstance(came, BrokerRefuses):
+                left += reversed(await asyncio.to_thread(self.engine.refuse, event, f"{event.type}: {came}"))
             else:
                 with about(event):
-                    log.warning("the broker at %s does not take %s: %s; it is kept", self.sink_url, event.id, said)
-
-    async def _post(self, event: Event) -> tuple[int, str]:
-        headers, body = binary(event)
-        if self.token:
-            headers["authorization"] = f"Bearer {self.token}"
-        try:
-            response = await self._connections.request(
-                "POST", parsed(self.sink_url), headers, body, timeout_s=TIMEOUT_S, again=True
-            )
-        except (Broken, TooLong) as error:
-            return 0, str(error)
-        return response.status, sentence(response.body)[:REASON_CHARACTERS]
+                    log.warning("the broker at %s does not take %s: %s; it is kept", self.sink_url, event.id, came)
 
     def _forget(self, events: Sequence[Event]) -> None:
         with self.engine.database.transaction() as transaction:
             outbox.sent(transaction, events)
 
     @cached_property
-    def _connections(self) -> Connections:
-        return Connections()
+    def _client(self) -> BrokerClient:
+        return BrokerClient(self.sink_url, self.token)

@@ -28,12 +28,13 @@ from functions.gateway.outside import Refusal
 from functions.gateway.replies import Replies, TooLate, cancelled_reply
 from functions.gateway.routes import Routes
 from functions.gateway.ruling import Ruling
-from functions.gateway.sending import BrokerClient, Sender
+from functions.gateway.sending import Sender
 from functions.gateway.signals import Said, signal_event
 from functions.gateway.tracing.tracing import Receiver, Tracing
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
 from functions.runtime.adapter import system_clock
+from functions.runtime.broker_client import BrokerClient
 from functions.runtime.notes import JobNote, erased
 from functions.runtime.threads import in_thread
 from functions.storage.database import Database, Postgresql, StorageUnavailable, Transaction

@@ -28,11 +28,11 @@ from functions.gateway.outside import CallbackOrigins, Own
 from functions.gateway.replies import Replies
 from functions.gateway.routes import Routes
 from functions.gateway.ruling import declared_limits
-from functions.gateway.sending import BrokerClient
 from functions.gateway.tickets import Tickets
 from functions.gateway.tracing.tracing import Receiver
 from functions.net.origins import named, origins_of
 from functions.runtime.adapter import Response, async_http_function
+from functions.runtime.broker_client import BrokerClient
 from functions.runtime.notes import NOTED, JobNote
 from functions.runtime.port import HttpServer
 from functions.runtime.proxies import TrustedProxies, networks

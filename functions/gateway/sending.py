@@ -7,12 +7,9 @@ While the broker takes nothing, nothing is held in memory: what waits is in the 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from events.http import Event, binary
 from functions.gateway.ledger import claims, gates, jobs, outbox
 from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.outbox import Letter
@@ -20,86 +17,22 @@ from functions.gateway.ledger.rules import Rules
 from functions.gateway.ledger.writer import Asked, Sent, Writer
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
-from functions.net.client import Connections
-from functions.net.exchange import Broken, ServerResponse, TooLong
-from functions.net.url import parsed
-from functions.runtime.packed import PACKED, packed
+from functions.runtime.broker_client import TIMEOUT_S, BrokerAway, BrokerClient, BrokerRefuses
 from functions.storage.database import Database, StorageUnavailable, Transaction
 
 log = logging.getLogger("errands.gateway")
 
 AT_ONCE: Final = 32  # requests to the broker
 PACKED_AT_ONCE: Final = 2
-PACKED_COUNT: Final = 128  # events of one
 TOGETHER_BYTES: Final = 1024 * 1024
 QUEUED_COUNT: Final = 2_000
 QUEUED_BYTES: Final = 32 * 1024 * 1024
-TIMEOUT_S: Final = 15.0
 CLAIM_MS: Final = 30_000  # what was claimed and not sent by then is for whoever finds it
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_LAST_S: Final = 15.0
 REFUSED_MS: Final = 60_000  # until what the broker refuses for what it is, is offered to it again
 OVERDUE_COUNT: Final = 100  # in one transaction
 LOOK_S: Final = 60.0  # at the ledger, where nothing of it is due sooner: another gateway may have left something
-
-
-class BrokerRefuses(Exception):
-    """The broker does not take the event, whenever it is sent: the message is its reason."""
-
-
-class BrokerAway(Exception):
-    """The broker takes nothing now."""
-
-
-Taken = BrokerRefuses | BrokerAway | None  # what came of an event: None where the broker has it
-
-
-class BrokerClient:
-    """Posts events to the broker's ingress: many at once where that is the runner's."""
-
-    def __init__(self, sink: str, token: str = "", *, is_runner: bool = False) -> None:
-        self._url = parsed(sink)
-        self._own = {"authorization": f"Bearer {token}"} if token else {}
-        self._connections = Connections()
-        self.at_once = PACKED_COUNT if is_runner else 1
-
-    async def post(self, events: Sequence[Event]) -> list[Taken]:
-        """What came of each of the events, of which there are at most `at_once`."""
-        try:
-            if self.at_once == 1:
-                (event,) = events
-                headers, body = binary(event)
-                response = await self._post(headers, body)
-                return [_taken(response.status, response.body)]
-            response = await self._post({"content-type": PACKED}, packed(events))
-            if response.status != 200:
-                return [_taken(response.status, response.body)] * len(events)
-            return [_taken(each.status, each.detail.encode()) for each in _RESULTS.decode(response.body)]
-        except (Broken, TooLong, msgspec.DecodeError) as error:
-            return [BrokerAway(f"the broker does not answer: {error}")] * len(events)
-
-    async def _post(self, headers: Mapping[str, str], body: bytes) -> ServerResponse:
-        sent = {**headers, **self._own}
-        return await self._connections.request("POST", self._url, sent, body, timeout_s=TIMEOUT_S, again=True)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._connections.close()
-
-
-class _Result(msgspec.Struct):
-    status: int
-    detail: str = ""
-
-
-_RESULTS: Final = msgspec.json.Decoder(list[_Result])
-
-
-def _taken(status: int, body: bytes) -> Taken:
-    if status < 300:
-        return None
-    said = f"the broker answered {status}: {body[:500].decode(errors='replace')}"
-    return BrokerRefuses(said) if status in (400, 413) else BrokerAway(said)
 
 
 class Sender:

@@ -10,18 +10,22 @@ from urllib.parse import quote, urlsplit
 
 from events.http import STRUCTURED, Event, binary, read
 from events.problem import NotAnEvent, sentence
+from functions.runtime.broker_client import REASON_CHARACTERS, REFUSED
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S: Final = 10.0
 FUNCTION_TIMEOUT_S: Final = 610.0  # Knative's longest timeoutSeconds, and what the way takes
-REASON_CHARACTERS: Final = 500
 CLUSTER: Final = (".svc.cluster.local", ".svc")
 
 
 class NotTaken(Exception):
     """The event was not taken; the message says why, and by whom."""
+
+
+class Refused(NotTaken):
+    """It was not, for what it is: the same again would not be either."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,11 @@ class BrokerIngress:
     url: str
     token: str = ""
     outside: bool = False
+    timeout_s: float = TIMEOUT_S
 
     def send(self, event: Event) -> None:
         """Hand the event to every Trigger that wants it; raise NotTaken."""
-        self._expect(self._post(self.url, event, TIMEOUT_S), 202)
+        self._expect(self._post(self.url, event, self.timeout_s), 202)
 
     def send_to(self, event: Event, *, trigger: str, destination: str) -> None:
         """Hand the event to one Trigger's function only; raise NotTaken.
@@ -44,7 +49,7 @@ class BrokerIngress:
         """
         if trigger:
             url = f"{self.url.rstrip('/')}/triggers/{quote(trigger, safe='')}"
-            return self._expect(self._post(url, event, TIMEOUT_S), 202)
+            return self._expect(self._post(url, event, self.timeout_s), 202)
         if not _of_cluster(destination):
             raise NotTaken(f"the dead letter tells no Trigger, and {destination!r} is no Service of this cluster")
         response = self._post(destination, event, FUNCTION_TIMEOUT_S, token="")
@@ -77,7 +82,8 @@ class BrokerIngress:
     def _expect(self, response: Any, status: int) -> None:
         if response.status_code != status:
             said = sentence(response.content)[:REASON_CHARACTERS]
-            raise NotTaken(f"{response.url} answered {response.status_code}: {said}")
+            kind = Refused if response.status_code in REFUSED else NotTaken
+            raise kind(f"{response.url} answered {response.status_code}: {said}")
 
 
 def _of_cluster(destination: str) -> bool:

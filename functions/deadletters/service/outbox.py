@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from events.http import Event, binary
+from events.http import Event
+from functions.deadletters.replay.sending import BrokerIngress, NotTaken, Refused
 from functions.deadletters.store import notices
 from functions.runtime.adapter import system_clock
 from functions.runtime.logs import about
@@ -17,7 +18,6 @@ log = logging.getLogger("errands.deadletters")
 
 TIMEOUT_S: Final = 2.0  # the sink answers after this, and must not keep the dispatcher waiting
 ENOUGH_S: Final = 5.0  # nor does one request send what all the others bring for ever
-REFUSED: Final = 400  # for what the event is: the same again would be refused again
 
 
 def send(database: Database, sink_url: str, lock: threading.Lock, *, token: str) -> None:
@@ -36,20 +36,17 @@ def send(database: Database, sink_url: str, lock: threading.Lock, *, token: str)
 
 
 def _send(database: Database, events: Iterable[Event], sink_url: str, token: str) -> None:
-    import httpx  # a large import, of which a sink without dead letters, which is pinged each minute, has no need
-
-    from functions.net.configured import client
-
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    try:
-        for event in events:
-            attributes, data = binary(event)  # sending.py says why
-            response = client().post(sink_url, headers=attributes | headers, content=data, timeout=TIMEOUT_S)
-            if response.status_code != REFUSED:
-                response.raise_for_status()
-            _note(database, event, response.text[:500] if response.status_code == REFUSED else None)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        log.warning("the broker at %s does not take the notice of a dead letter: %s; it is kept", sink_url, error)
+    broker = BrokerIngress(sink_url, token, timeout_s=TIMEOUT_S)
+    for event in events:
+        try:
+            broker.send(event)
+        except Refused as error:
+            _note(database, event, str(error))
+        except NotTaken as error:
+            log.warning("the broker does not take the notice of a dead letter: %s; it is kept", error)
+            return
+        else:
+            _note(database, event, None)
 
 
 def _note(database: Database, event: Event, refusal: str | None) -> None:

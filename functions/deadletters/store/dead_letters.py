@@ -24,6 +24,7 @@ from functions.deadletters.store.dead_letter import (
 )
 from functions.runtime.masking import CONTRACT, Rules
 from functions.storage.database import Row, Transaction
+from functions.storage.kept_event import packed, unpacked
 
 FROM: Final = "FROM dead_letter l JOIN dead_group g ON g.id = l.group_id"
 COLUMNS: Final = (
@@ -207,7 +208,7 @@ def related(transaction: Transaction, id_: int) -> tuple[DeadLetter, ...]:
 
 def edit(transaction: Transaction, id_: int, event: Event | None) -> None:
     """What a replay is to send instead of what came; None takes that back."""
-    values = (None, None) if event is None else (encode_attributes(event), event.data)
+    values = (None, None) if event is None else packed(event)
     transaction.execute("UPDATE dead_body SET edited_attributes = ?, edited_data = ? WHERE letter_id = ?", *values, id_)
     transaction.execute("UPDATE dead_letter SET edited = ? WHERE id = ?", int(event is not None), id_)
 
@@ -273,12 +274,7 @@ def take_in(transaction: Transaction, came: Record, *, now: datetime) -> int | N
 
 def _write_body(transaction: Transaction, id_: int, event: Event) -> None:
     query = "INSERT INTO dead_body (letter_id, attributes, data) VALUES (?, ?, ?)"
-    transaction.execute(query, id_, encode_attributes(event), event.data)
-
-
-def encode_attributes(event: Event) -> bytes:
-    """The attributes as they are stored."""
-    return msgspec.json.encode(dict(event.attributes))
+    transaction.execute(query, id_, *packed(event))
 
 
 def dead_letter(row: Row) -> DeadLetter:
@@ -289,12 +285,8 @@ def dead_letter(row: Row) -> DeadLetter:
 
 
 def _stored(row: Row) -> Stored:
-    came = _event(row["attributes"], row["data"])
+    came = unpacked(row["attributes"], row["data"])
     attributes = row["attributes"] if row["edited_attributes"] is None else row["edited_attributes"]
-    sent = _event(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
+    sent = unpacked(attributes, row["data"] if row["edited_data"] is None else row["edited_data"])
     failure_report = None if row["evidence"] is None else bytes(row["evidence"])
     return Stored(original=came, event=sent, failure_report=failure_report)
-
-
-def _event(attributes: bytes, data: bytes) -> Event:
-    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), bytes(data))

@@ -152,7 +152,7 @@ def _parts(database: Database, matching: Filter, now: datetime) -> Iterator[tupl
 
 
 def _of_job(database: Database, id_: str) -> tuple[str, tuple[object, ...]]:
-    """Whether the event has an id, or is one of the job of that id: as `encode_attributes` writes it."""
+    """Whether the event has an id, or is one of the job of that id: as `functions/storage/kept_event.py` writes it."""
     jobs, value = database.contains("b.attributes", f'"jobid":{msgspec.json.encode(id_).decode()}')
     query = f"(l.event_id = ? OR EXISTS (SELECT 1 FROM dead_body b WHERE b.letter_id = l.id AND {jobs}))"  # noqa: S608  # values apart
     return query, (id_, value)

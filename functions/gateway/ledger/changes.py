@@ -7,8 +7,9 @@ import msgspec
 
 from events.http import Event
 from functions.gateway.ledger import gates, jobs, notes, outbox
-from functions.gateway.ledger.job import Job, packed
+from functions.gateway.ledger.job import Job
 from functions.storage.database import Transaction
+from functions.storage.kept_event import packed
 
 RETRIABLE: Final = ("failed", "deadlettered", "lost", "cancelled")
 RETRIED: Final = "retried"  # on a request: the how-manieth time; what failed under another is done anew

@@ -13,10 +13,10 @@ import msgspec
 
 from functions.gateway.ledger import gates
 from functions.gateway.ledger.gates import Gate
-from functions.gateway.ledger.job import unpacked
 from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.rules import NO_RULES, Rule, Rules
 from functions.storage.database import Database, Transaction
+from functions.storage.kept_event import unpacked
 
 AGE_MS: Final = 300_000
 _CANDIDATE: Final = (

@@ -6,7 +6,6 @@ Its key is made of its request's source and id, so that whoever knows those know
 import hashlib
 import uuid
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -129,13 +128,3 @@ def key_of_event(event: Event) -> str:
 def fingerprint(event: Event) -> str:
     """The same for the same type and data, however the data is written."""
     return hashlib.blake2b(b"\n".join((event.type.encode(), canonical(event.data))), digest_size=16).hexdigest()
-
-
-def packed(event: Event) -> tuple[bytes, bytes]:
-    """An event as the columns `attributes` and `data`."""
-    return msgspec.json.encode(dict(event.attributes)), event.data
-
-
-def unpacked(attributes: bytes, data: bytes) -> Event:
-    """The event of the columns."""
-    return Event(MappingProxyType(msgspec.json.decode(attributes, type=dict[str, str])), bytes(data))

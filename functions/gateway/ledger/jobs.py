@@ -21,13 +21,12 @@ from functions.gateway.ledger.job import (
     State,
     key_of,
     key_of_event,
-    packed,
-    unpacked,
 )
 from functions.gateway.ledger.rules import NO_RULES, Rules
 from functions.runtime.adapter import REPLAYED
 from functions.runtime.notes import TEXT_CHARACTERS, JobNote
 from functions.storage.database import Database, Row, Transaction
+from functions.storage.kept_event import packed, unpacked
 
 DEAD: Final = ("deadlettered", "lost")
 CANCELLED: Final = "/cancelled"  # how the type of such a problem ends

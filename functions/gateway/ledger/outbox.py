@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 from events.http import Event
-from functions.gateway.ledger.job import packed, unpacked
 from functions.storage.database import Database, Transaction
+from functions.storage.kept_event import packed, unpacked
 
 Place = Literal["broker", "sink"]  # the dead letters' one
 

@@ -1,17 +1,13 @@
-"""The thread that writes the ledger: what is asked for while a commit runs goes into the next one (group commit).
+"""The thread that writes the ledger (group commit): requests, what was sent of them, ends, and the rest.
 
-What nobody waits for, that the broker has taken a job, is committed after a short pause, or with the next job that is
-accepted. Whoever asked is answered after the commit. What fails for the database's sake fails for all of it, and
+What nobody waits for is that the broker has taken a job. What fails for the database's sake fails for all of it, and
 nothing of it is recorded; what fails by itself, alone. Where the thread ends by itself, everything that was asked of it
 is answered StorageUnavailable, and the next that is asked for begins another.
 """
 
-import asyncio
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, Final
 
 from events.http import Event
@@ -20,13 +16,12 @@ from functions.gateway.ledger import gates, jobs
 from functions.gateway.ledger.job import NewJob, key_of_event
 from functions.gateway.ledger.rules import NO_RULES, Rules
 from functions.storage.database import Database, StorageUnavailable, Transaction
+from functions.storage.group_commit import GroupCommit
 
 log = logging.getLogger("errands.gateway")
 
 BATCH_LIMIT: Final = 64  # lists of requests in one commit
-LAZY_S: Final = 0.005
 GATHER_S: Final = 0.002  # from one list to the next: a commit takes nearly as long for one job as for twenty
-STOP_S: Final = 30.0  # for the last commit, on a disk that may hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +48,9 @@ class Ended:
 
 Work = Callable[[Transaction], Any]
 Asked = Accept | Sent | Ended | Work
-_Request = tuple[Asked, "asyncio.Future[Any]"]
 
 
-class Writer:
+class Writer(GroupCommit[Asked]):
     """Works in the loop that first asks it for something; its thread begins then."""
 
     def __init__(
@@ -68,86 +62,26 @@ class Writer:
         has_room: Callable[[], None] = lambda: None,
     ) -> None:
         """`has_room` is called in the loop where the end of a job has made room for one that a limit holds."""
+        super().__init__("ledger", batch_limit=BATCH_LIMIT, gather_s=GATHER_S)
         self._database = database
         self._clock_ms = clock_ms
         self._rules_of = rules_of
         self._has_room = has_room
         self._is_room = False  # made by the batch that is being written
-        self._requests: SimpleQueue[list[_Request] | None] = SimpleQueue()
-        self._asked: list[_Request] = []  # what goes there next
-        self._taken: list[_Request] = []  # what the thread works on
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_lazy = False
-        self._handed_over_s = 0.0
-        self._thread: threading.Thread | None = None
 
-    def ask(self, asked: Asked, *, lazily: bool = False) -> "asyncio.Future[Any]":
-        """Have it written: with what else is asked for in this turn of the loop, or lazily after a pause."""
-        if self._thread is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-            self._thread.start()
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._asked.append((asked, future))
-        if self._timer is None or (self._is_lazy and not lazily):
-            if self._timer is not None:
-                self._timer.cancel()
-            pause_s = LAZY_S if lazily else max(0.0, self._handed_over_s + GATHER_S - self._loop.time())
-            self._timer, self._is_lazy = self._loop.call_later(pause_s, self._hand_over), lazily
-        return future
+    def _died(self, reason: str) -> StorageUnavailable:
+        log.error("%s; another begins with the next request", reason)
+        return StorageUnavailable(reason)
 
-    async def close(self) -> None:
-        """Write what was asked for, and end."""
-        if self._thread is not None:
-            self._hand_over()
-            self._requests.put(None)
-            await asyncio.to_thread(self._thread.join, STOP_S)
-            self._thread = None
-
-    def _hand_over(self) -> None:
-        self._timer = None
-        if self._asked:
-            self._requests.put(self._asked)
-            self._asked, self._handed_over_s = [], self._loop.time()
-
-    def _run(self) -> None:
-        """The thread: batch after batch, until it is told to stop."""
-        try:
-            while self._write():
-                pass
-        except BaseException as error:  # whatever ends it, those who wait are told
-            self._tell_loop(self._give_up, f"the ledger's thread ended: {error!r}")
-
-    def _write(self) -> bool:
-        """Take all that waits, do it in one transaction, tell the askers after the commit; whether to go on."""
-        batch = [self._requests.get()]
-        while len(batch) < BATCH_LIMIT and not self._requests.empty():
-            batch.append(self._requests.get())
-        self._taken = [request for each in batch for request in each or ()]
-        results = self._committed([asked for asked, _ in self._taken])
+    def _committed(self, asked: Sequence[Asked]) -> list[Any]:
+        results = self._recorded(asked)
         if self._is_room:
             self._is_room = False
             self._tell_loop(lambda _: self._has_room(), None)
-        self._tell_loop(_tell, [(future, result) for (_, future), result in zip(self._taken, results, strict=True)])
-        return None not in batch
+        return results
 
-    def _tell_loop(self, tell: Callable[[Any], None], what: object) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(tell, what)
-
-    def _give_up(self, reason: str) -> None:
-        """In the loop, when the thread has ended."""
-        log.error("%s; another begins with the next request", reason)
-        waiting = self._taken + self._asked
-        while not self._requests.empty():
-            waiting += self._requests.get() or []
-        self._taken, self._asked, self._thread = [], [], None
-        _tell([(future, StorageUnavailable(reason)) for _, future in waiting])
-
-    def _committed(self, asked: Sequence[Asked]) -> list[Any]:
+    def _recorded(self, asked: Sequence[Asked]) -> list[Any]:
         """What each comes to; the same StorageUnavailable for each where the database takes none of it."""
-        if not asked:
-            return []
         try:
             with self._database.transaction() as transaction:
                 return self._written(transaction, asked)
@@ -156,7 +90,7 @@ class Writer:
             return [error] * len(asked)
         except Exception as error:
             if len(asked) > 1:
-                return [result for each in asked for result in self._committed([each])]
+                return [result for each in asked for result in self._recorded([each])]
             log.exception("what the ledger was asked for ended in a bug")
             return [error]
 
@@ -181,13 +115,3 @@ class Writer:
             else:
                 results.append(None if isinstance(each, Sent) else each(transaction))
         return results
-
-
-def _tell(responses: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:
-    for future, result in responses:
-        if future.done():
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)

@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from events.http import REQUIRED, Event
 from events.job import is_request, job_of
+from functions.storage.kept_event import packed, unpacked
 from knative.local.broker.broker import BrokerUnavailable, Delivery
 from knative.local.broker.outcomes import Fingerprint, fingerprint
 
@@ -267,7 +267,7 @@ def _do(db: sqlite3.Connection, works: Sequence[Work | Change]) -> list[Any]:
 def _make(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
     _make_ends(db, changes)
     new = [(change.new, change.now) for change in changes if change.new is not None]
-    events = [(each.seq, _attributes(each.event), each.event.data, len(each.queues)) for each, _ in new]
+    events = [(each.seq, *packed(each.event), len(each.queues)) for each, _ in new]
     KEEP_EVENT.run(db, [each for each in events if len(each[2]) <= SMALL_BYTES])
     for each in events:
         if len(each[2]) > SMALL_BYTES:
@@ -298,7 +298,7 @@ def _make_ends(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
             if all(job):
                 ends[job] = change.now, change.ended
     FORGET.run(db, list(begun))
-    rows = [(*job, now, _attributes(event), event.data) for job, (now, event) in ends.items()]
+    rows = [(*job, now, *packed(event)) for job, (now, event) in ends.items()]
     REMEMBER.run(db, [row for row in rows if len(row[4]) <= SMALL_BYTES])
     for row in rows:
         if len(row[4]) > SMALL_BYTES:
@@ -310,14 +310,12 @@ def _text(statement: Statement, count: int) -> str:
     return statement.text.format(statement.between.join([statement.row] * count))
 
 
-def _attributes(event: Event) -> bytes:
-    return msgspec.json.encode(dict(event.attributes))
-
-
 def _event(attributes: bytes, data: bytes) -> Event:
     """The event as it was kept; raise ValueError or TypeError where these bytes are not."""
-    read = msgspec.json.decode(attributes, type=dict[str, str])
-    missing = [name for name in REQUIRED if not read.get(name)]
-    if missing or not isinstance(data, bytes):
-        raise ValueError(f"its {missing[0] if missing else 'data'} is missing")
-    return Event(MappingProxyType(read), data)
+    if not isinstance(data, bytes):
+        raise TypeError("its data is missing")
+    event = unpacked(attributes, data)
+    missing = [name for name in REQUIRED if not event.get(name)]
+    if missing:
+        raise ValueError(f"its {missing[0]} is missing")
+    return event

@@ -25,8 +25,8 @@ from functions.gateway.ledger.schema import open_ledger
 from functions.gateway.openapi import OPERATIONS, document
 from functions.gateway.replies import Replies
 from functions.gateway.routes import Routes
-from functions.gateway.sending import BrokerClient
 from functions.gateway.tickets import Tickets
+from functions.runtime.broker_client import BrokerClient
 from tests.conftest import sample
 from tests.support.gateway_process import ROUTES, TOKENS
 from tests.support.ports import free_port
