@@ -118,6 +118,11 @@ def receiving() -> Iterator[Received]:
             self.send_response(202)
             self.end_headers()
 
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"data": []}')
+
     with http_server(Handler) as url:
         yield Received(int(url.rpartition(":")[2]), bodies, arrived, answering)
 
@@ -429,6 +434,7 @@ def environment(function: str, receiver: Received, mail_port: int) -> dict[str, 
             "CALL_URL": f"http://127.0.0.1:{receiver.port}/steps",
             "ALLOWED_NETWORKS": "127.0.0.0/8",
         },
+        "fetch": {"ALLOWED_NETWORKS": "127.0.0.0/8"},
         "flows": {
             "FLOWS_URL": "sqlite:////data/flows.db",
             "FLOWS": "functions.flows.examples.onboarding",
@@ -504,7 +510,10 @@ def test_it_does_its_sample_job_hardened_and_stops_on_sigterm(
 ) -> None:
     container = start(function, **environment(function, receiver, mail_port), **beside)
 
-    status, headers, body = container.send(job(function))
+    event = job(function)
+    if function == "fetch":
+        event["data"]["url"] = f"http://127.0.0.1:{receiver.port}/"
+    status, headers, body = container.send(event)
 
     assert (status, headers.get("ce-outcome", "completed")) in ((200, "completed"), (202, "completed")), body
     assert bool(receiver.bodies) == (function in ("call", "deadletters", "flows", "notifier"))

@@ -19,25 +19,26 @@ README: Final = HERE / "README.md"
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is run, the tool that is praised for it, and the file that says it here; the README where it is PHP."""
+    """What is run, the tool that is praised for it, and the files that say it here; the README where it is PHP."""
 
     name: str
     tool: str
     test: str
-    ours: Path | None
+    ours: tuple[str, ...] = ()
 
     @property
     def here(self) -> list[str]:
         """Our version."""
-        return self.ours.read_text().splitlines() if self.ours else shown(f"php {self.name}")
+        if not self.ours:
+            return shown(f"php {self.name}")
+        return [line for each in self.ours for line in (ROOT / each).read_text().splitlines()]
 
 
 SCENARIOS: Final = (
-    Scenario(
-        "onboarding", "temporal", "test_onboarding.py", ROOT / "functions" / "flows" / "examples" / "onboarding.py"
-    ),
-    Scenario("upload", "celery", "test_upload.py", None),
-    Scenario("night", "prefect", "test_nightly.py", HERE / "nightly.py"),
+    Scenario("sensors", "pika", "test_sensors.py", ("functions/telemetry/main.py", "functions/telemetry/readings.py")),
+    Scenario("onboarding", "temporal", "test_onboarding.py", ("functions/flows/examples/onboarding.py",)),
+    Scenario("upload", "celery", "test_upload.py"),
+    Scenario("night", "prefect", "test_nightly.py", ("tests/scenarios/nightly.py",)),
 )
 
 
