@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from functions.gateway.ledger import claims, gates, jobs, outbox, schedules
@@ -15,6 +16,7 @@ from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.outbox import Letter
 from functions.gateway.ledger.rules import Rules
 from functions.gateway.ledger.writer import Asked, Sent, Writer
+from functions.gateway.set_back import SetBack
 from functions.gateway.waiting import Waiters
 from functions.gateway.watchdog import Watchdog
 from functions.runtime.broker_client import TIMEOUT_S, BrokerAway, BrokerClient, BrokerRefuses
@@ -66,6 +68,8 @@ class Sender:
         self._wake = asyncio.Event()
         self._failures = 0
         self._again_ms = 0  # when the broker is asked again, after a failure
+        self._set_back = SetBack(clock_ms)
+        self._behind_ms = 0  # by which the ledger is still to follow
         self.trouble: str | None = None  # why the broker took nothing when it was last asked
 
     def offer(self, jobs_: Iterable[Outgoing]) -> None:
@@ -89,6 +93,7 @@ class Sender:
         while True:
             self._wake.clear()
             try:
+                await self._follow_clock()
                 due, letters, next_ms = await asyncio.to_thread(self._claim)
             except StorageUnavailable as error:
                 log.error("what is due cannot be read: %s", error)
@@ -109,10 +114,9 @@ class Sender:
         self._client.close()
 
     async def _woken(self, within_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), within_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):  # wait_for (3.11) loses a cancellation that comes with the wake
+                await self._wake.wait()
 
     async def _bring(self, letters: Sequence[Letter]) -> None:
         """Dead letters to their sink, one after another."""
@@ -122,6 +126,22 @@ class Sender:
                 self._tell(_arrived(each.id))
             else:
                 log.error("the dead letter of %s waits: %s", each.event.id, taken)
+
+    async def _follow_clock(self) -> None:
+        """Where the clock was set back, what is due in a while is due in the same while; raise StorageUnavailable."""
+        back_ms = self._set_back.since_last_look()
+        self._again_ms -= back_ms
+        self._behind_ms += back_ms
+        if not self._behind_ms:
+            return
+        log.warning("the clock was set back by %s s: what is due in the ledger follows it", self._behind_ms // 1000)
+
+        def work(transaction: Transaction) -> None:
+            for each in (jobs, outbox):
+                each.bring_back(transaction, self._behind_ms, now_ms=self._clock_ms())
+
+        await self._writer.ask(work)  # after all that was asked for by the old time
+        self._behind_ms = 0
 
     def _claim(self) -> tuple[list[Outgoing], list[Letter], int | None]:
         """Jobs and what is for the broker, dead letters, as much as there is room for; and when something is next."""

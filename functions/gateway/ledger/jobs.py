@@ -360,6 +360,14 @@ def postpone(transaction: Transaction, ids: Sequence[int], *, until_ms: int, err
     transaction.execute_many(statement, [(until_ms, told, id_) for id_ in ids])
 
 
+def bring_back(transaction: Transaction, back_ms: int, *, now_ms: int) -> None:
+    """The clock was set back by so much: what is due later than now follows it, but for what was asked for then."""
+    transaction.execute(
+        "UPDATE job SET due_ms = due_ms - ? WHERE due_ms > ? AND (not_before_ms IS NULL OR not_before_ms <> due_ms)",
+        *(back_ms, now_ms),
+    )
+
+
 def next_due_ms(transaction: Transaction) -> int | None:
     """When something is to be done about a job next."""
     query = "SELECT due_ms FROM job WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT 1"

@@ -52,6 +52,11 @@ def done(transaction: Transaction, ids: Sequence[int]) -> None:
     transaction.execute_many("DELETE FROM outbox WHERE id = ?", [(each,) for each in ids])
 
 
+def bring_back(transaction: Transaction, back_ms: int, *, now_ms: int) -> None:
+    """The clock was set back by so much: what is due after the new present follows it."""
+    transaction.execute("UPDATE outbox SET due_ms = due_ms - ? WHERE due_ms > ?", back_ms, now_ms)
+
+
 def next_due_ms(transaction: Transaction) -> int | None:
     """When one is to be sent next."""
     found = transaction.execute("SELECT due_ms FROM outbox ORDER BY due_ms LIMIT 1")
