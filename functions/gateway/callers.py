@@ -1,7 +1,8 @@
 """Who asks the gateway: APIs by their tokens, and what each of them may.
 
 Rights are `all`, or of: `send` or `send:TYPE` (a request's type, or its job's name), `read` or `read:own`, `cancel` or
-`cancel:own` (to cancel and to ask again), `files`, `admission` (limits, pauses).
+`cancel:own` (to cancel and to ask again), `files`, `admission` (limits, pauses),
+`schedules`.
 `own` are the jobs that it has sent itself.
 """
 
@@ -11,7 +12,7 @@ from typing import Final
 
 from functions.runtime import credentials
 
-ALL: Final = frozenset({"send", "read", "cancel", "files", "admission"})
+ALL: Final = frozenset({"send", "read", "cancel", "files", "admission", "schedules"})
 OWN: Final = frozenset({"read:own", "cancel:own"})
 SEND: Final = "send:"
 WHOSE: Final = "GATEWAY_TOKENS"

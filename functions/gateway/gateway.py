@@ -28,6 +28,7 @@ from functions.gateway.outside import Refusal
 from functions.gateway.replies import Replies, TooLate, cancelled_reply
 from functions.gateway.routes import Routes
 from functions.gateway.ruling import Ruling
+from functions.gateway.scheduling import Scheduling
 from functions.gateway.sending import Sender
 from functions.gateway.signals import Said, signal_event
 from functions.gateway.tracing.tracing import Receiver, Tracing
@@ -97,6 +98,7 @@ class Gateway:
             rules_of=self._rules_of,
             sink=sink,
         )
+        self.scheduling = Scheduling(database, self.writer, admission, self._rules_of, clock_ms, self._sender.wake)
         self.ruling = Ruling(database, self.writer, routes, self._limits, clock_ms, self._sender.wake)
 
     def _look_again(self) -> None:

@@ -11,6 +11,7 @@ from events.problem import FieldError
 from functions.gateway.files import StoredFile
 from functions.gateway.results import JobPage, JobResult, Summary, TimelineEntry
 from functions.gateway.ruling import AdmissionResult
+from functions.gateway.scheduling import ScheduleResult
 
 EVENT: Final = "application/cloudevents+json"
 JSON: Final = "application/json"
@@ -77,6 +78,7 @@ class Described:
     is_open: bool = False
 
 
+SCHEDULED: Final[Mapping[int, Any]] = {200: ScheduleResult, 403: PROBLEM, 404: PROBLEM}
 CHANGED: Final[Mapping[int, Any]] = {200: AdmissionResult, 403: PROBLEM, 422: PROBLEM}
 FIND: Final = ("source", "id", "wait_s", "state", "type", "subject", "api", "after", "limit")
 OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
@@ -155,6 +157,17 @@ OPERATIONS: Final[Mapping[tuple[str, str], Described]] = {
         {202: Taken, **dict.fromkeys((400, 403, 404, 409, 413, 422), PROBLEM)},
         takes=(JSON,),
     ),
+    ("GET", "/schedules"): Described("All schedules", {200: list[ScheduleResult], 403: PROBLEM}),
+    ("PUT", "/schedules/{name}"): Described(
+        "Have jobs made by the clock", {200: ScheduleResult, 403: PROBLEM, 422: PROBLEM}, takes=(JSON,)
+    ),
+    ("GET", "/schedules/{name}"): Described("A schedule with its next times", SCHEDULED),
+    ("DELETE", "/schedules/{name}"): Described(
+        "Have no more made; its jobs go on", {204: None, 403: PROBLEM, 404: PROBLEM}
+    ),
+    ("POST", "/schedules/{name}/run"): Described("Make a job of it now", SCHEDULED),
+    ("POST", "/schedules/{name}/pause"): Described("Have none made for now", SCHEDULED),
+    ("POST", "/schedules/{name}/resume"): Described("Have them made again, from now on", SCHEDULED),
     ("GET", "/admission"): Described(
         "What holds jobs back, and its last changes", {200: AdmissionResult, 403: PROBLEM}
     ),

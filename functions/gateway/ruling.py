@@ -115,7 +115,9 @@ class Ruling:
 
         def work(transaction: Transaction, name: str, given: PauseReason) -> None:
             actor, now_ms = asked.caller.name, self.clock_ms()
-            rules.pause(transaction, name, given.reason[:REASON_CHARACTERS], actor=actor, now_ms=now_ms)
+            rules.pause(
+                transaction, name, given.reason[:REASON_CHARACTERS].replace("\x00", ""), actor=actor, now_ms=now_ms
+            )
 
         return await self._changed(asked, PauseReason, work)
 
@@ -171,7 +173,8 @@ def shown(held: Rules, changes: list[Change]) -> AdmissionResult:
 def named(text: str, routes: Routes) -> str:
     """Whose jobs are meant, with the whole type in place of its job's name; raise JobFailed for nobody's."""
     kind, _, value = text.partition(":")
-    if len(text) <= NAME_CHARACTERS and (text == "all" or (kind in ("api", "key") and value)):
+    is_text = len(text) <= NAME_CHARACTERS and text.isprintable()
+    if is_text and (text == "all" or (kind in ("api", "key") and value)):
         return text
     of_kind = [each for each in routes.known_types if value in (each, job_of(each))]
     if kind == "type" and len(of_kind) == 1:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from functions.gateway.ledger import claims, gates, jobs, outbox
+from functions.gateway.ledger import claims, gates, jobs, outbox, schedules
 from functions.gateway.ledger.jobs import Outgoing
 from functions.gateway.ledger.outbox import Letter
 from functions.gateway.ledger.rules import Rules
@@ -133,7 +133,9 @@ class Sender:
             return [], [], next_ms
         with self._database.transaction() as transaction:
             when = {"now_ms": now_ms, "until_ms": now_ms + CLAIM_MS}
-            due = claims.claim(self._database, transaction, self._rules_of(transaction), **when, limit=room)
+            rules = self._rules_of(transaction)
+            schedules.fire(self._database, transaction, rules, now_ms=now_ms)
+            due = claims.claim(self._database, transaction, rules, **when, limit=room)
             due += self._watchdog.claim(transaction, **when, limit=min(room, OVERDUE_COUNT))
             letters = outbox.claim(self._database, transaction, **when, limit=min(room, OVERDUE_COUNT))
             due += [Outgoing(0, "", each.event, letter=each.id) for each in letters if each.place == "broker"]
@@ -234,6 +236,6 @@ def _nothing(_transaction: Transaction) -> None:
 
 
 def _next_ms(transaction: Transaction) -> int | None:
-    due = (jobs.next_due_ms(transaction), outbox.next_due_ms(transaction), gates.next_due_ms(transaction))
-    known = [each for each in due if each is not None]
+    places = (jobs, outbox, gates, schedules)
+    known = [due_ms for each in places if (due_ms := each.next_due_ms(transaction)) is not None]
     return min(known, default=None)

@@ -84,12 +84,19 @@ class FrontDoor:
     url: str
     token: str | None
 
-    def ask(self, path: str, query: Mapping[str, str | None] = MappingProxyType({}), *, method: str = "GET") -> Any:
+    def ask(
+        self,
+        path: str,
+        query: Mapping[str, str | None] = MappingProxyType({}),
+        *,
+        method: str = "GET",
+        body: Any = None,
+    ) -> Any:
         """The answer, or None of one without a body; raises Refused and Unreachable."""
         given = {name: value for name, value in query.items() if value is not None}
         try:
             response = client().request(
-                method, f"{self.url}{path}", params=given, headers=self._headers, timeout=TIMEOUT_S
+                method, f"{self.url}{path}", params=given, headers=self._headers, json=body, timeout=TIMEOUT_S
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error

@@ -76,7 +76,7 @@ def list_jobs(
     errands jobs list --state failed --type image
     """
     where = {"state": state, "type": _type(type_), "api": api, "subject": subject, "id": id_, "after": after}
-    with _asking(sink, data, token_file) as door:
+    with asking(sink, data, token_file) as door:
         found = door.ask("/jobs", where | {"limit": str(limit)})
     if as_json:
         return _show(map(_line_of_json, found["jobs"]))
@@ -91,7 +91,7 @@ def show_job(
     job: Named, data: Data = HERE, sink: Sink = None, token_file: TokenFile = None, *, as_json: Json = False
 ) -> None:
     """Show a job: its state and why, what befell it, and what came of it."""
-    with _asking(sink, data, token_file) as door:
+    with asking(sink, data, token_file) as door:
         found = _one(door, job)
         timeline = door.ask(f"/jobs/{found['job']}/timeline")
     if as_json:
@@ -113,7 +113,7 @@ def watch_job(
     job: Named, data: Data = HERE, sink: Sink = None, token_file: TokenFile = None, *, as_json: Json = False
 ) -> None:
     """Say what befalls a job, as it does, until its end."""
-    with _asking(sink, data, token_file) as door:
+    with asking(sink, data, token_file) as door:
         last = found = _one(door, job)
         if not as_json:
             _show(_listed(found))
@@ -144,19 +144,19 @@ def retry_job(
 
 def show_status(data: Data = HERE, sink: Sink = None, token_file: TokenFile = None, *, as_json: Json = False) -> None:
     """Say how all is: jobs by state and type, the oldest that is open, what ended in the last hour and day."""
-    with _asking(sink, data, token_file) as door:
+    with asking(sink, data, token_file) as door:
         summary = door.ask("/summary")
     _show([_line_of_json(summary)] if as_json else _status(summary, door.url, options(sink, data)))
 
 
 def _change(named: str, verb: str, sink: str | None, data: Path, token_file: Path | None, *, as_json: bool) -> None:
-    with _asking(sink, data, token_file) as door:
+    with asking(sink, data, token_file) as door:
         found = door.ask(f"/jobs/{_one(door, named)['job']}/{verb}", method="POST")
     _show([_line_of_json(found)] if as_json else _listed(found))
 
 
 @contextmanager
-def _asking(sink: str | None, data: Path, token_file: Path | None) -> Iterator[FrontDoor]:
+def asking(sink: str | None, data: Path, token_file: Path | None) -> Iterator[FrontDoor]:
     """The gateway; what it refuses ends the command with its reason and an exit code."""
     try:
         yield FrontDoor(address(sink, data), read_token(token_file))

@@ -35,6 +35,8 @@ GROUPS: Final = {
     "callbacks": "knative.cli.callbacks",
     "flows": "functions.flows.cli",
     "jobs": "knative.cli.jobs",
+    "admission": "knative.cli.admission",
+    "schedules": "knative.cli.schedules",
 }
 
 

@@ -139,12 +139,17 @@ def resume(transaction: Transaction, name: str, *, actor: str, now_ms: int) -> b
     return bool(changed)
 
 
-def _changed(transaction: Transaction, name: str, what: str, detail: str, *, actor: str, now_ms: int) -> None:
-    """Keep who has changed what, and let those look again who were held by it."""
+def record(transaction: Transaction, name: str, what: str, detail: str, *, actor: str, now_ms: int) -> None:
+    """Keep who has changed what."""
     transaction.execute(
         "INSERT INTO rule_change (at_ms, actor, name, what, detail) VALUES (?, ?, ?, ?, ?)",
         *(now_ms, actor, name, what, detail),
     )
+
+
+def _changed(transaction: Transaction, name: str, what: str, detail: str, *, actor: str, now_ms: int) -> None:
+    """Keep who has changed what, and let those look again who were held by it."""
+    record(transaction, name, what, detail, actor=actor, now_ms=now_ms)
     pattern = "key:%" if name == EACH_KEY else ""
     transaction.execute("UPDATE gate SET next_ms = ?, is_full = 0 WHERE name = ? OR name LIKE ?", now_ms, name, pattern)
 

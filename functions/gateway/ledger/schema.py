@@ -126,7 +126,28 @@ CREATE INDEX gate_next ON gate (next_ms) WHERE next_ms IS NOT NULL;
 CREATE INDEX gate_full ON gate (name) WHERE is_full = 1
 """
 
-SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT, IDS, TURNS, RULES))
+SCHEDULES: Final = """
+CREATE TABLE schedule (
+    name TEXT PRIMARY KEY,
+    api TEXT NOT NULL,
+    cron TEXT NOT NULL,
+    time_zone TEXT NOT NULL,
+    attributes {bytes} NOT NULL,
+    data {bytes} NOT NULL,
+    jitter_ms {integer} NOT NULL,
+    start_ms {integer},
+    end_ms {integer},
+    missed TEXT NOT NULL,
+    overlap TEXT NOT NULL,
+    paused_ms {integer},
+    next_ms {integer},
+    last_ms {integer},
+    last_job TEXT
+);
+CREATE INDEX schedule_next ON schedule (next_ms) WHERE next_ms IS NOT NULL
+"""
+
+SCHEMA: Final = Schema("ledger_version", (JOBS, NOTED_NEXT, IDS, TURNS, RULES, SCHEDULES))
 
 
 def open_ledger(url: str) -> Database:
