@@ -41,7 +41,7 @@ bench: .venv/ready ## side by side with what is installed, then our parts (PEERS
 	$(BIN)/python -m tests.bench.backlog && $(BIN)/python -m tests.bench.start && $(BIN)/python -m tests.bench.image && \
 		$(BIN)/python -m tests.bench.notifier && $(BIN)/python -m tests.bench.ics && \
 		$(BIN)/python -m tests.bench.report && $(BIN)/python -m tests.bench.broker && \
-		$(BIN)/python -m tests.bench.queue
+		$(BIN)/python -m tests.bench.queue && $(BIN)/python -m tests.bench.admission
 
 scenarios: .venv/ready ## what other tools are praised for, done here with real parts, and a table
 	$(BIN)/python -m tests.scenarios.table

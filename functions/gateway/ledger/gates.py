@@ -16,6 +16,7 @@ from functions.storage.database import Database, Transaction
 LATE_US: Final = 50_000  # by which a loop that wakes late may let in sooner: the rate holds over any longer time
 TOGETHER_MS: Final = 20  # a rate's jobs are let in so seldom at the most
 READY_COUNT: Final = 100
+_READ: Final = "SELECT name, tat_us FROM gate WHERE name IN (VALUES {rows})"
 
 
 @dataclass(slots=True)
@@ -83,24 +84,20 @@ def next_due_ms(transaction: Transaction) -> int | None:
 
 def read(transaction: Transaction, rules: Iterable[Rule]) -> dict[str, Gate]:
     """Those of these rules, as they are now, without a lock."""
-    return {each.name: Gate(each, _tat_us(transaction, each.name), _in_flight(transaction, each)) for each in rules}
+    ordered = list(rules)
+    found = rows.execute(transaction, _READ, [(each.name,) for each in ordered])
+    tat_us = {row["name"]: int(row["tat_us"]) for row in found}
+    return {each.name: Gate(each, tat_us.get(each.name, 0), _in_flight(transaction, each)) for each in ordered}
 
 
 def lock(database: Database, transaction: Transaction, rules: Sequence[Rule]) -> dict[str, Gate]:
     """Those of these rules, for this transaction alone until its end."""
     ordered = sorted({each.name: each for each in rules}.items())  # always in one order, or two wait for each other
-    rows.execute(
-        transaction, "INSERT INTO gate (name) VALUES {rows} ON CONFLICT DO NOTHING", [(name,) for name, _ in ordered]
-    )
+    names = [(name,) for name, _ in ordered]
+    rows.execute(transaction, "INSERT INTO gate (name) VALUES {rows} ON CONFLICT DO NOTHING", names)
     if database.skip_locked:
-        for name, _ in ordered:
-            transaction.execute("SELECT name FROM gate WHERE name = ? FOR UPDATE", name)
+        rows.execute(transaction, f"{_READ} ORDER BY name FOR UPDATE", names)
     return read(transaction, [each for _, each in ordered])
-
-
-def _tat_us(transaction: Transaction, name: str) -> int:
-    found = transaction.execute("SELECT tat_us FROM gate WHERE name = ?", name)
-    return int(found[0]["tat_us"]) if found else 0
 
 
 def _in_flight(transaction: Transaction, rule: Rule) -> int:
