@@ -1,4 +1,6 @@
-"""Bars of how jobs ended, for an SVG: sizes and places, whose colours are the page's."""
+"""Bars of how jobs ended, each with a mark of how many were accepted: sizes and places for an SVG, whose colours are
+the page's.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +11,9 @@ from functions.console.gateway import Span
 WIDTH: Final = 600
 HEIGHT: Final = 84
 GAP: Final = 2
-KINDS: Final = ("completed", "failed", "other")  # from the ground up
+MARK: Final = 2.5  # how high that is
+ENDS: Final = ("completed", "failed", "other")  # from the ground up
+KINDS: Final = ("accepted", *ENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Chart:
     @classmethod
     def of(cls, title: str, spans: Sequence[Span]) -> "Chart":
         """Of the spans, in their order."""
-        most = max((_sum(each) for each in spans), default=0)
+        most = max((max(_ended(each), each.accepted) for each in spans), default=0)
         step = WIDTH / max(len(spans), 1)
         bars = tuple(_bar(each, index * step, step - GAP, most) for index, each in enumerate(spans))
         return cls(title, bars, {kind: sum(getattr(each, kind) for each in spans) for kind in KINDS}, most)
@@ -62,17 +66,20 @@ class Chart:
 
 def _bar(span: Span, x: float, width: float, most: int) -> Bar:
     parts, top = [], float(HEIGHT)
-    for kind in KINDS:
+    for kind in ENDS:
         count = getattr(span, kind)
         if count:
             height = max(1.5, HEIGHT * count / most)  # what is there is seen
             top = max(0.0, top - height)
             parts.append(Part(kind, round(x, 2), round(top, 2), round(width, 2), round(height, 2)))
+    if span.accepted:
+        y = max(0.0, HEIGHT * (1 - span.accepted / most) - MARK / 2)
+        parts.append(Part("accepted", round(x, 2), round(y, 2), round(width, 2), MARK))
     said = ", ".join(f"{getattr(span, kind):,} {_word(kind)}" for kind in KINDS if getattr(span, kind))
     return Bar(span.at, said or "none", round(x, 2), round(width, 2), tuple(parts))
 
 
-def _sum(span: Span) -> int:
+def _ended(span: Span) -> int:
     return span.completed + span.failed + span.other
 
 

@@ -94,9 +94,10 @@ class TypeSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs ended how in a span."""
+    """How many jobs were accepted, and ended how, in a span."""
 
     at: str
+    accepted: int = 0
     completed: int = 0
     failed: int = 0
     other: int = 0

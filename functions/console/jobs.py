@@ -48,8 +48,8 @@ def overview() -> PageResponse:
         summary=summary,
         names={each.type: name_of(each.type) for each in summary.types},
         charts=[
-            charts.Chart.of("Ended in the last hour", summary.hour),
-            charts.Chart.of("Ended in the last day", summary.day),
+            charts.Chart.of("In the last hour", summary.hour),
+            charts.Chart.of("In the last day", summary.day),
         ],
         dead_letters=sum(each.open for each in groups),
         groups=len(groups),

@@ -9,7 +9,7 @@ import msgspec
 from events.http import Event
 from functions.gateway.ledger import jobs, notes, selection
 from functions.gateway.ledger.job import OPEN, Job, State
-from functions.gateway.ledger.selection import EndCount, TypeCount
+from functions.gateway.ledger.selection import SpanCount, TypeCount
 from functions.gateway.results import JobPage, JobResult, Span, Summary, TimelineEntry, TypeSummary, moment
 from functions.storage.database import Database
 
@@ -18,7 +18,7 @@ SPAN_MS: Final = 60_000
 DAY_SPANS: Final = 24 * 60
 HOUR_SPANS: Final = 60
 MERGED: Final = 30  # minutes that are one span of the day
-ENDED: Final = ("completed", "failed", "other")
+COUNTED: Final = ("accepted", "completed", "failed", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ def summary(database: Database, *, now_ms: int, trouble: str | None = None) -> S
     day_ms = now_ms - now_ms % SPAN_MS + SPAN_MS - DAY_SPANS * SPAN_MS
     with database.transaction(writes=False) as transaction:
         by_type = selection.by_type(transaction)
-        ends = selection.ends(transaction, from_ms=day_ms, span_ms=SPAN_MS)
+        counts = selection.accepted(transaction, from_ms=day_ms, span_ms=SPAN_MS)
+        counts += selection.ends(transaction, from_ms=day_ms, span_ms=SPAN_MS)
         first = selection.first_open(transaction)
     states: dict[State, int] = {}
     types: dict[str, list[TypeCount]] = {}
@@ -113,9 +114,9 @@ def summary(database: Database, *, now_ms: int, trouble: str | None = None) -> S
     return Summary(
         at=moment(now_ms),
         states=states,
-        types=[_type_summary(name, counts) for name, counts in types.items()],
-        hour=_spans(ends, day_ms, first=DAY_SPANS - HOUR_SPANS, count=HOUR_SPANS, merged=1),
-        day=_spans(ends, day_ms, first=0, count=DAY_SPANS // MERGED, merged=MERGED),
+        types=[_type_summary(name, each) for name, each in types.items()],
+        hour=_spans(counts, day_ms, first=DAY_SPANS - HOUR_SPANS, count=HOUR_SPANS, merged=1),
+        day=_spans(counts, day_ms, first=0, count=DAY_SPANS // MERGED, merged=MERGED),
         oldest_at=moment(first.accepted_ms) if first else None,
         oldest=first.key if first else None,
         trouble=trouble,
@@ -128,12 +129,12 @@ def _type_summary(name: str, counts: list[TypeCount]) -> TypeSummary:
     return TypeSummary(type=name, states={each.state: each.count for each in counts}, oldest_at=oldest_at)
 
 
-def _spans(ends: list[EndCount], from_ms: int, *, first: int, count: int, merged: int) -> list[Span]:
-    """So many spans from the first on, each made of some; an end that is ahead of the clock is of the last."""
-    sums = [dict.fromkeys(ENDED, 0) for _ in range(count)]
-    for each in ends:
+def _spans(counts: list[SpanCount], from_ms: int, *, first: int, count: int, merged: int) -> list[Span]:
+    """So many spans from the first on, each made of some; what is ahead of the clock is of the last."""
+    sums = [dict.fromkeys(COUNTED, 0) for _ in range(count)]
+    for each in counts:
         if each.span >= first:
-            named = each.state if each.state in ("completed", "failed") else "other"
+            named = each.what if each.what in COUNTED else "other"
             sums[min((each.span - first) // merged, count - 1)][named] += each.count
     start_ms = from_ms + first * SPAN_MS
     return [Span(at=moment(start_ms + at * merged * SPAN_MS), **each) for at, each in enumerate(sums)]

@@ -100,17 +100,18 @@ class TypeSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs ended how in the span that begins `at`."""
+    """How many jobs were accepted, and ended how, in the span that begins `at`."""
 
     at: str
+    accepted: int = 0
     completed: int = 0
     failed: int = 0
     other: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All jobs at a glance: by state and type, without those completed, and how jobs ended in the last hour, minute by
-    minute, and in the last day, by half hours. `other` are dead letters, lost and cancelled ones.
+    """All jobs at a glance: by state and type, without those completed, and how many were accepted and ended in the
+    last hour, minute by minute, and in the last day, by half hours. `other` are dead letters, lost and cancelled ones.
     """
 
     at: str

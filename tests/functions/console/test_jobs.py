@@ -104,7 +104,8 @@ def test_the_first_page_has_everything_at_a_glance(browser: Browser, jobs: Jobs,
         "Flows held": "1",
     }
     assert [each.get_attribute("aria-label") for each in browser.all("figure svg")] == [
-        f"Ended in the last {span}: 1 completed, 1 failed, 0 otherwise; at most 2 at once" for span in ("hour", "day")
+        f"In the last {span}: 3 accepted, 1 completed, 1 failed, 0 otherwise; at most 3 at once"
+        for span in ("hour", "day")
     ]
     jobs.send("4")
     until(lambda: "Sent\n2" in browser.text(".tiles"), what="the page's own renewal")

@@ -40,8 +40,13 @@ def test_all_jobs_are_seen_at_a_glance_and_one_with_its_request_and_a_stream(dat
     assert shown["states"] == {"failed": 1, "sent": 2}
     assert [(each["type"], each["states"]) for each in shown["types"]] == [(job("0")["type"], shown["states"])]
     assert shown["oldest"] == keys[2]
-    assert [sum(each[name] for each in shown["hour"]) for name in ("completed", "failed", "other")] == [1, 1, 0]
-    assert [sum(each[name] for each in shown["day"]) for name in ("completed", "failed", "other")] == [1, 1, 0]
+    for spans in (shown["hour"], shown["day"]):
+        assert [sum(each[what] for each in spans) for what in ("accepted", "completed", "failed", "other")] == [
+            4,
+            1,
+            1,
+            0,
+        ]
     assert (asked.json()["id"], asked.json()["data"]) == ("0", job("0")["data"])
     assert [each["job"] for each in found] == [keys[2]]
     assert (streamed.status_code, streamed.headers["content-type"]) == (200, "text/event-stream")
@@ -70,3 +75,26 @@ def test_ends_are_counted_by_the_minute_and_the_half_hour_and_none_is_lost_at_an
     ]
     assert sum(each.completed + each.other for each in found.day) == len(ended_ms)
     assert found.day[0].completed == 1
+
+
+def test_accepted_jobs_are_counted_since_a_day_whatever_came_before(tmp_path: Path) -> None:
+    database = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    minute, day = SPAN_MS, DAY_SPANS * SPAN_MS
+    old_ms, new_ms = (
+        [NOW_MS - 3 * day] * 50,
+        [NOW_MS - day + minute, NOW_MS - 60 * minute, NOW_MS - 59 * minute, NOW_MS],
+    )
+    with database.transaction() as transaction:
+        for number, at_ms in enumerate([*old_ms, *new_ms]):
+            transaction.execute(
+                "INSERT INTO job (key, source, event_id, type, api, state, fingerprint, accepted_ms)"
+                " VALUES (?, '/s', ?, 't', '', 'sent', '', ?)",
+                *(str(number), str(number), at_ms),
+            )
+        transaction.execute("DELETE FROM job WHERE event_id IN ('7', '49')")
+
+    found = summary(database, now_ms=NOW_MS)
+
+    assert [(at, each.accepted) for at, each in enumerate(found.hour) if each.accepted] == [(0, 1), (59, 1)]
+    assert sum(each.accepted for each in found.day) == len(new_ms)
+    assert found.day[0].accepted == 1
