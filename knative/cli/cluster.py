@@ -11,7 +11,6 @@ from knative.manifests import project
 from knative.manifests.documents import ManifestError
 
 if TYPE_CHECKING:
-    from knative.cli.doctor import Diagnosis
     from knative.cluster.overlay import Overlay
 
 SAMPLES: Final = Path(__file__).parents[2] / "events" / "samples"
@@ -24,9 +23,13 @@ Folder = Annotated[
 ]
 
 
-def preflight(folder: Folder = None) -> None:
+def preflight(
+    folder: Folder = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array of what was looked at.")] = False,
+) -> None:
     """Say whether the cluster that kubectl talks to has what the overlay needs; exit 1 when it lacks some."""
-    raise SystemExit(_lacks(_look(_rendered(folder))))
+    raise SystemExit(_lacks(_rendered(folder), as_json=as_json))
 
 
 def deploy(
@@ -43,7 +46,7 @@ def deploy(
     from knative.cluster.kubectl import kubectl
 
     overlay = _rendered(folder)
-    if _lacks(_look(overlay)) or _breaks_a_rule(overlay):
+    if _lacks(overlay) or _breaks_a_rule(overlay):
         raise SystemExit(1)
     try:
         typer.echo(deployment.apply(kubectl, overlay, take_over=take_over).rstrip())
@@ -129,19 +132,16 @@ def _own() -> Path:
     return own.overlay
 
 
-def _look(overlay: "Overlay") -> list["Diagnosis"]:
+def _lacks(overlay: "Overlay", *, as_json: bool = False) -> bool:
+    """Say what the cluster has, and whether it lacks something that the overlay needs."""
+    from knative.cli.doctor import lacks, told
     from knative.cluster.kubectl import kubectl
     from knative.cluster.needs import Needs
     from knative.cluster.preflight import look
 
     findings = look(kubectl, Needs(overlay.documents))
-    for finding in findings:
-        typer.echo(finding.line)
-    return findings
-
-
-def _lacks(findings: list["Diagnosis"]) -> bool:
-    return any(each.needed and not each.well for each in findings)
+    typer.echo(told(findings, as_json=as_json))
+    return lacks(findings)
 
 
 def _breaks_a_rule(overlay: "Overlay") -> bool:

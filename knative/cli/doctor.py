@@ -52,6 +52,16 @@ def as_array(found: Sequence[Diagnosis]) -> str:
     return json.dumps(shown, indent=2)
 
 
+def told(found: Sequence[Diagnosis], *, as_json: bool) -> str:
+    """What was looked at, a line each, or for programs."""
+    return as_array(found) if as_json else "\n".join(each.line for each in found)
+
+
+def lacks(found: Sequence[Diagnosis]) -> bool:
+    """Whether something that is needed is not there."""
+    return any(each.needed and not each.well for each in found)
+
+
 def look(data: Path, port: int) -> list[Diagnosis]:
     """Everything, in the order in which it would be missed."""
     return [

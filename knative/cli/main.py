@@ -338,12 +338,11 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array of what was looked at.")] = False,
 ) -> None:
     """Say what this machine has and lacks, and the one line that mends each; exit 1 when it lacks what is needed."""
-    from knative.cli.doctor import as_array, look
+    from knative.cli.doctor import lacks, look, told
 
     findings = look(data, port)
-    for line in [as_array(findings)] if as_json else [finding.line for finding in findings]:
-        typer.echo(line)
-    raise SystemExit(any(finding.needed and not finding.well for finding in findings))
+    typer.echo(told(findings, as_json=as_json))
+    raise SystemExit(lacks(findings))
 
 
 @app.command()

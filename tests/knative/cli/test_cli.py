@@ -44,6 +44,7 @@ from tests.support.local_runner import (
     up,
     write_manifests,
 )
+from tests.support.overlays import PRODUCTION, kustomized
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -604,6 +605,16 @@ def test_a_program_reads_what_the_doctor_found(tmp_path: Path) -> None:
     }
     assert found["php"]["mend"] == "apt-get install php-cli php-curl (for the PHP example)"
     assert (found["php"]["well"], found["php"]["needed"]) == (False, False)
+
+
+def test_a_program_reads_what_a_cluster_lacks(tmp_path: Path) -> None:
+    kustomized(PRODUCTION)  # or it is missing, and that is said in place of the cluster
+    done = errands("preflight", "--json", KUBECONFIG=str(tmp_path / "none"))
+
+    (found,) = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert (found["what"], found["well"], found["needed"]) == ("a cluster", False, True)
+    assert found["mend"].startswith("kubectl config use-context ")
 
 
 def test_what_is_only_useful_does_not_make_the_machine_unwell(tmp_path: Path) -> None:
