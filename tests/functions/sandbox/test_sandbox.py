@@ -198,10 +198,6 @@ def killed_at_once(sandbox: Sandbox, times: int) -> Handlers:
     return Handlers(on_progress=kill, on_question=lambda _: b"")
 
 
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def test_a_job_that_is_killed_from_outside_has_one_more_attempt_since_it_need_not_be_its_own_memory(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
