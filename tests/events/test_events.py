@@ -588,6 +588,7 @@ def test_any_event_survives_structured_mode_byte_for_byte_but_for_space_around_j
     assert read({"content-type": STRUCTURED}, structured(again)) == again  # nothing more is lost
 
 
+@pytest.mark.slow
 @given(events())
 @settings(deadline=None)
 def test_any_event_survives_a_change_of_mode(event: Event) -> None:
@@ -788,6 +789,7 @@ def test_any_value_in_the_place_of_another_is_explained(value: object) -> None:
     assert len(found["#/repeat"]) < 200
 
 
+@pytest.mark.slow
 def test_a_million_bad_fields_make_a_failed_event_that_still_passes_the_broker() -> None:
     data = b'{"' + b"n" * 1_000_000 + b'":0,' + b",".join(b'"%d":0' % n for n in range(700_000)) + b"}"
 

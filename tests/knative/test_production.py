@@ -64,6 +64,7 @@ def functions(documents: list[Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_it_passes_the_linter_and_the_schemas(rendered: str) -> None:
     resources = Resources(
         documents=tuple(parse(rendered, "rendered")), samples=samples(ROOT / "events/samples"), production=True
@@ -514,6 +515,7 @@ def test_each_alert_has_its_place_in_the_runbook() -> None:
     assert set(re.findall(r"\n\*\*(Errands\w+)\.\*\* ", runbook)) == {each["alert"] for each in alerts()}
 
 
+@pytest.mark.slow
 def test_no_command_selects_a_dispatcher_by_what_all_of_them_share() -> None:
     """A Deployment's selector, and labels of the Broker, find any Trigger's pod."""
     texts = [file.read_text() for file in ROOT.glob("*/**/*.md") if ".venv" not in file.parts]

@@ -59,6 +59,7 @@ def message(raw: bytes, body: bytes = b"") -> Message:
     return Message(1, False, KeptProperties().decode(raw), body)
 
 
+@pytest.mark.slow
 @given(fields=st.none() | tables, content_type=shorts, message_id=shorts, body=st.binary(max_size=200))
 def test_whatever_a_broker_holds_is_an_event_or_one_that_holds_the_message(
     fields: list[Field] | None, content_type: bytes | None, message_id: bytes | None, body: bytes

@@ -70,6 +70,7 @@ def test_after_the_sign_out_a_cookie_that_was_kept_is_worth_nothing(start: START
     assert sign_in(client).status_code == 303
 
 
+@pytest.mark.slow
 def test_a_session_ends_after_its_time_however_often_it_changes(
     start: START, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
@@ -174,6 +175,7 @@ def test_those_who_wait_leave_threads_to_everybody_else(start: START) -> None:
     assert sum(each > 1.8 for each in took_s) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["text", "job", "type", "trigger", "destination"])
 @pytest.mark.parametrize("value", ["\0", "\0x", "x\0", "invi\0te"])
 def test_a_filter_with_a_nul_is_refused_and_never_everything(start: START, url: str, field: str, value: str) -> None:

@@ -50,6 +50,7 @@ def bearer(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {name}-has-a-long-token"}
 
 
+@pytest.mark.slow
 def test_the_dead_letters_are_listed_and_shown_as_json(start: START, database_url: str) -> None:
     console = start(DEADLETTERS_OPERATORS=OPERATORS)
     number = keep(open_dead_letters(database_url), dead())
@@ -146,6 +147,7 @@ def test_a_header_that_only_looks_like_the_proxys_names_nobody(served: "Served")
     assert [response.status_code for response in metrics] == [200, 401]
 
 
+@pytest.mark.slow
 def test_a_body_over_the_limit_is_refused(served: "Served") -> None:
     large = served.client.post("/dead/api/list", content=bytes(BODY_LIMIT_BYTES + 1), headers=JSON | bearer("anna"))
     chunked = served.client.post("/dead/api/list", content=iter([bytes(1 << 20)] * 33), headers=JSON | bearer("anna"))

@@ -365,6 +365,7 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, serve: SERVE) -
 # --- without JavaScript
 
 
+@pytest.mark.slow
 def test_without_javascript_everything_works_by_forms(client: Client, store: DeadLetterStore) -> None:
     number = store.keep(dead())
     edit = client.get(f"letters/{number}/edit").text

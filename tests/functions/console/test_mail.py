@@ -119,6 +119,7 @@ def test_the_html_by_itself_is_in_a_sandbox_too(serve: SERVE, folder: Path) -> N
     assert page.endswith("frame-ancestors 'none'; frame-src 'self'")
 
 
+@pytest.mark.slow
 def test_who_may_not_see_what_is_masked_sees_no_e_mail(serve: SERVE, folder: Path) -> None:
     id_ = caught(folder)
     url = serve(CAUGHT_MAIL=str(folder), DEADLETTERS_OPERATORS=OPERATORS)

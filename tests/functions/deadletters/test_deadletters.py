@@ -414,6 +414,7 @@ def test_a_store_that_cannot_be_written_answers_503_until_it_can(
     assert DeadLetterStore(f"sqlite:///{store}").list()[0].times == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_answered_503_and_what_was_taken_before_is_there(tmp_path: Path, broker: Broker) -> None:
     """The kernel refuses writes beyond the limit, as it does on a full disk, until there is room again."""
     port, store = free_port(), tmp_path / "letters.db"

@@ -320,6 +320,7 @@ def test_it_stops_when_too_many_come_back(
     assert 20 <= ended.returned + ended.refused <= ended.sent < 400
 
 
+@pytest.mark.slow
 def test_a_dead_letter_that_fails_again_and_again_is_quarantined_and_bulk_replays_pass_over_it(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
@@ -368,6 +369,7 @@ def test_no_more_are_tried_than_may_fail(
     assert (ended.state, ended.refused, ended.waiting) == ("stopped", 3, 57)
 
 
+@pytest.mark.slow
 def test_resume_tries_the_refused_again_and_counts_its_own_failures(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:
@@ -383,6 +385,7 @@ def test_resume_tries_the_refused_again_and_counts_its_own_failures(
     assert sorted(ingress.ids) == [str(number) for number in range(8)]
 
 
+@pytest.mark.slow
 def test_what_came_back_before_a_resume_does_not_stop_it(
     store: DeadLetterStore, operator_session: OperatorSession, ingress: Ingress
 ) -> None:

@@ -59,6 +59,7 @@ def shown_minutes(expression: str, zone: str, after: datetime, until: datetime) 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", OFTEN)
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 def test_what_comes_often_comes_whenever_clocks_show_it(zone: str, day: str, expression: str) -> None:
@@ -67,6 +68,7 @@ def test_what_comes_often_comes_whenever_clocks_show_it(zone: str, day: str, exp
     assert times(expression, zone, after, until) == shown_minutes(expression, zone, after, until)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", FIXED)
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 def test_a_fixed_time_comes_once_a_day_and_right_after_an_hour_that_is_skipped(
@@ -88,6 +90,7 @@ def test_a_fixed_time_comes_once_a_day_and_right_after_an_hour_that_is_skipped(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", FIXED)
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

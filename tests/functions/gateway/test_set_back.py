@@ -72,6 +72,7 @@ def test_a_step_back_is_told_once_and_no_step_forward(steps_ms: tuple[int, ...],
     assert tuple(found) == told_ms
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_broker_that_was_away_goes_out_though_the_clock_was_set_back(database_url: str) -> None:
     ledger, clock = open_ledger(database_url), Clock()
     accept(ledger, clock)

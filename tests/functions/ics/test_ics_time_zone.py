@@ -92,6 +92,7 @@ def test_a_vtimezone_of_a_year_gives_the_offset_of_every_hour(name: str, year: i
     assert wrong(name, first, last, timedelta(hours=1)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARD)
 @pytest.mark.parametrize("year", [1999, 2015, 2026])
 def test_a_vtimezone_without_an_end_is_right_for_ever(name: str, year: int) -> None:

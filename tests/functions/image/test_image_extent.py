@@ -53,6 +53,7 @@ def test_the_pictures_of_large_phones_and_panoramas_are_taken_by_default(
     assert (data["source"]["width_px"], data["source"]["height_px"]) == size_px
 
 
+@pytest.mark.slow
 def test_one_pixel_row_over_the_default_is_refused(client: Client) -> None:
     problem = failed(client(), source=inline(claimed(10_000, 10_001)))
 

@@ -86,6 +86,7 @@ def test_texts_of_latin_1_keep_their_bytes() -> None:
     assert "Jürgen\0".encode("latin-1") in picture.content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif", "tiff"])
 def test_what_is_no_text_is_kept_as_it_was(target: str) -> None:
     exif = Image.Exif()

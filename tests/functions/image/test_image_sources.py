@@ -203,6 +203,7 @@ def test_svg_as_programs_write_it_is_read(content: bytes) -> None:
     assert close(corners(only(content)), CORNERS)
 
 
+@pytest.mark.slow
 def test_a_drawing_is_what_another_program_draws() -> None:
     content = svg(
         '<defs><linearGradient id="g"><stop stop-color="#d00"/><stop offset="1" stop-color="#00d"/></linearGradient>'
@@ -257,6 +258,7 @@ def test_a_pdf_is_drawn_on_white_at_96_pixels_an_inch() -> None:
     assert close(corners(opened(result.made[0])), CORNERS)
 
 
+@pytest.mark.slow
 def test_another_page_can_be_asked_for(client: Client) -> None:
     content = pdf(DRAWN, "0 0.5 0 rg 0 0 12 12 re f", box=(12, 12))
 
@@ -422,6 +424,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "detail"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_drawing_is_refused(sandbox: Sandbox, content: bytes, detail: str) -> None:
     with pytest.raises(Rejected, match=detail):

@@ -411,6 +411,7 @@ def test_a_server_that_takes_two_recipients_at_once_gets_the_message_in_parts_an
     assert len(set(server.mails)) == 1
 
 
+@pytest.mark.slow
 def test_the_mail_server_gets_so_many_mails_as_are_set_and_what_is_over_is_not_now(
     server: MailServer, starting: Starting
 ) -> None:
@@ -957,6 +958,7 @@ def test_a_job_names_a_target_and_nothing_else(
     assert service.calls == []
 
 
+@pytest.mark.slow
 def test_apprise_and_jinja_are_not_loaded_by_an_installation_that_needs_neither(tmp_path: Path) -> None:
     heavy = ("apprise", "jinja2.sandbox", "babel", "httpx")
     code = f"import sys, functions.message.main; print([each for each in {heavy} if each in sys.modules])"

@@ -204,6 +204,7 @@ def encrypted(certificate: Path, seen: list[str | None]) -> Callable[[int, socke
     return script
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "fits"), [("api.test", True), ("api.test.", True), ("127.0.0.1", True), ("other.test", False)]
 )

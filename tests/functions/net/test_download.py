@@ -252,6 +252,7 @@ def test_a_blank_in_a_path_is_encoded_as_browsers_do(source: str) -> None:
 HOSTS = st.text(st.sampled_from("ax-n.1:[]%@_\u00fc\u2100\u0661\ud800 \\"), max_size=12) | st.sampled_from(NO_NAMES)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20) | st.builds("http{}://{}{}".format, st.sampled_from(["", "s"]), HOSTS, st.text(max_size=8)))
 @settings(deadline=None, max_examples=500)
 def test_whatever_stands_for_a_url_is_refused_and_nothing_else_is_raised(url: str) -> None:

@@ -65,6 +65,7 @@ def endpoints(*listed: dict[str, object]) -> str:
 # several endpoints
 
 
+@pytest.mark.slow
 def test_an_endpoint_gets_the_jobs_and_outcomes_of_its_filter_signed_with_its_own_secret(receiver: Receiver) -> None:
     with receiving() as pager:
         further = endpoints({"url": pager.url, "jobs": ["image", "ics"], "outcomes": ["failed", "deadlettered"]})
@@ -190,6 +191,7 @@ def test_a_resumption_holds_for_the_first_callback_after_it() -> None:
 # Retry-After
 
 
+@pytest.mark.slow
 def test_a_path_that_asks_for_a_pause_pauses_itself_alone_and_not_for_longer_than_is_set(receiver: Receiver) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         if handler.path.startswith("/hostile"):
@@ -333,6 +335,7 @@ def test_an_origin_gets_so_many_callbacks_as_are_set_and_what_is_over_is_not_now
     assert [call.path for call in receiver.calls] == ["/0"]
 
 
+@pytest.mark.slow
 def test_an_endpoint_has_a_rate_of_its_own(receiver: Receiver) -> None:
     further = endpoints({"url": receiver.url, "rate": "1/d"})
     with notifying(CALLBACK_URL="https://api.example", CALLBACK_ENDPOINTS=further, CALLBACK_RATE="100/s") as notifier:
@@ -417,6 +420,7 @@ def test_a_host_gets_so_many_calls_at_a_time_and_the_next_waits_for_its_place() 
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_places_go_to_who_waits_longest_and_none_is_lost_with_a_call_that_is_cancelled_or_too_late() -> None:
     circuits, order = Circuits(CircuitLimits(calls_limit=2, place_timeout_s=0.2), Clock()), list[int]()
     origin = "https://api.example:443"
@@ -850,6 +854,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "known", "status"), [("127.0.0.1", True, 202), ("127.0.0.1", False, 503), ("127.0.0.2", True, 503)]
 )
@@ -910,6 +915,7 @@ def is_signed(call: Received, secret: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_added_while_the_notifier_runs_is_called(receiver: Receiver, tmp_path: Path) -> None:
     file = tmp_path / "endpoints"
     with notifying(CALLBACK_ENDPOINTS_FILE=str(file)) as notifier:

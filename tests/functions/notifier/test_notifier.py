@@ -277,6 +277,7 @@ def test_two_callbacks_share_a_connection_and_no_cookie(called: tuple[Notifier, 
     assert "cookie" not in second.headers
 
 
+@pytest.mark.slow
 def test_a_private_address_is_refused_unless_it_is_allowed(receiver: Receiver) -> None:
     with notifying(CALLBACK_URL=receiver.url, ALLOWED_NETWORKS="") as notifier:
         response = notifier.post(sample())
@@ -371,6 +372,7 @@ def test_the_health_probe_is_answered(called: tuple[Notifier, Receiver]) -> None
     assert (response.status_code, response.text) == (200, "ok\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

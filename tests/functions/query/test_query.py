@@ -72,6 +72,7 @@ def test_tables_of_three_formats_are_joined_into_a_file_that_another_query_reads
     assert read["rows"] == [{"title": "A mug", "sold": "2026-12-01", "n": 2}]
 
 
+@pytest.mark.slow
 def test_a_query_may_have_many_tables(client: Client) -> None:
     tables = [table(f"t{number}", f"a\n{number}\n".encode()) for number in range(50)]
     sql = " UNION ALL ".join(f"FROM t{number}" for number in range(50))
@@ -90,6 +91,7 @@ def test_a_result_may_be_a_file_that_people_and_programs_read(
     assert (tmp_path / "store" / data["artifacts"][0]["key"]).read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_a_parameter_is_bound_and_is_no_part_of_the_query(client: Client) -> None:
     hostile = "pen' OR 1=1 --"
     _, data = answered(client(), sql="SELECT $sku AS given FROM orders LIMIT 1", parameters={"sku": hostile})
@@ -148,6 +150,7 @@ def test_its_settings_cannot_be_changed_back() -> None:
             connection.execute(f"SET {name} = {'[]' if name == 'allowed_paths' else 'false'}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sql", "settings"),
     [

@@ -180,6 +180,7 @@ def test_the_labels_of_a_german_invoice_are_german(deliver: Deliver, folder: Pat
     assert heads == ["Beschreibung", "Menge", "Einheit", "Einzelpreis", "USt %", "Betrag (EUR)"]
 
 
+@pytest.mark.slow
 def test_the_reference_of_a_letter_is_none_of_a_bank_transfer(deliver: Deliver, folder: Path) -> None:
     for language, label in (("de", "Unser Zeichen"), ("pl", "Znak"), ("en", "Reference")):
         data = letter(language=language, reference="1042", subject="S", paragraphs=["T"])
@@ -290,6 +291,7 @@ def words_of(content: bytes) -> set[str]:
     return {word for page in pages for word in page.get_textpage().get_text_bounded().split()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "amount", "warning"),
     [

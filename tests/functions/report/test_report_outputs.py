@@ -40,6 +40,7 @@ def source(content: str | bytes, **changes: Any) -> dict[str, Any]:
     return {"source": {"data_base64": base64.b64encode(data).decode()}, "format": "csv", **changes}
 
 
+@pytest.mark.slow
 def test_four_outputs_come_of_one_job(deliver: Deliver, folder: Path) -> None:
     formats = ("pdf", "html", "csv", "xlsx")
 

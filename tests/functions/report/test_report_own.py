@@ -69,6 +69,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+@pytest.mark.slow
 def test_an_inline_template_has_its_data_filters_and_translations(deliver: Deliver, folder: Path) -> None:
     own = {
         "html": "<h1>{{ 'Hello' | t }} {{ name }}, {{ total | money }}, {{ made_at | date('long') }}</h1>"

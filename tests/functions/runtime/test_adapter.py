@@ -822,6 +822,7 @@ def status_of(response: bytes) -> int:
     return int(response.split()[1])
 
 
+@pytest.mark.slow
 def test_a_process_answers_events_and_its_health_probe(server: Server) -> None:
     response = server.post(sample("ics"))
 
@@ -945,6 +946,7 @@ def test_what_is_not_http_is_answered_by_the_server_itself_and_never_comes_to_th
     assert server.post(sample("ics")).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path, kind: str) -> None:
     with (
@@ -965,6 +967,7 @@ def test_sigterm_lets_the_request_in_flight_finish(tmp_path: Path, kind: str) ->
         assert running.process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_an_idle_process_stops_at_once(tmp_path: Path) -> None:
     with serving(tmp_path, WORK + SYNC) as running:
         running.process.terminate()

@@ -131,6 +131,7 @@ def test_what_is_said_while_the_gateway_answers_is_told_before_the_end() -> None
     assert heard == [10.0, 90.0]
 
 
+@pytest.mark.slow
 def test_a_long_job_is_told_of_once_a_second(told: Told) -> None:
     def say() -> None:
         end_s = time.monotonic() + 2.2
@@ -245,6 +246,7 @@ def test_a_gateway_that_does_not_answer_fails_no_job(caplog: pytest.LogCaptureFi
     assert [each.name for each in caplog.records if "how far jobs are" in each.getMessage()] == ["errands.progress"]
 
 
+@pytest.mark.slow
 def test_a_gateway_that_never_answers_holds_a_job_up_half_a_second_at_most() -> None:
     released = threading.Event()
 

@@ -126,6 +126,7 @@ def test_of_two_deliveries_of_mended_data_the_first_to_finish_counts() -> None:
     assert kind(late) == "same-id-other-data"
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from([b"1", b"2", b"3", b"[", b""]), st.booleans()), max_size=12))
 def test_whatever_comes_in_any_order_each_data_has_one_reply_and_a_done_job_is_never_done_again(
     deliveries: list[tuple[bytes, bool]],

@@ -36,6 +36,7 @@ def goes(limits: RateLimits, rate: Rate, name: str = "relay") -> float | None:
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(["1/s", "5/s", "20/m", "30/m", "7/h", "1/d"]),

@@ -213,6 +213,7 @@ def test_a_hostile_id_or_source_is_any_other_job(store: Store, hostile: str) -> 
     assert ledger.recall(cause(hostile, hostile)) == reply
 
 
+@pytest.mark.slow
 def test_of_eight_that_create_one_key_at_once_exactly_one_does(store: Store) -> None:
     for round_ in range(25):
         start = threading.Barrier(8)

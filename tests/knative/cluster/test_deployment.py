@@ -132,6 +132,7 @@ def test_what_is_held_back_is_said_with_what_is_left(ask: Kubectl) -> None:
     ask("patch", *held, '--patch={"metadata": {"finalizers": null}}')
 
 
+@pytest.mark.slow
 def test_what_rabbitmq_holds_goes_before_rabbitmq_and_the_namespace_last() -> None:
     stages = deployment.stages(production().documents)
     stage_of = {each.kind: number for number, stage in enumerate(stages) for each in stage}

@@ -38,6 +38,7 @@ def of_service(*, container: str = "", pod: str = "") -> Needs:
     return Needs(overlay_of(SERVICE.format(container=container, pod=pod)).documents)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_has_all_passes() -> None:
     overlay = pinned()
 
@@ -80,6 +81,7 @@ def test_what_is_missing_is_said_with_what_mends_it(lacking: dict[str, object], 
     assert any(told in each for each in said), said
 
 
+@pytest.mark.slow
 def test_what_the_overlay_does_not_use_is_not_needed(tmp_path: Path) -> None:
     without = (("- queue-workers #", "- no-queue-workers #"), ("  - waiting\n", ""), ("  - monitoring #", "  # -"))
     folder = changed(tmp_path, *without)

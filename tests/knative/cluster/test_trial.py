@@ -143,6 +143,7 @@ def test_what_was_begun_is_removed_when_it_fails_half_way() -> None:
     assert results["undeployed"] == "passed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [GIVEN, replace(GIVEN, postgresql_image="")], ids=["own database", "given"])
 def test_what_it_brings_passes_the_linter_and_has_every_secret(given: fixture.Fixture) -> None:
     tried, failing = fixture.tried(production(), given), fixture.failing(given)

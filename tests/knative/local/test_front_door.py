@@ -127,6 +127,7 @@ def test_a_dead_letter_whose_job_is_asked_for_again_is_closed_by_its_end_and_goe
     assert sent_again != retried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["", "a-token-for-the-front-door"])
 def test_a_function_tells_the_gateway_how_far_its_job_is(tmp_path: Path, token: str) -> None:
     (tmp_path / "token").write_text(token)

@@ -21,6 +21,7 @@ CONSUMER_TIMEOUT_S = 1_800
 PREFETCH = 100
 
 
+@pytest.mark.slow
 def test_kustomize_builds_the_same_documents_as_the_files_hold() -> None:
     kubectl = shutil.which("kubectl")
     if kubectl is None:

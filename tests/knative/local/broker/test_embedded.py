@@ -240,6 +240,7 @@ def test_what_is_taken_of_an_event_that_is_not_kept_comes_to_nothing(tmp_path: P
     run(scenario, tmp_path)
 
 
+@pytest.mark.slow
 def test_what_comes_while_a_queue_is_read_from_disk_is_not_forgotten(tmp_path: Path) -> None:
     async def scenario(broker: EmbeddedBroker) -> None:
         for number in range(WINDOW_COUNT + 1):  # one more than memory takes

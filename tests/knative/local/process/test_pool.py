@@ -74,6 +74,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS, ids=[type(each).__name__ for each in ERRORS])
 def test_any_exception_of_a_start_is_told_to_who_waits_and_the_next_start_is_made(error: Exception) -> None:
     log: list[str] = []
@@ -109,6 +110,7 @@ def test_two_starts_that_fail_at_once_leave_none_counted() -> None:
     assert asyncio.run(tried()) == 0
 
 
+@pytest.mark.slow
 def test_a_minimum_is_kept_when_one_of_its_starts_failed_while_another_went_on() -> None:
     async def tried() -> None:
         started = pool(Failing(ValueError("one of two")), min_scale=2)
