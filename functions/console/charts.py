@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from functions.console.gateway import Span
+from functions.gateway.results import Span
 
 WIDTH: Final = 600
 HEIGHT: Final = 84

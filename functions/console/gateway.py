@@ -6,7 +6,7 @@ Its own database is the gateway's alone; what operators may see of the answers i
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
@@ -14,12 +14,11 @@ from werkzeug.exceptions import Conflict, NotFound
 
 from events.http import Event, read
 from events.problem import NotAnEvent, sentence
+from functions.gateway.ledger.job import OPEN
+from functions.gateway.results import Summary, TimelineEntry
 from functions.net.configured import client
 from functions.storage.database import StorageUnavailable
 
-State = Literal["waiting", "sent", "completed", "failed", "deadlettered", "cancelled", "lost"]
-STATES: Final[tuple[State, ...]] = ("waiting", "sent", "completed", "failed", "deadlettered", "cancelled", "lost")
-OPEN: Final = ("waiting", "sent")
 RETRIED: Final = ("failed", "deadlettered", "lost", "cancelled")
 TIMEOUT_S: Final = 10.0
 SAID_CHARACTERS: Final = 500
@@ -75,47 +74,6 @@ class Jobs(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What befell a job at a moment."""
-
-    at: str
-    what: str
-    attempt: int | None = None
-    by: str | None = None
-    detail: str | None = None
-
-
-class TypeSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The jobs of a type by their state."""
-
-    type: str
-    states: dict[str, int]
-    oldest_at: str | None = None
-
-
-class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs were accepted, and ended how, in a span."""
-
-    at: str
-    accepted: int = 0
-    completed: int = 0
-    failed: int = 0
-    other: int = 0
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All jobs at a glance."""
-
-    at: str
-    states: dict[str, int]
-    types: tuple[TypeSummary, ...]
-    hour: tuple[Span, ...]
-    day: tuple[Span, ...]
-    oldest_at: str | None = None
-    oldest: str | None = None
-    trouble: str | None = None
-
-
 @dataclass(frozen=True)
 class Gateway:
     """At an address, with the token by which it knows the console."""
@@ -135,9 +93,9 @@ class Gateway:
         """One of them; raise NotFound."""
         return self._told(f"/jobs/{key}", Job)
 
-    def timeline(self, key: str) -> tuple[Entry, ...]:
+    def timeline(self, key: str) -> tuple[TimelineEntry, ...]:
         """All that befell it, in order."""
-        return self._told(f"/jobs/{key}/timeline", tuple[Entry, ...])
+        return self._told(f"/jobs/{key}/timeline", tuple[TimelineEntry, ...])
 
     def request(self, key: str) -> Event | None:
         """What was asked for, where that is kept."""

@@ -15,12 +15,13 @@ from werkzeug.wrappers import Response
 
 from events.http import Event
 from functions.console import charts, pages, rendering
-from functions.console.gateway import RETRIED, STATES, Gateway, Job, name_of
+from functions.console.gateway import RETRIED, Gateway, Job, name_of
 from functions.console.pages import PageResponse, operator_session
 from functions.deadletters.service import commands, showing
 from functions.deadletters.service.results import ShownEvent
 from functions.deadletters.service.visibility import Visibility
 from functions.deadletters.store import history
+from functions.gateway.ledger.job import STATES
 from functions.runtime.masking import MASK
 
 PER_PAGE: Final = "50"
